@@ -1,0 +1,79 @@
+/** Every failure the engine can report: one vocabulary, to be acted on by code, never by message. */
+export type FaultCode =
+  | 'NotFound' // the object, file or bucket is proven absent
+  | 'Denied' // credentials or permissions
+  | 'Corrupt' // bytes are not what they must be: length, checksum, tag
+  | 'Unavailable' // nobody answered, or "try again later"
+  | 'Timeout' // a deadline passed
+  | 'TooLarge' // it does not fit: disk full, quota, object or frame limit
+  | 'BadRequest' // the caller asked for something impossible, such as a range outside the object
+  | 'BadConfig' // the configuration must be changed by a person
+  | 'Canceled' // the caller went away
+  | 'Internal' // a defect of ours, or an answer nobody foresaw
+
+/** Where a failure happened, as data. A wrapper or caller fills in what the thrower did not know. */
+export interface Where {
+  readonly verb?: string // 'write', 'read', 'remove', 'check', ...
+  readonly store?: string // Store.name
+  readonly key?: string
+}
+
+export interface FaultOptions {
+  readonly where?: Where
+  /** The original error. Never dropped: it holds the stack and the provider's own fields. */
+  readonly cause?: unknown
+  /** What a person can do about it, as one full sentence. Empty when nothing is known. */
+  readonly remedy?: string | undefined
+  /** Whether repeating the same request can help. Default: only for Unavailable and Timeout. */
+  readonly retryable?: boolean
+  /** The provider's own wish (Retry-After), in milliseconds. */
+  readonly retryAfterMs?: number | undefined
+}
+
+/**
+ * The only error class that crosses a module boundary. `message` says what happened, in the provider's words where
+ * there are any. It never holds a secret, a signed URL or patient data: it ends up in Orthanc's log.
+ */
+export class Fault extends Error {
+  override readonly name = 'Fault'
+  readonly code: FaultCode
+  readonly where: Where
+  readonly remedy: string
+  readonly retryable: boolean
+  readonly retryAfterMs: number | undefined
+
+  constructor(code: FaultCode, message: string, options: FaultOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.code = code
+    this.where = options.where ?? {}
+    this.remedy = options.remedy ?? ''
+    this.retryable = options.retryable ?? (code === 'Unavailable' || code === 'Timeout')
+    this.retryAfterMs = options.retryAfterMs
+  }
+
+  /** The same failure with its place completed. What is already known is kept: the thrower knows best. */
+  at(where: Where): Fault {
+    return new Fault(this.code, this.message, {
+      where: { ...where, ...this.where },
+      cause: this.cause,
+      remedy: this.remedy,
+      retryable: this.retryable,
+      retryAfterMs: this.retryAfterMs,
+    })
+  }
+
+  /** Anything thrown becomes a Fault; what is not one already is a defect, hence `Internal`. */
+  static from(error: unknown, where: Where = {}): Fault {
+    if (error instanceof Fault) return error.at(where)
+    const message = error instanceof Error ? error.message : String(error)
+    return new Fault('Internal', message, { where, cause: error })
+  }
+
+  /** The one line for the log (SPEC section 7): verb, store, key, what happened, what to do. */
+  describe(): string {
+    const { verb, store, key } = this.where
+    const place = [verb && `cannot ${verb}`, key && `'${key}'`, store && `on ${store}`].filter(Boolean).join(' ')
+    const line = [place, `${this.message} [${this.code}]`].filter(Boolean).join(': ')
+    return (this.remedy ? `${line}. ${this.remedy}` : line).replace(/\s+/g, ' ')
+  }
+}

@@ -1,0 +1,53 @@
+import type { Content, Range, Source } from '../bytes.ts'
+
+export interface Stat {
+  readonly key: string
+  /** Bytes. */
+  readonly size: number
+  readonly modified: Date
+}
+
+/**
+ * Keys and bytes, nothing else: a store knows nothing of DICOM, sealing, tiers or retry.
+ *
+ * Every method rejects with a `Fault` and with nothing else. When `signal` is aborted the method rejects with its
+ * reason if that is a Fault, else `Canceled`, and has let go of every connection and file when it does. Keys are
+ * relative, `/`-separated, without empty, `.` or `..` segments.
+ */
+export interface Store {
+  /** For logs and metrics, such as `s3:my-bucket`. Never a secret. */
+  readonly name: string
+
+  /**
+   * Visible whole or not at all; resolves only after the provider acknowledged the bytes with its integrity check
+   * (or, for files, after fsync). Objects are immutable: putting the same bytes under the same key again is harmless.
+   */
+  put(key: string, body: Source, signal: AbortSignal): Promise<void>
+
+  /**
+   * The whole object, or exactly `range` of it. A missing object rejects here with `NotFound`, a range that is not
+   * wholly inside the object with `BadRequest`, not in the middle of the body. The body must be consumed or
+   * destroyed (`return()`), and rejects with `Corrupt` when it is not exactly as long as announced.
+   */
+  get(key: string, range: Range | undefined, signal: AbortSignal): Promise<Content>
+
+  /** `undefined` only for a proven absence; anything doubtful rejects. */
+  stat(key: string, signal: AbortSignal): Promise<Stat | undefined>
+
+  /** An absent object is a success. */
+  remove(key: string, signal: AbortSignal): Promise<void>
+
+  /** All objects whose key begins with `prefix`, in ascending order of the key's UTF-8 bytes; pages are its own matter. */
+  list(prefix: string, signal: AbortSignal): AsyncIterable<Stat>
+
+  /**
+   * A harmless request which proves that the store answers and lets us in, done once at start.
+   * Rejects with a Fault whose `remedy` names the likely cause (SPEC section 7).
+   */
+  check(signal: AbortSignal): Promise<void>
+
+  /** Lets go of connections and files. Calls under way are aborted. */
+  close(): Promise<void>
+}
+
+export type Wrap = (inner: Store) => Store

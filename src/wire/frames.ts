@@ -1,0 +1,67 @@
+/** The frames of docs/protocol.md. This file and plugin/wire.h are the two places that know their layout. */
+import { Fault } from '../fault.ts'
+
+export const PROTOCOL = 1
+export const HEADER_BYTES = 16
+export const MAX_PAYLOAD = 16 * 1024 * 1024
+export const UUID_BYTES = 36
+
+export const Kind = {
+  hello: 1,
+  call: 2,
+  return: 3,
+  pull: 4,
+  data: 5,
+  reserve: 6,
+  fill: 7,
+  log: 8,
+  errorCode: 9,
+  grow: 10,
+  ping: 11,
+  pong: 12,
+} as const
+
+export const Verb = { start: 1, create: 2, read: 3, readRange: 4, remove: 5, stop: 6 } as const
+
+const LAST_KIND = 12
+
+export interface Header {
+  readonly length: number
+  readonly kind: number
+  readonly flags: number
+  readonly status: number
+  readonly argument: number
+}
+
+/** The fields of a frame to send; what is absent is zero. */
+export type Fields = Partial<Omit<Header, 'length' | 'kind'>>
+
+/** Decodes and checks the header at `at`. `Internal` on anything that plugin/ could not have sent. */
+export function decodeHeader(bytes: Buffer, at = 0): Header {
+  const length = bytes.readUInt32LE(at)
+  const kind = bytes.readUInt8(at + 4)
+  const argument = bytes.readUInt32LE(at + 8) + bytes.readUInt32LE(at + 12) * 2 ** 32
+  if (length > MAX_PAYLOAD) throw new Fault('Internal', `a frame announces ${length} bytes, more than ${MAX_PAYLOAD}`)
+  if (kind < 1 || kind > LAST_KIND) throw new Fault('Internal', `a frame is of unknown kind ${kind}`)
+  if (!Number.isSafeInteger(argument)) throw new Fault('Internal', 'a frame has an argument beyond 2^53 - 1')
+  return { length, kind, flags: bytes.readUInt8(at + 5), status: bytes.readUInt16LE(at + 6), argument }
+}
+
+/** The 16 header bytes of a frame whose payload of `length` bytes follows. */
+export function encodeHeader(kind: number, length: number, fields: Fields = {}): Buffer {
+  const argument = fields.argument ?? 0
+  const header = Buffer.allocUnsafe(HEADER_BYTES)
+  header.writeUInt32LE(length, 0)
+  header.writeUInt8(kind, 4)
+  header.writeUInt8(fields.flags ?? 0, 5)
+  header.writeUInt16LE(fields.status ?? 0, 6)
+  header.writeUInt32LE(argument % 2 ** 32, 8)
+  header.writeUInt32LE(Math.floor(argument / 2 ** 32), 12)
+  return header
+}
+
+/** A whole frame with a small payload. */
+export function encodeFrame(kind: number, fields: Fields = {}, payload: string | Uint8Array = ''): Buffer {
+  const body = typeof payload === 'string' ? Buffer.from(payload, 'utf8') : payload
+  return Buffer.concat([encodeHeader(kind, body.byteLength, fields), body])
+}
