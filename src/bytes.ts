@@ -34,8 +34,7 @@ export function sourceOf(bytes: Uint8Array): Source {
 export function sliceOf(source: Source, slice: Range): Source {
   return {
     size: slice.end - slice.start,
-    open: range =>
-      source.open(range ? { start: slice.start + range.start, end: slice.start + range.end } : slice),
+    open: range => source.open(range ? { start: slice.start + range.start, end: slice.start + range.end } : slice),
   }
 }
 
