@@ -1,0 +1,467 @@
+#include "engine.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+
+extern char** environ;
+
+namespace ocs {
+
+namespace {
+
+using std::chrono::milliseconds;
+constexpr int kAttempts = 5;
+constexpr milliseconds kLongestBackoff{5'000};
+constexpr milliseconds kGoodRun{60'000};
+constexpr milliseconds kTurn{5'000};  // a frame that has begun, or a HELLO, comes within this time
+constexpr size_t kLongestLine = 4096;
+
+std::string Errno(const std::string& what) { return what + ": " + std::strerror(errno); }
+
+const char* NameOf(Verb verb) {
+  switch (verb) {
+    case Verb::Create: return "write";
+    case Verb::Remove: return "remove";
+    default: return "read";
+  }
+}
+
+// Between fork and exec only async-signal-safe calls are allowed: Orthanc has many threads, and any may hold a lock.
+[[noreturn]] void BecomeEngine(pid_t parent, int output, const char* const* argv) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(0);
+  setsid();  // Ctrl-C in Orthanc's terminal is for Orthanc, which then stops us in order
+  const rlimit none{0, 0};
+  setrlimit(RLIMIT_CORE, &none);  // keys must not reach a core file
+  for (int signal_number = 1; signal_number < NSIG; signal_number++) signal(signal_number, SIG_DFL);
+  sigset_t all;
+  sigfillset(&all);
+  sigprocmask(SIG_UNBLOCK, &all, nullptr);
+  const int null = open("/dev/null", O_RDONLY);
+  dup2(null, STDIN_FILENO);
+  dup2(output, STDOUT_FILENO);
+  dup2(output, STDERR_FILENO);
+  if (syscall(SYS_close_range, 3u, ~0u, 0u) != 0)
+    for (int fd = 3; fd < 4096; fd++) close(fd);
+  execve(argv[0], const_cast<char* const*>(argv), environ);
+  const char* const reason = std::strerror(errno);
+  for (const char* text : {"cannot run ", argv[0], ": ", reason, "\n"})
+    if (write(STDERR_FILENO, text, std::strlen(text)) < 0) break;
+  _exit(127);
+}
+
+}  // namespace
+
+Engine::Engine(Host& host, EngineSettings settings) : host_(host), settings_(std::move(settings)) {}
+
+Engine::Started Engine::Start() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  state_ = State::Starting;
+  supervisor_ = std::thread([this] { Supervise(); });
+  changed_.wait(lock, [this] { return state_ != State::Starting; });
+  const Started started = started_;
+  lock.unlock();
+  if (started != Started::On) Stop();
+  return started;
+}
+
+void Engine::Supervise() {
+  const Started first = Launch();
+  if (first != Started::On) Reap(true);
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    started_ = first;
+    state_ = first == Started::On ? State::Ready : State::Stopped;
+    changed_.notify_all();
+  }
+  milliseconds backoff = settings_.first_backoff;
+  bool running = first == Started::On;
+  bool wanted = running;
+  while (wanted) {
+    const auto began = Clock::now();
+    if (running && !Serve()) break;
+    Reap(false);
+    if (running && Clock::now() - began > kGoodRun) backoff = settings_.first_backoff;
+    {
+      std::unique_lock<std::mutex> lock(mutex_);
+      wanted = !changed_.wait_for(lock, backoff, [this] { return state_ == State::Stopping; });
+    }
+    if (!wanted) break;
+    backoff = std::min(backoff * 2, kLongestBackoff);
+    running = Launch() == Started::On;
+    if (!running) continue;
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (state_ == State::Stopping) break;
+    state_ = State::Ready;
+    if (waiting_ > 0) AskForWorkers(waiting_);
+    changed_.notify_all();
+    host_.Log(Level::Warning, "the storage engine runs again; interrupted operations are repeated");
+  }
+  CloseAll();
+}
+
+Engine::Started Engine::Launch() {
+  if (!OpenSocket() || !Spawn()) return Started::Refused;
+  return Handshake();
+}
+
+bool Engine::OpenSocket() {
+  if (listener_.open()) return true;
+  const char* base = std::getenv("TMPDIR");
+  std::string folder = std::string(base != nullptr && *base != '\0' ? base : "/tmp") + "/orthanc-cloud-storage-XXXXXX";
+  if (mkdtemp(&folder[0]) == nullptr) {  // mkdtemp gives mode 0700
+    host_.Log(Level::Error, Errno("cannot make a folder " + folder + " for the storage engine's socket") + ". Set TMPDIR to a folder that can be written");
+    return false;
+  }
+  folder_ = folder;
+  path_ = folder + "/engine.sock";
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path_.size() >= sizeof address.sun_path) {
+    host_.Log(Level::Error, "the socket's path " + path_ + " is too long. Set TMPDIR to a shorter folder");
+    return false;
+  }
+  std::memcpy(address.sun_path, path_.c_str(), path_.size());
+  Channel listener(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!listener.open() || bind(listener.fd(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+      listen(listener.fd(), 128) != 0 || pipe2(wake_, O_CLOEXEC | O_NONBLOCK) != 0) {
+    host_.Log(Level::Error, Errno("cannot listen on " + path_));
+    return false;
+  }
+  listener_ = std::move(listener);
+  return true;
+}
+
+bool Engine::Spawn() {
+  int output[2];
+  if (pipe2(output, O_CLOEXEC) != 0) {
+    host_.Log(Level::Error, Errno("cannot make a pipe for the storage engine"));
+    return false;
+  }
+  const char* const argv[] = {settings_.node.c_str(), settings_.script.c_str(), path_.c_str(), nullptr};
+  const pid_t parent = getpid();
+  pid_ = fork();
+  if (pid_ == 0) BecomeEngine(parent, output[1], argv);
+  const int error = errno;
+  close(output[1]);
+  output_ = Channel(output[0]);
+  fcntl(output_.fd(), F_SETFL, O_NONBLOCK);
+  if (pid_ > 0) return true;
+  errno = error;
+  host_.Log(Level::Error, Errno("cannot start the storage engine"));
+  return false;
+}
+
+bool Engine::StopRequested() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return state_ == State::Stopping;
+}
+
+Engine::Started Engine::Refuse(const std::string& why) {
+  PumpOutput(Level::Error);
+  host_.Log(Level::Error, why);
+  return Started::Refused;
+}
+
+Engine::Started Engine::Handshake() {
+  const Deadline deadline = Clock::now() + settings_.start_time;
+  for (;;) {  // the engine connects, or ends with a word on stderr
+    if (StopRequested()) return Started::Refused;
+    if (Clock::now() >= deadline) return Refuse("the storage engine did not connect in time");
+    pollfd fds[2] = {{listener_.fd(), POLLIN, 0}, {output_.fd(), POLLIN, 0}};
+    poll(fds, 2, 100);
+    if (fds[0].revents != 0) break;
+    if (fds[1].revents != 0) PumpOutput(Level::Error);
+    if (!output_.open()) return Refuse("the storage engine (" + settings_.node + " " + settings_.script + ") ended before it connected");
+  }
+  Channel control;
+  Header header;
+  if (AcceptPeer(Clock::now() + kTurn, &control, &header) != Io::Ok || header.flags != 0) return Refuse("the storage engine does not greet as it should");
+  if (header.argument != kProtocol)
+    return Refuse("this plugin speaks protocol " + std::to_string(kProtocol) + ", the engine " + settings_.script + " protocol " +
+                  std::to_string(header.argument) + ". Install the .so and engine.mjs of the same release");
+  Header start;
+  start.kind = Kind::Call;
+  start.flags = static_cast<uint8_t>(Verb::Start);
+  start.argument = kProtocol;
+  if (settings_.configuration.size() > kMaxPayload) return Refuse("Orthanc's configuration is larger than 16 MiB");
+  Io io = control.Send(start, {settings_.configuration.data(), settings_.configuration.size()}, {nullptr, 0}, deadline);
+  while (io == Io::Ok) {
+    io = Await(control.fd(), POLLIN, std::min(deadline, Clock::now() + milliseconds(200)));
+    PumpOutput(Level::Error);
+    if (StopRequested()) return Started::Refused;
+    if (io == Io::TimedOut && Clock::now() < deadline) {
+      io = Io::Ok;
+      continue;
+    }
+    if (io == Io::Ok) io = control.ReceiveHeader(&header, deadline);
+    std::string text;
+    if (io == Io::Ok) io = ReceiveText(control, header.length, &text, deadline);
+    if (io != Io::Ok) break;
+    if (header.kind == Kind::Log) {
+      host_.Log(static_cast<Level>(std::min<int>(header.flags, 2)), text);
+    } else if (header.kind == Kind::ErrorCode) {
+      if (!registered_) host_.RegisterError(header.status, static_cast<uint16_t>(header.argument), text);
+    } else if (header.kind == Kind::Return && header.status != 0) {
+      return Refuse(text);
+    } else if (header.kind == Kind::Return && (header.flags & 1) == 0) {
+      host_.Log(Level::Warning, text);
+      return Started::Off;
+    } else if (header.kind == Kind::Return) {
+      registered_ = true;
+      std::lock_guard<std::mutex> lock(mutex_);
+      description_ = text;
+      call_time_ = milliseconds(header.argument);
+      control_ = std::move(control);
+      generation_++;
+      heard_ = Clock::now();
+      return Started::On;
+    } else {
+      io = Io::Broken;
+    }
+  }
+  return Refuse(io == Io::TimedOut ? "the storage engine did not finish its start in time" : "the storage engine ended during its start");
+}
+
+Io Engine::AcceptPeer(Deadline deadline, Channel* channel, Header* hello) {
+  const int fd = accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  if (fd < 0) return Io::Broken;
+  Channel peer(fd);
+  ucred credentials{};
+  socklen_t size = sizeof credentials;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0 || credentials.uid != geteuid()) return Io::Broken;
+  Io io = peer.ReceiveHeader(hello, deadline);
+  std::string version;
+  if (io == Io::Ok) io = ReceiveText(peer, hello->length, &version, deadline);
+  if (io == Io::Ok && hello->kind != Kind::Hello) io = Io::Broken;
+  if (io == Io::Ok) *channel = std::move(peer);
+  return io;
+}
+
+void Engine::AcceptWorker() {
+  Channel worker;
+  Header hello;
+  if (AcceptPeer(Clock::now() + kTurn, &worker, &hello) != Io::Ok || hello.flags != 1 || hello.argument != kProtocol) return;
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (asked_ > 0) asked_--;
+  idle_.push_back(std::move(worker));
+  changed_.notify_all();
+}
+
+bool Engine::Serve() {
+  auto next_ping = Clock::now() + settings_.ping_every;
+  for (;;) {
+    const auto left = std::chrono::ceil<milliseconds>(next_ping - Clock::now()).count();
+    pollfd fds[4] = {{listener_.fd(), POLLIN, 0}, {control_.fd(), POLLIN, 0}, {wake_[0], POLLIN, 0}, {output_.fd(), POLLIN, 0}};
+    poll(fds, 4, static_cast<int>(std::max<long long>(left, 0)));
+    if (fds[2].revents != 0) return false;
+    if (fds[3].revents != 0) PumpOutput(Level::Warning);
+    if (fds[0].revents != 0) AcceptWorker();
+    if (fds[1].revents != 0 && !HandleControl()) return true;
+    const auto now = Clock::now();
+    if (now - heard_ > settings_.silence) {
+      host_.Log(Level::Error, "the storage engine does not answer any more and is killed");
+      kill(pid_, SIGKILL);
+      return true;
+    }
+    if (now < next_ping) continue;
+    next_ping = now + settings_.ping_every;
+    Header ping;
+    ping.kind = Kind::Ping;
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (control_.Send(ping, now + milliseconds(100)) == Io::Closed) return true;
+  }
+}
+
+bool Engine::HandleControl() {
+  Header header;
+  std::string text;
+  if (control_.ReceiveHeader(&header, Clock::now() + kTurn) != Io::Ok) return false;
+  if (ReceiveText(control_, header.length, &text, Clock::now() + kTurn) != Io::Ok) return false;
+  heard_ = Clock::now();
+  if (header.kind == Kind::Log) host_.Log(static_cast<Level>(std::min<int>(header.flags, 2)), text);
+  return header.kind == Kind::Log || header.kind == Kind::Pong;
+}
+
+void Engine::PumpOutput(Level level) {
+  char bytes[4096];
+  ssize_t got = 0;
+  while (output_.open() && (got = read(output_.fd(), bytes, sizeof bytes)) > 0) {
+    for (ssize_t i = 0; i < got; i++) {
+      if (bytes[i] != '\n' && partial_line_.size() < kLongestLine) {
+        partial_line_ += bytes[i];
+      } else if (!partial_line_.empty()) {
+        host_.Log(level, "storage engine: " + partial_line_);
+        partial_line_.clear();
+      }
+    }
+  }
+  if (got == 0) output_.Close();
+}
+
+// Ends this engine for good, whatever state it is in, and takes its connections away from the pool.
+void Engine::Reap(bool quietly) {
+  Channel control;
+  std::vector<Channel> idle;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (state_ == State::Ready) state_ = State::Restarting;
+    quietly = quietly || state_ == State::Stopping;
+    control = std::move(control_);
+    idle.swap(idle_);
+    asked_ = 0;
+  }
+  control.Close();
+  idle.clear();
+  if (pid_ > 0) {
+    int status = 0;
+    pid_t done = 0;
+    bool asked = false;
+    for (const auto began = Clock::now(); done == 0;) {  // it was told to end, or its socket closed: give it a moment
+      done = waitpid(pid_, &status, WNOHANG);
+      const auto waited = Clock::now() - began;
+      if (done == 0 && waited > milliseconds(quietly ? 5'000 : 500)) {
+        if (asked && waited > milliseconds(7'000)) kill(pid_, SIGKILL);
+        if (!quietly) kill(pid_, SIGKILL);
+        if (!asked) kill(pid_, SIGTERM);
+        asked = true;
+      }
+      if (done == 0) std::this_thread::sleep_for(milliseconds(5));
+    }
+    PumpOutput(quietly ? Level::Info : Level::Warning);
+    if (!quietly) {
+      const std::string how = WIFSIGNALED(status) ? "was killed by signal " + std::to_string(WTERMSIG(status))
+                                                  : "ended with exit code " + std::to_string(WEXITSTATUS(status));
+      host_.Log(Level::Warning, "the storage engine " + how + " and is started again");
+    }
+  }
+  pid_ = -1;
+  output_.Close();
+  partial_line_.clear();
+}
+
+void Engine::CloseAll() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    Header stop;
+    stop.kind = Kind::Call;
+    stop.flags = static_cast<uint8_t>(Verb::Stop);
+    if (control_.open()) control_.Send(stop, Clock::now() + milliseconds(100));
+  }
+  Reap(true);
+  listener_.Close();
+  if (!path_.empty()) unlink(path_.c_str());
+  if (!folder_.empty()) rmdir(folder_.c_str());
+}
+
+void Engine::AskForWorkers(uint64_t count) {
+  Header grow;
+  grow.kind = Kind::Grow;
+  grow.argument = count;
+  if (control_.open() && control_.Send(grow, Clock::now() + kTurn) == Io::Ok) asked_ += count;
+}
+
+bool Engine::Acquire(Deadline deadline, Channel* channel, uint64_t* generation) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  waiting_++;
+  bool got = false;
+  while (state_ != State::Stopping && state_ != State::Stopped) {
+    if (state_ == State::Ready && !idle_.empty()) {
+      *channel = std::move(idle_.back());
+      idle_.pop_back();
+      *generation = generation_;
+      got = true;
+      break;
+    }
+    if (state_ == State::Ready && asked_ < waiting_) AskForWorkers(1);
+    if (changed_.wait_until(lock, deadline) == std::cv_status::timeout) break;
+  }
+  waiting_--;
+  return got;
+}
+
+void Engine::Release(Channel channel, uint64_t generation) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (generation != generation_ || state_ != State::Ready) return;
+  idle_.push_back(std::move(channel));
+  changed_.notify_one();
+}
+
+Answer Engine::Run(const Call& call) {
+  Deadline deadline;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (state_ == State::Stopping || state_ == State::Stopped) return Answer();
+    deadline = Clock::now() + call_time_;
+    active_++;
+  }
+  Answer answer;
+  for (int attempt = 1; attempt <= kAttempts; attempt++) {
+    Channel channel;
+    uint64_t generation = 0;
+    answer = Answer();
+    if (!Acquire(deadline, &channel, &generation)) {
+      answer.ending = Ending::TimedOut;
+      break;
+    }
+    answer = Perform(channel, call, deadline);
+    if (answer.reusable()) Release(std::move(channel), generation);
+    if (answer.ending != Ending::Interrupted) break;
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (generation == generation_) idle_.clear();  // they led to the same process; it may be dead though we have not noticed yet
+  }
+  const std::string what = std::string(NameOf(call.verb)) + " '" + std::string(call.uuid, kUuidBytes) + "'";
+  switch (answer.ending) {
+    case Ending::Ok:
+      if (!answer.text.empty()) host_.Log(Level::Info, answer.text);
+      break;
+    case Ending::Fault: host_.Log(Level::Error, answer.text); break;
+    case Ending::NoMemory: host_.Log(Level::Error, "cannot " + what + ": Orthanc has no memory for the file"); break;
+    case Ending::Interrupted:
+      host_.Log(Level::Error, "cannot " + what + ": the storage engine died " + std::to_string(kAttempts) + " times while it was at it");
+      break;
+    case Ending::TimedOut: host_.Log(Level::Error, "cannot " + what + ": the storage engine did not finish in time"); break;
+    case Ending::Broken: host_.Log(Level::Error, "cannot " + what + ": the storage engine broke the protocol"); break;
+  }
+  std::lock_guard<std::mutex> lock(mutex_);
+  active_--;
+  changed_.notify_all();
+  return answer;
+}
+
+void Engine::Stop() {
+  {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait_for(lock, settings_.drain_time, [this] { return active_ == 0; });
+    state_ = State::Stopping;
+    changed_.notify_all();
+  }
+  if (wake_[1] >= 0) {
+    const char byte = 0;
+    if (write(wake_[1], &byte, 1) < 0) host_.Log(Level::Warning, Errno("cannot wake the storage engine's supervisor"));
+  }
+  if (supervisor_.joinable()) supervisor_.join();
+  for (int& fd : wake_) {
+    if (fd >= 0) close(fd);
+    fd = -1;
+  }
+  std::unique_lock<std::mutex> lock(mutex_);
+  state_ = State::Stopped;
+  changed_.wait(lock, [this] { return active_ == 0; });  // their connections are closed: they end at once
+}
+
+}  // namespace ocs

@@ -1,0 +1,208 @@
+// Orthanc's entry points and callbacks. Everything that decides is in the engine (docs/protocol.md).
+#include <dlfcn.h>
+#include <orthanc/OrthancCPlugin.h>
+#include <unistd.h>
+
+#include <climits>
+#include <cstdlib>
+#include <memory>
+
+#include "engine.h"
+#include "setting.h"
+
+#ifndef VERSION
+#error "VERSION comes from package.json: build with npm run build"
+#endif
+
+namespace {
+
+constexpr char kName[] = "cloud-storage";
+constexpr uint16_t kFaults = 32;
+
+OrthancPluginContext* context = nullptr;
+
+class OrthancHost : public ocs::Host {
+ public:
+  OrthancHost() {
+    for (auto& code : codes_) code = OrthancPluginErrorCode_StorageAreaPlugin;
+  }
+
+  void Log(ocs::Level level, const std::string& line) override {
+    switch (level) {
+      case ocs::Level::Error: return OrthancPluginLogError(context, line.c_str());
+      case ocs::Level::Warning: return OrthancPluginLogWarning(context, line.c_str());
+      case ocs::Level::Info: return OrthancPluginLogInfo(context, line.c_str());
+    }
+  }
+
+  void RegisterError(uint16_t fault, uint16_t http, const std::string& message) override {
+    if (fault < kFaults) codes_[fault] = OrthancPluginRegisterErrorCode(context, fault, http, message.c_str());
+  }
+
+  OrthancPluginErrorCode CodeOf(const ocs::Answer& answer) const {
+    switch (answer.ending) {
+      case ocs::Ending::Ok: return OrthancPluginErrorCode_Success;
+      case ocs::Ending::Fault: return answer.fault < kFaults ? codes_[answer.fault] : OrthancPluginErrorCode_StorageAreaPlugin;
+      case ocs::Ending::NoMemory: return OrthancPluginErrorCode_NotEnoughMemory;
+      default: return OrthancPluginErrorCode_StorageAreaPlugin;
+    }
+  }
+
+ private:
+  OrthancPluginErrorCode codes_[kFaults];
+};
+
+// A whole file: the buffer is made by Orthanc when the size is known, and is ours until the call has succeeded.
+class WholeFile : public ocs::Result {
+ public:
+  explicit WholeFile(OrthancPluginMemoryBuffer64* target) : target_(target) {
+    target_->data = nullptr;
+    target_->size = 0;
+  }
+  bool Reserve(uint64_t size) override { return OrthancPluginCreateMemoryBuffer64(context, target_, size) == OrthancPluginErrorCode_Success; }
+  bool Accepts(uint64_t) const override { return true; }
+  uint8_t* data() override { return static_cast<uint8_t*>(target_->data); }
+  void Free() {
+    if (target_->data != nullptr) OrthancPluginFreeMemoryBuffer64(context, target_);
+    target_->data = nullptr;
+    target_->size = 0;
+  }
+
+ private:
+  OrthancPluginMemoryBuffer64* target_;
+};
+
+// A range: the buffer and its size are Orthanc's.
+class FileRange : public ocs::Result {
+ public:
+  explicit FileRange(OrthancPluginMemoryBuffer64* target) : target_(target) {}
+  bool Reserve(uint64_t) override { return true; }
+  bool Accepts(uint64_t size) const override { return size == target_->size; }
+  uint8_t* data() override { return static_cast<uint8_t*>(target_->data); }
+
+ private:
+  OrthancPluginMemoryBuffer64* target_;
+};
+
+std::unique_ptr<OrthancHost> host;
+std::unique_ptr<ocs::Engine> engine;
+
+OrthancPluginErrorCode Create(const char* uuid, const void* content, int64_t size, OrthancPluginContentType type) {
+  ocs::Call call{ocs::Verb::Create, uuid};
+  call.type = static_cast<uint16_t>(type);
+  call.content = content;
+  call.size = static_cast<uint64_t>(size);
+  return host->CodeOf(engine->Run(call));
+}
+
+OrthancPluginErrorCode ReadWhole(OrthancPluginMemoryBuffer64* target, const char* uuid, OrthancPluginContentType type) {
+  WholeFile file(target);
+  ocs::Call call{ocs::Verb::Read, uuid};
+  call.type = static_cast<uint16_t>(type);
+  call.result = &file;
+  const OrthancPluginErrorCode code = host->CodeOf(engine->Run(call));
+  if (code != OrthancPluginErrorCode_Success) file.Free();
+  return code;
+}
+
+OrthancPluginErrorCode ReadRange(OrthancPluginMemoryBuffer64* target, const char* uuid, OrthancPluginContentType type, uint64_t start) {
+  FileRange range(target);
+  ocs::Call call{ocs::Verb::ReadRange, uuid};
+  call.type = static_cast<uint16_t>(type);
+  call.start = start;
+  call.size = target->size;
+  call.result = &range;
+  return host->CodeOf(engine->Run(call));
+}
+
+OrthancPluginErrorCode Remove(const char* uuid, OrthancPluginContentType type) {
+  ocs::Call call{ocs::Verb::Remove, uuid};
+  call.type = static_cast<uint16_t>(type);
+  return host->CodeOf(engine->Run(call));
+}
+
+bool IsFile(const std::string& path, int mode) { return access(path.c_str(), mode) == 0; }
+
+std::string OwnFolder() {
+  Dl_info info{};
+  char real[PATH_MAX];
+  if (dladdr(reinterpret_cast<void*>(&OwnFolder), &info) == 0 || realpath(info.dli_fname, real) == nullptr) return ".";
+  const std::string path(real);
+  return path.substr(0, path.rfind('/'));
+}
+
+std::string FindEngine(const std::string& configured, const std::string& folder) {
+  if (!configured.empty()) return IsFile(configured, R_OK) ? configured : "";
+  for (const std::string& candidate : {folder + "/engine.mjs", std::string("/usr/share/orthanc-cloud-storage/engine.mjs")})
+    if (IsFile(candidate, R_OK)) return candidate;
+  return "";
+}
+
+std::string FindNode(const std::string& configured, const std::string& folder) {
+  if (!configured.empty()) return IsFile(configured, X_OK) ? configured : "";
+  if (IsFile(folder + "/node", X_OK)) return folder + "/node";
+  const char* path = std::getenv("PATH");
+  std::string rest = path != nullptr ? path : "/usr/local/bin:/usr/bin:/bin";
+  while (!rest.empty()) {
+    const size_t colon = rest.find(':');
+    const std::string candidate = rest.substr(0, colon) + "/node";
+    if (IsFile(candidate, X_OK)) return candidate;
+    rest = colon == std::string::npos ? "" : rest.substr(colon + 1);
+  }
+  return "";
+}
+
+int32_t Refuse(const std::string& why) {
+  OrthancPluginLogError(context, why.c_str());
+  return -1;
+}
+
+}  // namespace
+
+extern "C" {
+
+ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthanc) {
+  context = orthanc;
+  if (OrthancPluginCheckVersionAdvanced(context, 1, 9, 0) == 0)
+    return Refuse(std::string("cloud-storage needs Orthanc 1.9.0 or newer, this is ") + context->orthancVersion);
+  OrthancPluginSetDescription(context, "Stores Orthanc's files in a cloud object storage");
+
+  char* const text = OrthancPluginGetConfiguration(context);
+  if (text == nullptr) return Refuse("cloud-storage cannot read Orthanc's configuration");
+  ocs::EngineSettings settings;
+  settings.configuration = text;
+  OrthancPluginFreeString(context, text);
+
+  const std::string folder = OwnFolder();
+  const std::string engine_setting = ocs::FindSetting(settings.configuration, "CloudStorage", "Engine");
+  const std::string node_setting = ocs::FindSetting(settings.configuration, "CloudStorage", "Node");
+  settings.script = FindEngine(engine_setting, folder);
+  settings.node = FindNode(node_setting, folder);
+  if (settings.script.empty())
+    return Refuse(engine_setting.empty() ? "cloud-storage finds no engine.mjs, neither in " + folder + " nor in /usr/share/orthanc-cloud-storage. Put it beside the .so, or name it in CloudStorage.Engine"
+                                         : "CloudStorage.Engine names " + engine_setting + ", which cannot be read");
+  if (settings.node.empty())
+    return Refuse(node_setting.empty() ? "cloud-storage finds no Node.js, neither as " + folder + "/node nor on PATH. Install Node.js 22.12 or newer, or name it in CloudStorage.Node"
+                                       : "CloudStorage.Node names " + node_setting + ", which cannot be run");
+
+  host = std::make_unique<OrthancHost>();
+  engine = std::make_unique<ocs::Engine>(*host, std::move(settings));
+  switch (engine->Start()) {
+    case ocs::Engine::Started::On: break;
+    case ocs::Engine::Started::Off: return 0;
+    case ocs::Engine::Started::Refused: return -1;
+  }
+  OrthancPluginSetDescription(context, engine->description().c_str());
+  OrthancPluginRegisterStorageArea2(context, Create, ReadWhole, ReadRange, Remove);
+  return 0;
+}
+
+ORTHANC_PLUGINS_API void OrthancPluginFinalize() {
+  engine.reset();
+  host.reset();
+}
+
+ORTHANC_PLUGINS_API const char* OrthancPluginGetName() { return kName; }
+
+ORTHANC_PLUGINS_API const char* OrthancPluginGetVersion() { return VERSION; }
+}

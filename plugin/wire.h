@@ -1,0 +1,68 @@
+// Frames and sockets (docs/protocol.md). Knows nothing of calls, engines or Orthanc.
+#pragma once
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace ocs {
+
+using Clock = std::chrono::steady_clock;
+using Deadline = Clock::time_point;
+
+constexpr uint64_t kProtocol = 1;
+constexpr size_t kHeaderBytes = 16;
+constexpr uint32_t kMaxPayload = 16u << 20;
+constexpr size_t kUuidBytes = 36;
+constexpr size_t kInlineBytes = 256u << 10;
+
+enum class Kind : uint8_t { Hello = 1, Call, Return, Pull, Data, Reserve, Fill, Log, ErrorCode, Grow, Ping, Pong };
+enum class Verb : uint8_t { Start = 1, Create, Read, ReadRange, Remove, Stop };
+
+struct Header {
+  uint32_t length = 0;
+  Kind kind = Kind::Hello;
+  uint8_t flags = 0;
+  uint16_t status = 0;
+  uint64_t argument = 0;
+};
+
+void Encode(const Header& header, uint8_t* bytes);
+
+// False when no engine of ours can have sent it: then the connection must be closed.
+bool Decode(const uint8_t* bytes, Header* header);
+
+enum class Io { Ok, Closed, TimedOut, Broken };
+
+struct Slice {
+  const void* data;
+  size_t size;
+};
+
+// Owns one non-blocking socket. After any result but Ok it is good for nothing but destruction.
+class Channel {
+ public:
+  Channel() = default;
+  explicit Channel(int fd) : fd_(fd) {}
+  Channel(Channel&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }
+  Channel& operator=(Channel&& other) noexcept;
+  ~Channel() { Close(); }
+
+  int fd() const { return fd_; }
+  bool open() const { return fd_ >= 0; }
+  void Close();
+
+  // Sends header, head and body in one system call where possible; header.length is set to the size of both.
+  Io Send(Header header, Slice head, Slice body, Deadline deadline);
+  Io Send(const Header& header, Deadline deadline) { return Send(header, {nullptr, 0}, {nullptr, 0}, deadline); }
+  Io ReceiveHeader(Header* header, Deadline deadline);
+  Io Receive(void* bytes, size_t size, Deadline deadline);
+  Io Discard(size_t size, Deadline deadline);
+
+ private:
+  int fd_ = -1;
+};
+
+// Waits until `fd` is ready for `events`. EINTR does not prolong the wait.
+Io Await(int fd, short events, Deadline deadline);
+
+}  // namespace ocs

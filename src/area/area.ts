@@ -1,0 +1,20 @@
+import type { Content, Range, Source } from '../bytes.ts'
+
+/** Orthanc's content types 1, 2, 3 and all others (SPEC section 1). */
+export type ContentType = 'dicom' | 'dicom-as-json' | 'dicom-until-pixel-data' | 'unknown'
+
+/** One file of Orthanc's storage area: written once under a fresh UUID, never modified. */
+export interface Attachment {
+  readonly uuid: string
+  readonly type: ContentType
+}
+
+/** What Orthanc means by storage. Every method rejects with a `Fault` and is safe to repeat. */
+export interface StorageArea {
+  /** For the log: which store, and where. */
+  readonly name: string
+  create(attachment: Attachment, body: Source, signal: AbortSignal): Promise<void>
+  read(attachment: Attachment, range: Range | undefined, signal: AbortSignal): Promise<Content>
+  /** Removes every key the attachment may have; absence is success. */
+  remove(attachment: Attachment, signal: AbortSignal): Promise<void>
+}

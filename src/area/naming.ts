@@ -1,0 +1,32 @@
+import { Fault } from '../fault.ts'
+import type { Attachment, ContentType } from './area.ts'
+
+/** SPEC section 3, as config.ts has checked it. */
+export interface Naming {
+  readonly rootPath: string
+  readonly structure: 'flat' | 'legacy'
+  readonly legacyUnknownFiles: boolean
+}
+
+const extensions: Readonly<Record<ContentType, string>> = {
+  dicom: '.dcm',
+  'dicom-as-json': '.json',
+  'dicom-until-pixel-data': '.dcm.head',
+  unknown: '.unk',
+}
+
+/** Orthanc's UUIDs; anything else could smuggle a folder into a key. */
+const UUID = /^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$/
+
+/** The key an attachment is written under, then the older keys it may be found under. */
+export function keysOf(
+  naming: Naming,
+  suffix: '' | '.enc',
+  { uuid, type }: Attachment,
+): readonly [string, ...string[]] {
+  if (!UUID.test(uuid)) throw new Fault('BadRequest', 'Orthanc named a file by something that is not a UUID')
+  const root = naming.rootPath === '' ? '' : `${naming.rootPath}/`
+  if (naming.structure === 'legacy') return [`${root}${uuid.slice(0, 2)}/${uuid.slice(2, 4)}/${uuid}`]
+  const flat = (kind: ContentType) => `${root}${uuid}${extensions[kind]}${suffix}`
+  return type === 'dicom-until-pixel-data' && naming.legacyUnknownFiles ? [flat(type), flat('unknown')] : [flat(type)]
+}

@@ -1,0 +1,54 @@
+/** Process entry: plugin/engine.cpp runs `node engine.mjs SOCKET` (docs/protocol.md). */
+import { compose } from './compose.ts'
+import { parseConfig } from './config.ts'
+import { Fault } from './fault.ts'
+import { logTo } from './log.ts'
+import { version } from './version.ts'
+import { Server } from './wire/server.ts'
+
+/** A store that does not answer must not keep Orthanc from saying so. */
+const CHECK_DEADLINE_MS = 60_000
+const CLOSE_DEADLINE_MS = 5_000
+
+const socketPath = process.argv[2]
+if (!socketPath) {
+  console.error('engine.mjs is started by the Orthanc plugin. For the command line, see cli.mjs --help.')
+  process.exit(2)
+}
+
+// Whatever nobody foresaw ends the process: the plugin starts a new one and repeats the calls that were under way.
+process.on('uncaughtException', error => {
+  console.error(error.stack ?? String(error))
+  process.exit(70)
+})
+
+const server = await Server.connect(socketPath, version)
+const log = logTo((level, line) => server.log(level, line))
+const composition = await start().catch(async error => {
+  await server.refuse(Fault.from(error))
+})
+
+if (composition) {
+  process.once('SIGTERM', () => process.exit(0))
+  await server.serve(composition.area)
+  await Promise.race([
+    composition.store.close(),
+    new Promise(resolve => setTimeout(resolve, CLOSE_DEADLINE_MS).unref()),
+  ])
+  process.exit(0)
+}
+
+async function start() {
+  const { config, warnings } = parseConfig(await server.configuration())
+  for (const warning of warnings) log.warn(warning)
+  if (!config) {
+    await server.accept('no section of a storage provider in the configuration: the plugin is disabled', undefined)
+    return undefined
+  }
+  const composition = compose(config, log)
+  if (config.startupCheck) await composition.store.check(AbortSignal.timeout(CHECK_DEADLINE_MS))
+  const description = `stores Orthanc's files in ${composition.store.name}`
+  log.warn(`orthanc-cloud-storage ${version} ${description}`)
+  await server.accept(description, composition)
+  return composition
+}

@@ -1,0 +1,105 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import pRetry from 'p-retry'
+import type { Bytes, Content, Range } from '../bytes.ts'
+import { Fault } from '../fault.ts'
+import type { Wrap } from './store.ts'
+
+export interface RetryPolicy {
+  /** How often one request is repeated after its first failure. */
+  readonly maxRetries: number
+  /** The first pause; each further one is up to twice as long, with jitter. Default 100 ms. */
+  readonly firstDelayMs?: number
+}
+
+const LONGEST_DELAY_MS = 5_000
+const LONGEST_RETRY_AFTER_MS = 30_000
+
+/**
+ * The one owner of retries. Repeats `work` while it rejects with a retryable Fault. What it finally throws is marked as
+ * not retryable: nobody above may multiply the attempts.
+ */
+export async function attempt<T>(
+  work: () => Promise<T>,
+  policy: RetryPolicy,
+  signal: AbortSignal,
+  log: (line: string) => void,
+): Promise<T> {
+  try {
+    return await pRetry(
+      () =>
+        work().catch(error => {
+          throw Fault.from(error)
+        }),
+      {
+        retries: policy.maxRetries,
+        minTimeout: policy.firstDelayMs ?? 100,
+        maxTimeout: LONGEST_DELAY_MS,
+        factor: 2,
+        randomize: true,
+        signal,
+        shouldRetry: ({ error }) => error instanceof Fault && error.retryable,
+        onFailedAttempt: async ({ error, attemptNumber, retriesLeft }) => {
+          if (!(error instanceof Fault) || !error.retryable || retriesLeft === 0) return
+          log(`attempt ${attemptNumber} failed and is repeated: ${error.describe()}`)
+          if (error.retryAfterMs) await sleep(Math.min(error.retryAfterMs, LONGEST_RETRY_AFTER_MS), undefined, { signal })
+        },
+      },
+    )
+  } catch (error) {
+    if (signal.aborted) throw signal.reason instanceof Fault ? signal.reason : canceled(signal)
+    const fault = Fault.from(error)
+    if (!fault.retryable || policy.maxRetries === 0) throw fault
+    throw new Fault(fault.code, `${fault.message} (after ${policy.maxRetries + 1} attempts)`, {
+      where: fault.where,
+      cause: fault,
+      remedy: fault.remedy,
+      retryable: false,
+    })
+  }
+}
+
+function canceled(signal: AbortSignal): Fault {
+  const timeout = signal.reason instanceof Error && signal.reason.name === 'TimeoutError'
+  return new Fault(timeout ? 'Timeout' : 'Canceled', 'the operation was given up', { cause: signal.reason, retryable: false })
+}
+
+/** Repeats whole verbs. `check` is asked once only: at start, a wrong setting must be told at once. */
+export function retrying(policy: RetryPolicy, log: (line: string) => void): Wrap {
+  return store => {
+    const again = <T>(signal: AbortSignal, work: () => Promise<T>) => attempt(work, policy, signal, log)
+
+    /** A body that breaks is resumed at the byte it reached: objects are immutable, so the rest is the same object's. */
+    async function* resumed(key: string, range: Range | undefined, first: Content, signal: AbortSignal): Bytes {
+      const start = range?.start ?? 0
+      const end = start + first.size
+      let at = start
+      let body: Bytes = first.body
+      for (let breaks = 0; ; breaks++) {
+        try {
+          for await (const chunk of body) {
+            yield chunk
+            at += chunk.byteLength
+          }
+          return
+        } catch (error) {
+          const fault = Fault.from(error)
+          if (!fault.retryable || breaks >= policy.maxRetries || at >= end || signal.aborted) throw fault
+          log(`a body broke at byte ${at} and is resumed there: ${fault.describe()}`)
+          const rest = { start: at, end }
+          body = (await again(signal, () => store.get(key, rest, signal))).body
+        }
+      }
+    }
+
+    return {
+      ...store,
+      put: (key, body, signal) => again(signal, () => store.put(key, body, signal)),
+      async get(key, range, signal) {
+        const content = await again(signal, () => store.get(key, range, signal))
+        return { size: content.size, body: resumed(key, range, content, signal) }
+      },
+      stat: (key, signal) => again(signal, () => store.stat(key, signal)),
+      remove: (key, signal) => again(signal, () => store.remove(key, signal)),
+    }
+  }
+}

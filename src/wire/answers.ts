@@ -1,0 +1,24 @@
+import type { FaultCode } from '../fault.ts'
+
+/** What an HTTP client of Orthanc is told. The details are in Orthanc's log, not in an answer to the network. */
+interface Answer {
+  /** The fault's number on the wire, and among the plugin's registered error codes. */
+  readonly number: number
+  readonly http: number
+  readonly message: string
+}
+
+const see = "see Orthanc's log for the cause"
+
+export const answers: Readonly<Record<FaultCode, Answer>> = {
+  NotFound: { number: 1, http: 404, message: `The file is not in the object storage: ${see}` },
+  Denied: { number: 2, http: 502, message: `The object storage refuses Orthanc's credentials or permissions: ${see}` },
+  Corrupt: { number: 3, http: 502, message: `The object storage delivered damaged bytes: ${see}` },
+  Unavailable: { number: 4, http: 503, message: `The object storage is not available now: ${see}` },
+  Timeout: { number: 5, http: 504, message: `The object storage did not answer in time: ${see}` },
+  TooLarge: { number: 6, http: 507, message: `The object storage has no room for the file: ${see}` },
+  BadRequest: { number: 7, http: 400, message: `The object storage cannot answer such a request: ${see}` },
+  BadConfig: { number: 8, http: 500, message: `The configuration of the object storage must be changed: ${see}` },
+  Canceled: { number: 9, http: 503, message: `The operation on the object storage was given up: ${see}` },
+  Internal: { number: 10, http: 500, message: `The object storage plugin met an unforeseen problem: ${see}` },
+}

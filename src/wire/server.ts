@@ -1,0 +1,104 @@
+import type { StorageArea } from '../area/area.ts'
+import { Fault } from '../fault.ts'
+import { Level } from '../log.ts'
+import { answers } from './answers.ts'
+import { serveCalls } from './call.ts'
+import { Connection, type Frame } from './connection.ts'
+import { Kind, PROTOCOL, Verb } from './frames.ts'
+
+/** Orthanc's threads: 50 for HTTP by default, DICOM associations, jobs. More calls than this wait in the plugin. */
+const MAX_WORKERS = 512
+
+/** INFO lines wait this long to leave together: one wake-up of Orthanc instead of one per operation. */
+const LOG_DELAY_MS = 20
+const MAX_LOG_LINES = 200
+
+/** The control connection: start, log, growth, stop (docs/protocol.md). */
+export class Server {
+  readonly #path: string
+  readonly #version: string
+  readonly #control: Connection
+  readonly #workers = new Set<Connection>()
+  readonly #lines: { level: Level; line: string }[] = []
+  #flushing: NodeJS.Timeout | undefined
+
+  private constructor(path: string, version: string, control: Connection) {
+    this.#path = path
+    this.#version = version
+    this.#control = control
+  }
+
+  static async connect(path: string, version: string): Promise<Server> {
+    const control = await Connection.open(path)
+    await control.send(Kind.hello, { argument: PROTOCOL, flags: 0 }, Buffer.from(version))
+    return new Server(path, version, control)
+  }
+
+  /** Waits for START and returns Orthanc's configuration, as text. */
+  async configuration(): Promise<string> {
+    const call = await this.#control.receive()
+    if (call.kind !== Kind.call || call.flags !== Verb.start)
+      throw new Fault('Internal', `the plugin sent kind ${call.kind}, verb ${call.flags} instead of START`)
+    if (call.argument !== PROTOCOL)
+      throw new Fault('BadConfig', `the plugin speaks protocol ${call.argument}, this engine protocol ${PROTOCOL}`, {
+        remedy: 'Install the .so and engine.mjs of the same release.',
+      })
+    return call.payload.toString('utf8')
+  }
+
+  /** Tells Orthanc to start with `area` and a deadline for each call, or without any storage of ours. */
+  async accept(description: string, area: { callDeadlineMs: number } | undefined): Promise<void> {
+    this.#flush()
+    for (const { number, http, message } of Object.values(answers))
+      this.#control.send(Kind.errorCode, { status: number, argument: http }, Buffer.from(message))?.catch(() => {})
+    const fields = area ? { flags: 1, argument: area.callDeadlineMs } : {}
+    await this.#control.send(Kind.return, fields, Buffer.from(description))
+  }
+
+  /** Tells Orthanc not to start, and why. */
+  async refuse(fault: Fault): Promise<void> {
+    this.#flush()
+    await this.#control.send(Kind.return, { status: answers[fault.code].number }, Buffer.from(fault.describe()))
+    this.#control.close()
+  }
+
+  log(level: Level, line: string): void {
+    if (this.#lines.push({ level, line }) >= MAX_LOG_LINES || level !== Level.info) this.#flush()
+    else this.#flushing ??= setTimeout(() => this.#flush(), LOG_DELAY_MS)
+  }
+
+  #flush(): void {
+    clearTimeout(this.#flushing)
+    this.#flushing = undefined
+    for (const { level, line } of this.#lines.splice(0))
+      this.#control.send(Kind.log, { flags: level }, Buffer.from(line))?.catch(() => {})
+  }
+
+  /** Serves until the plugin says STOP (resolves) or is gone (resolves too: there is nobody left to tell). */
+  async serve(area: StorageArea): Promise<void> {
+    for (;;) {
+      const frame = await this.#control.receive().catch(() => undefined)
+      if (!frame || (frame.kind === Kind.call && frame.flags === Verb.stop)) return this.#stop()
+      await this.#obey(frame, area)
+    }
+  }
+
+  async #obey(frame: Frame, area: StorageArea): Promise<void> {
+    if (frame.kind === Kind.ping) await this.#control.send(Kind.pong, { argument: frame.argument })
+    if (frame.kind === Kind.grow)
+      for (let i = 0; i < frame.argument && this.#workers.size < MAX_WORKERS; i++) await this.#grow(area)
+  }
+
+  async #grow(area: StorageArea): Promise<void> {
+    const worker = await Connection.open(this.#path)
+    this.#workers.add(worker)
+    void serveCalls(worker, area).finally(() => this.#workers.delete(worker))
+    await worker.send(Kind.hello, { argument: PROTOCOL, flags: 1 }, Buffer.from(this.#version))
+  }
+
+  #stop(): void {
+    this.#flush()
+    for (const worker of this.#workers) worker.close()
+    this.#control.close()
+  }
+}

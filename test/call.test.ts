@@ -1,0 +1,169 @@
+import assert from 'node:assert/strict'
+import { createHash, randomUUID } from 'node:crypto'
+import { afterEach, beforeEach, describe, it } from 'node:test'
+import type { StorageArea } from '../src/area/area.ts'
+import { collect, contentOf, type Source, sourceOf } from '../src/bytes.ts'
+import { Fault } from '../src/fault.ts'
+import { answers } from '../src/wire/answers.ts'
+import { serveCalls } from '../src/wire/call.ts'
+import { Connection } from '../src/wire/connection.ts'
+import { Kind, Verb } from '../src/wire/frames.ts'
+import { type PeerConnection, PluginPeer } from './peer.ts'
+
+const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
+const pattern = (size: number) =>
+  Buffer.alloc(
+    size,
+    Uint8Array.from({ length: 251 }, (_, i) => i),
+  )
+
+/** The least an area can be; what the stores do is tested by their own suite. */
+function areaOf(files: Map<string, Buffer>): StorageArea {
+  return {
+    name: 'test',
+    async create(attachment, body) {
+      files.set(attachment.uuid + attachment.type, await collect({ size: body.size, body: body.open() }))
+    },
+    async read(attachment, range) {
+      const file = files.get(attachment.uuid + attachment.type)
+      if (!file) throw new Fault('NotFound', 'no such file', { where: { verb: 'read', key: attachment.uuid } })
+      const part = sourceOf(file)
+      return range ? contentOf(range.end - range.start, part.open(range)) : contentOf(file.byteLength, part.open())
+    },
+    async remove(attachment) {
+      files.delete(attachment.uuid + attachment.type)
+    },
+  }
+}
+
+describe('a worker connection', () => {
+  const uuid = randomUUID()
+  let files: Map<string, Buffer>
+  let area: StorageArea
+  let plugin: PluginPeer
+  let peer: PeerConnection
+  let served: Promise<void>
+
+  const connect = async () => {
+    const connection = await Connection.open(plugin.path)
+    served = serveCalls(connection, { ...area })
+    peer = await plugin.accept()
+  }
+
+  beforeEach(async () => {
+    files = new Map()
+    area = areaOf(files)
+    plugin = await new PluginPeer().listen()
+    await connect()
+  })
+
+  afterEach(async () => {
+    peer.socket.destroy()
+    await served
+    plugin.close()
+  })
+
+  for (const size of [0, 1, 16, 65_536, 262_143, 262_144, 262_145, 1_048_577, 5_000_000])
+    it(`carries ${size} bytes there and back`, async () => {
+      const content = pattern(size)
+      assert.equal((await peer.create(uuid, 1, content)).status, 0)
+      assert.equal(sha256((await peer.read(uuid, 1)).result), sha256(content))
+      if (size > 2) assert.deepEqual((await peer.readRange(uuid, 1, 1, size - 2)).result, content.subarray(1, -1))
+    })
+
+  it('pulls small content too when the plugin does not send it along', async () => {
+    assert.equal((await peer.create(uuid, 1, pattern(100), false)).pulls, 1)
+    assert.deepEqual(files.get(`${uuid}dicom`), pattern(100))
+  })
+
+  it('tells the content types apart', async () => {
+    for (const [type, name] of ['unknown', 'dicom', 'dicom-as-json', 'dicom-until-pixel-data'].entries()) {
+      await peer.create(uuid, type, pattern(type))
+      assert.deepEqual(files.get(uuid + name), pattern(type))
+    }
+    await peer.remove(uuid, 2)
+    assert.equal(files.has(`${uuid}dicom-as-json`), false)
+  })
+
+  it('answers an empty range without asking the store', async () => {
+    assert.deepEqual(await peer.readRange(uuid, 1, 7, 0), { status: 0, text: '', result: Buffer.alloc(0), pulls: 0 })
+  })
+
+  it('returns a fault as its number and one line, and serves the next call', async () => {
+    const outcome = await peer.read(uuid, 1)
+    assert.equal(outcome.status, answers.NotFound.number)
+    assert.equal(outcome.text, `cannot read '${uuid}': no such file [NotFound]`)
+    assert.equal((await peer.create(uuid, 1, pattern(9))).status, 0)
+  })
+
+  it('never returns ok when a body breaks in the middle', async () => {
+    area.read = async () => contentOf(10, sourceOf(pattern(9)).open())
+    peer.socket.destroy()
+    await served
+    await connect()
+    assert.equal((await peer.read(uuid, 1)).status, answers.Corrupt.number)
+  })
+
+  it('lets parallel readers of one source share the connection', async () => {
+    const content = pattern(3_000_001)
+    const seen: string[] = []
+    area.create = async (_attachment, body: Source) => {
+      const half = 1_500_000
+      const ranges = [
+        { start: 0, end: half },
+        { start: half, end: body.size },
+        { start: 0, end: body.size },
+      ]
+      const parts = ranges.map(range => collect({ size: range.end - range.start, body: body.open(range) }))
+      for (const part of await Promise.all(parts)) seen.push(sha256(part))
+    }
+    peer.socket.destroy()
+    await served
+    await connect()
+    assert.equal((await peer.create(uuid, 1, content)).status, 0)
+    assert.deepEqual(seen, [content.subarray(0, 1_500_000), content.subarray(1_500_000), content].map(sha256))
+  })
+
+  it('does not return before a pull that was abandoned has been answered', async () => {
+    area.create = async (_attachment, body) => {
+      void body.open()[Symbol.asyncIterator]().next()
+      throw new Fault('Unavailable', 'the store went away')
+    }
+    peer.socket.destroy()
+    await served
+    await connect()
+    assert.equal((await peer.create(uuid, 1, pattern(300_000))).status, answers.Unavailable.number)
+    assert.equal((await peer.remove(uuid, 1)).status, 0)
+  })
+
+  it('aborts the work when the plugin closes the connection', async () => {
+    const aborted = Promise.withResolvers<unknown>()
+    const begun = Promise.withResolvers<void>()
+    area.remove = (_attachment, signal) =>
+      new Promise((_, reject) => {
+        signal.addEventListener('abort', () => {
+          aborted.resolve(signal.reason)
+          reject(signal.reason)
+        })
+        begun.resolve()
+      })
+    peer.socket.destroy()
+    await served
+    await connect()
+    peer.send(Kind.call, { flags: Verb.remove, status: 1 }, uuid)
+    await begun.promise
+    peer.socket.destroy()
+    assert.ok(Fault.from(await aborted.promise).code === 'Canceled')
+  })
+
+  for (const [what, send] of [
+    ['a frame of unknown kind', () => peer.socket.write(Buffer.alloc(16, 0xff))],
+    ['data that nobody asked for', () => peer.send(Kind.data, {}, pattern(10))],
+    ['a call with a cut UUID', () => peer.send(Kind.call, { flags: Verb.read }, 'short')],
+  ] as const)
+    it(`does not survive ${what} as a success`, async () => {
+      send()
+      const answer = await peer.receive().catch(() => undefined)
+      assert.ok(answer === undefined || answer.status === answers.Internal.number)
+    })
+})

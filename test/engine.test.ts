@@ -1,0 +1,137 @@
+/** The engine as a process of its own, spoken to as the plugin does. What Orthanc makes of it is tested in test/live. */
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, it } from 'node:test'
+import { answers } from '../src/wire/answers.ts'
+import { Kind, PROTOCOL, Verb } from '../src/wire/frames.ts'
+import { type PeerConnection, PluginPeer, type Received } from './peer.ts'
+
+const engine = new URL('../src/engine.ts', import.meta.url).pathname
+
+describe('the engine process', () => {
+  let plugin: PluginPeer
+  let child: ChildProcess
+  let control: PeerConnection
+  let folder: string
+  let exited: Promise<number | null>
+
+  beforeEach(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'ocs-engine-'))
+    plugin = await new PluginPeer().listen()
+    child = spawn(process.execPath, [engine, plugin.path], { stdio: ['ignore', 'inherit', 'inherit'] })
+    exited = new Promise(resolve => child.once('exit', resolve))
+    control = await plugin.accept()
+  })
+
+  afterEach(async () => {
+    child.kill('SIGKILL')
+    await exited
+    plugin.close()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  const directory = () => ({ DirectoryStorage: { Path: join(folder, 'objects') } })
+  const last = (frames: Received[]) => frames.at(-1) as Received
+  const lines = (frames: Received[]) => frames.filter(f => f.kind === Kind.log).map(f => f.payload.toString())
+
+  async function worker(): Promise<PeerConnection> {
+    control.send(Kind.grow, { argument: 1 })
+    const peer = await plugin.accept()
+    const hello = await peer.receive()
+    assert.deepEqual([hello.kind, hello.flags, hello.argument], [Kind.hello, 1, PROTOCOL])
+    return peer
+  }
+
+  it('says hello, registers its error codes and accepts, saying where files go', async () => {
+    const frames = await control.start(directory())
+    assert.deepEqual([frames[0]?.kind, frames[0]?.flags, frames[0]?.argument], [Kind.hello, 0, PROTOCOL])
+    const codes = frames.filter(frame => frame.kind === Kind.errorCode)
+    assert.deepEqual(
+      codes.map(code => [code.status, code.argument]),
+      Object.values(answers).map(answer => [answer.number, answer.http]),
+    )
+    assert.deepEqual([last(frames).status, last(frames).flags], [0, 1])
+    assert.ok(last(frames).argument > 60_000)
+    assert.match(lines(frames).join('\n'), /stores Orthanc's files in directory:/)
+  })
+
+  it('stores, reads and removes a file under its key', async () => {
+    await control.start(directory())
+    const peer = await worker()
+    const uuid = randomUUID()
+    const content = Buffer.alloc(700_000, 'orthanc')
+    assert.equal((await peer.create(uuid, 1, content)).status, 0)
+    assert.deepEqual(readdirSync(join(folder, 'objects')), [`${uuid}.dcm`])
+    assert.deepEqual((await peer.read(uuid, 1)).result, content)
+    assert.equal((await peer.remove(uuid, 1)).status, 0)
+    assert.equal((await peer.read(uuid, 1)).status, answers.NotFound.number)
+    assert.deepEqual(readdirSync(join(folder, 'objects')), [])
+  })
+
+  it('is disabled without a section of a provider', async () => {
+    const frames = await control.start({ Name: 'Orthanc' })
+    assert.deepEqual([last(frames).status, last(frames).flags], [0, 0])
+    assert.match(last(frames).payload.toString(), /disabled/)
+  })
+
+  it('refuses a bad configuration with one line that names the option, and ends', async () => {
+    const frames = await control.start({ DirectoryStorage: { Path: folder, StorageStructure: 'Flat' } })
+    assert.equal(last(frames).status, answers.BadConfig.number)
+    assert.match(last(frames).payload.toString(), /^[^\n]*DirectoryStorage\.StorageStructure[^\n]*flat[^\n]*$/)
+    assert.equal(await exited, 0)
+  })
+
+  it('refuses a folder that cannot be made, and ends', async () => {
+    const frames = await control.start({ DirectoryStorage: { Path: join(folder, 'absent', 'objects') } })
+    assert.notEqual(last(frames).status, 0)
+    assert.match(last(frames).payload.toString(), /absent/)
+    assert.equal(await exited, 0)
+  })
+
+  it('starts unseen with StartupCheck false, and tells at the first call', async () => {
+    const Path = join(folder, 'absent', 'objects')
+    const frames = await control.start({ DirectoryStorage: { Path }, CloudStorage: { StartupCheck: false } })
+    assert.equal(last(frames).status, 0)
+    assert.equal(existsSync(Path), false)
+  })
+
+  it('refuses another protocol, naming both', async () => {
+    const frames = await control.start(directory(), PROTOCOL + 1)
+    assert.match(last(frames).payload.toString(), new RegExp(`protocol ${PROTOCOL + 1}.* protocol ${PROTOCOL}`))
+    assert.equal(await exited, 0)
+  })
+
+  it('answers PING', async () => {
+    await control.start(directory())
+    control.send(Kind.ping, { argument: 42 })
+    const pong = await control.receive()
+    assert.deepEqual([pong.kind, pong.argument], [Kind.pong, 42])
+  })
+
+  it('logs one line with size and time for each operation', async () => {
+    await control.start(directory())
+    const peer = await worker()
+    const uuid = randomUUID()
+    await peer.create(uuid, 2, Buffer.alloc(1000))
+    const { kind, flags, payload } = await control.receive()
+    assert.deepEqual([kind, flags], [Kind.log, 2])
+    assert.match(payload.toString(), new RegExp(`wrote '${uuid}.json' to directory:.* in .* ms`))
+  })
+
+  it('ends with 0 after STOP', async () => {
+    await control.start(directory())
+    await worker()
+    control.send(Kind.call, { flags: Verb.stop })
+    assert.equal(await exited, 0)
+  })
+
+  it('ends when the plugin is gone', async () => {
+    await control.start(directory())
+    control.socket.destroy()
+    assert.equal(await exited, 0)
+  })
+})
