@@ -41,7 +41,8 @@ export async function attempt<T>(
         onFailedAttempt: async ({ error, attemptNumber, retriesLeft }) => {
           if (!(error instanceof Fault) || !error.retryable || retriesLeft === 0) return
           log(`attempt ${attemptNumber} failed and is repeated: ${error.describe()}`)
-          if (error.retryAfterMs) await sleep(Math.min(error.retryAfterMs, LONGEST_RETRY_AFTER_MS), undefined, { signal })
+          if (error.retryAfterMs)
+            await sleep(Math.min(error.retryAfterMs, LONGEST_RETRY_AFTER_MS), undefined, { signal })
         },
       },
     )
@@ -60,7 +61,10 @@ export async function attempt<T>(
 
 function canceled(signal: AbortSignal): Fault {
   const timeout = signal.reason instanceof Error && signal.reason.name === 'TimeoutError'
-  return new Fault(timeout ? 'Timeout' : 'Canceled', 'the operation was given up', { cause: signal.reason, retryable: false })
+  return new Fault(timeout ? 'Timeout' : 'Canceled', 'the operation was given up', {
+    cause: signal.reason,
+    retryable: false,
+  })
 }
 
 /** Repeats whole verbs. `check` is asked once only: at start, a wrong setting must be told at once. */

@@ -1,0 +1,293 @@
+import { XMLBuilder, XMLParser } from 'fast-xml-parser'
+import { Fault, type FaultCode } from '../fault.ts'
+import { type Answer, type Dialect, type Draft, encode, encodePath, encodeQuery } from './dialect.ts'
+import { httpStore } from './http.ts'
+import { network } from './network.ts'
+import { type Credentials, EMPTY_PAYLOAD, sha256, signer, UNSIGNED_PAYLOAD } from './sigv4.ts'
+import type { Store } from './store.ts'
+import type { Transfer } from './transfer.ts'
+
+/** SPEC section 2, `AwsS3Storage`. */
+export interface S3Options {
+  readonly bucket: string
+  readonly region: string
+  readonly credentials: Credentials | undefined
+  readonly endpoint: string | undefined
+  readonly virtualAddressing: boolean
+  readonly connectTimeoutMs: number
+  readonly requestTimeoutMs: number
+  readonly maxConnections: number
+  readonly maxRetries: number
+  readonly transfer: Transfer | undefined
+  readonly storageClass: string | undefined
+  readonly tags: Readonly<Record<string, string>>
+  readonly logRequests: boolean
+}
+
+const STALL_MS = 60_000
+const GIB = 1024 ** 3
+const MIB = 1024 ** 2
+
+export function s3Store(
+  options: S3Options,
+  http: { readonly caFile: string | undefined; readonly proxy: string | undefined },
+  log: (line: string) => void,
+): Store {
+  return httpStore(s3Dialect(options), {
+    dispatcher: network({
+      ...http,
+      connectTimeoutMs: options.connectTimeoutMs,
+      maxConnections: options.maxConnections,
+    }),
+    policy: { maxRetries: options.maxRetries },
+    transfer: options.transfer,
+    stallMs: Math.min(STALL_MS, options.requestTimeoutMs),
+    logRequest: options.logRequests ? log : undefined,
+    log,
+  })
+}
+
+const parser = new XMLParser({ parseTagValue: false, isArray: name => name === 'Contents' })
+const builder = new XMLBuilder({})
+
+export function s3Dialect(options: S3Options): Dialect {
+  const { origin, host, base } = placeOf(options)
+  const sign = signer(options.region)
+  const credentials = credentialsOf(options)
+  const objectPath = (key: string) => `${base}/${encodePath(key)}`
+  const bucketPath = base === '' ? '/' : base
+  const onWrite: Record<string, string> = {}
+  if (options.storageClass !== undefined) onWrite['x-amz-storage-class'] = options.storageClass
+  if (Object.keys(options.tags).length > 0) onWrite['x-amz-tagging'] = encodeQuery(Object.entries(options.tags))
+
+  return {
+    name: `s3:${options.bucket}`,
+    origin,
+    put: (key, md5) => ({ method: 'PUT', path: objectPath(key), headers: { ...onWrite, 'content-md5': md5 } }),
+    get: (key, range, etag) => ({
+      method: 'GET',
+      path: objectPath(key),
+      headers: {
+        ...(range ? { range: `bytes=${range.start}-${range.end - 1}` } : {}),
+        ...(etag === undefined ? {} : { 'if-match': etag }),
+      },
+    }),
+    stat: key => ({ method: 'HEAD', path: objectPath(key) }),
+    remove: key => ({ method: 'DELETE', path: objectPath(key) }),
+    list: (prefix, from) => ({
+      method: 'GET',
+      path: bucketPath,
+      query: [
+        ['list-type', '2'],
+        ['encoding-type', 'url'], // keys may hold characters that XML cannot
+        ['prefix', prefix],
+        ...(from === undefined ? [] : [['continuation-token', from] as const]),
+      ],
+    }),
+    page: text => {
+      const result = parser.parse(text)?.ListBucketResult
+      if (result === undefined) throw new Fault('Internal', 'the listing is not one of S3')
+      const next = result.IsTruncated === 'true' ? result.NextContinuationToken : undefined
+      if (result.IsTruncated === 'true' && !next)
+        throw new Fault('Internal', 'the listing is cut off without a token to go on')
+      const objects = (result.Contents ?? []).map((object: { Key: string; Size: string; LastModified: string }) => ({
+        key: result.EncodingType === 'url' ? decodeURIComponent(object.Key.replaceAll('+', ' ')) : object.Key,
+        size: Number(object.Size),
+        modified: new Date(object.LastModified),
+      }))
+      return { objects, next }
+    },
+    // A GET of an object that nobody writes. Absent is what we hope for. AccessDenied is how S3 says "absent" to somebody
+    // who may not list the bucket, which normal work does not need; wrong credentials and a missing bucket say otherwise.
+    check: () => ({ method: 'GET', path: objectPath('.orthanc-cloud-storage-check') }),
+    accepts: fault => fault.code === 'NotFound' || fault.message.startsWith('AccessDenied'),
+
+    parts: {
+      largestPut: 5 * GIB,
+      smallestPart: 5 * MIB,
+      mostParts: 10_000,
+      begin: key => ({ method: 'POST', path: objectPath(key), query: [['uploads', '']], headers: onWrite }),
+      uploadId: text => {
+        const id = parser.parse(text)?.InitiateMultipartUploadResult?.UploadId
+        if (typeof id !== 'string' || id === '') throw new Fault('Internal', 'the answer has no UploadId')
+        return id
+      },
+      part: (key, id, number, md5) => ({
+        method: 'PUT',
+        path: objectPath(key),
+        query: [
+          ['partNumber', String(number)],
+          ['uploadId', id],
+        ],
+        headers: { 'content-md5': md5 },
+      }),
+      receipt: headers => String(headers['etag'] ?? ''),
+      finish: (key, id, receipts) => ({
+        method: 'POST',
+        path: objectPath(key),
+        query: [['uploadId', id]],
+        text: builder.build({
+          CompleteMultipartUpload: { Part: receipts.map((etag, i) => ({ PartNumber: i + 1, ETag: etag })) },
+        }),
+      }),
+      abandon: (key, id) => ({ method: 'DELETE', path: objectPath(key), query: [['uploadId', id]] }),
+    },
+
+    async authorize(draft: Draft, streamed: boolean) {
+      // A body that streams is bound by its Content-MD5, which is signed, instead of by its SHA-256.
+      const payloadHash = streamed ? UNSIGNED_PAYLOAD : draft.text === undefined ? EMPTY_PAYLOAD : sha256(draft.text)
+      const { method, path, query = [], headers = {} } = draft
+      return sign({ method, host, path, query, headers, payloadHash }, await credentials())
+    },
+
+    fault: answer => faultOf(answer, options),
+  }
+}
+
+/** Path-style for IP addresses, which have no subdomains, and for names that no certificate or DNS label could hold. */
+function placeOf({ endpoint, region, bucket, virtualAddressing }: S3Options) {
+  const suffix = region.startsWith('cn-') ? 'amazonaws.com.cn' : 'amazonaws.com'
+  const url = new URL(endpoint ?? `https://s3.${region}.${suffix}`)
+  const folder = url.pathname.replace(/\/+$/, '')
+  const address = /^[\d.]+$|^\[/.test(url.hostname)
+  const label = url.protocol === 'https:' ? /^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$/ : /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/
+  if (!virtualAddressing || address || !label.test(bucket))
+    return { origin: url.origin, host: url.host, base: `${folder}/${encode(bucket)}` }
+  const host = `${bucket}.${url.host}`
+  return { origin: `${url.protocol}//${host}`, host, base: folder }
+}
+
+/** Static keys, or AWS's whole default chain, which caches and refreshes by itself. */
+function credentialsOf({ credentials, region }: S3Options): () => Promise<Credentials> {
+  if (credentials) return () => Promise.resolve(credentials)
+  let chain: (() => Promise<Credentials>) | undefined
+  return async () => {
+    try {
+      const { fromNodeProviderChain } = await import('@aws-sdk/credential-providers')
+      chain ??= fromNodeProviderChain({ clientConfig: { region } })
+      return await chain()
+    } catch (cause) {
+      const said = cause instanceof Error ? cause.message : String(cause)
+      throw new Fault('Denied', `no credentials: ${said}`, {
+        cause,
+        remedy:
+          'Give AccessKey and SecretKey, or credentials that the default chain of AWS finds (environment, profile, role).',
+      })
+    }
+  }
+}
+
+interface Row {
+  readonly code: FaultCode
+  readonly retryable?: boolean
+  readonly remedy?: string | ((options: S3Options, verb: string, text: string) => string)
+}
+
+const keys: Row = {
+  code: 'Denied',
+  remedy:
+    "Most probably AccessKey or SecretKey differs from the server's; behind a proxy that rewrites hosts, try VirtualAddressing false.",
+}
+const region: Row = {
+  code: 'BadConfig',
+  remedy: (options, _verb, text) => {
+    const right = /<Region>([^<]+)<|expecting '([^']+)'/.exec(text)
+    return `Region is '${options.region}', but the bucket is ${right ? `in '${right[1] ?? right[2]}'` : 'elsewhere'}.`
+  },
+}
+const busy: Row = { code: 'Unavailable' }
+const damaged: Row = { code: 'Corrupt', retryable: true }
+const permissions: Readonly<Record<string, string>> = {
+  write: 's3:PutObject',
+  read: 's3:GetObject',
+  stat: 's3:GetObject',
+  remove: 's3:DeleteObject',
+  list: 's3:ListBucket',
+}
+
+const table: Readonly<Record<string, Row>> = {
+  NoSuchKey: { code: 'NotFound' },
+  NoSuchBucket: {
+    code: 'BadConfig',
+    remedy: options => `There is no bucket '${options.bucket}': check BucketName, Region and Endpoint, or create it.`,
+  },
+  SignatureDoesNotMatch: keys,
+  InvalidAccessKeyId: { code: 'Denied', remedy: 'The server does not know this AccessKey.' },
+  AccessDenied: {
+    code: 'Denied',
+    remedy: (options, verb) =>
+      `The credentials need the permission ${permissions[verb] ?? 's3:*'} on bucket '${options.bucket}'.`,
+  },
+  ExpiredToken: {
+    code: 'Denied',
+    remedy: 'The temporary credentials have expired: see where the default chain takes them from.',
+  },
+  InvalidToken: { code: 'Denied' },
+  RequestTimeTooSkewed: { code: 'Denied', remedy: "This machine's clock is wrong: synchronise it (NTP)." },
+  PermanentRedirect: region,
+  AuthorizationHeaderMalformed: region,
+  IllegalLocationConstraintException: region,
+  TemporaryRedirect: {
+    code: 'Unavailable',
+    remedy: 'The bucket is new and its name not yet known everywhere: wait, or use its own regional endpoint.',
+  },
+  InvalidObjectState: {
+    code: 'Denied',
+    remedy: 'The object is in an archive class: restore it first (S3 RestoreObject), or change the lifecycle rule.',
+  },
+  InvalidStorageClass: {
+    code: 'BadConfig',
+    remedy: options => `The server does not know StorageClass '${options.storageClass}'.`,
+  },
+  BadDigest: damaged,
+  InvalidDigest: damaged,
+  IncompleteBody: damaged,
+  RequestTimeout: { code: 'Timeout' },
+  SlowDown: busy,
+  ServiceUnavailable: busy,
+  InternalError: busy,
+  OperationAborted: busy,
+  InvalidRange: { code: 'BadRequest' },
+  PreconditionFailed: {
+    code: 'Corrupt',
+    remedy: 'The object was replaced while it was read; objects of Orthanc never are.',
+  },
+  NoSuchUpload: { code: 'Unavailable', remedy: 'The upload was abandoned by somebody else, such as a lifecycle rule.' },
+  EntityTooLarge: { code: 'TooLarge' },
+  QuotaExceeded: { code: 'TooLarge', remedy: 'Raise the quota of the bucket or user, or make room.' },
+  XMinioStorageFull: { code: 'TooLarge', remedy: "Make room on the server's disks." },
+}
+
+const byStatus: Readonly<Record<number, Row>> = {
+  301: region,
+  307: busy,
+  400: { code: 'BadRequest' },
+  401: keys,
+  403: { code: 'Denied' },
+  404: { code: 'NotFound' },
+  408: { code: 'Timeout' },
+  412: { code: 'Corrupt' },
+  413: { code: 'TooLarge' },
+  416: { code: 'BadRequest' },
+  429: busy,
+  500: busy,
+  502: busy,
+  503: busy,
+  504: busy,
+  507: { code: 'TooLarge' },
+}
+
+function faultOf(answer: Answer, options: S3Options): Fault {
+  const { status, text, verb, headers } = answer
+  const error = text.includes('<Error>') ? parser.parse(text)?.Error : undefined
+  const name: string = typeof error?.Code === 'string' ? error.Code : ''
+  const row = table[name] ?? byStatus[status] ?? { code: 'Internal' as const }
+  const said = typeof error?.Message === 'string' ? error.Message : ''
+  const words = [name, said].filter(Boolean).join(': ') || 'the server gave no reason'
+  const retryAfter = Number(headers['retry-after'])
+  return new Fault(row.code, `${words} (HTTP ${status})`, {
+    remedy: typeof row.remedy === 'function' ? row.remedy(options, verb, text) : row.remedy,
+    ...(row.retryable === undefined ? {} : { retryable: row.retryable }),
+    ...(retryAfter > 0 ? { retryAfterMs: retryAfter * 1000 } : {}),
+  })
+}
