@@ -38,30 +38,43 @@ export function sliceOf(source: Source, slice: Range): Source {
   }
 }
 
-/** A content whose body is checked against its size: short or over-long is `Corrupt`. */
+/** A content whose body is checked against its size: short or over-long is `Corrupt`, and worth another try. */
 export function contentOf(size: number, body: Bytes): Content {
-  return { size, body: exactly(size, body) }
+  return { size, body: exactly(size, body, true) }
 }
 
-async function* exactly(size: number, body: Bytes): Bytes {
+/** All of a source, checked against its size. Asking a source again would not help: such a fault is final. */
+export function openWhole(source: Source): Bytes {
+  return exactly(source.size, source.open(), false)
+}
+
+async function* exactly(size: number, body: Bytes, retryable: boolean): Bytes {
   let seen = 0
   for await (const chunk of body) {
     seen += chunk.byteLength
-    if (seen > size) throw new Fault('Corrupt', `more than the announced ${size} bytes arrived`, { retryable: true })
+    if (seen > size) throw new Fault('Corrupt', `more than the announced ${size} bytes arrived`, { retryable })
     yield chunk
   }
-  if (seen < size) throw new Fault('Corrupt', `only ${seen} of ${size} bytes arrived`, { retryable: true })
+  if (seen < size) throw new Fault('Corrupt', `only ${seen} of ${size} bytes arrived`, { retryable })
 }
 
 /** All bytes in one buffer of `size` bytes. For parts and small things only: nothing here may grow with an object. */
-export async function collect(content: Content): Promise<Buffer> {
-  const whole = Buffer.allocUnsafe(content.size)
+export async function collect({ size, body }: Content): Promise<Buffer> {
+  let whole: Buffer | undefined
   let at = 0
-  for await (const chunk of exactly(content.size, content.body)) {
-    whole.set(chunk, at)
+  for await (const chunk of exactly(size, body, true)) {
+    if (chunk.byteLength === size)
+      whole = Buffer.from(chunk.buffer, chunk.byteOffset, size) // the usual case: no copy
+    else whole = whole ?? Buffer.allocUnsafeSlow(size)
+    if (chunk.byteLength < size) whole.set(chunk, at)
     at += chunk.byteLength
   }
-  return whole
+  return whole ?? Buffer.alloc(0)
+}
+
+/** As collect(), for a source. */
+export function collectSource(source: Source): Promise<Buffer> {
+  return collect({ size: source.size, body: openWhole(source) })
 }
 
 /** `range` as it is, after checking that it lies inside an object of `size` bytes. */

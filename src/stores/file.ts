@@ -1,7 +1,7 @@
 import { constants } from 'node:fs'
 import { type FileHandle, mkdir, open, readdir, rename, rmdir, stat, unlink } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
-import { type Bytes, checkedRange, contentOf, type Range, type Source } from '../bytes.ts'
+import { type Bytes, checkedRange, contentOf, openWhole, type Range, type Source } from '../bytes.ts'
 import { Fault, type FaultCode } from '../fault.ts'
 import type { Stat, Store } from './store.ts'
 
@@ -173,7 +173,7 @@ async function* slices(file: FileHandle, { start, end }: Range, signal: AbortSig
 }
 
 async function writeAll(file: FileHandle, body: Source, signal: AbortSignal): Promise<void> {
-  for await (const chunk of contentOf(body.size, body.open()).body)
+  for await (const chunk of openWhole(body))
     for (let at = 0; at < chunk.byteLength; ) {
       signal.throwIfAborted()
       at += (await file.write(chunk, at)).bytesWritten

@@ -1,6 +1,6 @@
 import { createHash, hash } from 'node:crypto'
 import type { Dispatcher } from 'undici'
-import { type Bytes, type Content, collect, contentOf, type Range, type Source } from '../bytes.ts'
+import { type Bytes, type Content, collectSource, contentOf, openWhole, type Range, type Source } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import { type Dialect, type Draft, encodeQuery } from './dialect.ts'
 import { faultOfNetwork } from './network.ts'
@@ -73,17 +73,17 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
 
   async function put(key: string, body: Source, signal: AbortSignal): Promise<void> {
     if (body.size <= WHOLE_BYTES) {
-      const bytes = await collect({ size: body.size, body: body.open() })
+      const bytes = await collectSource(body)
       const draft = dialect.put(key, hash('md5', bytes, 'base64'))
       return empty(await send('write', draft, signal, bytes, bytes.byteLength))
     }
     const md5 = createHash('md5')
-    for await (const chunk of contentOf(body.size, body.open()).body) {
+    for await (const chunk of openWhole(body)) {
       signal.throwIfAborted()
       md5.update(chunk)
     }
     const draft = dialect.put(key, md5.digest('base64'))
-    await empty(await send('write', draft, signal, contentOf(body.size, body.open()).body, body.size))
+    await empty(await send('write', draft, signal, openWhole(body), body.size))
   }
 
   async function get(key: string, range: Range | undefined, signal: AbortSignal): Promise<Content> {

@@ -1,6 +1,8 @@
-import { checkedRange, collect, contentOf, sourceOf } from '../bytes.ts'
+import { type Bytes, checkedRange, collectSource, contentOf } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import type { Stat, Store } from './store.ts'
+
+const SLICE_BYTES = 1024 * 1024
 
 /** Objects in this process's memory: for tests, and the shortest reading of the Store contract. */
 export function memoryStore(name = 'memory'): Store {
@@ -13,7 +15,7 @@ export function memoryStore(name = 'memory'): Store {
     name,
     async put(key, body, signal) {
       signal.throwIfAborted()
-      const bytes = await collect({ size: body.size, body: body.open() })
+      const bytes = Buffer.from(await collectSource(body))
       signal.throwIfAborted()
       objects.set(key, { bytes, modified: new Date() })
     },
@@ -21,9 +23,10 @@ export function memoryStore(name = 'memory'): Store {
       signal.throwIfAborted()
       const object = objects.get(key)
       if (!object) throw new Fault('NotFound', 'no such object')
-      const source = sourceOf(object.bytes)
-      if (!range) return contentOf(source.size, source.open())
-      return contentOf(range.end - range.start, source.open(checkedRange(range, source.size)))
+      const { start, end } = range
+        ? checkedRange(range, object.bytes.byteLength)
+        : { start: 0, end: object.bytes.byteLength }
+      return contentOf(end - start, slices(object.bytes.subarray(start, end), signal))
     },
     async stat(key, signal) {
       signal.throwIfAborted()
@@ -45,5 +48,12 @@ export function memoryStore(name = 'memory'): Store {
       signal.throwIfAborted()
     },
     async close() {},
+  }
+}
+
+async function* slices(bytes: Buffer, signal: AbortSignal): Bytes {
+  for (let at = 0; at < bytes.byteLength; at += SLICE_BYTES) {
+    signal.throwIfAborted()
+    yield bytes.subarray(at, at + SLICE_BYTES)
   }
 }

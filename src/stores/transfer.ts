@@ -11,7 +11,16 @@
  */
 import { hash } from 'node:crypto'
 import pLimit from 'p-limit'
-import { type Bytes, type Content, collect, contentOf, type Range, type Source, sliceOf } from '../bytes.ts'
+import {
+  type Bytes,
+  type Content,
+  collect,
+  collectSource,
+  contentOf,
+  type Range,
+  type Source,
+  sliceOf,
+} from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import type { Dialect } from './dialect.ts'
 import { contentOfAnswer, type HttpStoreOptions, type Send, textOf } from './http.ts'
@@ -48,7 +57,7 @@ export function transferring(whole: Store, dialect: Dialect, send: Send, options
             either.throwIfAborted()
             const range = { start: i * partBytes, end: Math.min((i + 1) * partBytes, body.size) }
             const slice = sliceOf(body, range)
-            const bytes = await collect({ size: slice.size, body: slice.open() })
+            const bytes = await collectSource(slice)
             const draft = parts.part(key, id, i + 1, hash('md5', bytes, 'base64'))
             return again(either, async () => {
               const answer = await send('write', draft, either, bytes, bytes.byteLength)

@@ -64,7 +64,9 @@ export async function startCeph(folder: string): Promise<S3Server> {
   process.once('exit', killAll)
   const stop = async () => {
     process.off('exit', killAll)
-    const ended = children.map(child => child.exitCode ?? child.signalCode ?? new Promise(done => child.once('exit', done)))
+    const ended = children.map(
+      child => child.exitCode ?? child.signalCode ?? new Promise(done => child.once('exit', done)),
+    )
     killAll()
     await Promise.all(ended)
   }
