@@ -1,0 +1,80 @@
+// npm run build: dist/libOrthancCloudStorage.so, dist/engine.mjs, dist/cli.mjs. Only what is out of date is built.
+import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { BUILD_PACKAGES, ensureDebianPackages, ensureNpmPackages, root, say } from './setup.mjs'
+
+const OUTPUTS = ['libOrthancCloudStorage.so', 'engine.mjs', 'cli.mjs'].map(name => join(root, 'dist', name))
+
+// Runs before anything else of the bundle, on whatever Node there is: imports that hoist above it are built-in ones.
+const BANNER = `import { createRequire } from 'node:module';
+const require = createRequire(import.meta.url);
+{
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  if (major < 22 || (major === 22 && minor < 12)) {
+    console.error('orthanc-cloud-storage needs Node.js 22.12 or newer, but ' + process.execPath + ' is ' + process.versions.node + '. Install a newer one, or name it in CloudStorage.Node.');
+    process.exit(78);
+  }
+}`
+
+export async function build() {
+  ensureNpmPackages()
+  ensureDebianPackages(BUILD_PACKAGES)
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  const stamp = join(root, 'build', 'stamp')
+  const wanted = fingerprint()
+  if (OUTPUTS.every(existsSync) && existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return
+  say('Building ...')
+  await Promise.all([bundle(version), make(version)])
+  mkdirSync(join(root, 'build'), { recursive: true })
+  writeFileSync(stamp, wanted)
+}
+
+async function bundle(version) {
+  const { build } = await import('esbuild')
+  const entry = name => ({ [name]: join(root, 'src', name === 'cli' ? 'cli/main.ts' : `${name}.ts`) })
+  await build({
+    entryPoints: { ...entry('engine'), ...entry('cli') },
+    outdir: join(root, 'dist'),
+    outExtension: { '.js': '.mjs' },
+    bundle: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node22.12',
+    mainFields: ['module', 'main'],
+    sourcemap: 'linked',
+    legalComments: 'none',
+    banner: { js: BANNER },
+    define: { VERSION: JSON.stringify(version) },
+    logLevel: 'warning',
+  })
+}
+
+function make(version) {
+  return new Promise((resolve, reject) => {
+    const args = ['--silent', '-j2', '-C', join(root, 'plugin'), `VERSION=${version}`]
+    const child = spawn('make', args, { stdio: 'inherit' })
+    child.on('error', reject)
+    child.on('exit', code => (code === 0 ? resolve() : reject(new Error(`make ended with ${code}`))))
+  })
+}
+
+/** Changes with every file that the build reads. */
+function fingerprint() {
+  const hash = createHash('sha256')
+  const add = path => {
+    const stat = statSync(path)
+    if (stat.isDirectory()) for (const name of readdirSync(path).sort()) add(join(path, name))
+    else hash.update(path).update(readFileSync(path))
+  }
+  for (const name of ['src', 'plugin', 'package.json', 'package-lock.json', 'scripts/build.mjs']) add(join(root, name))
+  return hash.digest('hex')
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1]).href)
+  await build().catch(error => {
+    process.stderr.write(`the build failed: ${error.message}\n`)
+    process.exit(1)
+  })

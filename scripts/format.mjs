@@ -1,0 +1,13 @@
+// npm run format: rewrites what the formatters and the linter can mend.
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { ensureNpmPackages, foreground, node, root } from './setup.mjs'
+
+ensureNpmPackages()
+foreground(node(), [join(root, 'node_modules', '.bin', 'biome'), 'check', '--write'])
+const sources = ['plugin', 'plugin/test'].flatMap(folder =>
+  readdirSync(join(root, folder))
+    .filter(name => /\.(cpp|h)$/.test(name))
+    .map(name => join(folder, name)),
+)
+process.exit(foreground('clang-format-14', ['-i', ...sources]))

@@ -1,0 +1,54 @@
+// npm test [-- FILE...]: sets up, builds, and runs everything: the plugin's own tests, unit tests, conformance over every
+// store, end to end in the real Orthanc. LIVE=required turns what cannot be had on this machine into failures.
+import { spawnSync } from 'node:child_process'
+import { readdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { build } from './build.mjs'
+import { ensureDebianPackages, ensureNpmPackages, foreground, node, root, say, TEST_PACKAGES } from './setup.mjs'
+
+ensureNpmPackages()
+ensureDebianPackages(TEST_PACKAGES, { required: process.env.LIVE === 'required' })
+await build()
+
+const files = process.argv.slice(2)
+const all = readdirSync(join(root, 'test'), { recursive: true })
+  .filter(name => name.endsWith('.test.ts'))
+  .map(name => join('test', name))
+  .sort()
+
+const totals = { passed: 0, failed: 0, skipped: 0 }
+
+if (files.length === 0) {
+  say("\nThe plugin's own tests")
+  const { stdout, status } = spawnSync('make', ['--silent', '-C', 'plugin', 'test'], {
+    cwd: root,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  process.stdout.write(stdout)
+  const [, passed = 0, failed = 0] = /(\d+) passed, (\d+) failed/.exec(stdout) ?? []
+  totals.passed += Number(passed)
+  totals.failed += Number(failed) || (status === 0 ? 0 : 1)
+}
+
+say('\nThe tests in TypeScript')
+const summary = join(root, 'build', 'test-summary.tap')
+const exit = foreground(node(), [
+  '--test',
+  '--test-concurrency=2',
+  '--test-global-setup=test/live/setup.ts',
+  '--test-reporter=spec',
+  '--test-reporter-destination=stdout',
+  '--test-reporter=tap',
+  `--test-reporter-destination=${summary}`,
+  ...(files.length > 0 ? files : all),
+])
+const count = name => Number(new RegExp(`^# ${name} (\\d+)$`, 'm').exec(readFileSync(summary, 'utf8'))?.[1] ?? 0)
+totals.passed += count('pass')
+totals.failed += count('fail') + count('cancelled')
+totals.skipped += count('skipped') + count('todo')
+rmSync(summary)
+if (exit !== 0 && totals.failed === 0) totals.failed = 1
+
+say(`\n${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`)
+process.exit(totals.failed === 0 ? 0 : 1)

@@ -1,0 +1,183 @@
+/** A real Orthanc for tests, benchmarks and the demonstration: started, watched, spoken to, stopped. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Agent, type Dispatcher } from 'undici'
+import { freePort } from './ceph.ts'
+
+export const PLUGIN = new URL('../../dist/libOrthancCloudStorage.so', import.meta.url).pathname
+
+export interface OrthancOptions {
+  /** What goes into Orthanc's configuration beside the harness's own settings: the sections under test. */
+  readonly config: Readonly<Record<string, unknown>>
+  /** Holds index, configuration and log; the same folder again is the same Orthanc restarted. */
+  readonly dir: string
+  /** undefined = ours; null = none. */
+  readonly plugin?: string | null
+  readonly ports?: { readonly http: number; readonly dicom: number }
+  readonly verbose?: boolean
+}
+
+/** Orthanc ended instead of starting. */
+export class RefusedToStart extends Error {
+  readonly log: string
+  readonly exitCode: number | null
+  constructor(log: string, exitCode: number | null) {
+    super(`Orthanc ended with ${exitCode}:\n${log.split('\n').slice(-15).join('\n')}`)
+    this.log = log
+    this.exitCode = exitCode
+  }
+}
+
+/** Node for the plugin: the one that runs the tests, unless that is one it would refuse. */
+const node = process.execPath
+
+export async function startOrthanc(options: OrthancOptions): Promise<Orthanc> {
+  mkdirSync(options.dir, { recursive: true })
+  const ports = options.ports ?? { http: await freePort(), dicom: await freePort() }
+  const plugin = options.plugin === undefined ? PLUGIN : options.plugin
+  const file = join(options.dir, 'orthanc.json')
+  const log = join(options.dir, 'orthanc.log')
+  const configuration = {
+    Name: 'Orthanc',
+    HttpPort: ports.http,
+    DicomPort: ports.dicom,
+    RemoteAccessAllowed: false,
+    AuthenticationEnabled: false,
+    DicomCheckModalityHost: false,
+    IndexDirectory: join(options.dir, 'index'),
+    StorageDirectory: join(options.dir, 'index'),
+    MaximumStorageCacheSize: 0, // else what was just written is read from memory
+    ...(plugin === null ? {} : { Plugins: [plugin] }),
+    ...options.config,
+    CloudStorage: { Node: node, ...(options.config['CloudStorage'] as object | undefined) },
+  }
+  writeFileSync(file, JSON.stringify(configuration, undefined, 2), { mode: 0o600 })
+  writeFileSync(log, '')
+  const args = [...(options.verbose === false ? [] : ['--verbose']), `--logfile=${log}`, file]
+  const child = spawn('Orthanc', args, { stdio: ['ignore', 'ignore', 'ignore'], detached: true })
+  const orthanc = new Orthanc(child, ports, log)
+  await orthanc.ready()
+  return orthanc
+}
+
+export class Orthanc {
+  readonly url: string
+  readonly dicomPort: number
+  readonly #child: ChildProcess
+  readonly #log: string
+  readonly #exited: Promise<void>
+  readonly #agent = new Agent({ connections: 64, headersTimeout: 300_000, bodyTimeout: 300_000 })
+
+  constructor(child: ChildProcess, ports: { http: number; dicom: number }, log: string) {
+    this.#child = child
+    this.#log = log
+    this.url = `http://127.0.0.1:${ports.http}`
+    this.dicomPort = ports.dicom
+    this.#exited = new Promise(resolve => child.once('exit', () => resolve()))
+    const kill = () => this.kill('SIGKILL')
+    process.once('exit', kill)
+    child.once('exit', () => process.off('exit', kill))
+    child.once('error', () => {})
+  }
+
+  get pid(): number {
+    return this.#child.pid as number
+  }
+
+  get exited(): Promise<void> {
+    return this.#exited
+  }
+
+  log(): string {
+    return readFileSync(this.#log, 'utf8')
+  }
+
+  /** Waits for a line of the log: the engine's INFO lines come a moment after what they tell of. */
+  async logged(line: RegExp): Promise<void> {
+    for (let tries = 0; tries < 100; tries++) {
+      if (line.test(this.log())) return
+      await sleep(20)
+    }
+    const tail = this.log().split('\n').slice(-15).join('\n')
+    throw new Error(`the log never said ${line}; it ends with\n${tail}`)
+  }
+
+  /** Resolves when Orthanc answers; rejects with RefusedToStart when it ends. */
+  async ready(): Promise<void> {
+    for (let tries = 0; tries < 1200; tries++) {
+      if (this.#child.exitCode !== null || this.#child.signalCode !== null)
+        throw new RefusedToStart(this.log(), this.#child.exitCode)
+      const answer = await this.request('GET', '/system').catch(() => undefined)
+      if (answer?.status === 200) return
+      await sleep(50)
+    }
+    await this.stop()
+    throw new Error(`Orthanc does not answer:\n${this.log()}`)
+  }
+
+  async request(method: Dispatcher.HttpMethod, path: string, body?: Uint8Array) {
+    const answer = await this.#agent.request({ origin: this.url, path, method, body: body ?? null })
+    return { status: answer.statusCode, body: Buffer.from(await answer.body.arrayBuffer()) }
+  }
+
+  async #ok(method: Dispatcher.HttpMethod, path: string, body?: Uint8Array): Promise<Buffer> {
+    const answer = await this.request(method, path, body)
+    if (answer.status !== 200)
+      throw new Error(`${method} ${path}: HTTP ${answer.status} ${answer.body.toString().slice(0, 500)}`)
+    return answer.body
+  }
+
+  getBytes(path: string): Promise<Buffer> {
+    return this.#ok('GET', path)
+  }
+
+  async getJson(path: string) {
+    return JSON.parse((await this.#ok('GET', path)).toString())
+  }
+
+  async postJson(path: string, body: Uint8Array) {
+    return JSON.parse((await this.#ok('POST', path, body)).toString())
+  }
+
+  async put(path: string, body: Uint8Array): Promise<void> {
+    await this.#ok('PUT', path, body)
+  }
+
+  async delete(path: string): Promise<void> {
+    await this.#ok('DELETE', path)
+  }
+
+  /** The engine is Orthanc's only child process. */
+  enginePid(): number | undefined {
+    for (const name of readdirSync('/proc')) {
+      if (!/^\d+$/.test(name)) continue
+      try {
+        const fields = readFileSync(`/proc/${name}/stat`, 'utf8')
+          .replace(/^.*\) /, '')
+          .split(' ')
+        if (Number(fields[1]) === this.pid && fields[0] !== 'Z') return Number(name)
+      } catch {
+        // it ended while we looked
+      }
+    }
+    return undefined
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    try {
+      process.kill(this.pid, signal)
+    } catch {
+      // it has ended already
+    }
+  }
+
+  async stop(): Promise<void> {
+    const forced = setTimeout(() => this.kill('SIGKILL'), 60_000)
+    this.kill('SIGTERM')
+    await this.#exited
+    clearTimeout(forced)
+    await this.#agent.destroy()
+  }
+}

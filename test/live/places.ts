@@ -1,0 +1,89 @@
+/** The stores that the end-to-end tests run on: how Orthanc is configured for each, and how to look behind its back. */
+import { randomUUID } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
+import { compose } from '../../src/compose.ts'
+import { parseConfig } from '../../src/config.ts'
+import { logTo } from '../../src/log.ts'
+import { s3Server } from './servers.ts'
+
+export interface Place {
+  readonly config: Readonly<Record<string, Record<string, unknown>>>
+  keys(): Promise<string[]>
+  remove(key: string): Promise<void>
+  dispose(): Promise<void>
+}
+
+type Section = Record<string, unknown>
+
+export async function directoryPlace(more: Section = {}): Promise<Place> {
+  const folder = mkdtempSync(join(tmpdir(), 'ocs-place-'))
+  const clear = async () => rmSync(folder, { recursive: true, force: true })
+  return placeOf({ DirectoryStorage: { Path: join(folder, 'objects'), ...more } }, clear)
+}
+
+export async function s3Place(more: Section = {}): Promise<Place> {
+  const server = s3Server()
+  if (!server) throw new Error('no S3 server')
+  const BucketName = `e2e-${randomUUID()}`
+  const { endpoint, region, accessKey, secretKey } = server
+  const sdk = new S3Client({
+    endpoint,
+    region,
+    credentials: { accessKeyId: accessKey, secretAccessKey: secretKey },
+    forcePathStyle: true,
+  })
+  await sdk.send(new CreateBucketCommand({ Bucket: BucketName }))
+  sdk.destroy()
+  const section = {
+    BucketName,
+    Region: region,
+    AccessKey: accessKey,
+    SecretKey: secretKey,
+    Endpoint: endpoint,
+    ...more,
+  }
+  return placeOf({ AwsS3Storage: section }, async () => {})
+}
+
+function placeOf(config: Place['config'], clear: () => Promise<void>): Place {
+  const parsed = parseConfig(JSON.stringify(config)).config
+  if (!parsed) throw new Error('no section of a provider')
+  const { store } = compose(
+    parsed,
+    logTo(() => {}),
+  )
+  const never = new AbortController().signal
+  return {
+    config,
+    async keys() {
+      const keys: string[] = []
+      for await (const { key } of store.list('', never)) keys.push(key)
+      return keys
+    },
+    remove: key => store.remove(key, never),
+    async dispose() {
+      await store.close()
+      await clear()
+    },
+  }
+}
+
+/** Every kind of store that can be had here. */
+export function places(): readonly { name: string; make(): Promise<Place> }[] {
+  const directories = [
+    { name: 'a directory', make: () => directoryPlace() },
+    {
+      name: 'a directory, legacy structure below a root path',
+      make: () => directoryPlace({ StorageStructure: 'legacy', RootPath: 'x/y' }),
+    },
+  ]
+  if (!s3Server()) return directories
+  return [
+    ...directories,
+    { name: 'S3', make: () => s3Place({ RootPath: 'orthanc/files', Tags: { team: 'radiology' } }) },
+    { name: 'S3 with the transfer manager', make: () => s3Place({ UseTransferManager: true }) },
+  ]
+}

@@ -1,0 +1,105 @@
+/** What must stop Orthanc at its start, and the one line that says why; and the library itself. */
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { PLUGIN, RefusedToStart, startOrthanc } from './orthanc.ts'
+import { s3Server } from './servers.ts'
+
+describe('Orthanc does not start', () => {
+  let folder: string
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), 'ocs-refusal-'))
+  })
+  after(() => rmSync(folder, { recursive: true, force: true }))
+
+  const refuses = async (config: Record<string, unknown>, line: RegExp, secret?: string): Promise<void> => {
+    const started = startOrthanc({ config, dir: join(folder, 'orthanc') })
+    const refused = await started.then(
+      async orthanc => {
+        await orthanc.stop()
+        assert.fail(`it started:\n${orthanc.log()}`)
+      },
+      (error: unknown) => error,
+    )
+    assert.ok(refused instanceof RefusedToStart, String(refused))
+    assert.notEqual(refused.exitCode, 0)
+    const errors = refused.log.split('\n').filter(text => text.startsWith('E') && line.test(text))
+    assert.equal(errors.length, 1, `one line should match ${line}:\n${refused.log}`)
+    if (secret) assert.ok(!refused.log.includes(secret), 'a secret is in the log')
+  }
+
+  const path = '/nonexistent/parent/objects'
+  it('with a folder whose parent is missing', () =>
+    refuses({ DirectoryStorage: { Path: path } }, /BadConfig.*Create the folder \/nonexistent\/parent/))
+  it('with a malformed option', () =>
+    refuses(
+      { DirectoryStorage: { Path: '/tmp', StorageStructure: 'Flat' } },
+      /StorageStructure is "Flat".*did you mean flat/,
+    ))
+  it('with two providers', () =>
+    refuses({ DirectoryStorage: { Path: '/tmp' }, AwsS3Storage: {} }, /AwsS3Storage and DirectoryStorage/))
+  it('with a provider that is not built yet', () =>
+    refuses({ AzureBlobStorage: {} }, /AzureBlobStorage is not yet supported/))
+  it('with encryption, which is not built yet, rather than storing plaintext', () =>
+    refuses(
+      { DirectoryStorage: { Path: '/tmp', StorageEncryption: { Enable: true } } },
+      /encryption is not yet supported/,
+    ))
+  it('with an engine that is not there', () =>
+    refuses({ CloudStorage: { Engine: '/nowhere/engine.mjs' } }, /CloudStorage.Engine names \/nowhere\/engine.mjs/))
+  it('with a Node.js that is not there', () =>
+    refuses({ CloudStorage: { Node: '/nowhere/node' } }, /CloudStorage.Node names \/nowhere\/node/))
+  it('with an engine that ends at once, showing its words', async () => {
+    const Engine = join(folder, 'engine.mjs')
+    writeFileSync(Engine, 'console.error("words of the engine"); process.exit(3)')
+    await refuses({ CloudStorage: { Engine } }, /storage engine: words of the engine/)
+  })
+
+  const server = s3Server()
+  if (!server) return
+  const section = {
+    BucketName: 'no-such-bucket',
+    Region: server.region,
+    AccessKey: server.accessKey,
+    SecretKey: server.secretKey,
+    Endpoint: server.endpoint,
+    MaxRetries: 1,
+  }
+  it('with a wrong secret key', () =>
+    refuses(
+      { AwsS3Storage: { ...section, SecretKey: 'not-the-right-one' } },
+      /s3:no-such-bucket: SignatureDoesNotMatch.*AccessKey or SecretKey differs/,
+      'not-the-right-one',
+    ))
+  it('with a missing bucket', () =>
+    refuses({ AwsS3Storage: section }, /NoSuchBucket.*check BucketName/, section.SecretKey))
+  it('with an endpoint where nobody listens', () =>
+    refuses({ AwsS3Storage: { ...section, Endpoint: 'http://127.0.0.1:1' } }, /ECONNREFUSED.*Nothing listens there/))
+})
+
+describe('the library', () => {
+  it('needs nothing but the C library', () => {
+    const needed = execFileSync('readelf', ['-d', PLUGIN], { encoding: 'utf8' })
+    const names = [...needed.matchAll(/NEEDED.*\[(.*)\]/g)].map(([, name]) => name?.replace(/\.so.*/, ''))
+    for (const name of names)
+      assert.ok(
+        ['libc', 'libm', 'libdl', 'libpthread', 'ld-linux-x86-64', 'ld-linux-aarch64'].includes(name ?? ''),
+        name,
+      )
+  })
+
+  it('finds the engine beside itself, also through a symbolic link, and starts disabled without a section', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'ocs-library-'))
+    mkdirSync(join(folder, 'plugins'))
+    const plugin = join(folder, 'plugins', 'libOrthancCloudStorage.so')
+    symlinkSync(PLUGIN, plugin)
+    const orthanc = await startOrthanc({ config: {}, dir: join(folder, 'orthanc'), plugin })
+    assert.match(orthanc.log(), /W.*no section of a storage provider.*disabled/)
+    assert.equal(orthanc.enginePid(), undefined)
+    await orthanc.stop()
+    rmSync(folder, { recursive: true, force: true })
+  })
+})
