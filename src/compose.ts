@@ -3,6 +3,7 @@ import { keysOf } from './area/naming.ts'
 import { objectArea } from './area/object-area.ts'
 import type { EngineConfig } from './config.ts'
 import type { Logger } from './log.ts'
+import { within } from './stores/deadline.ts'
 import { directoryStore } from './stores/file.ts'
 import { measured } from './stores/measured.ts'
 import { retrying } from './stores/retry.ts'
@@ -27,11 +28,13 @@ export function compose(config: EngineConfig, log: Logger): Composition {
 
   const raw = s3 ? s3Store(provider, config.http, info) : directoryStore(provider.path)
   const patient = retrying({ maxRetries: s3 ? provider.maxRetries : 3 }, info)(raw)
-  const store = measured(info)(patient)
+  const deadlineMs = s3 ? provider.requestTimeoutMs : DIRECTORY_DEADLINE_MS
+  const punctual = within(deadlineMs, s3 ? 'AwsS3Storage.RequestTimeout' : 'the deadline of 20 minutes')(patient)
+  const store = measured(info)(punctual)
 
   return {
     store,
     area: objectArea(store, attachment => keysOf(config.naming, '', attachment)),
-    callDeadlineMs: (s3 ? provider.requestTimeoutMs : DIRECTORY_DEADLINE_MS) + SLACK_MS,
+    callDeadlineMs: deadlineMs + SLACK_MS,
   }
 }

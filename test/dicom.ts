@@ -138,8 +138,8 @@ export function phantomPixels(slice: number, slices: number): (image: ImageOptio
         const y = (2 * row) / rows - 1
         let value = 100
         for (const { x: cx, y: cy, a, b, add } of ellipses)
-          if (((x - cx) / (a * through)) ** 2 + ((y - cy) / (b * through)) ** 2 < 1) value += add
-        bytes.writeUInt16LE(value, (row * columns + column) * 2)
+          if ((x / through - cx) ** 2 / a ** 2 + (y / through - cy) ** 2 / b ** 2 < 1) value += add
+        bytes.writeUInt16LE(Math.max(value, 0), (row * columns + column) * 2)
       }
     return bytes
   }

@@ -1,13 +1,16 @@
+import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { within } from '../src/stores/deadline.ts'
 import { directoryStore } from '../src/stores/file.ts'
 import { measured } from '../src/stores/measured.ts'
 import { memoryStore } from '../src/stores/memory.ts'
 import { retrying } from '../src/stores/retry.ts'
 import type { Store } from '../src/stores/store.ts'
 import { flaky } from './flaky.ts'
-import { describeStore, type Made } from './store.suite.ts'
+import { chunked, describeStore, type Made, never, noise } from './store.suite.ts'
 
 const silent = () => {}
 const patient = retrying({ maxRetries: 10, firstDelayMs: 1 }, silent)
@@ -28,6 +31,30 @@ const inFolder = async (wrap: (store: Store) => Store = store => store): Promise
 describeStore('memory', () => inMemory())
 describeStore('directory', () => inFolder())
 describeStore('measured(memory)', () => inMemory(measured(silent)))
+describeStore('within(memory)', () => inMemory(within(60_000, 'Option')))
 describeStore('retrying(memory)', () => inMemory(patient))
 describeStore('retrying(flaky(memory))', () => inMemory(store => patient(flaky(store))))
 describeStore('measured(retrying(flaky(directory)))', () => inFolder(store => measured(silent)(patient(flaky(store)))))
+
+describe('within', () => {
+  const hanging = { ...memoryStore(), remove: (_key: string, signal: AbortSignal) => rejection(signal) }
+  const rejection = (signal: AbortSignal) =>
+    new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+
+  it('ends what takes too long, naming the option', async () => {
+    const fault = { code: 'Timeout', retryable: false, remedy: /^Raise Some.Option / }
+    await assert.rejects(within(10, 'Some.Option')(hanging).remove('x', never), fault)
+  })
+
+  it('ends a body that takes too long', async () => {
+    const store = within(30, 'Some.Option')(memoryStore())
+    await store.put('x', chunked(noise(5_000_000)), never)
+    await assert.rejects(
+      async () => {
+        for await (const _ of (await store.get('x', undefined, never)).body)
+          await new Promise(next => setTimeout(next, 20))
+      },
+      { code: 'Timeout' },
+    )
+  })
+})

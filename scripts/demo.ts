@@ -1,0 +1,191 @@
+/** npm start: Orthanc in the foreground, on a store of one's choice, with a small study that is made on the spot. */
+import { existsSync, mkdirSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join, relative } from 'node:path'
+import { Command, CommanderError, Option } from 'commander'
+import { compose } from '../src/compose.ts'
+import { parseConfig } from '../src/config.ts'
+import { logTo } from '../src/log.ts'
+import { makeImage, phantomPixels } from '../test/dicom.ts'
+import { type S3Server, startCeph, whyNoCeph } from '../test/live/ceph.ts'
+import { type Orthanc, RefusedToStart, startOrthanc } from '../test/live/orthanc.ts'
+
+const SLICES = 8
+const BUCKET = 'orthanc'
+const root = join(import.meta.dirname, '..')
+
+type Section = Readonly<Record<string, unknown>>
+
+interface Place {
+  readonly config: Record<string, Section>
+  /** For a person: which store, and where. */
+  readonly where: string
+  readonly folder: string
+  readonly note?: string
+  stop(): Promise<void>
+}
+
+const program = new Command('npm start --')
+  .description('Starts Orthanc with the plugin and stores a small study, until Ctrl-C.')
+  .addOption(
+    new Option('--store <store>', 'where Orthanc keeps its files').choices(['directory', 's3']).default('directory'),
+  )
+  .option('--reset', 'forget what earlier runs have stored')
+  .exitOverride()
+
+const say = (line = '') => process.stdout.write(`${line}\n`)
+const shown = (path: string) => relative(process.cwd(), path) || '.'
+
+async function main(): Promise<number> {
+  try {
+    program.parse()
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+    throw error
+  }
+  const { store, reset } = program.opts<{ store: 'directory' | 's3'; reset?: true }>()
+  const folder = join(root, '.data', store)
+  if (reset) rmSync(folder, { recursive: true, force: true })
+  mkdirSync(folder, { recursive: true })
+
+  // Asked for before anything is started: whoever is impatient must leave nothing behind.
+  const asked = new Promise<void>(resolve => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve())
+  })
+  const place = store === 's3' ? await onCeph(folder) : inDirectory(folder)
+  let orthanc: Orthanc | undefined
+  try {
+    const ports = { http: await free(8042, 'HTTP'), dicom: await free(4242, 'DICOM') }
+    orthanc = await startOrthanc({ config: { ...place.config, ...demoConfig }, dir: folder, ports, verbose: false })
+    const study = await storeStudy(orthanc)
+    await show(orthanc, place, study)
+    const ended = await Promise.race([asked.then(() => false), orthanc.exited.then(() => true)])
+    if (!ended) {
+      say('\nStopping ...')
+      return 0
+    }
+    process.stderr.write(`\nOrthanc has ended by itself; see ${shown(join(folder, 'orthanc.log'))}\n`)
+    return 1
+  } catch (error) {
+    if (!(error instanceof RefusedToStart)) throw error
+    const errors = error.log.split('\n').filter(line => line.startsWith('E'))
+    process.stderr.write(
+      `Orthanc did not start:\n${errors.join('\n')}\nIts whole log is in ${shown(join(folder, 'orthanc.log'))}\n`,
+    )
+    return 1
+  } finally {
+    await orthanc?.stop()
+    await place.stop()
+  }
+}
+
+const demoConfig = { Name: 'Orthanc on an object store', DicomAet: 'ORTHANC' }
+
+function inDirectory(folder: string): Place {
+  const path = join(folder, 'objects')
+  return {
+    config: { DirectoryStorage: { Path: path } },
+    where: `DirectoryStorage in ${shown(path)}`,
+    folder,
+    stop: async () => {},
+  }
+}
+
+/** Ceph keeps its objects in memory here, so the index of the last run would point to nothing: it starts anew as well. */
+async function onCeph(folder: string): Promise<Place> {
+  const why = whyNoCeph()
+  if (why) {
+    process.stderr.write(`There is no S3 server to be had here: ${why}\n`)
+    process.exit(1)
+  }
+  rmSync(folder, { recursive: true, force: true })
+  say('Starting an S3 server (Ceph) for the occasion, about 15 s ...')
+  const server: S3Server = await startCeph(join(folder, 'ceph'))
+  const config = {
+    AwsS3Storage: {
+      BucketName: BUCKET,
+      Region: server.region,
+      Endpoint: server.endpoint,
+      AccessKey: server.accessKey,
+      SecretKey: server.secretKey,
+      VirtualAddressing: false,
+    },
+  }
+  const { CreateBucketCommand, S3Client } = await import('@aws-sdk/client-s3')
+  const sdk = new S3Client({
+    endpoint: server.endpoint,
+    region: server.region,
+    credentials: { accessKeyId: server.accessKey, secretAccessKey: server.secretKey },
+    forcePathStyle: true,
+  })
+  await sdk.send(new CreateBucketCommand({ Bucket: BUCKET }))
+  sdk.destroy()
+  return {
+    config,
+    where: `AwsS3Storage, bucket "${BUCKET}" at ${server.endpoint} (Ceph)`,
+    folder,
+    note: 'This S3 server holds its objects in memory: they are gone when you stop.',
+    stop: () => server.stop(),
+  }
+}
+
+async function free(wanted: number, what: string): Promise<number> {
+  for (let port = wanted; port < wanted + 100; port++) {
+    if (!(await canListen(port))) continue
+    if (port !== wanted) say(`Port ${wanted} (${what}) is taken, using ${port}.`)
+    return port
+  }
+  throw new Error(`no free port from ${wanted} on`)
+}
+
+function canListen(port: number): Promise<boolean> {
+  return new Promise(resolve => {
+    const server = createServer()
+    server.once('error', () => resolve(false))
+    server.listen(port, () => server.close(() => resolve(true)))
+  })
+}
+
+/** The study of this demonstration, stored now unless an earlier run has; returns Orthanc's id and whether it is new. */
+async function storeStudy(orthanc: Orthanc): Promise<{ id: string; fresh: boolean }> {
+  const [known] = await orthanc.getJson('/studies')
+  if (known) return { id: known, fresh: false }
+  let id = ''
+  for (let slice = 0; slice < SLICES; slice++) {
+    const image = { seed: slice + 1, rows: 256, columns: 256, studyDescription: 'Made-up head', study: 1 }
+    const file = makeImage(image, phantomPixels(slice, SLICES))
+    id = (await orthanc.postJson('/instances', file)).ParentStudy
+  }
+  return { id, fresh: true }
+}
+
+async function show(orthanc: Orthanc, place: Place, study: { id: string; fresh: boolean }): Promise<void> {
+  const { config } = parseConfig(JSON.stringify(place.config))
+  if (!config) throw new Error('the demonstration has no store')
+  const { store } = compose(
+    config,
+    logTo(() => {}),
+  )
+  const keys: string[] = []
+  for await (const { key, size } of store.list('', new AbortController().signal))
+    keys.push(`${key}  ${(size / 1000).toFixed(0)} KB`)
+  await store.close()
+  const log = join(place.folder, 'orthanc.log')
+  say()
+  say(`  Orthanc   ${orthanc.url}/  (DICOM port ${orthanc.dicomPort}, AET ${demoConfig.DicomAet})`)
+  say(`  Store     ${place.where}`)
+  say(`  Study     ${study.fresh ? `${SLICES} made-up CT images, stored just now` : 'still there from the last run'}`)
+  say(`  Objects   ${keys[0] ?? 'none'}`)
+  for (const key of keys.slice(1, 12)) say(`            ${key}`)
+  if (keys.length > 12) say(`            ... and ${keys.length - 12} more`)
+  say(`  Log       ${existsSync(log) ? shown(log) : 'none'}`)
+  say()
+  say(`  Try       curl ${orthanc.url}/studies/${study.id}/archive -o study.zip`)
+  if (place.note) say(`\n  ${place.note}`)
+  say('\nCtrl-C stops everything.')
+}
+
+process.exitCode = await main().catch(error => {
+  process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : error}\n`)
+  return 1
+})
