@@ -38,11 +38,13 @@ Io ServePull(Channel& channel, const Call& call, const Header& pull, Deadline de
   const Io io = channel.Receive(bytes, sizeof bytes, deadline);
   if (io != Io::Ok) return io;
   const uint32_t wanted = bytes[0] | bytes[1] << 8 | bytes[2] << 16 | static_cast<uint32_t>(bytes[3]) << 24;
-  if (wanted == 0 || wanted > kMaxPayload || pull.argument > call.size || wanted > call.size - pull.argument) return Io::Broken;
+  if (wanted == 0 || wanted > kMaxPayload || pull.argument > call.size || wanted > call.size - pull.argument)
+    return Io::Broken;
   Header data;
   data.kind = Kind::Data;
   data.argument = pull.argument;
-  return channel.Send(data, {nullptr, 0}, {static_cast<const uint8_t*>(call.content) + pull.argument, wanted}, deadline);
+  return channel.Send(data, {nullptr, 0}, {static_cast<const uint8_t*>(call.content) + pull.argument, wanted},
+                      deadline);
 }
 
 }  // namespace
@@ -64,12 +66,11 @@ Answer Perform(Channel& channel, const Call& call, Deadline deadline) {
     io = channel.ReceiveHeader(&header, deadline);
     if (io != Io::Ok) break;
     switch (header.kind) {
-      case Kind::Pull:
-        io = ServePull(channel, call, header, deadline);
-        break;
+      case Kind::Pull: io = ServePull(channel, call, header, deadline); break;
 
       case Kind::Reserve:
-        if (reserved || call.result == nullptr || header.length != 0 || !call.result->Accepts(header.argument)) return Ended(Io::Broken);
+        if (reserved || call.result == nullptr || header.length != 0 || !call.result->Accepts(header.argument))
+          return Ended(Io::Broken);
         reserved = true;
         size = header.argument;
         no_memory = !call.result->Reserve(size);
@@ -77,7 +78,8 @@ Answer Perform(Channel& channel, const Call& call, Deadline deadline) {
 
       case Kind::Fill:
         if (!reserved || header.argument != filled || header.length > size - filled) return Ended(Io::Broken);
-        io = no_memory ? channel.Discard(header.length, deadline) : channel.Receive(call.result->data() + filled, header.length, deadline);
+        io = no_memory ? channel.Discard(header.length, deadline)
+                       : channel.Receive(call.result->data() + filled, header.length, deadline);
         filled += header.length;
         break;
 
@@ -96,8 +98,7 @@ Answer Perform(Channel& channel, const Call& call, Deadline deadline) {
         return answer;
       }
 
-      default:
-        io = Io::Broken;
+      default: io = Io::Broken;
     }
   }
   return Ended(io);

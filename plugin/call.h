@@ -23,7 +23,7 @@ enum class Ending {
   NoMemory,     // Orthanc had no room for the result
   Interrupted,  // the connection ended: the call may be repeated on another
   TimedOut,
-  Broken,       // the engine broke the protocol
+  Broken,  // the engine broke the protocol
 };
 
 struct Answer {

@@ -124,7 +124,8 @@ bool Engine::OpenSocket() {
   const char* base = std::getenv("TMPDIR");
   std::string folder = std::string(base != nullptr && *base != '\0' ? base : "/tmp") + "/orthanc-cloud-storage-XXXXXX";
   if (mkdtemp(&folder[0]) == nullptr) {  // mkdtemp gives mode 0700
-    host_.Log(Level::Error, Errno("cannot make a folder " + folder + " for the storage engine's socket") + ". Set TMPDIR to a folder that can be written");
+    host_.Log(Level::Error, Errno("cannot make a folder " + folder + " for the storage engine's socket") +
+                                ". Set TMPDIR to a folder that can be written");
     return false;
   }
   folder_ = folder;
@@ -186,14 +187,17 @@ Engine::Started Engine::Handshake() {
     poll(fds, 2, 100);
     if (fds[0].revents != 0) break;
     if (fds[1].revents != 0) PumpOutput(Level::Error);
-    if (!output_.open()) return Refuse("the storage engine (" + settings_.node + " " + settings_.script + ") ended before it connected");
+    if (!output_.open())
+      return Refuse("the storage engine (" + settings_.node + " " + settings_.script + ") ended before it connected");
   }
   Channel control;
   Header header;
-  if (AcceptPeer(Clock::now() + kTurn, &control, &header) != Io::Ok || header.flags != 0) return Refuse("the storage engine does not greet as it should");
+  if (AcceptPeer(Clock::now() + kTurn, &control, &header) != Io::Ok || header.flags != 0)
+    return Refuse("the storage engine does not greet as it should");
   if (header.argument != kProtocol)
-    return Refuse("this plugin speaks protocol " + std::to_string(kProtocol) + ", the engine " + settings_.script + " protocol " +
-                  std::to_string(header.argument) + ". Install the .so and engine.mjs of the same release");
+    return Refuse("this plugin speaks protocol " + std::to_string(kProtocol) + ", the engine " + settings_.script +
+                  " protocol " + std::to_string(header.argument) +
+                  ". Install the .so and engine.mjs of the same release");
   Header start;
   start.kind = Kind::Call;
   start.flags = static_cast<uint8_t>(Verb::Start);
@@ -234,7 +238,8 @@ Engine::Started Engine::Handshake() {
       io = Io::Broken;
     }
   }
-  return Refuse(io == Io::TimedOut ? "the storage engine did not finish its start in time" : "the storage engine ended during its start");
+  return Refuse(io == Io::TimedOut ? "the storage engine did not finish its start in time"
+                                   : "the storage engine ended during its start");
 }
 
 Io Engine::AcceptPeer(Deadline deadline, Channel* channel, Header* hello) {
@@ -243,7 +248,8 @@ Io Engine::AcceptPeer(Deadline deadline, Channel* channel, Header* hello) {
   Channel peer(fd);
   ucred credentials{};
   socklen_t size = sizeof credentials;
-  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0 || credentials.uid != geteuid()) return Io::Broken;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0 || credentials.uid != geteuid())
+    return Io::Broken;
   Io io = peer.ReceiveHeader(hello, deadline);
   std::string version;
   if (io == Io::Ok) io = ReceiveText(peer, hello->length, &version, deadline);
@@ -255,7 +261,8 @@ Io Engine::AcceptPeer(Deadline deadline, Channel* channel, Header* hello) {
 void Engine::AcceptWorker() {
   Channel worker;
   Header hello;
-  if (AcceptPeer(Clock::now() + kTurn, &worker, &hello) != Io::Ok || hello.flags != 1 || hello.argument != kProtocol) return;
+  if (AcceptPeer(Clock::now() + kTurn, &worker, &hello) != Io::Ok || hello.flags != 1 || hello.argument != kProtocol)
+    return;
   std::lock_guard<std::mutex> lock(mutex_);
   if (asked_ > 0) asked_--;
   idle_.push_back(std::move(worker));
@@ -266,7 +273,8 @@ bool Engine::Serve() {
   auto next_ping = Clock::now() + settings_.ping_every;
   for (;;) {
     const auto left = std::chrono::ceil<milliseconds>(next_ping - Clock::now()).count();
-    pollfd fds[4] = {{listener_.fd(), POLLIN, 0}, {control_.fd(), POLLIN, 0}, {wake_[0], POLLIN, 0}, {output_.fd(), POLLIN, 0}};
+    pollfd fds[4] = {
+        {listener_.fd(), POLLIN, 0}, {control_.fd(), POLLIN, 0}, {wake_[0], POLLIN, 0}, {output_.fd(), POLLIN, 0}};
     poll(fds, 4, static_cast<int>(std::max<long long>(left, 0)));
     if (fds[2].revents != 0) return false;
     if (fds[3].revents != 0) PumpOutput(Level::Warning);
@@ -422,7 +430,8 @@ Answer Engine::Run(const Call& call) {
     if (answer.reusable()) Release(std::move(channel), generation);
     if (answer.ending != Ending::Interrupted) break;
     std::lock_guard<std::mutex> lock(mutex_);
-    if (generation == generation_) idle_.clear();  // they led to the same process; it may be dead though we have not noticed yet
+    if (generation == generation_)
+      idle_.clear();  // they led to the same process; it may be dead though we have not noticed yet
   }
   const std::string what = std::string(NameOf(call.verb)) + " '" + std::string(call.uuid, kUuidBytes) + "'";
   switch (answer.ending) {
@@ -432,9 +441,12 @@ Answer Engine::Run(const Call& call) {
     case Ending::Fault: host_.Log(Level::Error, answer.text); break;
     case Ending::NoMemory: host_.Log(Level::Error, "cannot " + what + ": Orthanc has no memory for the file"); break;
     case Ending::Interrupted:
-      host_.Log(Level::Error, "cannot " + what + ": the storage engine died " + std::to_string(kAttempts) + " times while it was at it");
+      host_.Log(Level::Error, "cannot " + what + ": the storage engine died " + std::to_string(kAttempts) +
+                                  " times while it was at it");
       break;
-    case Ending::TimedOut: host_.Log(Level::Error, "cannot " + what + ": the storage engine did not finish in time"); break;
+    case Ending::TimedOut:
+      host_.Log(Level::Error, "cannot " + what + ": the storage engine did not finish in time");
+      break;
     case Ending::Broken: host_.Log(Level::Error, "cannot " + what + ": the storage engine broke the protocol"); break;
   }
   std::lock_guard<std::mutex> lock(mutex_);

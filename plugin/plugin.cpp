@@ -42,7 +42,8 @@ class OrthancHost : public ocs::Host {
   OrthancPluginErrorCode CodeOf(const ocs::Answer& answer) const {
     switch (answer.ending) {
       case ocs::Ending::Ok: return OrthancPluginErrorCode_Success;
-      case ocs::Ending::Fault: return answer.fault < kFaults ? codes_[answer.fault] : OrthancPluginErrorCode_StorageAreaPlugin;
+      case ocs::Ending::Fault:
+        return answer.fault < kFaults ? codes_[answer.fault] : OrthancPluginErrorCode_StorageAreaPlugin;
       case ocs::Ending::NoMemory: return OrthancPluginErrorCode_NotEnoughMemory;
       default: return OrthancPluginErrorCode_StorageAreaPlugin;
     }
@@ -59,7 +60,9 @@ class WholeFile : public ocs::Result {
     target_->data = nullptr;
     target_->size = 0;
   }
-  bool Reserve(uint64_t size) override { return OrthancPluginCreateMemoryBuffer64(context, target_, size) == OrthancPluginErrorCode_Success; }
+  bool Reserve(uint64_t size) override {
+    return OrthancPluginCreateMemoryBuffer64(context, target_, size) == OrthancPluginErrorCode_Success;
+  }
   bool Accepts(uint64_t) const override { return true; }
   uint8_t* data() override { return static_cast<uint8_t*>(target_->data); }
   void Free() {
@@ -105,7 +108,8 @@ OrthancPluginErrorCode ReadWhole(OrthancPluginMemoryBuffer64* target, const char
   return code;
 }
 
-OrthancPluginErrorCode ReadRange(OrthancPluginMemoryBuffer64* target, const char* uuid, OrthancPluginContentType type, uint64_t start) {
+OrthancPluginErrorCode ReadRange(OrthancPluginMemoryBuffer64* target, const char* uuid, OrthancPluginContentType type,
+                                 uint64_t start) {
   FileRange range(target);
   ocs::Call call{ocs::Verb::ReadRange, uuid};
   call.type = static_cast<uint16_t>(type);
@@ -133,7 +137,8 @@ std::string OwnFolder() {
 
 std::string FindEngine(const std::string& configured, const std::string& folder) {
   if (!configured.empty()) return IsFile(configured, R_OK) ? configured : "";
-  for (const std::string& candidate : {folder + "/engine.mjs", std::string("/usr/share/orthanc-cloud-storage/engine.mjs")})
+  for (const std::string& candidate :
+       {folder + "/engine.mjs", std::string("/usr/share/orthanc-cloud-storage/engine.mjs")})
     if (IsFile(candidate, R_OK)) return candidate;
   return "";
 }
@@ -179,11 +184,16 @@ ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthan
   settings.script = FindEngine(engine_setting, folder);
   settings.node = FindNode(node_setting, folder);
   if (settings.script.empty())
-    return Refuse(engine_setting.empty() ? "cloud-storage finds no engine.mjs, neither in " + folder + " nor in /usr/share/orthanc-cloud-storage. Put it beside the .so, or name it in CloudStorage.Engine"
-                                         : "CloudStorage.Engine names " + engine_setting + ", which cannot be read");
+    return Refuse(
+        engine_setting.empty()
+            ? "cloud-storage finds no engine.mjs, neither in " + folder +
+                  " nor in /usr/share/orthanc-cloud-storage. Put it beside the .so, or name it in CloudStorage.Engine"
+            : "CloudStorage.Engine names " + engine_setting + ", which cannot be read");
   if (settings.node.empty())
-    return Refuse(node_setting.empty() ? "cloud-storage finds no Node.js, neither as " + folder + "/node nor on PATH. Install Node.js 22.12 or newer, or name it in CloudStorage.Node"
-                                       : "CloudStorage.Node names " + node_setting + ", which cannot be run");
+    return Refuse(node_setting.empty()
+                      ? "cloud-storage finds no Node.js, neither as " + folder +
+                            "/node nor on PATH. Install Node.js 22.12 or newer, or name it in CloudStorage.Node"
+                      : "CloudStorage.Node names " + node_setting + ", which cannot be run");
 
   host = std::make_unique<OrthancHost>();
   engine = std::make_unique<ocs::Engine>(*host, std::move(settings));

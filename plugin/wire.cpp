@@ -71,7 +71,8 @@ Io Channel::Send(Header header, Slice head, Slice body, Deadline deadline) {
   header.length = static_cast<uint32_t>(head.size + body.size);
   uint8_t bytes[kHeaderBytes];
   Encode(header, bytes);
-  iovec parts[3] = {{bytes, kHeaderBytes}, {const_cast<void*>(head.data), head.size}, {const_cast<void*>(body.data), body.size}};
+  iovec parts[3] = {
+      {bytes, kHeaderBytes}, {const_cast<void*>(head.data), head.size}, {const_cast<void*>(body.data), body.size}};
   size_t first = 0;
   while (first < 3) {
     msghdr message{};
@@ -80,7 +81,8 @@ Io Channel::Send(Header header, Slice head, Slice body, Deadline deadline) {
     const ssize_t sent = sendmsg(fd_, &message, MSG_NOSIGNAL);
     if (sent < 0) {
       if (errno == EINTR) continue;
-      if (errno != EAGAIN && errno != EWOULDBLOCK) return errno == EPIPE || errno == ECONNRESET ? Io::Closed : Io::Broken;
+      if (errno != EAGAIN && errno != EWOULDBLOCK)
+        return errno == EPIPE || errno == ECONNRESET ? Io::Closed : Io::Broken;
       const Io io = Await(fd_, POLLOUT, deadline);
       if (io != Io::Ok) return io;
       continue;

@@ -1,0 +1,121 @@
+// Stands in for the engine in plugin-test: run as `fake-engine SCENARIO SOCKET`, it plays one scenario. The word that
+// START brings is the path of a file in which it remembers that it has lived before.
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <thread>
+
+#include "../call.h"
+
+using namespace ocs;
+
+namespace {
+
+std::string scenario;
+std::string socket_path;
+std::string memory;
+
+Deadline Soon() { return Clock::now() + std::chrono::seconds(60); }
+
+Channel Connect(uint8_t role, uint64_t protocol) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::strncpy(address.sun_path, socket_path.c_str(), sizeof address.sun_path - 1);
+  Channel channel(socket(AF_UNIX, SOCK_STREAM, 0));
+  if (connect(channel.fd(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) std::exit(9);
+  Header hello;
+  hello.flags = role;
+  hello.argument = protocol;
+  channel.Send(hello, {"fake", 4}, {nullptr, 0}, Soon());
+  return channel;
+}
+
+void Return(Channel& channel, uint16_t status, uint8_t flags, uint64_t argument, const std::string& text) {
+  Header header;
+  header.kind = Kind::Return;
+  header.status = status;
+  header.flags = flags;
+  header.argument = argument;
+  channel.Send(header, {text.data(), text.size()}, {nullptr, 0}, Soon());
+}
+
+// True the first time that any process asks.
+bool FirstLife() {
+  FILE* file = std::fopen(memory.c_str(), "wx");
+  if (file != nullptr) std::fclose(file);
+  return file != nullptr;
+}
+
+// Answers each call with ok; a read gives the four bytes "read".
+void Work(Channel channel) {
+  for (;;) {
+    Header call;
+    std::string payload;
+    if (channel.ReceiveHeader(&call, Soon()) != Io::Ok) return;
+    payload.resize(call.length);
+    if (channel.Receive(&payload[0], payload.size(), Soon()) != Io::Ok) return;
+    if (scenario == "dies-always" || (scenario == "dies-once" && FirstLife())) std::raise(SIGKILL);
+    if (scenario == "hangs") pause();
+    if (scenario == "faults") {
+      Return(channel, 3, 0, 0, "cannot do that");
+      continue;
+    }
+    if (call.flags == static_cast<uint8_t>(Verb::Read)) {
+      Header reserve;
+      reserve.kind = Kind::Reserve;
+      reserve.argument = 4;
+      channel.Send(reserve, Soon());
+      Header fill;
+      fill.kind = Kind::Fill;
+      channel.Send(fill, {"re", 2}, {nullptr, 0}, Soon());
+      fill.argument = 2;
+      channel.Send(fill, {"ad", 2}, {nullptr, 0}, Soon());
+    }
+    Return(channel, 0, 0, 0, "done");
+  }
+}
+
+}  // namespace
+
+int main(int, char** argv) {
+  scenario = argv[1];
+  socket_path = argv[2];
+  if (scenario == "says-and-exits") {
+    std::fputs("words of the engine\n", stderr);
+    return 3;
+  }
+  Channel control = Connect(0, scenario == "other-protocol" ? 7 : kProtocol);
+  Header header;
+  if (control.ReceiveHeader(&header, Soon()) != Io::Ok) return 0;
+  ReceiveText(control, header.length, &memory, Soon());
+  if (scenario == "exits-in-start") return 4;
+  Header code;
+  code.kind = Kind::ErrorCode;
+  code.status = 3;
+  code.argument = 502;
+  control.Send(code, {"damaged", 7}, {nullptr, 0}, Soon());
+  Header log;
+  log.kind = Kind::Log;
+  log.flags = 1;
+  control.Send(log, {"a warning", 9}, {nullptr, 0}, Soon());
+  if (scenario == "refuses") return Return(control, 8, 0, 0, "Some.Option is wrong"), 0;
+  if (scenario == "off") return Return(control, 0, 0, 0, "nothing to do: disabled"), pause();
+  Return(control, 0, 1, scenario == "hangs" ? 300 : 20'000, "stores files in memory");
+  const bool deaf = scenario == "deaf" && FirstLife();
+  for (;;) {
+    if (control.ReceiveHeader(&header, Soon()) != Io::Ok) return 0;
+    if (header.kind == Kind::Call) return 0;  // STOP
+    if (header.kind == Kind::Ping && !deaf) {
+      header.kind = Kind::Pong;
+      control.Send(header, Soon());
+    }
+    for (uint64_t i = 0; header.kind == Kind::Grow && i < header.argument; i++)
+      std::thread(Work, Connect(1, kProtocol)).detach();
+  }
+}
