@@ -2,22 +2,14 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
 #include <cstdlib>
 #include <cstring>
-
-extern char** environ;
 
 namespace ocs {
 
@@ -27,10 +19,9 @@ using std::chrono::milliseconds;
 constexpr int kAttempts = 5;
 constexpr milliseconds kLongestBackoff{5'000};
 constexpr milliseconds kGoodRun{60'000};
-constexpr milliseconds kTurn{5'000};  // a frame that has begun, or a HELLO, comes within this time
-constexpr size_t kLongestLine = 4096;
-
-std::string Errno(const std::string& what) { return what + ": " + std::strerror(errno); }
+constexpr milliseconds kTurn{5'000};              // a frame that has begun, or a HELLO, comes within this time
+constexpr milliseconds kLastWords{5'000};         // for an engine that was told to end
+constexpr milliseconds kLastWordsOfTheDead{500};  // for one that ended by itself, or is deaf
 
 const char* NameOf(Verb verb) {
   switch (verb) {
@@ -38,30 +29,6 @@ const char* NameOf(Verb verb) {
     case Verb::Remove: return "remove";
     default: return "read";
   }
-}
-
-// Between fork and exec only async-signal-safe calls are allowed: Orthanc has many threads, and any may hold a lock.
-[[noreturn]] void BecomeEngine(pid_t parent, int output, const char* const* argv) {
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != parent) _exit(0);
-  setsid();  // Ctrl-C in Orthanc's terminal is for Orthanc, which then stops us in order
-  const rlimit none{0, 0};
-  setrlimit(RLIMIT_CORE, &none);  // keys must not reach a core file
-  for (int signal_number = 1; signal_number < NSIG; signal_number++) signal(signal_number, SIG_DFL);
-  sigset_t all;
-  sigfillset(&all);
-  sigprocmask(SIG_UNBLOCK, &all, nullptr);
-  const int null = open("/dev/null", O_RDONLY);
-  dup2(null, STDIN_FILENO);
-  dup2(output, STDOUT_FILENO);
-  dup2(output, STDERR_FILENO);
-  if (syscall(SYS_close_range, 3u, ~0u, 0u) != 0)
-    for (int fd = 3; fd < 4096; fd++) close(fd);
-  execve(argv[0], const_cast<char* const*>(argv), environ);
-  const char* const reason = std::strerror(errno);
-  for (const char* text : {"cannot run ", argv[0], ": ", reason, "\n"})
-    if (write(STDERR_FILENO, text, std::strlen(text)) < 0) break;
-  _exit(127);
 }
 
 }  // namespace
@@ -115,8 +82,11 @@ void Engine::Supervise() {
 }
 
 Engine::Started Engine::Launch() {
-  if (!OpenSocket() || !Spawn()) return Started::Refused;
-  return Handshake();
+  if (!OpenSocket()) return Started::Refused;
+  const std::string problem = process_.Start(settings_.node, settings_.script, path_);
+  if (problem.empty()) return Handshake();
+  host_.Log(Level::Error, problem);
+  return Started::Refused;
 }
 
 bool Engine::OpenSocket() {
@@ -147,33 +117,13 @@ bool Engine::OpenSocket() {
   return true;
 }
 
-bool Engine::Spawn() {
-  int output[2];
-  if (pipe2(output, O_CLOEXEC) != 0) {
-    host_.Log(Level::Error, Errno("cannot make a pipe for the storage engine"));
-    return false;
-  }
-  const char* const argv[] = {settings_.node.c_str(), settings_.script.c_str(), path_.c_str(), nullptr};
-  const pid_t parent = getpid();
-  pid_ = fork();
-  if (pid_ == 0) BecomeEngine(parent, output[1], argv);
-  const int error = errno;
-  close(output[1]);
-  output_ = Channel(output[0]);
-  fcntl(output_.fd(), F_SETFL, O_NONBLOCK);
-  if (pid_ > 0) return true;
-  errno = error;
-  host_.Log(Level::Error, Errno("cannot start the storage engine"));
-  return false;
-}
-
 bool Engine::StopRequested() {
   std::lock_guard<std::mutex> lock(mutex_);
   return state_ == State::Stopping;
 }
 
 Engine::Started Engine::Refuse(const std::string& why) {
-  PumpOutput(Level::Error);
+  process_.Pump(host_, Level::Error);
   host_.Log(Level::Error, why);
   return Started::Refused;
 }
@@ -183,11 +133,11 @@ Engine::Started Engine::Handshake() {
   for (;;) {  // the engine connects, or ends with a word on stderr
     if (StopRequested()) return Started::Refused;
     if (Clock::now() >= deadline) return Refuse("the storage engine did not connect in time");
-    pollfd fds[2] = {{listener_.fd(), POLLIN, 0}, {output_.fd(), POLLIN, 0}};
+    pollfd fds[2] = {{listener_.fd(), POLLIN, 0}, {process_.output(), POLLIN, 0}};
     poll(fds, 2, 100);
     if (fds[0].revents != 0) break;
-    if (fds[1].revents != 0) PumpOutput(Level::Error);
-    if (!output_.open())
+    if (fds[1].revents != 0) process_.Pump(host_, Level::Error);
+    if (process_.output() < 0)
       return Refuse("the storage engine (" + settings_.node + " " + settings_.script + ") ended before it connected");
   }
   Channel control;
@@ -206,7 +156,7 @@ Engine::Started Engine::Handshake() {
   Io io = control.Send(start, {settings_.configuration.data(), settings_.configuration.size()}, {nullptr, 0}, deadline);
   while (io == Io::Ok) {
     io = Await(control.fd(), POLLIN, std::min(deadline, Clock::now() + milliseconds(200)));
-    PumpOutput(Level::Error);
+    process_.Pump(host_, Level::Error);
     if (StopRequested()) return Started::Refused;
     if (io == Io::TimedOut && Clock::now() < deadline) {
       io = Io::Ok;
@@ -274,16 +224,16 @@ bool Engine::Serve() {
   for (;;) {
     const auto left = std::chrono::ceil<milliseconds>(next_ping - Clock::now()).count();
     pollfd fds[4] = {
-        {listener_.fd(), POLLIN, 0}, {control_.fd(), POLLIN, 0}, {wake_[0], POLLIN, 0}, {output_.fd(), POLLIN, 0}};
+        {listener_.fd(), POLLIN, 0}, {control_.fd(), POLLIN, 0}, {wake_[0], POLLIN, 0}, {process_.output(), POLLIN, 0}};
     poll(fds, 4, static_cast<int>(std::max<long long>(left, 0)));
     if (fds[2].revents != 0) return false;
-    if (fds[3].revents != 0) PumpOutput(Level::Warning);
+    if (fds[3].revents != 0) process_.Pump(host_, Level::Warning);
     if (fds[0].revents != 0) AcceptWorker();
     if (fds[1].revents != 0 && !HandleControl()) return true;
     const auto now = Clock::now();
     if (now - heard_ > settings_.silence) {
       host_.Log(Level::Error, "the storage engine does not answer any more and is killed");
-      kill(pid_, SIGKILL);
+      process_.Kill();
       return true;
     }
     if (now < next_ping) continue;
@@ -305,22 +255,6 @@ bool Engine::HandleControl() {
   return header.kind == Kind::Log || header.kind == Kind::Pong;
 }
 
-void Engine::PumpOutput(Level level) {
-  char bytes[4096];
-  ssize_t got = 0;
-  while (output_.open() && (got = read(output_.fd(), bytes, sizeof bytes)) > 0) {
-    for (ssize_t i = 0; i < got; i++) {
-      if (bytes[i] != '\n' && partial_line_.size() < kLongestLine) {
-        partial_line_ += bytes[i];
-      } else if (!partial_line_.empty()) {
-        host_.Log(level, "storage engine: " + partial_line_);
-        partial_line_.clear();
-      }
-    }
-  }
-  if (got == 0) output_.Close();
-}
-
 // Ends this engine for good, whatever state it is in, and takes its connections away from the pool.
 void Engine::Reap(bool quietly) {
   Channel control;
@@ -335,31 +269,9 @@ void Engine::Reap(bool quietly) {
   }
   control.Close();
   idle.clear();
-  if (pid_ > 0) {
-    int status = 0;
-    pid_t done = 0;
-    bool asked = false;
-    for (const auto began = Clock::now(); done == 0;) {  // it was told to end, or its socket closed: give it a moment
-      done = waitpid(pid_, &status, WNOHANG);
-      const auto waited = Clock::now() - began;
-      if (done == 0 && waited > milliseconds(quietly ? 5'000 : 500)) {
-        if (asked && waited > milliseconds(7'000)) kill(pid_, SIGKILL);
-        if (!quietly) kill(pid_, SIGKILL);
-        if (!asked) kill(pid_, SIGTERM);
-        asked = true;
-      }
-      if (done == 0) std::this_thread::sleep_for(milliseconds(5));
-    }
-    PumpOutput(quietly ? Level::Info : Level::Warning);
-    if (!quietly) {
-      const std::string how = WIFSIGNALED(status) ? "was killed by signal " + std::to_string(WTERMSIG(status))
-                                                  : "ended with exit code " + std::to_string(WEXITSTATUS(status));
-      host_.Log(Level::Warning, "the storage engine " + how + " and is started again");
-    }
-  }
-  pid_ = -1;
-  output_.Close();
-  partial_line_.clear();
+  const std::string how = process_.End(quietly ? kLastWords : kLastWordsOfTheDead);
+  process_.Pump(host_, quietly ? Level::Info : Level::Warning);
+  if (!quietly && !how.empty()) host_.Log(Level::Warning, "the storage engine " + how + " and is started again");
 }
 
 void Engine::CloseAll() {

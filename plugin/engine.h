@@ -1,7 +1,5 @@
 // The engine as a process: started, supervised, started again, stopped; and the pool of connections to it.
 #pragma once
-#include <sys/types.h>
-
 #include <condition_variable>
 #include <mutex>
 #include <string>
@@ -10,6 +8,7 @@
 
 #include "call.h"
 #include "host.h"
+#include "process.h"
 #include "wire.h"
 
 namespace ocs {
@@ -56,7 +55,6 @@ class Engine {
   void Supervise();
   Started Launch();
   bool OpenSocket();
-  bool Spawn();
   Started Handshake();
   bool StopRequested();
   Started Refuse(const std::string& why);
@@ -64,7 +62,6 @@ class Engine {
   Io AcceptPeer(Deadline deadline, Channel* channel, Header* hello);
   void AcceptWorker();
   bool HandleControl();
-  void PumpOutput(Level level);
   void Reap(bool quietly);
   void CloseAll();
   bool Acquire(Deadline deadline, Channel* channel, uint64_t* generation);
@@ -77,10 +74,8 @@ class Engine {
   std::string folder_;
   std::string path_;
   Channel listener_;
-  Channel output_;  // the engine's stdout and stderr
-  std::string partial_line_;
+  Process process_;
   int wake_[2] = {-1, -1};
-  pid_t pid_ = -1;
   bool registered_ = false;
   std::string description_;
   Clock::time_point heard_;

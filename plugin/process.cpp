@@ -1,0 +1,102 @@
+#include "process.h"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <thread>
+
+extern char** environ;
+
+namespace ocs {
+
+namespace {
+
+using std::chrono::milliseconds;
+constexpr size_t kLongestLine = 4096;
+constexpr milliseconds kAfterTerm{2'000};
+
+// Between fork and exec only async-signal-safe calls are allowed: Orthanc has many threads, and any may hold a lock.
+[[noreturn]] void BecomeEngine(pid_t parent, int output, const char* const* argv) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(0);
+  setsid();  // Ctrl-C in Orthanc's terminal is for Orthanc, which then stops us in order
+  const rlimit none{0, 0};
+  setrlimit(RLIMIT_CORE, &none);  // keys must not reach a core file
+  for (int signal_number = 1; signal_number < NSIG; signal_number++) signal(signal_number, SIG_DFL);
+  sigset_t all;
+  sigfillset(&all);
+  sigprocmask(SIG_UNBLOCK, &all, nullptr);
+  const int null = open("/dev/null", O_RDONLY);
+  dup2(null, STDIN_FILENO);
+  dup2(output, STDOUT_FILENO);
+  dup2(output, STDERR_FILENO);
+  if (syscall(SYS_close_range, 3u, ~0u, 0u) != 0)
+    for (int fd = 3; fd < 4096; fd++) close(fd);
+  execve(argv[0], const_cast<char* const*>(argv), environ);
+  const char* const reason = std::strerror(errno);
+  for (const char* text : {"cannot run ", argv[0], ": ", reason, "\n"})
+    if (write(STDERR_FILENO, text, std::strlen(text)) < 0) break;
+  _exit(127);
+}
+
+}  // namespace
+
+std::string Errno(const std::string& what) { return what + ": " + std::strerror(errno); }
+
+std::string Process::Start(const std::string& node, const std::string& script, const std::string& socket) {
+  int output[2];
+  if (pipe2(output, O_CLOEXEC) != 0) return Errno("cannot make a pipe for the storage engine");
+  const char* const argv[] = {node.c_str(), script.c_str(), socket.c_str(), nullptr};
+  const pid_t parent = getpid();
+  pid_ = fork();
+  if (pid_ == 0) BecomeEngine(parent, output[1], argv);
+  const std::string problem = pid_ < 0 ? Errno("cannot start the storage engine") : "";
+  close(output[1]);
+  output_ = Channel(output[0]);
+  fcntl(output_.fd(), F_SETFL, O_NONBLOCK);
+  line_.clear();
+  return problem;
+}
+
+void Process::Pump(Host& host, Level level) {
+  char bytes[4096];
+  ssize_t got = 0;
+  while (output_.open() && (got = read(output_.fd(), bytes, sizeof bytes)) > 0) {
+    for (ssize_t i = 0; i < got; i++) {
+      if (bytes[i] != '\n' && line_.size() < kLongestLine) {
+        line_ += bytes[i];
+      } else if (!line_.empty()) {
+        host.Log(level, "storage engine: " + line_);
+        line_.clear();
+      }
+    }
+  }
+  if (got == 0) output_.Close();
+}
+
+void Process::Kill() {
+  if (pid_ > 0) kill(pid_, SIGKILL);
+}
+
+std::string Process::End(milliseconds patience) {
+  if (pid_ <= 0) return "";
+  const auto began = Clock::now();
+  int status = 0;
+  for (bool told = false; waitpid(pid_, &status, WNOHANG) == 0; std::this_thread::sleep_for(milliseconds(5))) {
+    const auto waited = Clock::now() - began;
+    if (!told && waited > patience) told = kill(pid_, SIGTERM) == 0;
+    if (waited > patience + kAfterTerm) Kill();
+  }
+  pid_ = -1;
+  return WIFSIGNALED(status) ? "was killed by signal " + std::to_string(WTERMSIG(status))
+                             : "ended with exit code " + std::to_string(WEXITSTATUS(status));
+}
+
+}  // namespace ocs

@@ -1,0 +1,39 @@
+// The engine as a process of the operating system: forked, heard, ended. Used by one thread only: PR_SET_PDEATHSIG
+// watches the thread that forked, not the process.
+#pragma once
+#include <sys/types.h>
+
+#include <string>
+
+#include "host.h"
+#include "wire.h"
+
+namespace ocs {
+
+// What failed, in the words of the operating system (errno).
+std::string Errno(const std::string& what);
+
+class Process {
+ public:
+  // Runs `node script socket`. Returns "", or why there is no process.
+  std::string Start(const std::string& node, const std::string& script, const std::string& socket);
+
+  // Readable when the process said something on stdout or stderr; below 0 once it has closed both.
+  int output() const { return output_.fd(); }
+
+  // Logs the lines that it said.
+  void Pump(Host& host, Level level);
+
+  void Kill();
+
+  // Waits for its end, at first patiently, then with SIGTERM, then with SIGKILL. Returns how it ended, "" if there was
+  // none.
+  std::string End(std::chrono::milliseconds patience);
+
+ private:
+  pid_t pid_ = -1;
+  Channel output_;
+  std::string line_;
+};
+
+}  // namespace ocs
