@@ -1,0 +1,322 @@
+/** What no real server can be made to do, from a scripted one; the real ones are in test/live/s3.test.ts. */
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
+import { createServer as createSecureServer } from 'node:https'
+import { type AddressInfo, connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, describe, it } from 'node:test'
+import { collect } from '../src/bytes.ts'
+import { Fault } from '../src/fault.ts'
+import { retrying } from '../src/stores/retry.ts'
+import { type S3Options, s3Store } from '../src/stores/s3.ts'
+import type { Store } from '../src/stores/store.ts'
+import { chunked, never, noise } from './store.suite.ts'
+
+interface Seen {
+  readonly line: string
+  readonly headers: IncomingMessage['headers']
+  readonly body: Buffer
+}
+type Script = (request: Seen, response: ServerResponse, nth: number) => void
+
+const MB = 1024 * 1024
+const undo: (() => unknown)[] = []
+afterEach(async () => {
+  for (const step of undo.splice(0).reverse()) await step()
+})
+
+async function listen(server: Server): Promise<number> {
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  undo.push(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return (server.address() as AddressInfo).port
+}
+
+/** A server that answers as `script` says, and remembers what it was asked. */
+function scripted(script: Script): { seen: Seen[]; listener: RequestListener } {
+  const seen: Seen[] = []
+  const listener: RequestListener = async (request, response) => {
+    const chunks: Buffer[] = []
+    for await (const chunk of request) chunks.push(chunk)
+    const one = { line: `${request.method} ${request.url}`, headers: request.headers, body: Buffer.concat(chunks) }
+    script(one, response, seen.push(one))
+  }
+  return { seen, listener }
+}
+
+const options: S3Options = {
+  bucket: 'bucket',
+  region: 'eu-west-1',
+  credentials: { accessKeyId: 'AKID', secretAccessKey: 'SECRET' },
+  endpoint: undefined,
+  virtualAddressing: false,
+  connectTimeoutMs: 2000,
+  requestTimeoutMs: 20_000,
+  maxConnections: 4,
+  maxRetries: 3,
+  transfer: undefined,
+  storageClass: undefined,
+  tags: {},
+  logRequests: false,
+}
+
+async function serve(script: Script, more: Partial<S3Options> = {}) {
+  const { seen, listener } = scripted(script)
+  const endpoint = `http://127.0.0.1:${await listen(createServer(listener))}`
+  return { seen, endpoint, store: open({ endpoint, ...more }) }
+}
+
+function open(more: Partial<S3Options>, http: { caFile?: string; proxy?: string } = {}): Store {
+  const store = s3Store({ ...options, ...more }, { caFile: http.caFile, proxy: http.proxy }, () => {})
+  undo.push(() => store.close())
+  return retrying({ maxRetries: 3, firstDelayMs: 1 }, () => {})(store)
+}
+
+const error = (code: string, more = '') =>
+  `<?xml version="1.0"?><Error><Code>${code}</Code><Message>words</Message>${more}</Error>`
+const fail = (response: ServerResponse, status: number, code: string, more = '') =>
+  response.writeHead(status, { 'content-type': 'application/xml' }).end(error(code, more))
+
+/** Answers GET with or without a range out of `bytes`, as S3 does. */
+function give(bytes: Buffer, { headers }: Seen, response: ServerResponse): void {
+  const [, from, to] = /bytes=(\d+)-(\d+)/.exec(headers.range ?? '') ?? []
+  if (from === undefined)
+    return void response.writeHead(200, { etag: '"e"', 'content-length': bytes.length }).end(bytes)
+  if (Number(from) >= bytes.length) return void fail(response, 416, 'InvalidRange')
+  const part = bytes.subarray(Number(from), Number(to) + 1)
+  const range = `bytes ${from}-${Number(from) + part.length - 1}/${bytes.length}`
+  response.writeHead(206, { etag: '"e"', 'content-length': part.length, 'content-range': range }).end(part)
+}
+
+const get = async (store: Store, range?: { start: number; end: number }) => collect(await store.get('k', range, never))
+
+describe('requests', () => {
+  it('are one for each operation, tags, class and MD5 in the PUT itself, without Expect', async () => {
+    const bytes = noise(300_000)
+    const { seen, store } = await serve(
+      (request, response) => (request.line.startsWith('GET') ? give(bytes, request, response) : response.end()),
+      { tags: { a: 'b c' }, storageClass: 'GLACIER_IR' },
+    )
+    await store.put('k', chunked(bytes), never)
+    await store.put('big', chunked(noise(2 * MB)), never)
+    await get(store)
+    await get(store, { start: 5, end: 10 })
+    await store.stat('k', never)
+    await store.remove('k', never)
+    assert.deepEqual(
+      seen.map(request => request.line),
+      ['PUT /bucket/k', 'PUT /bucket/big', 'GET /bucket/k', 'GET /bucket/k', 'HEAD /bucket/k', 'DELETE /bucket/k'],
+    )
+    for (const { headers, line, body } of seen) {
+      assert.equal(headers.expect, undefined)
+      assert.match(headers.authorization ?? '', /^AWS4-HMAC-SHA256 Credential=AKID\//)
+      if (!line.startsWith('PUT')) continue
+      assert.equal(headers['content-md5'], createHash('md5').update(body).digest('base64'))
+      assert.equal(headers['x-amz-tagging'], 'a=b%20c')
+      assert.equal(headers['x-amz-storage-class'], 'GLACIER_IR')
+      assert.equal(Number(headers['content-length']), body.length)
+      assert.equal(headers['transfer-encoding'], undefined)
+    }
+  })
+
+  for (const [size, requests] of [
+    [0, 2],
+    [1, 1],
+    [5 * MB, 1],
+    [5 * MB + 1, 2],
+    [17 * MB, 4],
+  ] as const)
+    it(`of the transfer manager for ${size} bytes are ${requests}, all of them GETs`, async () => {
+      const bytes = noise(size)
+      const { seen, store } = await serve((request, response) => give(bytes, request, response), {
+        transfer: { concurrency: 2, partBytes: 5 * MB },
+      })
+      assert.deepEqual(await get(store), bytes)
+      assert.deepEqual(
+        seen.map(({ line }) => line),
+        Array(requests).fill('GET /bucket/k'),
+      )
+      assert.ok(seen.slice(1).every(({ headers }) => size === 0 || headers['if-match'] === '"e"'))
+    })
+
+  it('go to the host of the bucket with virtual addressing', async () => {
+    const { listener, seen } = scripted((_, response) => response.end())
+    const port = await listen(createServer(listener))
+    const store = open({ endpoint: `http://localhost:${port}`, virtualAddressing: true, bucket: 'bucket' })
+    await store.remove('k', never).catch(() => undefined) // *.localhost does not resolve everywhere
+    for (const { headers, line } of seen)
+      assert.deepEqual([headers.host, line], [`bucket.localhost:${port}`, 'DELETE /k'])
+  })
+})
+
+describe('what a bad server does', () => {
+  it('a body that ends early is resumed, not believed', async () => {
+    const bytes = noise(200_000)
+    const { seen, store } = await serve((request, response, nth) => {
+      if (nth > 1) return give(bytes, request, response)
+      response.writeHead(200, { 'content-length': bytes.length })
+      response.write(bytes.subarray(0, 150_000), () => response.destroy())
+    })
+    assert.deepEqual(await get(store), bytes)
+    assert.match(seen[1]?.headers.range ?? '', /^bytes=\d+-199999$/)
+  })
+
+  it('an answer without a length is refused', async () => {
+    const { store } = await serve((_, response) => {
+      response.write('chunked')
+      response.end()
+    })
+    await assert.rejects(get(store), { code: 'Internal' })
+  })
+
+  it('a whole object in place of a range is refused', async () => {
+    const { store } = await serve((_, response) => response.writeHead(200, { 'content-length': 5 }).end('whole'))
+    await assert.rejects(get(store, { start: 1, end: 3 }), { code: 'Internal' })
+  })
+
+  for (const [status, code] of [
+    [503, 'SlowDown'],
+    [500, 'InternalError'],
+    [429, 'TooManyRequests'],
+    [400, 'RequestTimeout'],
+    [400, 'BadDigest'],
+  ] as const)
+    it(`${status} ${code} is asked again`, async () => {
+      const { seen, store } = await serve((_, response, nth) =>
+        nth < 3 ? fail(response, status, code) : response.end(),
+      )
+      await store.put('k', chunked(noise(1000)), never)
+      assert.deepEqual(
+        seen.map(({ body }) => body),
+        Array(3).fill(noise(1000)),
+      )
+    })
+
+  for (const [status, code, fault, remedy] of [
+    [403, 'AccessDenied', 'Denied', /permission s3:PutObject/],
+    [403, 'RequestTimeTooSkewed', 'Denied', /clock/],
+    [403, 'InvalidObjectState', 'Denied', /archive/],
+    [400, 'InvalidStorageClass', 'BadConfig', /StorageClass/],
+    [400, 'ExpiredToken', 'Denied', /expired/],
+    [501, 'NotImplemented', 'Internal', /^$/],
+  ] as const)
+    it(`${status} ${code} is told at once`, async () => {
+      const { seen, store } = await serve((_, response) => fail(response, status, code))
+      await assert.rejects(store.put('k', chunked(noise(10)), never), {
+        code: fault,
+        remedy,
+        message: `${code}: words (HTTP ${status})`,
+      })
+      assert.equal(seen.length, 1)
+    })
+
+  it('a redirect names the right region', async () => {
+    const { store } = await serve((_, response) =>
+      fail(response, 301, 'PermanentRedirect', '<Region>us-west-2</Region>'),
+    )
+    await assert.rejects(get(store), {
+      code: 'BadConfig',
+      remedy: "Region is 'eu-west-1', but the bucket is in 'us-west-2'.",
+    })
+  })
+
+  it('a 200 that turns out to be an error does not complete an upload', async () => {
+    const { seen, store } = await serve(
+      ({ line }, response) => {
+        if (line.endsWith('?uploads='))
+          response.end('<InitiateMultipartUploadResult><UploadId>id</UploadId></InitiateMultipartUploadResult>')
+        else if (line.startsWith('PUT')) response.writeHead(200, { etag: '"p"' }).end()
+        else response.end(line.startsWith('POST') ? error('AccessDenied') : undefined)
+      },
+      { transfer: { concurrency: 2, partBytes: 5 * MB } },
+    )
+    await assert.rejects(store.put('k', chunked(noise(6 * MB)), never), { code: 'Denied' })
+    assert.equal(seen.at(-1)?.line, 'DELETE /bucket/k?uploadId=id')
+  })
+
+  it('a listing that is cut off without a token is not taken for the end', async () => {
+    const { store } = await serve((_, response) =>
+      response.end('<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>'),
+    )
+    await assert.rejects(
+      async () => {
+        for await (const _ of store.list('', never));
+      },
+      { code: 'Internal' },
+    )
+  })
+
+  it('silence becomes a Timeout', async () => {
+    const { store } = await serve(() => {}, { requestTimeoutMs: 1100 })
+    await assert.rejects(open({ endpoint: 'http://127.0.0.1:1' }).check(never), { code: 'Unavailable' })
+    await assert.rejects(store.check(never), { code: 'Timeout' })
+  })
+
+  it('AccessDenied at the check is how S3 says "absent" to somebody who may not list', async () => {
+    const { store } = await serve((_, response) => fail(response, 403, 'AccessDenied'))
+    await store.check(never)
+  })
+
+  it('an absent object in an absent bucket is not an absent object', async () => {
+    const { store } = await serve((_, response) => fail(response, 404, 'NoSuchBucket'))
+    await assert.rejects(store.stat('k', never), { code: 'BadConfig' })
+    await assert.rejects(store.remove('k', never), { code: 'BadConfig' })
+  })
+})
+
+describe('the corporate network', () => {
+  it('a certificate is trusted when its authority is in HttpsCACertificates, and only then', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'ocs-tls-'))
+    undo.push(() => rmSync(folder, { recursive: true }))
+    const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
+    const name = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1']
+    execFileSync(
+      'openssl',
+      ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-keyout', key, '-out', cert, ...name],
+      { stdio: 'ignore' },
+    )
+    const { listener } = scripted((request, response) => give(noise(10), request, response))
+    const secure = createSecureServer({ key: readFileSync(key), cert: readFileSync(cert) }, listener)
+    const endpoint = `https://127.0.0.1:${await listen(secure as unknown as Server)}`
+    await assert.rejects(get(open({ endpoint })), { code: 'Denied', remedy: /HttpsCACertificates/ })
+    assert.deepEqual(await get(open({ endpoint }, { caFile: cert })), noise(10))
+    assert.throws(() => open({ endpoint }, { caFile: join(folder, 'absent.pem') }), {
+      code: 'BadConfig',
+      message: /HttpsCACertificates/,
+    })
+  })
+
+  for (const [what, user, expected] of [
+    ['without a password', '', undefined],
+    ['with a password', 'us%20er:pass@', `Basic ${Buffer.from('us er:pass').toString('base64')}`],
+  ] as const)
+    it(`HttpProxy ${what} carries the requests`, async () => {
+      const { endpoint } = await serve((request, response) => give(noise(10), request, response))
+      const tokens: (string | undefined)[] = []
+      const proxy = createServer()
+      proxy.on('connect', (request, socket) => {
+        tokens.push(request.headers['proxy-authorization'])
+        const [host, port] = (request.url ?? '').split(':')
+        const there = connect(Number(port), host, () => socket.write('HTTP/1.1 200 OK\r\n\r\n'))
+        there.pipe(socket).pipe(there)
+        for (const end of [there, socket]) end.on('error', () => {})
+        undo.push(() => there.destroy())
+      })
+      const port = await listen(proxy)
+      assert.deepEqual(await get(open({ endpoint }, { proxy: `${user}127.0.0.1:${port}` })), noise(10))
+      assert.deepEqual(tokens, [expected])
+    })
+
+  it('a Fault never shows the proxy', () => {
+    assert.throws(
+      () => open({}, { proxy: 'http://user:pass@[' }),
+      (thrown: unknown) => thrown instanceof Fault && !thrown.describe().includes('pass'),
+    )
+  })
+})

@@ -1,0 +1,87 @@
+/** The import rules of ARCHITECTURE.md, and the size of files. */
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, normalize } from 'node:path'
+import { describe, it } from 'node:test'
+
+const root = join(import.meta.dirname, '..')
+const files = (folder: string, ending: RegExp) =>
+  readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    .filter(name => ending.test(name))
+    .map(name => join(folder, name))
+
+interface Import {
+  readonly from: string
+  readonly to: string
+  readonly typeOnly: boolean
+}
+
+const imports: Import[] = files('src', /\.ts$/).flatMap(from => {
+  const text = readFileSync(join(root, from), 'utf8')
+  const found = text.matchAll(/^(?:import|export)\s+(type\s)?[^'\n]*?(?:\n[^']*?)?from '([^']+)'|import\('([^']+)'\)/gm)
+  return [...found].map(([, type, fixed, dynamic]) => {
+    const to = fixed ?? dynamic ?? ''
+    return { from, to: to.startsWith('.') ? normalize(join(dirname(from), to)) : to, typeOnly: type !== undefined }
+  })
+})
+
+const isOurs = (to: string) => to.startsWith('src/')
+const all = (holds: (edge: Import) => boolean, of: (edge: Import) => boolean) =>
+  assert.deepEqual(
+    imports.filter(edge => of(edge) && !holds(edge)).map(edge => `${edge.from} imports ${edge.to}`),
+    [],
+  )
+const inRoom = (room: string) => (edge: Import) => edge.from.startsWith(`src/${room}/`)
+
+describe('import rules', () => {
+  it('finds imports at all', () => assert.ok(imports.length > 60))
+
+  it('fault imports nothing, bytes only fault', () =>
+    all(
+      edge => edge.from === 'src/bytes.ts' && edge.to === 'src/fault.ts',
+      edge => ['src/fault.ts', 'src/bytes.ts'].includes(edge.from),
+    ))
+
+  it('area knows interfaces only: no built-in module, no package, no configuration', () =>
+    all(
+      ({ to, typeOnly }) =>
+        ['src/fault.ts', 'src/bytes.ts'].includes(to) ||
+        to.startsWith('src/area/') ||
+        (to.startsWith('src/stores/') && typeOnly),
+      inRoom('area'),
+    ))
+
+  it('stores know neither configuration nor anything above them', () =>
+    all(
+      ({ to }) => !isOurs(to) || to.startsWith('src/stores/') || ['src/fault.ts', 'src/bytes.ts'].includes(to),
+      inRoom('stores'),
+    ))
+
+  it('nobody imports a provider but compose', () =>
+    all(
+      ({ from }) => from === 'src/compose.ts',
+      ({ to }) => ['s3', 'file', 'memory'].some(name => to === `src/stores/${name}.ts`),
+    ))
+
+  it('wire knows the area as a type', () =>
+    all(({ to, typeOnly }) => !isOurs(to) || typeOnly || /^src\/(wire\/|fault|bytes|log)/.test(to), inRoom('wire')))
+
+  it('nobody imports the command line', () => all(inRoom('cli'), ({ to }) => to.startsWith('src/cli/')))
+
+  it('zod stays in config, undici and XML in the stores', () =>
+    all(
+      ({ from, to }) => (to === 'zod' ? from === 'src/config.ts' : from.startsWith('src/stores/')),
+      ({ to }) => ['zod', 'undici', 'fast-xml-parser', 'p-retry', 'p-limit'].includes(to),
+    ))
+})
+
+describe('sources', () => {
+  const sources = ['src', 'plugin', 'test', 'bench', 'scripts'].flatMap(folder => files(folder, /\.(ts|mjs|cpp|h)$/))
+  it('have at most 400 lines each', () => {
+    const long = sources.filter(file => readFileSync(join(root, file), 'utf8').split('\n').length > 401)
+    assert.deepEqual(
+      long.filter(file => file !== 'plugin/test/plugin-test.cpp'),
+      [],
+    )
+  })
+})

@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { Attachment } from '../src/area/area.ts'
+import { keysOf } from '../src/area/naming.ts'
+import { objectArea } from '../src/area/object-area.ts'
+import { collect, sourceOf } from '../src/bytes.ts'
+import { Fault } from '../src/fault.ts'
+import { measured } from '../src/stores/measured.ts'
+import { memoryStore } from '../src/stores/memory.ts'
+
+const never = new AbortController().signal
+const uuid = '0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d'
+const header: Attachment = { uuid, type: 'dicom-until-pixel-data' }
+const naming = { rootPath: '', structure: 'flat', legacyUnknownFiles: true } as const
+
+describe('a storage area of objects', () => {
+  const make = (store = memoryStore()) => ({ store, area: objectArea(store, a => keysOf(naming, '', a)) })
+  const bytes = Buffer.from('header')
+
+  it('writes under the first key only', async () => {
+    const { store, area } = make()
+    await area.create(header, sourceOf(bytes), never)
+    assert.ok(await store.stat(`${uuid}.dcm.head`, never))
+    assert.equal(await store.stat(`${uuid}.unk`, never), undefined)
+  })
+
+  it('reads under the older key when the first is absent', async () => {
+    const { store, area } = make()
+    await store.put(`${uuid}.unk`, sourceOf(bytes), never)
+    assert.deepEqual(await collect(await area.read(header, undefined, never)), bytes)
+    assert.deepEqual(await collect(await area.read(header, { start: 1, end: 3 }, never)), bytes.subarray(1, 3))
+  })
+
+  it('removes every key', async () => {
+    const { store, area } = make()
+    for (const key of [`${uuid}.dcm.head`, `${uuid}.unk`]) await store.put(key, sourceOf(bytes), never)
+    await area.remove(header, never)
+    for await (const stat of store.list('', never)) assert.fail(stat.key)
+  })
+
+  it('names the key that should be there when none is', async () => {
+    const { area } = make(measured(() => {})(memoryStore()))
+    await assert.rejects(area.read(header, undefined, never), {
+      code: 'NotFound',
+      where: { verb: 'read', store: 'memory', key: `${uuid}.dcm.head` },
+    })
+  })
+
+  it('does not take an outage for an absence', async () => {
+    const down = { ...memoryStore(), get: () => Promise.reject(new Fault('Unavailable', 'down')) }
+    await assert.rejects(make(down).area.read(header, undefined, never), { code: 'Unavailable' })
+  })
+})

@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { collect, contentOf, type Range } from '../src/bytes.ts'
+import { Fault, type FaultOptions } from '../src/fault.ts'
+import { memoryStore } from '../src/stores/memory.ts'
+import { attempt, retrying } from '../src/stores/retry.ts'
+import { never, noise } from './store.suite.ts'
+
+const policy = { maxRetries: 3, firstDelayMs: 1 }
+const silent = () => {}
+
+/** Fails `times` times, then succeeds; counts the calls. */
+function failing(times: number, options: FaultOptions = {}) {
+  const work = async () => {
+    work.calls++
+    if (work.calls <= times) throw new Fault('Unavailable', 'down', options)
+    return work.calls
+  }
+  work.calls = 0
+  return work
+}
+
+describe('attempt', () => {
+  it('repeats until it works', async () => assert.equal(await attempt(failing(3), policy, never, silent), 4))
+
+  it('gives up after the last retry, with a fault that nobody repeats', async () => {
+    const work = failing(9)
+    await assert.rejects(attempt(work, policy, never, silent), {
+      code: 'Unavailable',
+      retryable: false,
+      message: /after 4 attempts/,
+    })
+    assert.equal(work.calls, 4)
+  })
+
+  it('does not repeat what cannot get better', async () => {
+    const work = failing(1, { retryable: false })
+    await assert.rejects(attempt(work, policy, never, silent), { message: 'down' })
+    assert.equal(work.calls, 1)
+  })
+
+  it('does not repeat a defect', async () => {
+    let calls = 0
+    const work = async () => {
+      calls++
+      throw new TypeError('a defect')
+    }
+    await assert.rejects(attempt(work, policy, never, silent), { code: 'Internal' })
+    assert.equal(calls, 1)
+  })
+
+  it('ends at once when it is aborted while it waits', async () => {
+    const abort = new AbortController()
+    const work = failing(9, { retryAfterMs: 20_000 })
+    const attempted = attempt(work, policy, abort.signal, () => abort.abort(new Fault('Canceled', 'gone')))
+    await assert.rejects(attempted, { code: 'Canceled', message: 'gone' })
+    assert.equal(work.calls, 1)
+  })
+
+  it('says each repetition in one line', async () => {
+    const lines: string[] = []
+    await attempt(failing(2), policy, never, line => lines.push(line))
+    assert.deepEqual(
+      lines,
+      [1, 2].map(n => `attempt ${n} failed and is repeated: down [Unavailable]`),
+    )
+  })
+})
+
+describe('retrying', () => {
+  const bytes = noise(1000)
+
+  /** Breaks each body after `chunk` bytes. */
+  function breaking(chunk: number) {
+    const asked: (Range | undefined)[] = []
+    const store = {
+      ...memoryStore(),
+      async get(_key: string, range: Range | undefined) {
+        asked.push(range)
+        const { start, end } = range ?? { start: 0, end: bytes.byteLength }
+        return contentOf(end - start, cut(bytes.subarray(start, end), chunk))
+      },
+    }
+    return { store, asked }
+  }
+  async function* cut(part: Buffer, chunk: number) {
+    yield part.subarray(0, chunk)
+    if (part.byteLength > chunk) throw new Fault('Unavailable', 'connection reset')
+  }
+
+  it('resumes a broken body at the byte it reached', async () => {
+    const { store, asked } = breaking(400)
+    assert.deepEqual(await collect(await retrying(policy, silent)(store).get('x', undefined, never)), bytes)
+    assert.deepEqual(asked, [undefined, { start: 400, end: 1000 }, { start: 800, end: 1000 }])
+  })
+
+  it('resumes a range inside the range', async () => {
+    const { store, asked } = breaking(50)
+    const range = { start: 100, end: 230 }
+    assert.deepEqual(
+      await collect(await retrying(policy, silent)(store).get('x', range, never)),
+      bytes.subarray(100, 230),
+    )
+    assert.deepEqual(asked, [range, { start: 150, end: 230 }, { start: 200, end: 230 }])
+  })
+
+  it('gives a body up that breaks too often', async () => {
+    const { store } = breaking(10)
+    await assert.rejects(async () => collect(await retrying(policy, silent)(store).get('x', undefined, never)), {
+      code: 'Unavailable',
+    })
+  })
+
+  it('asks once only whether the store lets us in', async () => {
+    const check = failing(9)
+    await assert.rejects(
+      retrying(policy, silent)({ ...memoryStore(), check: async () => void (await check()) }).check(never),
+    )
+    assert.equal(check.calls, 1)
+  })
+})
