@@ -1,0 +1,144 @@
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { cpus, release, totalmem } from 'node:os'
+import type { Cost, Figures } from './measure.ts'
+import type { Result } from './run.ts'
+import { BEHIND_DELAY, FILE_SYSTEM } from './subjects.ts'
+
+/** docs/benchmarks.md: machine, tables, and the targets beside what was measured. */
+export function report(results: readonly Result[]): string {
+  const orthanc = execFileSync('Orthanc', ['--version'], { encoding: 'utf8' }).split('\n')[0]
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
+  const [cpu] = cpus()
+  const lines = [
+    '# Benchmarks',
+    '',
+    'Written by `npm run bench`; do not edit. Every figure is of a real Orthanc with `MaximumStorageCacheSize` 0, so that reads are real.',
+    'The client runs on the same machine. "Stub" is `bench/s3-stub.ts`, an in-memory stand-in for an S3 server that costs next to nothing;',
+    'Ceph is a real server, which takes its own share of the same cores. Processor time is per operation, of Orthanc and engine apart.',
+    '',
+    `- Date: ${new Date().toISOString().slice(0, 10)}`,
+    `- Machine: ${cpus().length} cores (${cpu?.model.trim()}), ${(totalmem() / 1e9).toFixed(0)} GB, Linux ${release()}`,
+    `- ${orthanc}, orthanc-cloud-storage ${version}, Node.js ${process.versions.node}`,
+    '',
+  ]
+  for (const load of new Set(results.map(result => result.load))) {
+    lines.push(`## ${load.name}`, '')
+    lines.push(
+      '| storage | uploads/s | MB/s | of file system | CPU ms, Orthanc + engine | reads/s | MB/s | of file system | CPU ms, Orthanc + engine | peak MB, Orthanc / engine |',
+    )
+    lines.push('|---|---|---|---|---|---|---|---|---|---|')
+    const base = median(results, load.name, FILE_SYSTEM)
+    for (const name of new Set(results.filter(result => result.load === load).map(result => result.subject.name))) {
+      const figures = median(results, load.name, name)
+      if (!figures) continue
+      const { upload, read, orthancPeak, enginePeak } = figures
+      const peaks = `${orthancPeak.toFixed(0)} / ${enginePeak?.toFixed(0) ?? '–'}`
+      lines.push(`| ${name} | ${cells(upload, base?.upload)} | ${cells(read, base?.read)} | ${peaks} |`)
+    }
+    lines.push('')
+  }
+  return `${[...lines, ...targets(results)].join('\n')}\n`
+}
+
+function cells(cost: Cost | undefined, base: Cost | undefined): string {
+  if (!cost) return '– | – | – | –'
+  const ratio = base ? (cost.perSecond / base.perSecond).toFixed(2) : '–'
+  const cpu = `${cost.orthancCpu.toFixed(1)} + ${cost.engineCpu.toFixed(1)}`
+  return `${cost.perSecond.toFixed(1)} | ${cost.megabytesPerSecond.toFixed(0)} | ${ratio} | ${cpu}`
+}
+
+function middle(values: number[]): number {
+  return values.sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
+}
+
+function median(results: readonly Result[], load: string, subject: string): Figures | undefined {
+  const mine = results
+    .filter(result => result.load.name === load && result.subject.name === subject)
+    .map(r => r.figures)
+  if (mine.length === 0) return undefined
+  const cost = (pick: (figures: Figures) => Cost | undefined): Cost | undefined => {
+    const costs = mine.map(pick).filter(one => one !== undefined)
+    if (costs.length === 0) return undefined
+    return {
+      perSecond: middle(costs.map(one => one.perSecond)),
+      megabytesPerSecond: middle(costs.map(one => one.megabytesPerSecond)),
+      orthancCpu: middle(costs.map(one => one.orthancCpu)),
+      engineCpu: middle(costs.map(one => one.engineCpu)),
+    }
+  }
+  const engine = mine.map(one => one.enginePeak).filter(one => one !== undefined)
+  return {
+    upload: cost(one => one.upload) as Cost,
+    read: cost(one => one.read),
+    orthancPeak: Math.max(...mine.map(one => one.orthancPeak)),
+    enginePeak: engine.length > 0 ? Math.max(...engine) : undefined,
+  }
+}
+
+/** The targets that this project set itself, beside what this run measured. */
+function targets(results: readonly Result[]): string[] {
+  const rows: string[] = []
+  const add = (what: string, measured: number, limit: number, unit: string, least: boolean) => {
+    if (Number.isNaN(measured)) return
+    const met = least ? measured >= limit : measured <= limit
+    rows.push(
+      `| ${what} | ${least ? 'at least' : 'at most'} ${limit.toFixed(2)} ${unit} | ${measured.toFixed(2)} ${unit} | ${met ? 'met' : '**not met**'} |`,
+    )
+  }
+  const cpu = (cost: Cost | undefined) => (cost ? cost.orthancCpu + cost.engineCpu : Number.NaN)
+  for (const clients of ['1 client', '10 clients']) {
+    const load = `400 files of 220 KB, ${clients}`
+    const base = median(results, load, FILE_SYSTEM)
+    if (!base?.read) continue
+    for (const name of ['S3 (stub)', 'DirectoryStorage']) {
+      const ours = median(results, load, name)
+      if (!ours?.read) continue
+      add(
+        `${name}, ${clients}: uploads, times the file system's rate`,
+        ours.upload.perSecond / base.upload.perSecond,
+        1,
+        '',
+        true,
+      )
+      add(
+        `${name}, ${clients}: reads, times the file system's rate`,
+        ours.read.perSecond / base.read.perSecond,
+        0.65,
+        '',
+        true,
+      )
+      add(
+        `${name}, ${clients}: CPU of an upload beyond the file system's`,
+        cpu(ours.upload) - cpu(base.upload),
+        0.5,
+        'ms',
+        false,
+      )
+      add(
+        `${name}, ${clients}: CPU of a read beyond the file system's`,
+        cpu(ours.read) - cpu(base.read),
+        1.2,
+        'ms',
+        false,
+      )
+    }
+    const far = median(results, load, BEHIND_DELAY)
+    if (!far?.read) continue
+    const beyond = (a: Cost, b: Cost) => 1000 / a.perSecond - 1000 / b.perSecond
+    add(
+      `behind 20 ms, ${clients}: an upload beyond the file system's time`,
+      beyond(far.upload, base.upload),
+      25,
+      'ms',
+      false,
+    )
+    add(`behind 20 ms, ${clients}: a read beyond the file system's time`, beyond(far.read, base.read), 25, 'ms', false)
+  }
+  for (const name of ['S3 (stub)', 'S3 (stub), transfer manager']) {
+    const figures = median(results, '10 files of 200 MB at once', name)
+    if (figures?.enginePeak)
+      add(`${name}: the engine's memory with 10 uploads of 200 MB at once`, figures.enginePeak, 300, 'MB', false)
+  }
+  return ['## Targets', '', '| what | target | measured | |', '|---|---|---|---|', ...rows]
+}

@@ -1,0 +1,60 @@
+/**
+ * npm run bench: how fast, and at what cost, does Orthanc store and read on each kind of storage? Subjects take turns, so
+ * that whatever the machine does meanwhile hits all alike; each figure is the median of the rounds. Writes docs/benchmarks.md.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Command } from 'commander'
+import { type Figures, type Load, measure } from './measure.ts'
+import { report } from './report.ts'
+import { cleanUp, type Subject, subjects } from './subjects.ts'
+
+export interface Result {
+  readonly subject: Subject
+  readonly load: Load
+  readonly figures: Figures
+}
+
+const small = { count: 400, rows: 332, columns: 332, reads: true }
+const large = { count: 8, rows: 10_000, columns: 5_000, reads: true }
+const loads: readonly Load[] = [
+  { name: '400 files of 220 KB, 1 client', ...small, clients: 1 },
+  { name: '400 files of 220 KB, 10 clients', ...small, clients: 10 },
+  { name: '8 files of 100 MB, 1 client', ...large, clients: 1 },
+  { name: '8 files of 100 MB, 10 clients', ...large, clients: 10 },
+  { name: '10 files of 200 MB at once', count: 10, rows: 10_000, columns: 10_000, clients: 10, reads: false },
+]
+
+const options = new Command('npm run bench --')
+  .option('--rounds <n>', 'rounds of each measurement', '3')
+  .option('--only <text>', 'only loads whose name contains this')
+  .option('--subject <text>', 'only storages whose name contains this')
+  .option('--plugin <so>', "another storage plugin's library, measured in the same run")
+  .option('--section <json>', "its configuration: a file with the sections of Orthanc's configuration")
+  .parse()
+  .opts<{ rounds: string; only?: string; subject?: string; plugin?: string; section?: string }>()
+
+const { plugin, section } = options
+const results: Result[] = []
+try {
+  const all = await subjects(plugin && section ? { plugin, section } : undefined)
+  const wanted = all.filter(({ name }) => name.toLowerCase().includes((options.subject ?? '').toLowerCase()))
+  for (const load of loads.filter(({ name }) => name.includes(options.only ?? '')))
+    for (let round = 0; round < (load.count < 100 ? 1 : Number(options.rounds)); round++)
+      for (const subject of wanted) {
+        // A delay is about round trips: one client and small files show it.
+        if (subject.name.includes('behind') && (load.clients > 1 || load.count < 100)) continue
+        const figures = await measure(subject, load)
+        results.push({ subject, load, figures })
+        const { upload, read } = figures
+        const rates = `${upload.perSecond.toFixed(1)} uploads/s, ${read?.perSecond.toFixed(1) ?? '-'} reads/s`
+        console.error(`${load.name}; ${subject.name}: ${rates}, engine ${figures.enginePeak?.toFixed(0) ?? '-'} MB`)
+      }
+} finally {
+  await cleanUp()
+}
+const folder = join(import.meta.dirname, '..', options.only || options.subject ? 'build' : 'docs')
+mkdirSync(folder, { recursive: true })
+writeFileSync(join(folder, 'benchmarks.md'), report(results))
+console.error(`written: ${join(folder, 'benchmarks.md')}`)
+process.exit(0)

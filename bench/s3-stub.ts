@@ -1,0 +1,43 @@
+/**
+ * A stub, not a server: the few S3 requests that the benchmark makes, answered from memory without looking at signatures.
+ * It costs so little that what is measured is Orthanc, plugin and engine. Run as its own process; prints its port.
+ */
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+
+const objects = new Map<string, Buffer[]>()
+
+const server = createServer((request, response) => {
+  const key = (request.url ?? '').split('?')[0] ?? ''
+  if (request.method === 'PUT') {
+    const chunks: Buffer[] = []
+    request.on('data', (chunk: Buffer) => chunks.push(chunk))
+    request.on('end', () => {
+      objects.set(key, chunks)
+      response.writeHead(200, { 'content-length': 0, etag: '"stub"' }).end()
+    })
+    return
+  }
+  const chunks = objects.get(key)
+  if (request.method === 'DELETE') {
+    objects.delete(key)
+    response.writeHead(204).end()
+  } else if (!chunks) {
+    response.writeHead(404).end('<Error><Code>NoSuchKey</Code></Error>')
+  } else {
+    const size = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
+    const [, from, to] = /bytes=(\d+)-(\d+)/.exec(request.headers.range ?? '') ?? []
+    if (from === undefined) {
+      response.writeHead(200, { 'content-length': size })
+      for (const chunk of chunks) response.write(chunk)
+      response.end()
+    } else {
+      const part = Buffer.concat(chunks).subarray(Number(from), Number(to) + 1)
+      const range = `bytes ${from}-${Number(from) + part.byteLength - 1}/${size}`
+      response.writeHead(206, { 'content-length': part.byteLength, 'content-range': range }).end(part)
+    }
+  }
+})
+server.requestTimeout = 0
+server.listen(0, '127.0.0.1', () => console.log((server.address() as AddressInfo).port))
+process.on('disconnect', () => process.exit(0))

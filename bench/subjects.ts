@@ -1,0 +1,90 @@
+/** What is compared: storages of Orthanc, each as a plugin and a configuration. */
+import { type ChildProcess, fork } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
+import { startCeph, whyNoCeph } from '../test/live/ceph.ts'
+
+export interface Subject {
+  readonly name: string
+  /** null = Orthanc's own file system; undefined = ours. */
+  readonly plugin: string | null | undefined
+  readonly config: Record<string, unknown>
+}
+
+export const FILE_SYSTEM = "Orthanc's own file system"
+export const BEHIND_DELAY = 'S3 (stub) behind 20 ms'
+
+const children: ChildProcess[] = []
+const undo: (() => Promise<unknown>)[] = []
+
+/** Runs one of the helpers of this folder; resolves to the port that it prints. */
+function helper(name: string, ...args: string[]): Promise<number> {
+  const child = fork(join(import.meta.dirname, name), args, { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] })
+  children.push(child)
+  return new Promise((resolve, reject) => {
+    child.stdout?.once('data', data => resolve(Number(data)))
+    child.once('exit', code => reject(new Error(`${name} ended with ${code}`)))
+  })
+}
+
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'ocs-bench-'))
+  undo.push(async () => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+function s3Section(endpoint: string, more: object = {}) {
+  const keys = { AccessKey: 'AKID', SecretKey: 'SECRETKEY' }
+  return {
+    AwsS3Storage: {
+      BucketName: 'bench',
+      Region: 'us-east-1',
+      Endpoint: endpoint,
+      VirtualAddressing: false,
+      ...keys,
+      ...more,
+    },
+  }
+}
+
+export async function subjects(foreign: { plugin: string; section: string } | undefined): Promise<Subject[]> {
+  const stub = await helper('s3-stub.ts')
+  const far = await helper('delay-proxy.ts', String(stub))
+  const local = (port: number) => `http://127.0.0.1:${port}`
+  const found: Subject[] = [
+    { name: FILE_SYSTEM, plugin: null, config: {} },
+    {
+      name: 'DirectoryStorage',
+      plugin: undefined,
+      config: { DirectoryStorage: { Path: join(temporaryFolder(), 'objects') } },
+    },
+    { name: 'S3 (stub)', plugin: undefined, config: s3Section(local(stub)) },
+    {
+      name: 'S3 (stub), transfer manager',
+      plugin: undefined,
+      config: s3Section(local(stub), { UseTransferManager: true }),
+    },
+    { name: BEHIND_DELAY, plugin: undefined, config: s3Section(local(far)) },
+  ]
+  if (whyNoCeph() === undefined) {
+    const ceph = await startCeph(temporaryFolder())
+    undo.push(() => ceph.stop())
+    const credentials = { accessKeyId: ceph.accessKey, secretAccessKey: ceph.secretKey }
+    const sdk = new S3Client({ endpoint: ceph.endpoint, region: ceph.region, credentials, forcePathStyle: true })
+    await sdk.send(new CreateBucketCommand({ Bucket: 'bench' }))
+    sdk.destroy()
+    found.push({ name: 'S3 (Ceph)', plugin: undefined, config: s3Section(ceph.endpoint) })
+  }
+  if (foreign) {
+    const config = JSON.parse(readFileSync(foreign.section, 'utf8'))
+    found.push({ name: foreign.plugin.split('/').at(-1) ?? 'foreign', plugin: foreign.plugin, config })
+  }
+  return found
+}
+
+export async function cleanUp(): Promise<void> {
+  for (const child of children) child.kill('SIGKILL')
+  for (const step of undo.reverse()) await step()
+}
