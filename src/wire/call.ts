@@ -19,6 +19,7 @@ export async function serveCalls(connection: Connection, area: StorageArea): Pro
       const call = await connection.receive()
       abort = new AbortController()
       const fault = await perform(connection, area, call, abort.signal).then(() => undefined, Fault.from)
+      if (!fault) connection.recycle(call) // a failed request may still be sending it somewhere
       const line = fault && Buffer.from(fault.describe())
       await connection.send(Kind.return, { status: fault ? answers[fault.code].number : 0 }, line)
     }
