@@ -6,14 +6,33 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
 const objects = new Map<string, Buffer[]>()
+const parts = new Map<string, Buffer[][]>()
 
 const server = createServer((request, response) => {
-  const key = (request.url ?? '').split('?')[0] ?? ''
+  const [key = '', query = ''] = (request.url ?? '').split('?')
+  const part = /partNumber=(\d+)/.exec(query)?.[1]
+  if (request.method === 'POST') {
+    request.resume()
+    if (query.startsWith('uploads'))
+      response.end('<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>')
+    else {
+      objects.set(key, (parts.get(key) ?? []).flat())
+      parts.delete(key)
+      response.end('<CompleteMultipartUploadResult/>')
+    }
+    return
+  }
   if (request.method === 'PUT') {
     const chunks: Buffer[] = []
     request.on('data', (chunk: Buffer) => chunks.push(chunk))
     request.on('end', () => {
-      objects.set(key, chunks)
+      if (part === undefined) objects.set(key, chunks)
+      else {
+        // An array with the parts at their numbers, in which the missing ones are skipped.
+        const uploaded = parts.get(key) ?? []
+        uploaded[Number(part)] = chunks
+        parts.set(key, uploaded)
+      }
       response.writeHead(200, { 'content-length': 0, etag: '"stub"' }).end()
     })
     return

@@ -68,7 +68,7 @@ export async function subjects(foreign: { plugin: string; section: string } | un
     },
     { name: BEHIND_DELAY, plugin: undefined, config: s3Section(local(far)) },
   ]
-  if (whyNoCeph() === undefined && !process.env["OCS_NO_CEPH"]) {
+  if (whyNoCeph() === undefined) {
     const ceph = await startCeph(temporaryFolder())
     undo.push(() => ceph.stop())
     const credentials = { accessKeyId: ceph.accessKey, secretAccessKey: ceph.secretKey }
