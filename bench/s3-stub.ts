@@ -51,9 +51,17 @@ const server = createServer((request, response) => {
       for (const chunk of chunks) response.write(chunk)
       response.end()
     } else {
-      const part = Buffer.concat(chunks).subarray(Number(from), Number(to) + 1)
-      const range = `bytes ${from}-${Number(from) + part.byteLength - 1}/${size}`
-      response.writeHead(206, { 'content-length': part.byteLength, 'content-range': range }).end(part)
+      const end = Math.min(Number(to) + 1, size)
+      const length = end - Number(from)
+      response.writeHead(206, { 'content-length': length, 'content-range': `bytes ${from}-${end - 1}/${size}` })
+      let at = 0
+      for (const chunk of chunks) {
+        const first = Math.max(Number(from) - at, 0)
+        const last = Math.min(end - at, chunk.byteLength)
+        if (first < last) response.write(chunk.subarray(first, last))
+        at += chunk.byteLength
+      }
+      response.end()
     }
   }
 })
