@@ -271,6 +271,11 @@ void Engine::Reap(bool quietly) {
   idle.clear();
   const std::string how = process_.End(quietly ? kLastWords : kLastWordsOfTheDead);
   process_.Pump(host_, quietly ? Level::Info : Level::Warning);
+  // Connections that it opened and we never accepted: the next engine's first one must not queue up behind them.
+  for (int fd = 0; listener_.open() && fd >= 0;) {
+    fd = accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC);
+    if (fd >= 0) close(fd);
+  }
   if (!quietly && !how.empty()) host_.Log(Level::Warning, "the storage engine " + how + " and is started again");
 }
 

@@ -115,6 +115,10 @@ int main(int, char** argv) {
       header.kind = Kind::Pong;
       control.Send(header, Soon());
     }
+    if (header.kind == Kind::Grow && scenario == "dies-connecting" && FirstLife()) {
+      for (int i = 0; i < 8; i++) new Channel(Connect(1, kProtocol));
+      std::raise(SIGKILL);
+    }
     for (uint64_t i = 0; header.kind == Kind::Grow && i < header.argument; i++)
       std::thread(Work, Connect(1, kProtocol)).detach();
   }

@@ -438,6 +438,15 @@ void ManyInterruptedCallsAreRepeated() {
   CHECK(stored == 100);
 }
 
+void ConnectionsOfADeadEngineAreNotTakenForTheNextOnes() {
+  for (int i = 0; i < 5; i++) {
+    Stage stage("dies-connecting");
+    CHECK(stage.engine->Start() == Engine::Started::On);
+    CHECK(stage.Write().ending == Ending::Ok);
+    CHECK(stage.host.Count("E ") == 0);
+  }
+}
+
 void DeadlyCallIsGivenUp() {
   Stage stage("dies-always");
   CHECK(stage.engine->Start() == Engine::Started::On);
@@ -486,6 +495,7 @@ constexpr Test kTests[] = {TEST(FrameVectors),
                            TEST(OffIsNoError),
                            TEST(InterruptedCallIsRepeated),
                            TEST(ManyInterruptedCallsAreRepeated),
+                           TEST(ConnectionsOfADeadEngineAreNotTakenForTheNextOnes),
                            TEST(DeadlyCallIsGivenUp),
                            TEST(DeadlineEndsTheCall),
                            TEST(DeafEngineIsKilledAndStartedAgain)};
