@@ -14,7 +14,7 @@ export function report(results: readonly Result[]): string {
     '# Benchmarks',
     '',
     'Written by `npm run bench`; do not edit. Every figure is of a real Orthanc with `MaximumStorageCacheSize` 0, so that reads are real.',
-    'The client runs on the same machine. "Stub" is `bench/s3-stub.ts`, an in-memory stand-in for an S3 server that costs next to nothing;',
+    'Before each measurement there are 50 uploads and reads that do not count; rounds are medians. The client runs on the same machine. "Stub" is `bench/s3-stub.ts`, an in-memory stand-in for an S3 server that costs next to nothing;',
     'Ceph is a real server, which takes its own share of the same cores. Processor time is per operation, of Orthanc and engine apart.',
     '',
     `- Date: ${new Date().toISOString().slice(0, 10)}`,

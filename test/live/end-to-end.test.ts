@@ -9,7 +9,8 @@ import { after, before, describe, it } from 'node:test'
 import { promisify } from 'node:util'
 import { instanceUid, makeImage, makeReport } from '../dicom.ts'
 import { type Orthanc, startOrthanc } from './orthanc.ts'
-import { type Place, places } from './places.ts'
+import { type Place, places, s3Place } from './places.ts'
+import { s3Server } from './servers.ts'
 
 const run = promisify(execFile)
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
@@ -126,5 +127,28 @@ for (const { name, make } of places())
       await orthanc.stop()
       assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' })
       orthanc = await startOrthanc({ config: place.config, dir: folder })
+    })
+  })
+
+const server = s3Server()
+if (server)
+  describe('Orthanc on S3 without keys in the configuration', () => {
+    it('takes the credentials of the default chain, here from the environment', async () => {
+      const place = await s3Place()
+      const folder = mkdtempSync(join(tmpdir(), 'ocs-chain-'))
+      const { AccessKey: _a, SecretKey: _s, ...section } = place.config['AwsS3Storage'] ?? {}
+      const keys = { AWS_ACCESS_KEY_ID: server.accessKey, AWS_SECRET_ACCESS_KEY: server.secretKey }
+      Object.assign(process.env, keys)
+      try {
+        const orthanc = await startOrthanc({ config: { AwsS3Storage: section }, dir: folder })
+        const image = makeImage({ seed: 70, rows: 64, columns: 64 })
+        const { ID } = await orthanc.postJson('/instances', image)
+        assert.equal(sha256(await orthanc.getBytes(`/instances/${ID}/file`)), sha256(image))
+        await orthanc.stop()
+      } finally {
+        for (const name of Object.keys(keys)) delete process.env[name]
+        await place.dispose()
+        rmSync(folder, { recursive: true, force: true })
+      }
     })
   })

@@ -1,0 +1,278 @@
+// Frames, settings, and one call against a scripted peer.
+#include <sys/socket.h>
+
+#include <fstream>
+#include <functional>
+#include <sstream>
+#include <thread>
+
+#include "../setting.h"
+#include "check.h"
+
+using namespace ocs;
+using std::chrono::milliseconds;
+
+namespace {
+
+// ---- frames
+
+std::string Unhex(const std::string& hex) {
+  std::string bytes;
+  for (size_t i = 0; hex != "-" && i + 1 < hex.size(); i += 2)
+    bytes += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
+  return bytes;
+}
+
+void FrameVectors() {
+  std::ifstream file(frames_file);
+  std::string line;
+  int count = 0;
+  while (std::getline(file, line)) {
+    if (line.empty() || line[0] == '#') continue;
+    std::istringstream words(line);
+    std::string verdict, name, payload, frame;
+    uint64_t length = 0, kind = 0, flags = 0, status = 0, argument = 0;
+    words >> verdict >> name >> length >> kind >> flags >> status >> argument >> payload >> frame;
+    const std::string bytes = Unhex(frame);
+    Header header;
+    const bool good = Decode(reinterpret_cast<const uint8_t*>(bytes.data()), &header);
+    CHECK(good == (verdict == "good"));
+    count++;
+    if (!good) continue;
+    CHECK(header.length == length && static_cast<uint64_t>(header.kind) == kind && header.flags == flags);
+    CHECK(header.status == status && header.argument == argument);
+    uint8_t encoded[kHeaderBytes];
+    Encode(header, encoded);
+    CHECK(std::string(reinterpret_cast<char*>(encoded), kHeaderBytes) + Unhex(payload) == bytes);
+  }
+  CHECK(count == 30);
+}
+
+// ---- settings
+
+void Settings() {
+  const std::string json =
+      "{\"A\":[1,{\"CloudStorage\":{\"Node\":\"no\"}},\"}\"],\"N\":null,\"X\":-1.5e3,\"T\":true,\"S\":"
+      "\"\\\"CloudStorage\\\"\",\n"
+      " \"CloudStorage\" : { \"Other\":{\"Node\":\"no\"}, \"Engine\":\"/a\\/b \\\"c\\\"\\u0041\", \"Node\" : \"/n\", "
+      "\"Flag\":false } }";
+  CHECK(FindSetting(json, "CloudStorage", "Engine") == "/a/b \"c\"A");
+  CHECK(FindSetting(json, "CloudStorage", "Node") == "/n");
+  CHECK(FindSetting(json, "CloudStorage", "Flag").empty());
+  CHECK(FindSetting(json, "CloudStorage", "Absent").empty());
+  CHECK(FindSetting(json, "Absent", "Node").empty());
+  for (size_t end = 0; end < json.size(); end++)
+    FindSetting(json.substr(0, end), "CloudStorage", "Nothing");  // just ends
+  for (const char* odd :
+       {"", "[]", "{\"CloudStorage\":[]}", "{\"CloudStorage\":{\"Node\":3}}", "{\"CloudStorage\"", "nonsense"})
+    CHECK(FindSetting(odd, "CloudStorage", "Node").empty());
+}
+
+// ---- one call
+
+// The engine's end of a connection, as a script of what it sends and reads.
+class Peer {
+ public:
+  explicit Peer(Channel channel) : channel_(std::move(channel)) {}
+  Header Receive(std::string* payload = nullptr) {
+    Header header;
+    if (channel_.ReceiveHeader(&header, Soon()) != Io::Ok) return header;
+    std::string bytes(header.length, '\0');
+    channel_.Receive(&bytes[0], bytes.size(), Soon());
+    if (payload != nullptr) *payload = bytes;
+    return header;
+  }
+  void Send(Kind kind, uint64_t argument = 0, const std::string& payload = "", uint16_t status = 0) {
+    Header header;
+    header.kind = kind;
+    header.argument = argument;
+    header.status = status;
+    channel_.Send(header, {payload.data(), payload.size()}, {nullptr, 0}, Soon());
+  }
+  std::string Pull(uint64_t offset, uint32_t length) {
+    std::string wanted(4, '\0'), bytes;
+    for (int i = 0; i < 4; i++) wanted[i] = static_cast<char>(length >> (8 * i));
+    Send(Kind::Pull, offset, wanted);
+    CHECK(Receive(&bytes).kind == Kind::Data);
+    return bytes;
+  }
+  void PullInVain(uint64_t offset, uint32_t length) {
+    std::string wanted(4, '\0');
+    for (int i = 0; i < 4; i++) wanted[i] = static_cast<char>(length >> (8 * i));
+    Send(Kind::Pull, offset, wanted);
+  }
+  void SendRaw(const std::string& bytes) { CHECK(send(channel_.fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL) > 0); }
+
+ private:
+  Channel channel_;
+};
+
+Answer Played(const Call& call, const std::function<void(Peer&)>& script, milliseconds time = milliseconds(20'000)) {
+  int fds[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0) return Answer();
+  Channel channel(fds[0]);
+  std::thread engine([&script, fd = fds[1]] {
+    Peer peer{Channel(fd)};
+    script(peer);
+  });
+  const Answer answer = Perform(channel, call, Clock::now() + time);
+  channel.Close();
+  engine.join();
+  return answer;
+}
+
+std::string Pattern(size_t size) {
+  std::string bytes(size, '\0');
+  for (size_t i = 0; i < size; i++) bytes[i] = static_cast<char>(i * 7 + i / 251);
+  return bytes;
+}
+
+void CreateSendsSmallContentAlong() {
+  for (const size_t size : {size_t(0), size_t(1), kInlineBytes}) {
+    const std::string content = Pattern(size);
+    const Answer answer = Played(CreateOf(content), [&content](Peer& peer) {
+      std::string payload;
+      const Header header = peer.Receive(&payload);
+      CHECK(header.kind == Kind::Call && header.flags == 2 && header.status == 1 && header.argument == content.size());
+      CHECK(payload == kUuid + content);
+      peer.Send(Kind::Return, 0, "stored");
+    });
+    CHECK(answer.ending == Ending::Ok && answer.text == "stored" && answer.reusable());
+  }
+}
+
+void CreateServesPullsAnywhereAsOftenAsWanted() {
+  const std::string content = Pattern(3'000'000);
+  const Answer answer = Played(CreateOf(content), [&content](Peer& peer) {
+    std::string payload;
+    peer.Receive(&payload);
+    CHECK(payload == kUuid);
+    for (const uint64_t offset : {0ull, 2'999'999ull, 1'000ull, 1'000ull})
+      CHECK(peer.Pull(offset, 1) == content.substr(offset, 1));
+    CHECK(peer.Pull(0, 3'000'000) == content);
+    peer.Send(Kind::Return);
+  });
+  CHECK(answer.ending == Ending::Ok);
+}
+
+void ImpossiblePullsBreakTheConnection() {
+  const std::string content = Pattern(300'000);
+  const std::pair<uint64_t, uint32_t> impossible[] = {{0, 0},          {0, 300'001},   {300'000, 1},
+                                                      {1ull << 52, 1}, {0, 17u << 20}, {299'999, 2}};
+  for (const auto& pull : impossible) {
+    const Answer answer = Played(CreateOf(content), [&pull](Peer& peer) {
+      peer.Receive();
+      peer.PullInVain(pull.first, pull.second);
+      peer.Receive();
+    });
+    CHECK(answer.ending == Ending::Broken && !answer.reusable());
+  }
+}
+
+Answer ReadWith(Buffer* buffer, const std::function<void(Peer&)>& script, milliseconds time = milliseconds(20'000)) {
+  Call call{Verb::Read, kUuid};
+  call.result = buffer;
+  return Played(
+      call,
+      [&script](Peer& peer) {
+        peer.Receive();
+        script(peer);
+      },
+      time);
+}
+
+void ReadFillsTheResult() {
+  const std::string content = Pattern(1'000'000);
+  Buffer buffer;
+  const Answer answer = ReadWith(&buffer, [&content](Peer& peer) {
+    peer.Send(Kind::Reserve, content.size());
+    for (size_t at = 0; at < content.size(); at += 123'456) peer.Send(Kind::Fill, at, content.substr(at, 123'456));
+    peer.Send(Kind::Return);
+  });
+  CHECK(answer.ending == Ending::Ok && buffer.bytes == content);
+  Buffer empty;
+  CHECK(ReadWith(&empty, [](Peer& peer) {
+          peer.Send(Kind::Reserve, 0);
+          peer.Send(Kind::Return);
+        }).ending == Ending::Ok);
+}
+
+void ReadIsNoSuccessUnlessEveryByteCame() {
+  const std::function<void(Peer&)> wrong[] = {
+      [](Peer& peer) { peer.Send(Kind::Return); },
+      [](Peer& peer) { peer.Send(Kind::Reserve, 4), peer.Send(Kind::Fill, 0, "abc"), peer.Send(Kind::Return); },
+      [](Peer& peer) { peer.Send(Kind::Reserve, 4), peer.Send(Kind::Fill, 0, "abcde"), peer.Send(Kind::Return); },
+      [](Peer& peer) { peer.Send(Kind::Reserve, 4), peer.Send(Kind::Fill, 2, "ab"), peer.Send(Kind::Return); },
+      [](Peer& peer) { peer.Send(Kind::Reserve, 4), peer.Send(Kind::Reserve, 4), peer.Send(Kind::Return); },
+      [](Peer& peer) { peer.Send(Kind::Fill, 0, "ab"), peer.Send(Kind::Return); },
+      [](Peer& peer) { peer.PullInVain(0, 1), peer.Receive(); },
+      [](Peer& peer) { peer.Send(Kind::Grow, 1), peer.Receive(); },
+      [](Peer& peer) { peer.SendRaw(std::string(16, '\xff')), peer.Receive(); },
+  };
+  for (const auto& script : wrong) {
+    Buffer buffer;
+    CHECK(ReadWith(&buffer, script).ending == Ending::Broken);
+  }
+}
+
+void RangeMustBeOfItsSize() {
+  for (const uint64_t size : {99u, 100u, 101u}) {
+    Buffer buffer(true, 100);
+    Call call{Verb::ReadRange, kUuid};
+    call.start = 5;
+    call.size = 100;
+    call.result = &buffer;
+    const Answer answer = Played(call, [size](Peer& peer) {
+      std::string payload;
+      const Header header = peer.Receive(&payload);
+      CHECK(header.flags == 4 && header.argument == 5 && payload == kUuid + std::string("\x64\0\0\0\0\0\0\0", 8));
+      peer.Send(Kind::Reserve, size);
+      peer.Send(Kind::Fill, 0, std::string(size, 'x'));
+      peer.Send(Kind::Return);
+    });
+    CHECK(answer.ending == (size == 100 ? Ending::Ok : Ending::Broken));
+  }
+}
+
+void NoMemoryFailsTheCallAndSparesTheConnection() {
+  Buffer buffer(false);
+  const Answer answer = ReadWith(&buffer, [](Peer& peer) {
+    peer.Send(Kind::Reserve, 40'000);
+    peer.Send(Kind::Fill, 0, std::string(40'000, 'x'));
+    peer.Send(Kind::Return);
+  });
+  CHECK(answer.ending == Ending::NoMemory && answer.reusable());
+}
+
+void FaultBringsItsNumberAndText() {
+  Buffer buffer;
+  const std::string text(10'000, 't');
+  const Answer answer = ReadWith(&buffer, [&text](Peer& peer) { peer.Send(Kind::Return, 0, text, 4); });
+  CHECK(answer.ending == Ending::Fault && answer.fault == 4 && answer.reusable());
+  CHECK(answer.text == text.substr(0, 4096));
+}
+
+void SilenceAndDeathEndTheCall() {
+  Buffer buffer;
+  CHECK(ReadWith(
+            &buffer, [](Peer& peer) { peer.Receive(); }, milliseconds(50))
+            .ending == Ending::TimedOut);
+  CHECK(ReadWith(&buffer, [](Peer&) {}).ending == Ending::Interrupted);
+  Buffer half;
+  CHECK(ReadWith(&half, [](Peer& peer) { peer.Send(Kind::Reserve, 4), peer.Send(Kind::Fill, 0, "ab"); }).ending ==
+        Ending::Interrupted);
+}
+
+}  // namespace
+
+const std::vector<Test> kCallTests = {TEST(FrameVectors),
+                                      TEST(Settings),
+                                      TEST(CreateSendsSmallContentAlong),
+                                      TEST(CreateServesPullsAnywhereAsOftenAsWanted),
+                                      TEST(ImpossiblePullsBreakTheConnection),
+                                      TEST(ReadFillsTheResult),
+                                      TEST(ReadIsNoSuccessUnlessEveryByteCame),
+                                      TEST(RangeMustBeOfItsSize),
+                                      TEST(NoMemoryFailsTheCallAndSparesTheConnection),
+                                      TEST(FaultBringsItsNumberAndText),
+                                      TEST(SilenceAndDeathEndTheCall)};
