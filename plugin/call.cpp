@@ -104,4 +104,18 @@ Answer Perform(Channel& channel, const Call& call, Deadline deadline) {
   return Ended(io);
 }
 
+std::string LineOf(const Call& call, const Answer& answer) {
+  if (answer.ending == Ending::Ok || answer.ending == Ending::Fault) return answer.text;
+  const char* const verb = call.verb == Verb::Create ? "write" : call.verb == Verb::Remove ? "remove" : "read";
+  const std::string what = std::string("cannot ") + verb + " '" + std::string(call.uuid, kUuidBytes) + "': ";
+  switch (answer.ending) {
+    case Ending::NoMemory: return what + "Orthanc has no memory for the file";
+    case Ending::Interrupted:
+      return what + "the storage engine died " + std::to_string(kAttempts) + " times while it was at it";
+    case Ending::TimedOut: return what + "the storage engine did not finish in time";
+    case Ending::Stopped: return what + "Orthanc is stopping";
+    default: return what + "the storage engine broke the protocol";
+  }
+}
+
 }  // namespace ocs

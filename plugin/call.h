@@ -23,7 +23,8 @@ enum class Ending {
   NoMemory,     // Orthanc had no room for the result
   Interrupted,  // the connection ended: the call may be repeated on another
   TimedOut,
-  Broken,  // the engine broke the protocol
+  Stopped,  // Orthanc stops
+  Broken,   // the engine broke the protocol
 };
 
 struct Answer {
@@ -36,6 +37,12 @@ struct Answer {
 };
 
 Answer Perform(Channel& channel, const Call& call, Deadline deadline);
+
+// How often a call is tried on engines that die of it.
+constexpr int kAttempts = 5;
+
+// What the log says of a call that has ended; may be empty on success.
+std::string LineOf(const Call& call, const Answer& answer);
 
 // Reads a payload that is text, cut to what a log line can bear.
 Io ReceiveText(Channel& channel, size_t size, std::string* text, Deadline deadline);

@@ -16,20 +16,11 @@ namespace ocs {
 namespace {
 
 using std::chrono::milliseconds;
-constexpr int kAttempts = 5;
 constexpr milliseconds kLongestBackoff{5'000};
 constexpr milliseconds kGoodRun{60'000};
 constexpr milliseconds kTurn{5'000};              // a frame that has begun, or a HELLO, comes within this time
 constexpr milliseconds kLastWords{5'000};         // for an engine that was told to end
 constexpr milliseconds kLastWordsOfTheDead{500};  // for one that ended by itself, or is deaf
-
-const char* NameOf(Verb verb) {
-  switch (verb) {
-    case Verb::Create: return "write";
-    case Verb::Remove: return "remove";
-    default: return "read";
-  }
-}
 
 }  // namespace
 
@@ -67,7 +58,7 @@ void Engine::Supervise() {
       std::unique_lock<std::mutex> lock(mutex_);
       wanted = !changed_.wait_for(lock, backoff, [this] { return state_ == State::Stopping; });
     }
-    if (!wanted) break;
+    if (!wanted || StopRequested()) break;
     backoff = std::min(backoff * 2, kLongestBackoff);
     running = Launch() == Started::On;
     if (!running) continue;
@@ -119,7 +110,7 @@ bool Engine::OpenSocket() {
 
 bool Engine::StopRequested() {
   std::lock_guard<std::mutex> lock(mutex_);
-  return state_ == State::Stopping;
+  return state_ == State::Stopping || Clock::now() >= stop_by_;
 }
 
 Engine::Started Engine::Refuse(const std::string& why) {
@@ -223,10 +214,11 @@ bool Engine::Serve() {
   auto next_ping = Clock::now() + settings_.ping_every;
   for (;;) {
     const auto left = std::chrono::ceil<milliseconds>(next_ping - Clock::now()).count();
+    if (StopRequested()) return false;
     pollfd fds[4] = {
         {listener_.fd(), POLLIN, 0}, {control_.fd(), POLLIN, 0}, {wake_[0], POLLIN, 0}, {process_.output(), POLLIN, 0}};
     poll(fds, 4, static_cast<int>(std::max<long long>(left, 0)));
-    if (fds[2].revents != 0) return false;
+    if (char byte = 0; fds[2].revents != 0 && read(wake_[0], &byte, 1) == 1) continue;
     if (fds[3].revents != 0) process_.Pump(host_, Level::Warning);
     if (fds[0].revents != 0) AcceptWorker();
     if (fds[1].revents != 0 && !HandleControl()) return true;
@@ -285,6 +277,8 @@ void Engine::CloseAll() {
     Header stop;
     stop.kind = Kind::Call;
     stop.flags = static_cast<uint8_t>(Verb::Stop);
+    if (state_ != State::Stopped) state_ = State::Stopping;
+    changed_.notify_all();
     if (control_.open()) control_.Send(stop, Clock::now() + milliseconds(100));
   }
   Reap(true);
@@ -340,7 +334,7 @@ Answer Engine::Run(const Call& call) {
     uint64_t generation = 0;
     answer = Answer();
     if (!Acquire(deadline, &channel, &generation)) {
-      answer.ending = Ending::TimedOut;
+      answer.ending = StopRequested() ? Ending::Stopped : Ending::TimedOut;
       break;
     }
     answer = Perform(channel, call, deadline);
@@ -350,26 +344,22 @@ Answer Engine::Run(const Call& call) {
     if (generation == generation_)
       idle_.clear();  // they led to the same process; it may be dead though we have not noticed yet
   }
-  const std::string what = std::string(NameOf(call.verb)) + " '" + std::string(call.uuid, kUuidBytes) + "'";
-  switch (answer.ending) {
-    case Ending::Ok:
-      if (!answer.text.empty()) host_.Log(Level::Info, answer.text);
-      break;
-    case Ending::Fault: host_.Log(Level::Error, answer.text); break;
-    case Ending::NoMemory: host_.Log(Level::Error, "cannot " + what + ": Orthanc has no memory for the file"); break;
-    case Ending::Interrupted:
-      host_.Log(Level::Error, "cannot " + what + ": the storage engine died " + std::to_string(kAttempts) +
-                                  " times while it was at it");
-      break;
-    case Ending::TimedOut:
-      host_.Log(Level::Error, "cannot " + what + ": the storage engine did not finish in time");
-      break;
-    case Ending::Broken: host_.Log(Level::Error, "cannot " + what + ": the storage engine broke the protocol"); break;
-  }
+  const std::string line = LineOf(call, answer);
+  if (!line.empty()) host_.Log(answer.ending == Ending::Ok ? Level::Info : Level::Error, line);
   std::lock_guard<std::mutex> lock(mutex_);
   active_--;
   changed_.notify_all();
   return answer;
+}
+
+void Engine::Wake() {
+  const char byte = 0;
+  if (wake_[1] >= 0 && write(wake_[1], &byte, 1) < 0) host_.Log(Level::Warning, Errno("cannot wake the supervisor"));
+}
+
+void Engine::Drain() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  stop_by_ = Clock::now() + settings_.drain_time;
 }
 
 void Engine::Stop() {
@@ -379,10 +369,7 @@ void Engine::Stop() {
     state_ = State::Stopping;
     changed_.notify_all();
   }
-  if (wake_[1] >= 0) {
-    const char byte = 0;
-    if (write(wake_[1], &byte, 1) < 0) host_.Log(Level::Warning, Errno("cannot wake the storage engine's supervisor"));
-  }
+  Wake();
   if (supervisor_.joinable()) supervisor_.join();
   for (int& fd : wake_) {
     if (fd >= 0) close(fd);

@@ -46,6 +46,10 @@ class Engine {
   // worth saying has been logged when it returns.
   Answer Run(const Call& call);
 
+  // Orthanc begins to stop, and waits for its threads: those still in a call after the drain time are sent away with a
+  // failure, however long their own deadline is. Returns at once.
+  void Drain();
+
   // No new calls; waits for those under way, then ends the engine. Idempotent.
   void Stop();
 
@@ -57,6 +61,7 @@ class Engine {
   bool OpenSocket();
   Started Handshake();
   bool StopRequested();
+  void Wake();
   Started Refuse(const std::string& why);
   bool Serve();  // true: restart, false: stop
   Io AcceptPeer(Deadline deadline, Channel* channel, Header* hello);
@@ -90,6 +95,7 @@ class Engine {
   uint64_t waiting_ = 0;
   uint64_t asked_ = 0;
   uint64_t active_ = 0;
+  Deadline stop_by_ = Deadline::max();
   std::chrono::milliseconds call_time_{0};
 };
 

@@ -125,6 +125,11 @@ OrthancPluginErrorCode Remove(const char* uuid, OrthancPluginContentType type) {
   return host->CodeOf(engine->Run(call));
 }
 
+OrthancPluginErrorCode OnChange(OrthancPluginChangeType change, OrthancPluginResourceType, const char*) {
+  if (change == OrthancPluginChangeType_OrthancStopped) engine->Drain();
+  return OrthancPluginErrorCode_Success;
+}
+
 bool IsFile(const std::string& path, int mode) { return access(path.c_str(), mode) == 0; }
 
 std::string OwnFolder() {
@@ -203,6 +208,7 @@ ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthan
     case ocs::Engine::Started::Refused: return -1;
   }
   OrthancPluginSetDescription(context, engine->description().c_str());
+  OrthancPluginRegisterOnChangeCallback(context, OnChange);
   OrthancPluginRegisterStorageArea2(context, Create, ReadWhole, ReadRange, Remove);
   return 0;
 }

@@ -49,6 +49,7 @@ class Stage {
     settings.script = scenario;
     settings.configuration = folder_ + "/memory";
     settings.first_backoff = milliseconds(10);
+    settings.drain_time = milliseconds(100);
     settings.ping_every = milliseconds(20);
     settings.silence = milliseconds(scenario == "deaf" ? 200 : 20'000);
     engine = std::make_unique<Engine>(host, settings);
@@ -166,6 +167,16 @@ void DeadlineEndsTheCall() {
   CHECK(stage.host.Said("did not finish in time"));
 }
 
+void DrainSendsCallsAwayWhenOrthancStops() {
+  Stage stage("hangs-long");
+  CHECK(stage.engine->Start() == Engine::Started::On);
+  Answer answer;
+  std::thread caller([&stage, &answer] { answer = stage.Write(); });
+  stage.engine->Drain();
+  caller.join();
+  CHECK(answer.ending == Ending::Stopped && stage.host.Said("Orthanc is stopping"));
+}
+
 void DeafEngineIsKilledAndStartedAgain() {
   Stage stage("deaf");
   CHECK(stage.engine->Start() == Engine::Started::On);
@@ -187,4 +198,5 @@ const std::vector<Test> kEngineTests = {TEST(WorksAndStops),
                                         TEST(ConnectionsOfADeadEngineAreNotTakenForTheNextOnes),
                                         TEST(DeadlyCallIsGivenUp),
                                         TEST(DeadlineEndsTheCall),
+                                        TEST(DrainSendsCallsAwayWhenOrthancStops),
                                         TEST(DeafEngineIsKilledAndStartedAgain)};

@@ -61,7 +61,7 @@ void Work(Channel channel) {
     payload.resize(call.length);
     if (channel.Receive(&payload[0], payload.size(), Soon()) != Io::Ok) return;
     if (scenario == "dies-always" || (scenario == "dies-once" && FirstLife())) std::raise(SIGKILL);
-    if (scenario == "hangs") pause();
+    if (scenario == "hangs" || scenario == "hangs-long") pause();
     if (scenario == "faults") {
       Return(channel, 3, 0, 0, "cannot do that");
       continue;
