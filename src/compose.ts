@@ -1,7 +1,7 @@
 import type { StorageArea } from './area/area.ts'
 import { keysOf } from './area/naming.ts'
 import { objectArea } from './area/object-area.ts'
-import type { EngineConfig } from './config.ts'
+import type { EngineConfig } from './config/config.ts'
 import type { Logger } from './log.ts'
 import { within } from './stores/deadline.ts'
 import { directoryStore } from './stores/file.ts'

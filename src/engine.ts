@@ -1,6 +1,6 @@
 /** Process entry: plugin/engine.cpp runs `node engine.mjs SOCKET` (docs/protocol.md). */
 import { compose } from './compose.ts'
-import { parseConfig } from './config.ts'
+import { parseConfig } from './config/config.ts'
 import { Fault } from './fault.ts'
 import { logTo } from './log.ts'
 import { version } from './version.ts'

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { type DirectoryConfig, parseConfig, type S3Config } from '../src/config.ts'
+import { type DirectoryConfig, parseConfig, type S3Config } from '../src/config/config.ts'
 import { Fault } from '../src/fault.ts'
 
 const s3 = { BucketName: 'b', Region: 'r' }

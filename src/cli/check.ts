@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { type ParseError, parse, printParseErrorCode } from 'jsonc-parser'
 import { compose } from '../compose.ts'
-import { parseConfig } from '../config.ts'
+import { parseConfig } from '../config/config.ts'
 import { Fault } from '../fault.ts'
 import { logTo } from '../log.ts'
 import { say, warn } from './terminal.ts'

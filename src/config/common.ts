@@ -1,0 +1,39 @@
+import { z } from 'zod'
+import { bad } from './reading.ts'
+import { flag, oneOf, text } from './values.ts'
+
+/** SPEC section 3. */
+export interface NamingConfig {
+  readonly rootPath: string
+  readonly structure: 'flat' | 'legacy'
+  readonly legacyUnknownFiles: boolean
+}
+
+const rootPath = text().refine(path => path === '' || path.split('/').every(s => s !== '' && s !== '.' && s !== '..'), {
+  error: 'a path such as "orthanc/files": not beginning or ending with "/", without empty, "." or ".." parts',
+})
+
+/** The options that every provider's section has. */
+export const common = {
+  RootPath: rootPath.default(''),
+  StorageStructure: oneOf('flat', 'legacy').default('flat'),
+  EnableLegacyUnknownFiles: flag.default(false),
+  HybridMode: oneOf('Disabled', 'WriteToFileSystem', 'WriteToObjectStorage').default('Disabled'),
+  MigrationFromFileSystemEnabled: flag.default(false),
+  StorageEncryption: z.record(z.string(), z.unknown(), { error: 'an object' }).optional(),
+}
+
+export type Common = z.output<z.ZodObject<typeof common>>
+
+export function namingOf(name: string, o: Common, warnings: string[]): NamingConfig {
+  if (o.HybridMode !== 'Disabled' || o.MigrationFromFileSystemEnabled)
+    throw bad(`${name}.HybridMode: hybrid modes are not yet supported by this version`)
+  const { StorageEncryption: encryption } = o
+  if (encryption) {
+    const off =
+      Object.keys(encryption).length === 0 || encryption['Enable'] === false || encryption['Enable'] === 'false'
+    if (!off) throw bad(`${name}.StorageEncryption: encryption is not yet supported by this version`)
+    warnings.push(`${name}.StorageEncryption is empty or not enabled: files are stored without client-side encryption`)
+  }
+  return { rootPath: o.RootPath, structure: o.StorageStructure, legacyUnknownFiles: o.EnableLegacyUnknownFiles }
+}

@@ -1,0 +1,77 @@
+import { z } from 'zod'
+import { type Common, type NamingConfig, namingOf } from './common.ts'
+import { type DirectoryConfig, readDirectory } from './directory.ts'
+import { bad, checked, freeze, misspelt, readJson, section } from './reading.ts'
+import { readS3, type S3Config } from './s3.ts'
+import { flag, optionalText, text } from './values.ts'
+
+export type { DirectoryConfig, NamingConfig, S3Config }
+
+/** The engine's whole configuration: parsed once, frozen, in base units. */
+export interface EngineConfig {
+  readonly provider: ProviderConfig
+  readonly naming: NamingConfig
+  readonly http: HttpConfig
+  readonly startupCheck: boolean
+}
+
+export type ProviderConfig = S3Config | DirectoryConfig
+
+/** Orthanc's own options for outgoing HTTP. */
+export interface HttpConfig {
+  readonly caFile: string | undefined
+  /** May hold a password: never log it. */
+  readonly proxy: string | undefined
+}
+
+/** What a provider's section says, about itself and about what all providers have in common. */
+export interface ProviderOptions {
+  readonly provider: ProviderConfig
+  readonly common: Common
+}
+
+export interface Parsed {
+  /** undefined = no section of ours is there: the plugin is disabled. */
+  readonly config: EngineConfig | undefined
+  /** One line each, for the log at WARNING. */
+  readonly warnings: readonly string[]
+}
+
+type Reader = (name: string, section: unknown, warnings: string[]) => ProviderOptions
+const readers: Readonly<Record<string, Reader>> = { AwsS3Storage: readS3, DirectoryStorage: readDirectory }
+const notYet = ['AzureBlobStorage', 'BlobStorage', 'GoogleCloudStorage']
+
+const cloudStorage = z.object({
+  Engine: text().optional(),
+  Node: text().optional(),
+  StartupCheck: flag.default(true),
+})
+const orthanc = z.object({ HttpsCACertificates: optionalText.optional(), HttpProxy: optionalText.optional() })
+
+/** `json`: Orthanc's whole configuration, normalised, without comments. Throws `BadConfig` with one line (SPEC section 2). */
+export function parseConfig(json: string): Parsed {
+  const root = readJson(json)
+  const providers = [...Object.keys(readers), ...notYet]
+  const warnings = [...misspelt(root, [...providers, 'CloudStorage'])]
+  const [name, ...more] = providers.filter(provider => root[provider] !== undefined)
+  if (name === undefined) return freeze({ config: undefined, warnings })
+  if (more.length > 0)
+    throw bad(`the sections ${[name, ...more].join(' and ')} are both there, but only one provider can store the files`)
+  const read = readers[name]
+  if (!read) throw bad(`${name} is not yet supported by this version`)
+
+  const cloud = section(cloudStorage, 'CloudStorage', root['CloudStorage'] ?? {}, warnings)
+  const { HttpsCACertificates: caFile, HttpProxy: proxy } = checked(orthanc, '', root)
+  if (root['HttpsVerifyPeers'] === false)
+    warnings.push('HttpsVerifyPeers is false, but the certificate of the object storage is verified all the same')
+  const { provider, common } = read(name, root[name], warnings)
+  return freeze({
+    config: {
+      provider,
+      naming: namingOf(name, common, warnings),
+      http: { caFile, proxy },
+      startupCheck: cloud.StartupCheck,
+    },
+    warnings,
+  })
+}

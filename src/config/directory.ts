@@ -1,0 +1,22 @@
+import { isAbsolute } from 'node:path'
+import { z } from 'zod'
+import { common } from './common.ts'
+import type { ProviderOptions } from './config.ts'
+import { section } from './reading.ts'
+import { requiredText } from './values.ts'
+
+export interface DirectoryConfig {
+  readonly kind: 'directory'
+  readonly path: string
+}
+
+const schema = z.object({
+  Path: requiredText('an absolute path').refine(isAbsolute, { error: 'an absolute path' }),
+  ...common,
+})
+
+/** `name`: of the section, which is `value`. */
+export function readDirectory(name: string, value: unknown, warnings: string[]): ProviderOptions {
+  const options = section(schema, name, value, warnings)
+  return { provider: { kind: 'directory', path: options.Path }, common: options }
+}

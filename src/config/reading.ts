@@ -1,0 +1,99 @@
+/** From JSON text to checked options, with messages that name the option's path and never show a secret. */
+import { closest, distance } from 'fastest-levenshtein'
+import type { z } from 'zod'
+import { Fault } from '../fault.ts'
+
+const aliases: Readonly<Record<string, string>> = { ConnectTimeout: 'ConnectionTimeout' }
+const secrets = /Key$|Proxy$|ConnectionString$/
+
+export function bad(message: string): Fault {
+  return new Fault('BadConfig', message)
+}
+
+/** Numbers that a JavaScript number cannot hold exactly, such as a secret of 20 digits, are kept as they are written. */
+export function readJson(json: string): Record<string, unknown> {
+  let root: unknown
+  try {
+    root = JSON.parse(json, (_name, value, context?: { source?: string }) =>
+      typeof value === 'number' && context?.source !== undefined && String(value) !== context.source
+        ? Number.isSafeInteger(value)
+          ? value
+          : context.source
+        : value,
+    )
+  } catch (cause) {
+    throw new Fault('BadConfig', "Orthanc's configuration is not JSON", { cause })
+  }
+  if (!isObject(root)) throw bad("Orthanc's configuration is not a JSON object")
+  return root
+}
+
+/** Checks one section, after its aliases were renamed and its unknown options warned of. */
+export function section<T extends z.ZodObject>(
+  schema: T,
+  name: string,
+  value: unknown,
+  warnings: string[],
+): z.output<T> {
+  if (!isObject(value)) throw bad(`${name} is ${shown(name, value)}, but must be an object`)
+  const options: Record<string, unknown> = {}
+  const known = Object.keys(schema.shape)
+  for (const [given, content] of Object.entries(value)) {
+    const alias = aliases[given]
+    const option = alias && known.includes(alias) && value[alias] === undefined ? alias : given
+    if (known.includes(option)) options[option] = content
+    else warnings.push(`${name}.${given} is not an option of this plugin and is ignored${nearest(given, known)}`)
+  }
+  return checked(schema, name, options)
+}
+
+export function checked<T extends z.ZodObject>(schema: T, name: string, value: Record<string, unknown>): z.output<T> {
+  const parsed = schema.safeParse(value)
+  if (parsed.success) return parsed.data
+  const [issue] = parsed.error.issues
+  const path = [name, ...(issue?.path ?? [])].filter(part => part !== '').join('.')
+  const given = (issue?.path ?? []).reduce<unknown>((at, part) => (isObject(at) ? at[String(part)] : undefined), value)
+  if (given === undefined) throw bad(`${path} is missing; it must be ${issue?.message}`)
+  const values = issue?.code === 'invalid_value' ? issue.values.map(String) : []
+  throw bad(`${path} is ${shown(path, given)}, but must be ${issue?.message}${nearest(String(given), values)}`)
+}
+
+/** One line for each section whose name is nearly one of `ours`. */
+export function* misspelt(root: Record<string, unknown>, ours: readonly string[]): Iterable<string> {
+  for (const given of Object.keys(root)) {
+    const near = closest(
+      given.trim().toLowerCase(),
+      ours.map(name => name.toLowerCase()),
+    )
+    const right = ours.find(name => name.toLowerCase() === near)
+    if (right && !ours.includes(given) && distance(given.trim().toLowerCase(), near) <= 2)
+      yield `the section "${given}" is ignored; did you mean "${right}"?`
+  }
+}
+
+function nearest(given: string, known: readonly string[]): string {
+  if (known.length === 0) return ''
+  const near = closest(given, known)
+  return distance(given.toLowerCase(), near.toLowerCase()) <= Math.max(2, near.length / 3)
+    ? `; did you mean ${near}?`
+    : ''
+}
+
+/** A value as a message may show it: never a secret, never long. */
+function shown(path: string, value: unknown): string {
+  if (secrets.test(path)) return 'a secret that is not shown'
+  const json = JSON.stringify(value) ?? 'nothing'
+  return json.length > 100 ? `${json.slice(0, 100)}...` : json
+}
+
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+export function freeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null) {
+    for (const member of Object.values(value)) freeze(member)
+    Object.freeze(value)
+  }
+  return value
+}

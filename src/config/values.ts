@@ -1,0 +1,42 @@
+/**
+ * The kinds of values that options have. Values of the usual Docker image come from environment variables through a JSON
+ * parser (SPEC section 2): numbers and booleans stand where strings are meant, and the reverse. Each message is the end of
+ * the sentence "... is X, but must be".
+ */
+import { z } from 'zod'
+
+export const MB = 1024 * 1024
+const UNSET_BY_IMAGE = 'MUST BE DEFINED BY YOU' // what the usual Docker image fills in for a required option
+
+export const text = (error = 'a string') =>
+  z.union([z.string(), z.number(), z.boolean()], { error }).transform(value => String(value))
+
+export const requiredText = (what: string) =>
+  text(what)
+    .transform(value => value.trim())
+    .refine(value => value !== '' && value !== UNSET_BY_IMAGE, { error: what })
+
+export const optionalText = text().transform(value => (value.trim() === '' ? undefined : value.trim()))
+
+export const flag = z
+  .union([z.boolean(), z.enum(['true', 'false'])], { error: 'true or false' })
+  .transform(value => value === true || value === 'true')
+
+export const whole = (min: number, max: number, unit: string) => {
+  const error = `a whole number of ${unit} from ${min} to ${max}`
+  return z
+    .union([z.number(), z.string().regex(/^\d+$/)], { error })
+    .transform(Number)
+    .refine(value => Number.isInteger(value) && value >= min && value <= max, { error })
+}
+
+export const oneOf = <const T extends readonly string[]>(...values: T) =>
+  z.enum(values, { error: values.map(value => `"${value}"`).join(' or ') })
+
+/** A host or URL, completed with https; '' stays ''. */
+export const endpoint = text()
+  .transform(value => value.trim())
+  .transform(value => (value === '' || /^[a-z]+:\/\//i.test(value) ? value : `https://${value}`))
+  .refine(value => value === '' || (URL.canParse(value) && /^https?:$/.test(new URL(value).protocol)), {
+    error: 'a host name or an http(s) URL',
+  })
