@@ -73,7 +73,11 @@ async function serve(script: Script, more: Partial<S3Options> = {}) {
 }
 
 function open(more: Partial<S3Options>, http: { caFile?: string; proxy?: string } = {}): Store {
-  const store = s3Store({ ...options, ...more }, { caFile: http.caFile, proxy: http.proxy }, () => {})
+  const store = s3Store(
+    { ...options, ...more },
+    { caFile: http.caFile, proxy: http.proxy, probeKey: 'probe' },
+    () => {},
+  )
   undo.push(() => store.close())
   return retrying({ maxRetries: 3, firstDelayMs: 1 }, () => {})(store)
 }
