@@ -274,13 +274,13 @@ export function describeStore(name: string, make: () => Promise<Made>, { listed 
     })
 
     it(`lists ${listed} objects, each once and in order`, async () => {
-      const wanted = Array.from({ length: listed }, (_, i) => `long/${String(i).padStart(5, '0')}`)
+      const wanted = Array.from({ length: listed }, (_, i) => `listing/${String(i).padStart(5, '0')}`)
       const waiting = wanted.values()
       const worker = async () => {
         for (const key of waiting) await put(key, noise(1))
       }
       await Promise.all(Array.from({ length: 25 }, worker))
-      assert.deepEqual(await keys('long/'), wanted)
+      assert.deepEqual(await keys('listing/'), wanted)
     })
   })
 }
