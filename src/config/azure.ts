@@ -17,6 +17,7 @@ const container = requiredText("the container's name").refine(
   name => /^(\$root|[a-z0-9](-?[a-z0-9])+)$/.test(name) && name.length <= 63,
   { error: "a container's name: 3 to 63 lower-case letters, digits and single hyphens" },
 )
+const TIERS = ['Hot', 'Cool', 'Cold', 'Archive', 'Premium'] as const
 const shared = {
   ContainerName: container,
   CreateContainerIfNotExists: flag.default(true),
@@ -26,7 +27,7 @@ const shared = {
 const schema = z.object({
   ConnectionString: optionalText.optional(),
   AccountUrl: endpoint.default(''),
-  AccessTier: z.union([z.literal(''), oneOf('Hot', 'Cool', 'Cold', 'Archive', 'Premium')]).optional(),
+  AccessTier: z.preprocess(tier => (tier === '' ? undefined : tier), oneOf(...TIERS).optional()),
   ...shared,
 })
 const oldSchema = z.object({
@@ -47,7 +48,7 @@ export function readAzure(name: string, value: unknown, warnings: string[]): Pro
   const account: AzureAccount = o.ConnectionString
     ? readConnectionString(`${name}.ConnectionString`, o.ConnectionString)
     : { account: accountOf(o.AccountUrl), endpoint: o.AccountUrl, credentials: { kind: 'chain' } }
-  return { provider: { ...providerOf(o), ...account, accessTier: o.AccessTier || undefined }, common: o }
+  return { provider: { ...providerOf(o), ...account, accessTier: o.AccessTier }, common: o }
 }
 
 /** The section's name and options before version 1.0 of the official plugin. */

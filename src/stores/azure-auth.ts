@@ -47,14 +47,20 @@ function chainOf(dispatcher: Dispatcher): () => Promise<string> {
       const { token, expiresOnTimestamp } = await credential.getToken(SCOPE)
       return { value: token, expiresAt: expiresOnTimestamp }
     } catch (cause) {
-      const said = cause instanceof Error ? cause.message.split('\n')[0] : String(cause)
-      throw new Fault('Denied', `no credentials: ${said}`, {
+      throw new Fault('Denied', `no credentials: ${saidBy(cause)}`, {
         cause,
         remedy:
           'Give a ConnectionString, or let the default chain of Azure find an identity (managed or workload identity, AZURE_CLIENT_ID and its fellows).',
       })
     }
   })
+}
+
+/** The chain's own message says only that it failed; what each of its members says tells why. */
+function saidBy(error: unknown): string {
+  const { errors } = error as { errors?: unknown }
+  const all: readonly unknown[] = Array.isArray(errors) && errors.length > 0 ? errors : [error]
+  return all.map(one => (one instanceof Error ? one.message.split('\n')[0] : String(one))).join('; ')
 }
 
 /** What @azure/identity asks of its `httpClient` option, and what it gets back. */
