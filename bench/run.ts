@@ -37,8 +37,8 @@ const options = new Command('npm run bench --')
 const { plugin, section } = options
 const results: Result[] = []
 try {
-  const all = await subjects(plugin && section ? { plugin, section } : undefined)
-  const wanted = all.filter(({ name }) => name.toLowerCase().includes((options.subject ?? '').toLowerCase()))
+  const isWanted = (name: string) => name.toLowerCase().includes((options.subject ?? '').toLowerCase())
+  const wanted = await subjects(plugin && section ? { plugin, section } : undefined, isWanted)
   for (const load of loads.filter(({ name }) => name.includes(options.only ?? '')))
     for (let round = 0; round < (load.count < 100 ? 1 : Number(options.rounds)); round++)
       for (const subject of wanted) {

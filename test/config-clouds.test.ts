@@ -183,7 +183,11 @@ describe('a refusal is one line that names the option', () => {
       azure({ ContainerName: 'Images_1' }),
       /"Images_1", but must be a container's name: 3 to 63/,
     ],
-    ['a misspelt tier', azure({ AccessTier: 'Cooll' }), /AccessTier is "Cooll", but must be .*"Hot" or "Cool" or.*did you mean Cool\?$/],
+    [
+      'a misspelt tier',
+      azure({ AccessTier: 'Cooll' }),
+      /AccessTier is "Cooll", but must be .*"Hot" or "Cool" or.*did you mean Cool\?$/,
+    ],
     ['no bucket', { GoogleCloudStorage: {} }, /^GoogleCloudStorage\.BucketName is missing/],
     ['a relative file', google({ ServiceAccountFile: 'google.json' }), /must be an absolute path$/],
     ['a bad endpoint', google({ Endpoint: 'ftp://x' }), /^GoogleCloudStorage\.Endpoint/],
