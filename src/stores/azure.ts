@@ -151,6 +151,8 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
       probe('remove', { method: 'DELETE', path: objectPath(probeKey) }, 'NotFound'),
     ],
 
+    // Measured against Azurite: at 16 MB blocks take as long as one request and 2.5 times its processor time; at 100 MB they
+    // take two thirds of its time, and with a network between, whose single connections are slow, less.
     parts: {
       largestPut: 32 * MIB,
       smallestPart: 1 * MIB,
@@ -167,7 +169,7 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
           ['comp', 'block'],
           ['blockid', blockId(id, number)],
         ],
-        headers: { 'content-md5': digest },
+        headers: { 'content-md5': digest() },
       }),
       receipt: (_answer, { number }, id) => blockId(id, number),
       finish: (key, _id, receipts, whole) => ({

@@ -52,7 +52,8 @@ export interface Part {
   readonly range: Range
   /** Of the whole object, in bytes. */
   readonly total: number
-  readonly digest: string
+  /** Of its bytes; computed when asked for. */
+  digest(): string
   /** The digest of the whole object; only the last part knows it. */
   readonly whole: string | undefined
 }

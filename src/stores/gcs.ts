@@ -129,10 +129,11 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
       },
     ],
 
-    // Google takes the parts of an upload one after the other, into one connection's worth of speed; its way to send in
-    // parallel leaves visible pieces behind when it fails, and its XML interface has no emulator to test against.
+    // Google takes the parts of an upload one after the other, so they bring no speed (measured: one request is faster at
+    // every size), but when the network breaks, only a part is sent again. Its way to send in parallel leaves visible
+    // pieces behind when it fails, and its XML interface has no emulator to test against.
     parts: {
-      largestPut: 32 * MIB,
+      largestPut: 64 * MIB,
       smallestPart: 1 * MIB, // a multiple of 256 KiB
       mostParts: Number.POSITIVE_INFINITY,
       usual: { concurrency: 4, partBytes: 16 * MIB },

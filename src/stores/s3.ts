@@ -135,7 +135,7 @@ export function s3Dialect(options: S3Options, probeKey: string): Dialect {
           ['partNumber', String(number)],
           ['uploadId', id],
         ],
-        headers: { 'content-md5': digest },
+        headers: { 'content-md5': digest() },
       }),
       receipt: ({ headers }) => String(headers['etag'] ?? ''),
       finish: (key, id, receipts) => ({

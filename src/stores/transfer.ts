@@ -66,7 +66,7 @@ export function transferring(whole: Store, dialect: Dialect, send: Send, options
           number: i + 1,
           range,
           total: body.size,
-          digest: digestOf(dialect.digest, bytes),
+          digest: () => digestOf(dialect.digest, bytes),
           whole: i === count - 1 ? whole?.digest() : undefined,
         }
         const draft = parts.part(key, id, part)

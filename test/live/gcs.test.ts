@@ -63,6 +63,7 @@ if (server) {
       write: (key, bytes) => bucket.file(key).save(bytes),
       read: async key => (await bucket.file(key).download())[0],
       dispose: () => store.close(),
+      large: 70 * MB,
     }
   })
 
@@ -72,7 +73,7 @@ if (server) {
       bucket = await newBucket()
     })
 
-    for (const size of [1000, 40 * MB])
+    for (const size of [1000, 70 * MB])
       it(`stores a CRC-32C and the class with ${size} bytes`, async () => {
         const store = open(bucket, { storageClass: 'NEARLINE' })
         const bytes = noise(size, 2)
@@ -89,13 +90,13 @@ if (server) {
     it('an upload in parts that fails shows nothing, and the next one succeeds', async () => {
       const store = open(bucket)
       const body: Source = {
-        size: 40 * MB,
+        size: 70 * MB,
         open: range => (range?.start ? brokenBody() : chunked(noise(16 * MB)).open()),
       }
       await assert.rejects(store.put('failed', body, never))
       assert.equal(await store.stat('failed', never), undefined)
-      await store.put('failed', chunked(noise(33 * MB)), never)
-      assert.equal((await store.stat('failed', never))?.size, 33 * MB)
+      await store.put('failed', chunked(noise(65 * MB)), never)
+      assert.equal((await store.stat('failed', never))?.size, 65 * MB)
       await store.close()
     })
   })
