@@ -1,25 +1,30 @@
 // Orthanc's entry points and callbacks. Everything that decides is in the engine (docs/protocol.md).
+#include "plugin.h"
+
 #include <dlfcn.h>
-#include <orthanc/OrthancCPlugin.h>
 #include <unistd.h>
 
 #include <climits>
 #include <cstdlib>
-#include <memory>
 
-#include "engine.h"
 #include "setting.h"
 
 #ifndef VERSION
 #error "VERSION comes from package.json: build with npm run build"
 #endif
 
+namespace ocs {
+OrthancPluginContext* context = nullptr;
+std::unique_ptr<Engine> engine;
+}  // namespace ocs
+
 namespace {
+
+using ocs::context;
+using ocs::engine;
 
 constexpr char kName[] = "cloud-storage";
 constexpr uint16_t kFaults = 32;
-
-OrthancPluginContext* context = nullptr;
 
 class OrthancHost : public ocs::Host {
  public:
@@ -38,6 +43,8 @@ class OrthancHost : public ocs::Host {
   void RegisterError(uint16_t fault, uint16_t http, const std::string& message) override {
     if (fault < kFaults) codes_[fault] = OrthancPluginRegisterErrorCode(context, fault, http, message.c_str());
   }
+
+  void Register(ocs::Wish wish, const std::string& text) override { ocs::RegisterService(wish, text); }
 
   OrthancPluginErrorCode CodeOf(const ocs::Answer& answer) const {
     switch (answer.ending) {
@@ -88,7 +95,6 @@ class FileRange : public ocs::Result {
 };
 
 std::unique_ptr<OrthancHost> host;
-std::unique_ptr<ocs::Engine> engine;
 
 OrthancPluginErrorCode Create(const char* uuid, const void* content, int64_t size, OrthancPluginContentType type) {
   ocs::Call call{ocs::Verb::Create, uuid};
@@ -126,7 +132,10 @@ OrthancPluginErrorCode Remove(const char* uuid, OrthancPluginContentType type) {
 }
 
 OrthancPluginErrorCode OnChange(OrthancPluginChangeType change, OrthancPluginResourceType, const char*) {
-  if (change == OrthancPluginChangeType_OrthancStopped) engine->Drain();
+  if (change == OrthancPluginChangeType_OrthancStopped) {
+    ocs::StopServices();
+    engine->Drain();
+  }
   return OrthancPluginErrorCode_Success;
 }
 
@@ -168,6 +177,8 @@ int32_t Refuse(const std::string& why) {
 }
 
 }  // namespace
+
+OrthancPluginErrorCode ocs::CodeOf(const Answer& answer) { return host->CodeOf(answer); }
 
 extern "C" {
 

@@ -3,6 +3,7 @@ import { compose } from './compose.ts'
 import { parseConfig } from './config/config.ts'
 import { Fault } from './fault.ts'
 import { logTo } from './log.ts'
+import { statusRoute } from './routes/status.ts'
 import { version } from './version.ts'
 import { Server } from './wire/server.ts'
 
@@ -30,7 +31,7 @@ const composition = await start().catch(async error => {
 
 if (composition) {
   process.once('SIGTERM', () => process.exit(0))
-  await server.serve(composition.area)
+  await server.serve(composition.services)
   await Promise.race([
     composition.store.close(),
     new Promise(resolve => setTimeout(resolve, CLOSE_DEADLINE_MS).unref()),
@@ -47,8 +48,11 @@ async function start() {
   }
   const composition = compose(config, log)
   if (config.startupCheck) await composition.store.check(AbortSignal.timeout(CHECK_DEADLINE_MS))
-  const description = `stores Orthanc's files in ${composition.store.name}`
+  const { area, store, callDeadlineMs } = composition
+  const status = () => ({ Version: version, Store: store.name, EngineRestarts: server.restarts })
+  const services = { area, routes: [statusRoute(status)] }
+  const description = `stores Orthanc's files in ${store.name}`
   log.warn(`orthanc-cloud-storage ${version} ${description}`)
-  await server.accept(description, composition)
-  return composition
+  await server.accept(description, { callDeadlineMs, services })
+  return { store, services }
 }

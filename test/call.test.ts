@@ -46,7 +46,7 @@ describe('a worker connection', () => {
 
   const connect = async () => {
     const connection = await Connection.open(plugin.path)
-    served = serveCalls(connection, { ...area })
+    served = serveCalls(connection, { area: { ...area } })
     peer = await plugin.accept()
   }
 
