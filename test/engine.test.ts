@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { answers } from '../src/wire/answers.ts'
-import { Kind, PROTOCOL, Verb } from '../src/wire/frames.ts'
+import { Kind, PROTOCOL, Verb, Wish } from '../src/wire/frames.ts'
 import { type PeerConnection, PluginPeer, type Received } from './peer.ts'
 
 const engine = new URL('../src/engine.ts', import.meta.url).pathname
@@ -70,6 +70,18 @@ describe('the engine process', () => {
     assert.equal((await peer.remove(uuid, 1)).status, 0)
     assert.equal((await peer.read(uuid, 1)).status, answers.NotFound.number)
     assert.deepEqual(readdirSync(join(folder, 'objects')), [])
+  })
+
+  it('serves its status, of which it tells Orthanc', async () => {
+    const frames = await control.start(directory())
+    const wishes = frames.filter(frame => frame.kind === Kind.register)
+    assert.deepEqual(
+      wishes.map(({ flags, payload }) => [flags, payload.toString()]),
+      [[Wish.route, '/cloud-storage/status']],
+    )
+    const { argument, result } = await (await worker()).rest(1, '/cloud-storage/status')
+    const { Store, EngineRestarts } = JSON.parse(result.toString())
+    assert.deepEqual([argument, Store, EngineRestarts], [200, `directory:${join(folder, 'objects')}`, 0])
   })
 
   it('is disabled without a section of a provider', async () => {

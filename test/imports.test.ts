@@ -66,6 +66,9 @@ describe('import rules', () => {
   it('wire knows the area as a type', () =>
     all(({ to, typeOnly }) => !isOurs(to) || typeOnly || /^src\/(wire\/|fault|bytes|log)/.test(to), inRoom('wire')))
 
+  it('routes know the wire and the area', () =>
+    all(({ to }) => !isOurs(to) || /^src\/(routes|wire|area)\/|^src\/(fault|bytes)/.test(to), inRoom('routes')))
+
   it('nobody imports the command line', () => all(inRoom('cli'), ({ to }) => to.startsWith('src/cli/')))
 
   it('zod stays in config, undici and XML in the stores', () =>
