@@ -47,8 +47,7 @@ async function start() {
   }
   const composition = compose(config, log)
   if (config.startupCheck) await composition.store.check(AbortSignal.timeout(CHECK_DEADLINE_MS))
-  const description = `stores Orthanc's files in ${composition.store.name}`
-  log.warn(`orthanc-cloud-storage ${version} ${description}`)
-  await server.accept(description, composition)
+  log.warn(`orthanc-cloud-storage ${version} ${composition.description}`)
+  await server.accept(composition.description, composition)
   return composition
 }

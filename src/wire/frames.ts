@@ -23,6 +23,9 @@ export const Kind = {
 
 export const Verb = { start: 1, create: 2, read: 3, readRange: 4, remove: 5, stop: 6 } as const
 
+/** Flags of the RETURN that answers START. */
+export const StartFlag = { on: 1, ranges: 2 } as const
+
 const LAST_KIND = 12
 
 export interface Header {

@@ -4,7 +4,7 @@ import { Level } from '../log.ts'
 import { answers } from './answers.ts'
 import { serveCalls } from './call.ts'
 import { Connection, type Frame } from './connection.ts'
-import { Kind, PROTOCOL, Verb } from './frames.ts'
+import { Kind, PROTOCOL, StartFlag, Verb } from './frames.ts'
 
 /** Orthanc's threads: 50 for HTTP by default, DICOM associations, jobs. More calls than this wait in the plugin. */
 const MAX_WORKERS = 512
@@ -47,11 +47,12 @@ export class Server {
   }
 
   /** Tells Orthanc to start with `area` and a deadline for each call, or without any storage of ours. */
-  async accept(description: string, area: { callDeadlineMs: number } | undefined): Promise<void> {
+  async accept(description: string, area: { callDeadlineMs: number; ranges: boolean } | undefined): Promise<void> {
     this.#flush()
     for (const { number, http, message } of Object.values(answers))
       this.#control.send(Kind.errorCode, { status: number, argument: http }, Buffer.from(message))?.catch(() => {})
-    const fields = area ? { flags: 1, argument: area.callDeadlineMs } : {}
+    const flags = StartFlag.on | (area?.ranges ? StartFlag.ranges : 0)
+    const fields = area ? { flags, argument: area.callDeadlineMs } : {}
     await this.#control.send(Kind.return, fields, Buffer.from(description))
   }
 
