@@ -175,6 +175,7 @@ Engine::Started Engine::Handshake() {
       registered_ = true;
       std::lock_guard<std::mutex> lock(mutex_);
       description_ = text;
+      ranges_ = (header.flags & 2) != 0;
       call_time_ = milliseconds(header.argument);
       control_ = std::move(control);
       generation_++;

@@ -82,6 +82,31 @@ class WholeFile : public ocs::Result {
   OrthancPluginMemoryBuffer64* target_;
 };
 
+// A whole file for the interface before 1.9.0: the buffer comes from malloc().
+class OldWholeFile : public ocs::Result {
+ public:
+  OldWholeFile() = default;
+  ~OldWholeFile() override { std::free(data_); }
+  OldWholeFile(const OldWholeFile&) = delete;
+  OldWholeFile& operator=(const OldWholeFile&) = delete;
+  bool Reserve(uint64_t size) override {
+    size_ = size;
+    data_ = static_cast<uint8_t*>(std::malloc(size == 0 ? 1 : size));
+    return data_ != nullptr;
+  }
+  bool Accepts(uint64_t size) const override { return size <= INT64_MAX; }
+  uint8_t* data() override { return data_; }
+  void Hand(void** content, int64_t* size) {
+    *content = data_;
+    *size = static_cast<int64_t>(size_);
+    data_ = nullptr;
+  }
+
+ private:
+  uint8_t* data_ = nullptr;
+  uint64_t size_ = 0;
+};
+
 // A range: the buffer and its size are Orthanc's.
 class FileRange : public ocs::Result {
  public:
@@ -111,6 +136,16 @@ OrthancPluginErrorCode ReadWhole(OrthancPluginMemoryBuffer64* target, const char
   call.result = &file;
   const OrthancPluginErrorCode code = host->CodeOf(engine->Run(call));
   if (code != OrthancPluginErrorCode_Success) file.Free();
+  return code;
+}
+
+OrthancPluginErrorCode ReadOld(void** content, int64_t* size, const char* uuid, OrthancPluginContentType type) {
+  OldWholeFile file;
+  ocs::Call call{ocs::Verb::Read, uuid};
+  call.type = static_cast<uint16_t>(type);
+  call.result = &file;
+  const OrthancPluginErrorCode code = host->CodeOf(engine->Run(call));
+  if (code == OrthancPluginErrorCode_Success) file.Hand(content, size);
   return code;
 }
 
@@ -220,7 +255,11 @@ ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthan
   }
   OrthancPluginSetDescription(context, engine->description().c_str());
   OrthancPluginRegisterOnChangeCallback(context, OnChange);
-  OrthancPluginRegisterStorageArea2(context, Create, ReadWhole, ReadRange, Remove);
+  if (engine->ranges()) {
+    OrthancPluginRegisterStorageArea2(context, Create, ReadWhole, ReadRange, Remove);
+  } else {
+    OrthancPluginRegisterStorageArea(context, Create, ReadOld, Remove);
+  }
   return 0;
 }
 

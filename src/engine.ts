@@ -48,11 +48,10 @@ async function start() {
   }
   const composition = compose(config, log)
   if (config.startupCheck) await composition.store.check(AbortSignal.timeout(CHECK_DEADLINE_MS))
-  const { area, store, callDeadlineMs } = composition
+  const { area, store, callDeadlineMs, ranges, description } = composition
   const status = () => ({ Version: version, Store: store.name, EngineRestarts: server.restarts })
   const services = { area, routes: [statusRoute(status)] }
-  const description = `stores Orthanc's files in ${store.name}`
   log.warn(`orthanc-cloud-storage ${version} ${description}`)
-  await server.accept(description, { callDeadlineMs, services })
+  await server.accept(description, { callDeadlineMs, ranges, services })
   return { store, services }
 }

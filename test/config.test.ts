@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import fc from 'fast-check'
 import { type DirectoryConfig, parseConfig, type S3Config } from '../src/config/config.ts'
 import { Fault } from '../src/fault.ts'
+import { fc } from './property.ts'
 
 const s3 = { BucketName: 'b', Region: 'r' }
 const parse = (root: unknown) => parseConfig(JSON.stringify(root))

@@ -1,16 +1,19 @@
 import { z } from 'zod'
 import { type Common, type NamingConfig, namingOf } from './common.ts'
 import { type DirectoryConfig, readDirectory } from './directory.ts'
+import { type EncryptionConfig, encryptionOf } from './encryption.ts'
 import { bad, checked, freeze, misspelt, readJson, section } from './reading.ts'
 import { readS3, type S3Config } from './s3.ts'
 import { flag, optionalText, text } from './values.ts'
 
-export type { DirectoryConfig, NamingConfig, S3Config }
+export type { DirectoryConfig, EncryptionConfig, NamingConfig, S3Config }
 
 /** The engine's whole configuration: parsed once, frozen, in base units. */
 export interface EngineConfig {
   readonly provider: ProviderConfig
   readonly naming: NamingConfig
+  /** undefined = files are stored as they are. */
+  readonly encryption: EncryptionConfig | undefined
   readonly http: HttpConfig
   readonly startupCheck: boolean
 }
@@ -68,7 +71,8 @@ export function parseConfig(json: string): Parsed {
   return freeze({
     config: {
       provider,
-      naming: namingOf(name, common, warnings),
+      naming: namingOf(name, common),
+      encryption: encryptionOf(name, common.StorageEncryption, warnings),
       http: { caFile, proxy },
       startupCheck: cloud.StartupCheck,
     },

@@ -4,7 +4,7 @@ import type { z } from 'zod'
 import { Fault } from '../fault.ts'
 
 const aliases: Readonly<Record<string, string>> = { ConnectTimeout: 'ConnectionTimeout' }
-const secrets = /Key$|Proxy$|ConnectionString$/
+const secrets = /(Keys?|Proxy|ConnectionString)([.[]|$)/
 
 export function bad(message: string): Fault {
   return new Fault('BadConfig', message)

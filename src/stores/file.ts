@@ -158,17 +158,22 @@ export function directoryStore(path: string): Store {
 
 /** Closes the file at the end, at a fault, and when the reader goes away. */
 async function* slices(file: FileHandle, { start, end }: Range, signal: AbortSignal): Bytes {
+  let closing: Promise<void> | undefined
   try {
     for (let at = start; at < end; ) {
       signal.throwIfAborted()
       const slice = Buffer.allocUnsafeSlow(Math.min(SLICE_BYTES, end - at))
       const { bytesRead } = await file.read(slice, 0, slice.byteLength, at)
       if (bytesRead === 0) return // shorter than it was: contentOf() makes a fault of it
-      yield slice.subarray(0, bytesRead)
       at += bytesRead
+      if (at === end) {
+        closing = file.close() // while the last slice is on its way: most files are one slice
+        closing.catch(() => {}) // heard below
+      }
+      yield slice.subarray(0, bytesRead)
     }
   } finally {
-    await file.close()
+    await (closing ?? file.close())
   }
 }
 

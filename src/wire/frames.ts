@@ -43,6 +43,9 @@ export const Verb = {
   metrics: 12,
 } as const
 
+/** Flags of the RETURN that answers START. */
+export const StartFlag = { on: 1, ranges: 2 } as const
+
 /** What a REGISTER asks for: REGISTER's flags. */
 export const Wish = { route: 1, jobType: 2, metrics: 3, explorer: 4 } as const
 

@@ -3,7 +3,7 @@ import { Level } from '../log.ts'
 import { answers } from './answers.ts'
 import { serveCalls } from './call.ts'
 import { Connection, type Frame } from './connection.ts'
-import { Kind, PROTOCOL, Verb, Wish } from './frames.ts'
+import { Kind, PROTOCOL, StartFlag, Verb, Wish } from './frames.ts'
 import type { Services } from './services.ts'
 
 /** Orthanc's threads: 50 for HTTP by default, DICOM associations, jobs. More calls than this wait in the plugin. */
@@ -12,6 +12,14 @@ const MAX_WORKERS = 512
 /** INFO lines wait this long to leave together: one wake-up of Orthanc instead of one per operation. */
 const LOG_DELAY_MS = 20
 const MAX_LOG_LINES = 200
+
+/** What START is answered with. */
+export interface Start {
+  readonly services: Services
+  readonly callDeadlineMs: number
+  /** Whether Orthanc may ask for ranges. */
+  readonly ranges: boolean
+}
 
 /** The control connection: start, log, growth, stop (docs/protocol.md). */
 export class Server {
@@ -53,14 +61,15 @@ export class Server {
     return this.#restarts
   }
 
-  /** Tells Orthanc to start with these services and a deadline for each call, or without any storage of ours. */
-  async accept(description: string, on: { callDeadlineMs: number; services: Services } | undefined): Promise<void> {
+  /** Tells Orthanc to start with what is `on`, or without any storage of ours. */
+  async accept(description: string, on: Start | undefined): Promise<void> {
     this.#flush()
     for (const { number, http, message } of Object.values(answers))
       this.#control.send(Kind.errorCode, { status: number, argument: http }, Buffer.from(message))?.catch(() => {})
     for (const [wish, text] of on ? wishesOf(on.services) : [])
       this.#control.send(Kind.register, { flags: wish }, Buffer.from(text))?.catch(() => {})
-    const fields = on ? { flags: 1, argument: on.callDeadlineMs } : {}
+    const flags = StartFlag.on | (on?.ranges ? StartFlag.ranges : 0)
+    const fields = on ? { flags, argument: on.callDeadlineMs } : {}
     await this.#control.send(Kind.return, fields, Buffer.from(description))
   }
 

@@ -125,6 +125,6 @@ const services: Services = {
     ]),
   explorer: `// tiny extension ${'x'.repeat(5000)} end`,
 }
-await server.accept('keeps files in memory', { callDeadlineMs: 60_000, services })
+await server.accept('keeps files in memory', { callDeadlineMs: 60_000, ranges: true, services })
 await server.serve(services)
 process.exit(0)
