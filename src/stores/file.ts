@@ -12,11 +12,16 @@ const SLICE_BYTES = 1024 * 1024
 const TEMPORARY = /^\..*\.tmp$/
 let writes = Math.floor(Math.random() * 2 ** 32)
 
+export interface DirectoryOptions {
+  /** Whether a write has reached the disk when it is acknowledged. Without, a power cut may take what Orthanc believes to have. */
+  readonly sync?: boolean
+}
+
 /**
  * Objects as files under `root`, each named by its key: on a disk, a NAS, an NFS or FUSE mount. A file appears whole or
  * not at all (temporary name, fsync, rename, fsync of the folder).
  */
-export function directoryStore(path: string): Store {
+export function directoryStore(path: string, { sync = true }: DirectoryOptions = {}): Store {
   const root = resolve(path)
   const name = `directory:${root}`
 
@@ -36,12 +41,13 @@ export function directoryStore(path: string): Store {
       const made = await createFile(temporary, folder)
       try {
         await writeAll(made.file, body, signal)
-        await made.file.sync()
+        if (sync) await made.file.sync()
       } finally {
         await made.file.close()
       }
       signal.throwIfAborted()
       await rename(temporary, path)
+      if (!sync) return
       await syncFolder(folder)
       if (made.firstFolder) await syncFolder(dirname(made.firstFolder))
     } catch (error) {
