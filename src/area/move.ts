@@ -6,6 +6,8 @@ import type { Side } from './hybrid.ts'
 export interface MoveOptions {
   /** Copy only. */
   readonly keepSource: boolean
+  /** Bytes that the file must have, as Orthanc knows it; else it is damaged already and stays where it is. */
+  readonly size?: number
 }
 
 /** `bytes`: of the file, as Orthanc knows it. */
@@ -30,7 +32,7 @@ export async function moveBetween(
   from: Side,
   to: Side,
   attachment: Attachment,
-  { keepSource }: MoveOptions,
+  { keepSource, size }: MoveOptions,
   digests: Digests,
   signal: AbortSignal,
 ): Promise<Moved> {
@@ -41,6 +43,10 @@ export async function moveBetween(
     ? await fingerprintOf(from.area, attachment, digests, signal)
     : await copy(from.area, to.area, attachment, digests, signal)
   const arrived = await fingerprintOf(to.area, attachment, digests, signal)
+  if (size !== undefined && original.size !== size) {
+    if (!target) await to.area.remove(attachment, signal).catch(() => {})
+    throw damaged(from.area, attachment, original.size, size)
+  }
   if (arrived.size !== original.size || arrived.sha256 !== original.sha256) {
     // A copy of ours that went wrong must not stay: reads may find it first. Its removal is not the failure to tell.
     if (!target) await to.area.remove(attachment, signal).catch(() => {})
@@ -49,6 +55,13 @@ export async function moveBetween(
   signal.throwIfAborted()
   if (!keepSource) await from.area.remove(attachment, signal)
   return { outcome: 'moved', bytes: original.size }
+}
+
+function damaged({ name }: StorageArea, { uuid }: Attachment, size: number, expected: number): Fault {
+  const where = { verb: 'move', key: uuid, store: name }
+  return new Fault('Corrupt', `it has ${size} bytes there, but Orthanc stored ${expected}; it is left where it is`, {
+    where,
+  })
 }
 
 function differ(from: StorageArea, to: StorageArea, { uuid }: Attachment, wasThere: boolean): Fault {
