@@ -31,6 +31,7 @@ describe('AwsS3Storage', () => {
           logRequests: false,
         },
         naming: { rootPath: '', structure: 'flat', legacyUnknownFiles: false },
+        encryption: undefined,
         http: { caFile: undefined, proxy: undefined },
         startupCheck: true,
       },
@@ -128,7 +129,11 @@ describe('a refusal is one line that names the option', () => {
       /^AwsS3Storage.MaxConnections is 0, but must be a whole number of connections from 1 to 1000$/,
     ],
     ['a fraction', bucket({ MaxRetries: 1.5 }), /^AwsS3Storage.MaxRetries is "?1.5/],
-    ['a word for a number', bucket({ RequestTimeout: 'long' }), /^AwsS3Storage.RequestTimeout is "long"/],
+    [
+      'a word for a number',
+      bucket({ RequestTimeout: 'long' }),
+      /^AwsS3Storage.RequestTimeout is "long", but must be a whole number of seconds/,
+    ],
     ['a small part', bucket({ TransferBufferSize: 4 }), /from 5 to 1024/],
     [
       'a word for a boolean',
@@ -153,17 +158,6 @@ describe('a refusal is one line that names the option', () => {
     ['a misspelt hybrid mode', directory({ HybridMode: 'WriteToFilesystem' }), /did you mean WriteToFileSystem\?$/],
     ['a hybrid mode, not yet', directory({ HybridMode: 'WriteToFileSystem' }), /HybridMode.*not yet/],
     ['a migration, not yet', directory({ MigrationFromFileSystemEnabled: true }), /not yet/],
-    ['encryption, not yet', directory({ StorageEncryption: { Enable: true } }), /StorageEncryption.*not yet/],
-    [
-      'encryption by presence, not yet',
-      directory({ StorageEncryption: { MasterKey: [1, 'k'] } }),
-      /StorageEncryption.*not yet/,
-    ],
-    [
-      'encryption that is no section',
-      directory({ StorageEncryption: true }),
-      /StorageEncryption is true, but must be an object/,
-    ],
     [
       'a relative folder',
       { DirectoryStorage: { Path: 'data' } },
@@ -201,8 +195,6 @@ describe('a warning', () => {
     ))
   it('names the nearest section', () =>
     warned({ AwsS3storage: {} }, /"AwsS3storage" is ignored; did you mean "AwsS3Storage"/))
-  it('says that an empty encryption section does not encrypt', () =>
-    warned({ DirectoryStorage: { Path: '/d', StorageEncryption: {} } }, /without client-side encryption/))
   it('says that certificates are verified all the same', () =>
     warned({ HttpsVerifyPeers: false, AwsS3Storage: s3 }, /verified all the same/))
 })

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { answers } from '../src/wire/answers.ts'
-import { Kind, PROTOCOL, Verb, Wish } from '../src/wire/frames.ts'
+import { Kind, PROTOCOL, StartFlag, Verb, Wish } from '../src/wire/frames.ts'
 import { type PeerConnection, PluginPeer, type Received } from './peer.ts'
 
 const engine = new URL('../src/engine.ts', import.meta.url).pathname
@@ -54,7 +54,7 @@ describe('the engine process', () => {
       codes.map(code => [code.status, code.argument]),
       Object.values(answers).map(answer => [answer.number, answer.http]),
     )
-    assert.deepEqual([last(frames).status, last(frames).flags], [0, 1])
+    assert.deepEqual([last(frames).status, last(frames).flags], [0, StartFlag.on | StartFlag.ranges])
     assert.ok(last(frames).argument > 60_000)
     assert.match(lines(frames).join('\n'), /stores Orthanc's files in directory:/)
   })

@@ -47,8 +47,14 @@ describe('import rules', () => {
       ({ to, typeOnly }) =>
         ['src/fault.ts', 'src/bytes.ts'].includes(to) ||
         to.startsWith('src/area/') ||
-        (to.startsWith('src/stores/') && typeOnly),
+        (/^src\/(stores|seal)\//.test(to) && typeOnly),
       inRoom('area'),
+    ))
+
+  it('seal knows bytes and cryptography only', () =>
+    all(
+      ({ to }) => ['src/fault.ts', 'src/bytes.ts', 'node:crypto'].includes(to) || to.startsWith('src/seal/'),
+      inRoom('seal'),
     ))
 
   it('stores know neither configuration nor anything above them', () =>

@@ -9,7 +9,7 @@ import {
   type Range,
   sourceOf,
 } from '../bytes.ts'
-import { Fault } from '../fault.ts'
+import { Fault, type Where } from '../fault.ts'
 import type { Budget } from '../seal/budget.ts'
 import type { Envelope } from '../seal/envelope.ts'
 import type { Store } from '../stores/store.ts'
@@ -75,9 +75,16 @@ export function objectArea(options: ObjectAreaOptions): StorageArea {
   ): Promise<Content> {
     const [envelope = writing, other] = possible
     if (!other && envelope.suffix === '') return store.get(key, range, signal)
-    const open = other
-      ? () => tell(() => getSealed(key, signal), attachment)
-      : async () => envelope.unseal(await getSealed(key, signal))
+    const where = { verb: 'read', store: store.name, key }
+    const get = () => getSealed(key, signal)
+    const open = async () => {
+      try {
+        const { size, body } = other ? await tell(get, attachment) : envelope.unseal(await get())
+        return { size, body: located(body, where) }
+      } catch (error) {
+        throw Fault.from(error, where)
+      }
+    }
     return range ? readVerified(key, open, range, signal) : open()
   }
 
@@ -139,7 +146,9 @@ export function objectArea(options: ObjectAreaOptions): StorageArea {
     async create(attachment, body, signal) {
       const [key] = keysOf(attachment, writing.suffix)
       if (writing.suffix === '') return store.put(key, body, signal)
-      const release = await budget.take(body.size, signal)
+      const release = await budget.take(body.size, signal).catch(error => {
+        throw Fault.from(error, { verb: 'write', store: store.name, key })
+      })
       try {
         await store.put(key, writing.seal(body), signal)
       } finally {
@@ -157,6 +166,15 @@ export function objectArea(options: ObjectAreaOptions): StorageArea {
         }),
       )
     },
+  }
+}
+
+/** What unsealing finds wrong is found above the store, which else says where it happened. */
+async function* located(body: Bytes, where: Where): Bytes {
+  try {
+    yield* body
+  } catch (error) {
+    throw Fault.from(error, where)
   }
 }
 

@@ -28,7 +28,7 @@ const PAIR = '[id, "path of the key file"], with an id from 0 to 4294967295'
 const keyFile = z.tuple(
   [
     z
-      .union([z.number(), z.string().regex(/^\d+$/)], { error: PAIR })
+      .union([z.number(), z.string().regex(/^\d+$/, { error: PAIR })], { error: PAIR })
       .transform(Number)
       .refine(id => Number.isInteger(id) && id >= 0 && id <= UINT32_MAX, { error: PAIR }),
     text(PAIR)

@@ -7,12 +7,15 @@ import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
 import { compose } from '../../src/compose.ts'
 import { parseConfig } from '../../src/config/config.ts'
 import { logTo } from '../../src/log.ts'
+import type { Store } from '../../src/stores/store.ts'
 import { s3Server } from './servers.ts'
 
 export interface Place {
   readonly config: Readonly<Record<string, Record<string, unknown>>>
   keys(): Promise<string[]>
   remove(key: string): Promise<void>
+  /** The store itself, for a look behind Orthanc's back. */
+  readonly store: Store
   dispose(): Promise<void>
 }
 
@@ -64,6 +67,7 @@ function placeOf(config: Place['config'], clear: () => Promise<void>): Place {
       return keys
     },
     remove: key => store.remove(key, never),
+    store,
     async dispose() {
       await store.close()
       await clear()
