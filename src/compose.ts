@@ -1,9 +1,13 @@
+import { createHash } from 'node:crypto'
 import type { Attachment, StorageArea } from './area/area.ts'
+import { findIn } from './area/find.ts'
+import { type HybridArea, hybridArea, type Side } from './area/hybrid.ts'
+import { type MoveJobs, moveJobs } from './area/move-job.ts'
 import { keysOf } from './area/naming.ts'
 import { objectArea } from './area/object-area.ts'
 import { VerifiedCache } from './area/verified-cache.ts'
 import type { Content } from './bytes.ts'
-import type { EngineConfig } from './config/config.ts'
+import type { EngineConfig, NamingConfig } from './config/config.ts'
 import { loadKeyring } from './config/key-file.ts'
 import type { Logger } from './log.ts'
 import { a1 } from './seal/a1.ts'
@@ -19,8 +23,11 @@ import { s3Store } from './stores/s3.ts'
 import type { Store } from './stores/store.ts'
 
 export interface Composition {
+  /** The object store. */
   readonly store: Store
   readonly area: StorageArea
+  /** In a hybrid mode: both tiers, the disk, and the jobs that move files between them. */
+  readonly hybrid: { readonly area: HybridArea; readonly disk: Store; readonly jobs: MoveJobs } | undefined
   /** What the log says at start, beside the store's name. */
   readonly description: string
   /** Whether Orthanc may ask for ranges. If not, it stores the header of each image as a file of its own (SPEC section 1). */
@@ -48,21 +55,65 @@ export function compose(config: EngineConfig, log: Logger): Composition {
   const store = measured(info)(punctual)
 
   const sealing = sealingOf(config.encryption, line => log.warn(line))
-  const area = objectArea({
-    ...sealing,
-    store,
-    keysOf: (attachment, suffix) => keysOf(config.naming, suffix, attachment),
-    cache: new VerifiedCache(CACHE_BYTES, LARGEST_CACHED_BYTES),
-  })
+  const cloud = sideOf(store, config.naming, sealing)
+  const hybrid = hybridOf(config, cloud, sealing, log)
+  const place = hybrid ? `${hybrid.area.name}` : store.name
 
   return {
     store,
-    area,
-    description: [`stores Orthanc's files in ${store.name}`, sealing.description].filter(Boolean).join(', '),
+    area: hybrid?.area ?? cloud.area,
+    hybrid,
+    description: [`stores Orthanc's files in ${place}`, sealing.description].filter(Boolean).join(', '),
     // Sealed, an object is read whole; so Orthanc had better keep headers apart, as with the official plugins.
     ranges: !config.encryption?.enabled || config.encryption.rangeReads,
     callDeadlineMs: deadlineMs + SLACK_MS,
   }
+}
+
+type Sealing = ReturnType<typeof sealingOf>
+
+function sideOf(store: Store, naming: NamingConfig, sealing: Sealing): Side {
+  const { envelopes } = sealing
+  const keys = (attachment: Attachment) => [
+    ...new Set(envelopes.flatMap(({ suffix }) => keysOf(naming, suffix, attachment))),
+  ]
+  const area = objectArea({
+    ...sealing,
+    store,
+    keysOf: (attachment, suffix) => keysOf(naming, suffix, attachment),
+    cache: new VerifiedCache(CACHE_BYTES, LARGEST_CACHED_BYTES),
+  })
+  return { area, find: findIn(store, keys) }
+}
+
+/** Orthanc's own layout, whatever the provider's section says (SPEC section 3). */
+const diskNaming: NamingConfig = { rootPath: '', structure: 'legacy', legacyUnknownFiles: false }
+
+function hybridOf({ hybrid, moveConcurrency }: EngineConfig, cloud: Side, sealing: Sealing, log: Logger) {
+  if (!hybrid) return undefined
+  const disk = measured(line => log.info(line))(directoryStore(hybrid.directory, { sync: hybrid.sync }))
+  const { envelopes, otherEnvelopes } = sealing
+  const area = hybridArea({
+    sides: {
+      'object-storage': cloud,
+      // Plain files of the time before encryption are among them; and a move may not wait for memory on both sides.
+      'file-system': sideOf(disk, diskNaming, {
+        ...sealing,
+        envelopes: [envelopes[0], ...otherEnvelopes],
+        budget: new Budget(Number.MAX_SAFE_INTEGER),
+      }),
+    },
+    first: hybrid.writesTo,
+    digests: sha256,
+    warn: line => log.warn(line),
+  })
+  const jobs = moveJobs({ area, concurrency: moveConcurrency, error: line => log.error(line) })
+  return { area, disk, jobs }
+}
+
+function sha256() {
+  const hash = createHash('sha256')
+  return { update: (bytes: Uint8Array) => void hash.update(bytes), hex: () => hash.digest('hex') }
 }
 
 function sealingOf(encryption: EngineConfig['encryption'], warn: (line: string) => void) {
@@ -75,9 +126,12 @@ function sealingOf(encryption: EngineConfig['encryption'], warn: (line: string) 
     : encryption
       ? [plain, sealed]
       : [plain]
+  // On Orthanc's own disk, which is trusted, the bytes tell (SPEC section 4, end).
+  const otherEnvelopes: readonly Envelope[] = encryption ? (encryption.enabled ? [plain] : [sealed]) : []
   const previous = keys.ids.filter(id => id !== keys.current?.id)
   return {
     envelopes,
+    otherEnvelopes,
     budget: new Budget(encryption?.budgetBytes ?? 0),
     tell: (get: () => Promise<Content>, { type }: Attachment) => unsealIfSealed(get, sealed, keys, type === 'unknown'),
     description: [

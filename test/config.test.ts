@@ -32,6 +32,8 @@ describe('AwsS3Storage', () => {
         },
         naming: { rootPath: '', structure: 'flat', legacyUnknownFiles: false },
         encryption: undefined,
+        hybrid: undefined,
+        moveConcurrency: 8,
         http: { caFile: undefined, proxy: undefined },
         startupCheck: true,
       },
@@ -101,6 +103,26 @@ describe('what all providers share', () => {
     assert.deepEqual(provider, { kind: 'directory', path: '/data' })
   })
 
+  it("takes a hybrid mode, with Orthanc's own options about its disk", () => {
+    const of = (options: object, orthanc: object = {}) =>
+      parse({ ...directory(options), StorageDirectory: '/var/lib/orthanc', ...orthanc })
+    const disk = { directory: '/var/lib/orthanc', sync: true }
+    assert.deepEqual(of({ HybridMode: 'WriteToFileSystem' }).config?.hybrid, { writesTo: 'file-system', ...disk })
+    const unsynced = of({ HybridMode: 'WriteToObjectStorage' }, { SyncStorageArea: false })
+    assert.deepEqual(unsynced.config?.hybrid, { ...disk, writesTo: 'object-storage', sync: false })
+    assert.equal(of({ HybridMode: 'Disabled' }).config?.hybrid, undefined)
+  })
+
+  it('takes MigrationFromFileSystemEnabled for the mode it once meant, with a warning', () => {
+    const of = (options: object) => parse({ ...directory(options), StorageDirectory: '/var/lib/orthanc' })
+    const alone = of({ MigrationFromFileSystemEnabled: true })
+    assert.equal(alone.config?.hybrid?.writesTo, 'object-storage')
+    assert.match(alone.warnings.join(), /deprecated: it is taken for HybridMode "WriteToObjectStorage"/)
+    const both = of({ MigrationFromFileSystemEnabled: true, HybridMode: 'WriteToFileSystem' })
+    assert.equal(both.config?.hybrid?.writesTo, 'file-system')
+    assert.match(both.warnings.join(), /deprecated and ignored/)
+  })
+
   it('is disabled without a section', () => assert.deepEqual(parse({ Name: 'x' }), { config: undefined, warnings: [] }))
 
   it('is frozen to the depth', () => {
@@ -156,8 +178,21 @@ describe('a refusal is one line that names the option', () => {
       /but must be "flat" or "legacy"; did you mean legacy\?$/,
     ],
     ['a misspelt hybrid mode', directory({ HybridMode: 'WriteToFilesystem' }), /did you mean WriteToFileSystem\?$/],
-    ['a hybrid mode, not yet', directory({ HybridMode: 'WriteToFileSystem' }), /HybridMode.*not yet/],
-    ['a migration, not yet', directory({ MigrationFromFileSystemEnabled: true }), /not yet/],
+    [
+      'a hybrid mode without a folder',
+      directory({ HybridMode: 'WriteToFileSystem' }),
+      /^StorageDirectory is missing.*absolute path/,
+    ],
+    [
+      'a hybrid mode with a relative folder',
+      { ...directory({ HybridMode: 'WriteToFileSystem' }), StorageDirectory: 'OrthancStorage' },
+      /^StorageDirectory is "OrthancStorage", but must be an absolute path for DirectoryStorage.HybridMode/,
+    ],
+    [
+      'no files at a time',
+      { ...directory({}), CloudStorage: { MoveConcurrency: 0 } },
+      /CloudStorage.MoveConcurrency is 0/,
+    ],
     [
       'a relative folder',
       { DirectoryStorage: { Path: 'data' } },

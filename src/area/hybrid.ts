@@ -83,7 +83,7 @@ export function hybridArea({ sides, first, digests, warn }: HybridOptions): Hybr
   }
 
   return {
-    name: `${near.name}, then ${far.name}`,
+    name: `${near.name}, and reads also from ${far.name}`,
     sides,
 
     create: (attachment, body, signal) => near.create(attachment, body, signal),

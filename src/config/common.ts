@@ -1,5 +1,4 @@
 import { z } from 'zod'
-import { bad } from './reading.ts'
 import { flag, oneOf, text } from './values.ts'
 
 /** SPEC section 3. */
@@ -25,8 +24,6 @@ export const common = {
 
 export type Common = z.output<z.ZodObject<typeof common>>
 
-export function namingOf(name: string, o: Common): NamingConfig {
-  if (o.HybridMode !== 'Disabled' || o.MigrationFromFileSystemEnabled)
-    throw bad(`${name}.HybridMode: hybrid modes are not yet supported by this version`)
+export function namingOf(o: Common): NamingConfig {
   return { rootPath: o.RootPath, structure: o.StorageStructure, legacyUnknownFiles: o.EnableLegacyUnknownFiles }
 }
