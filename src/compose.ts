@@ -1,20 +1,21 @@
 import { createHash } from 'node:crypto'
-import type { Attachment, StorageArea } from './area/area.ts'
+import type { Attachment, Found, StorageArea, Tier } from './area/area.ts'
 import { findIn } from './area/find.ts'
 import { type HybridArea, hybridArea, type Side } from './area/hybrid.ts'
 import { type MoveJobs, moveJobs } from './area/move-job.ts'
 import { keysOf } from './area/naming.ts'
 import { objectArea } from './area/object-area.ts'
 import { VerifiedCache } from './area/verified-cache.ts'
-import type { Content } from './bytes.ts'
+import { type Content, collect } from './bytes.ts'
 import type { EngineConfig, NamingConfig } from './config/config.ts'
 import { loadKeyring } from './config/key-file.ts'
 import type { Logger } from './log.ts'
-import { a1 } from './seal/a1.ts'
+import { a1, ID_BYTES, keyIdOf } from './seal/a1.ts'
 import { Budget } from './seal/budget.ts'
 import { type Envelope, plain } from './seal/envelope.ts'
 import { keyring } from './seal/keyring.ts'
 import { unsealIfSealed } from './seal/tell.ts'
+import { type Counts, counting } from './stores/counting.ts'
 import { within } from './stores/deadline.ts'
 import { directoryStore } from './stores/file.ts'
 import { measured } from './stores/measured.ts'
@@ -22,12 +23,22 @@ import { retrying } from './stores/retry.ts'
 import { s3Store } from './stores/s3.ts'
 import type { Store } from './stores/store.ts'
 
+export interface Hybrid {
+  readonly mode: 'WriteToFileSystem' | 'WriteToObjectStorage'
+  readonly area: HybridArea
+  readonly disk: Store
+  readonly jobs: MoveJobs
+}
+
 export interface Composition {
   /** The object store. */
   readonly store: Store
   readonly area: StorageArea
+  /** Where files may be. */
+  readonly sides: Readonly<Partial<Record<Tier, Side>>>
+  readonly counts: Counts
   /** In a hybrid mode: both tiers, the disk, and the jobs that move files between them. */
-  readonly hybrid: { readonly area: HybridArea; readonly disk: Store; readonly jobs: MoveJobs } | undefined
+  readonly hybrid: Hybrid | undefined
   /** What the log says at start, beside the store's name. */
   readonly description: string
   /** Whether Orthanc may ask for ranges. If not, it stores the header of each image as a file of its own (SPEC section 1). */
@@ -52,7 +63,8 @@ export function compose(config: EngineConfig, log: Logger): Composition {
   const patient = retrying({ maxRetries: s3 ? provider.maxRetries : 3 }, info)(raw)
   const deadlineMs = s3 ? provider.requestTimeoutMs : DIRECTORY_DEADLINE_MS
   const punctual = within(deadlineMs, s3 ? 'AwsS3Storage.RequestTimeout' : 'the deadline of 20 minutes')(patient)
-  const store = measured(info)(punctual)
+  const { counted, counts } = counting()
+  const store = measured(info)(counted(punctual))
 
   const sealing = sealingOf(config.encryption, line => log.warn(line))
   const cloud = sideOf(store, config.naming, sealing)
@@ -62,6 +74,8 @@ export function compose(config: EngineConfig, log: Logger): Composition {
   return {
     store,
     area: hybrid?.area ?? cloud.area,
+    sides: hybrid?.area.sides ?? { 'object-storage': cloud },
+    counts,
     hybrid,
     description: [`stores Orthanc's files in ${place}`, sealing.description].filter(Boolean).join(', '),
     // Sealed, an object is read whole; so Orthanc had better keep headers apart, as with the official plugins.
@@ -83,13 +97,22 @@ function sideOf(store: Store, naming: NamingConfig, sealing: Sealing): Side {
     keysOf: (attachment, suffix) => keysOf(naming, suffix, attachment),
     cache: new VerifiedCache(CACHE_BYTES, LARGEST_CACHED_BYTES),
   })
-  return { area, find: findIn(store, keys) }
+  const keyId = async ({ key, size }: Found, signal: AbortSignal) => {
+    if (!sealing.sealedOnes || size < ID_BYTES) return undefined
+    return keyIdOf(await collect(await store.get(key, { start: 0, end: ID_BYTES }, signal)))
+  }
+  return { area, find: findIn(store, keys), keyIdOf: keyId }
 }
 
 /** Orthanc's own layout, whatever the provider's section says (SPEC section 3). */
 const diskNaming: NamingConfig = { rootPath: '', structure: 'legacy', legacyUnknownFiles: false }
 
-function hybridOf({ hybrid, moveConcurrency }: EngineConfig, cloud: Side, sealing: Sealing, log: Logger) {
+function hybridOf(
+  { hybrid, moveConcurrency }: EngineConfig,
+  cloud: Side,
+  sealing: Sealing,
+  log: Logger,
+): Hybrid | undefined {
   if (!hybrid) return undefined
   const disk = measured(line => log.info(line))(directoryStore(hybrid.directory, { sync: hybrid.sync }))
   const { envelopes, otherEnvelopes } = sealing
@@ -108,7 +131,7 @@ function hybridOf({ hybrid, moveConcurrency }: EngineConfig, cloud: Side, sealin
     warn: line => log.warn(line),
   })
   const jobs = moveJobs({ area, concurrency: moveConcurrency, error: line => log.error(line) })
-  return { area, disk, jobs }
+  return { mode: hybrid.writesTo === 'file-system' ? 'WriteToFileSystem' : 'WriteToObjectStorage', area, disk, jobs }
 }
 
 function sha256() {
@@ -132,6 +155,7 @@ function sealingOf(encryption: EngineConfig['encryption'], warn: (line: string) 
   return {
     envelopes,
     otherEnvelopes,
+    sealedOnes: encryption !== undefined,
     budget: new Budget(encryption?.budgetBytes ?? 0),
     tell: (get: () => Promise<Content>, { type }: Attachment) => unsealIfSealed(get, sealed, keys, type === 'unknown'),
     description: [

@@ -3,12 +3,9 @@ import { compose } from './compose.ts'
 import { parseConfig } from './config/config.ts'
 import { Fault } from './fault.ts'
 import { logTo } from './log.ts'
-import { moveStorageRoute } from './routes/move-storage.ts'
-import { statusRoute } from './routes/status.ts'
+import { servicesOf } from './services.ts'
 import { version } from './version.ts'
-import { Jobs } from './wire/jobs.ts'
 import { Server } from './wire/server.ts'
-import type { Services } from './wire/services.ts'
 
 /** A store that does not answer must not keep Orthanc from saying so. */
 const CHECK_DEADLINE_MS = 60_000
@@ -53,13 +50,8 @@ async function start() {
   if (config.startupCheck)
     for (const checked of [composition.store, composition.hybrid?.disk])
       await checked?.check(AbortSignal.timeout(CHECK_DEADLINE_MS))
-  const { area, store, hybrid, callDeadlineMs, ranges, description } = composition
-  const status = () => ({ Version: version, Store: store.name, EngineRestarts: server.restarts })
-  const services: Services = {
-    area,
-    routes: [statusRoute(status), ...(hybrid ? [moveStorageRoute(hybrid.jobs)] : [])],
-    ...(hybrid && { jobs: new Jobs(hybrid.jobs) }),
-  }
+  const { store, callDeadlineMs, ranges, description } = composition
+  const services = servicesOf(composition, server.restarts)
   log.warn(`orthanc-cloud-storage ${version} ${description}`)
   await server.accept(description, { callDeadlineMs, ranges, services })
   return { store, services }

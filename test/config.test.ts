@@ -105,7 +105,7 @@ describe('what all providers share', () => {
 
   it("takes a hybrid mode, with Orthanc's own options about its disk", () => {
     const of = (options: object, orthanc: object = {}) =>
-      parse({ ...directory(options), StorageDirectory: '/var/lib/orthanc', ...orthanc })
+      parse({ DirectoryStorage: { Path: '/o', ...options }, StorageDirectory: '/var/lib/orthanc', ...orthanc })
     const disk = { directory: '/var/lib/orthanc', sync: true }
     assert.deepEqual(of({ HybridMode: 'WriteToFileSystem' }).config?.hybrid, { writesTo: 'file-system', ...disk })
     const unsynced = of({ HybridMode: 'WriteToObjectStorage' }, { SyncStorageArea: false })
@@ -114,7 +114,8 @@ describe('what all providers share', () => {
   })
 
   it('takes MigrationFromFileSystemEnabled for the mode it once meant, with a warning', () => {
-    const of = (options: object) => parse({ ...directory(options), StorageDirectory: '/var/lib/orthanc' })
+    const of = (options: object) =>
+      parse({ DirectoryStorage: { Path: '/o', ...options }, StorageDirectory: '/var/lib/orthanc' })
     const alone = of({ MigrationFromFileSystemEnabled: true })
     assert.equal(alone.config?.hybrid?.writesTo, 'object-storage')
     assert.match(alone.warnings.join(), /deprecated: it is taken for HybridMode "WriteToObjectStorage"/)

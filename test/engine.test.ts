@@ -77,11 +77,26 @@ describe('the engine process', () => {
     const wishes = frames.filter(frame => frame.kind === Kind.register)
     assert.deepEqual(
       wishes.map(({ flags, payload }) => [flags, payload.toString()]),
-      [[Wish.route, '/cloud-storage/status']],
+      [
+        [Wish.route, '/cloud-storage/status'],
+        [Wish.route, '/(patients|studies|series|instances)/([0-9a-f-]{44})/cloud-storage'],
+        [Wish.metrics, ''],
+      ],
     )
     const { argument, result } = await (await worker()).rest(1, '/cloud-storage/status')
-    const { Store, EngineRestarts } = JSON.parse(result.toString())
-    assert.deepEqual([argument, Store, EngineRestarts], [200, `directory:${join(folder, 'objects')}`, 0])
+    const { Store, EngineRestarts, Reachable, HybridMode } = JSON.parse(result.toString())
+    assert.deepEqual([argument, EngineRestarts, Reachable, HybridMode], [200, 0, true, 'Disabled'])
+    assert.equal(Store, `directory:${join(folder, 'objects')}`)
+  })
+
+  it('tells of moves, and has their job type, in a hybrid mode only', async () => {
+    const hybrid = { DirectoryStorage: { Path: join(folder, 'objects'), HybridMode: 'WriteToFileSystem' } }
+    const frames = await control.start({ ...hybrid, StorageDirectory: join(folder, 'disk') })
+    const wishes = frames
+      .filter(frame => frame.kind === Kind.register)
+      .map(({ flags, payload }) => `${flags} ${payload}`)
+    assert.ok(wishes.includes(`${Wish.route} /move-storage`))
+    assert.ok(wishes.includes(`${Wish.jobType} MoveStorage`))
   })
 
   it('is disabled without a section of a provider', async () => {

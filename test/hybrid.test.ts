@@ -44,7 +44,8 @@ function sideOf(tier: Tier, store: Store): Side {
     budget: new Budget(0),
     cache: new VerifiedCache(0, 0),
   })
-  return { area, find: findIn(store, attachment => keysOf(naming[tier], '', attachment)) }
+  const keyIdOf = async () => undefined
+  return { area, keyIdOf, find: findIn(store, attachment => keysOf(naming[tier], '', attachment)) }
 }
 
 type Stores = Record<Tier, Store>

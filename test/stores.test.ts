@@ -3,6 +3,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { collect, sourceOf } from '../src/bytes.ts'
+import { Fault } from '../src/fault.ts'
+import { counting } from '../src/stores/counting.ts'
 import { within } from '../src/stores/deadline.ts'
 import { directoryStore } from '../src/stores/file.ts'
 import { measured } from '../src/stores/measured.ts'
@@ -31,10 +34,25 @@ const inFolder = async (wrap: (store: Store) => Store = store => store): Promise
 describeStore('memory', () => inMemory())
 describeStore('directory', () => inFolder())
 describeStore('measured(memory)', () => inMemory(measured(silent)))
+describeStore('counting(memory)', () => inMemory(store => counting().counted(store)))
 describeStore('within(memory)', () => inMemory(within(60_000, 'Option')))
 describeStore('retrying(memory)', () => inMemory(patient))
 describeStore('retrying(flaky(memory))', () => inMemory(store => patient(flaky(store))))
 describeStore('measured(retrying(flaky(directory)))', () => inFolder(store => measured(silent)(patient(flaky(store)))))
+
+it('counting counts operations, bytes and errors, but no absence', async () => {
+  const { counted, counts } = counting()
+  const store = counted(memoryStore())
+  await store.put('k', sourceOf(noise(10)), never)
+  await collect(await store.get('k', undefined, never))
+  await collect(await store.get('k', { start: 0, end: 4 }, never))
+  await store.remove('k', never)
+  await assert.rejects(store.get('k', undefined, never))
+  assert.deepEqual(counts, { reads: 2, writes: 1, removals: 1, errors: 0, bytesRead: 14, bytesWritten: 10 })
+  const down = counted({ ...memoryStore(), put: () => Promise.reject(new Fault('Unavailable', 'down')) })
+  await assert.rejects(down.put('k', sourceOf(noise(1)), never))
+  assert.equal(counts.errors, 1)
+})
 
 describe('within', () => {
   const hanging = { ...memoryStore(), remove: (_key: string, signal: AbortSignal) => rejection(signal) }

@@ -125,6 +125,14 @@ for (const { name, make } of stores)
       assert.deepEqual([content.Patients, content.Studies, content.Moved.Files], [[ParentPatient], [], 32])
       assert.deepEqual([onDisk(), folders(), (await place.keys()).length], [[], [], 32])
       await allReadable(files)
+      const where = await orthanc.getJson(`/patients/${ParentPatient}/cloud-storage`)
+      const totals = where.Totals
+      assert.deepEqual([totals['object-storage'].Files, totals['file-system'].Files, totals.Missing], [32, 0, 0])
+      assert.deepEqual(where.Attachments[0].Places[0].Tier, 'object-storage')
+      assert.ok((await place.keys()).includes(where.Attachments[0].Places[0].Key))
+      assert.equal((await orthanc.request('GET', `/series/${ParentPatient}/cloud-storage`)).status, 404)
+      const metrics = (await orthanc.getBytes('/tools/metrics-prometheus')).toString()
+      assert.match(metrics, /^orthanc_cloud_storage_bytes_written [1-9]/m)
       const back = await move({
         Resources: [ParentPatient],
         TargetStorage: 'file-system',
@@ -204,6 +212,9 @@ for (const { name, make } of stores)
         (await move({ Resources: [study], TargetStorage: 'object-storage', Asynchronous: true })).body.toString(),
       )
       for (let tries = 0; (await place.keys()).length < 10 && tries < 500; tries++) await sleep(5)
+      // The engine stands still while Orthanc writes the job to its database, which it does within 100 ms.
+      process.kill(orthanc.enginePid() as number, 'SIGSTOP')
+      await sleep(500)
       orthanc.kill('SIGKILL')
       await orthanc.exited
       assert.ok(onDisk().length > 0, 'it was too fast to be killed in the middle')
