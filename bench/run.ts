@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { Command } from 'commander'
 import { type Figures, type Load, measure } from './measure.ts'
 import { report } from './report.ts'
+import { measureSealing } from './seal.ts'
 import { cleanUp, type Subject, subjects } from './subjects.ts'
 
 export interface Result {
@@ -35,6 +36,7 @@ const options = new Command('npm run bench --')
   .opts<{ rounds: string; only?: string; subject?: string; plugin?: string; section?: string }>()
 
 const { plugin, section } = options
+const sealing = options.only ? undefined : await measureSealing()
 const results: Result[] = []
 try {
   const all = await subjects(plugin && section ? { plugin, section } : undefined)
@@ -55,6 +57,6 @@ try {
 }
 const folder = join(import.meta.dirname, '..', options.only || options.subject ? 'build' : 'docs')
 mkdirSync(folder, { recursive: true })
-writeFileSync(join(folder, 'benchmarks.md'), report(results))
+writeFileSync(join(folder, 'benchmarks.md'), report(results, sealing))
 console.error(`written: ${join(folder, 'benchmarks.md')}`)
 process.exit(0)
