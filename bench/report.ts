@@ -1,13 +1,14 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'
+import type { Floor } from './floor.ts'
 import type { Cost, Figures } from './measure.ts'
 import type { Result } from './run.ts'
 import { CHUNK_BYTES, type SealFigures } from './seal.ts'
 import { BEHIND_DELAY, ENCRYPTED, FILE_SYSTEM } from './subjects.ts'
 
 /** docs/benchmarks.md: machine, tables, and the targets beside what was measured. */
-export function report(results: readonly Result[], sealing: SealFigures | undefined): string {
+export function report(results: readonly Result[], sealing: SealFigures | undefined, floor: Floor | undefined): string {
   const orthanc = execFileSync('Orthanc', ['--version'], { encoding: 'utf8' }).split('\n')[0]
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
   const [cpu] = cpus()
@@ -39,6 +40,7 @@ export function report(results: readonly Result[], sealing: SealFigures | undefi
     }
     lines.push('')
   }
+  if (floor) lines.push(...floorTable(results, floor))
   if (sealing) lines.push(...sealingTable(sealing))
   return `${[...lines, ...targets(results, sealing)].join('\n')}\n`
 }
@@ -76,6 +78,25 @@ function median(results: readonly Result[], load: string, subject: string): Figu
     orthancPeak: Math.max(...mine.map(one => one.orthancPeak)),
     enginePeak: engine.length > 0 ? Math.max(...engine) : undefined,
   }
+}
+
+/** How near to the file system any storage behind this HTTP server could come, with everything of ours taking no time. */
+function floorTable(results: readonly Result[], floor: Floor): string[] {
+  const base = median(results, '400 files of 220 KB, 1 client', FILE_SYSTEM)
+  if (!base?.read) return []
+  const bound = (cost: Cost, ms: number) => 1000 / cost.perSecond / (1000 / cost.perSecond + ms)
+  return [
+    '## What the stub itself takes',
+    '',
+    'One request after the other from a process that does nothing else, without Orthanc, plugin or engine. A storage that adds such a request to what Orthanc does',
+    "anyway can reach at most the given part of the file system's rate with one client.",
+    '',
+    '| request of 220 KB | ms | at most, of file system |',
+    '|---|---|---|',
+    `| PUT | ${floor.put.toFixed(2)} | ${bound(base.upload, floor.put).toFixed(2)} (plus what the file system took to write) |`,
+    `| GET | ${floor.get.toFixed(2)} | ${bound(base.read, floor.get).toFixed(2)} |`,
+    '',
+  ]
 }
 
 function sealingTable({ seal, unseal, openssl }: SealFigures): string[] {

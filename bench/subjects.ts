@@ -59,7 +59,9 @@ function s3Section(endpoint: string, more: object = {}) {
   }
 }
 
-export async function subjects(foreign: { plugin: string; section: string } | undefined): Promise<Subject[]> {
+export async function subjects(
+  foreign: { plugin: string; section: string } | undefined,
+): Promise<{ subjects: Subject[]; stub: number }> {
   const stub = await helper('s3-stub.ts')
   const far = await helper('delay-proxy.ts', String(stub))
   const local = (port: number) => `http://127.0.0.1:${port}`
@@ -99,7 +101,7 @@ export async function subjects(foreign: { plugin: string; section: string } | un
     const config = JSON.parse(readFileSync(foreign.section, 'utf8'))
     found.push({ name: foreign.plugin.split('/').at(-1) ?? 'foreign', plugin: foreign.plugin, config })
   }
-  return found
+  return { subjects: found, stub }
 }
 
 export async function cleanUp(): Promise<void> {
