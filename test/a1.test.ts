@@ -214,6 +214,9 @@ describe('what must fail', () => {
     assert.throws(() => a1(keys).unseal({ size: 85, body }), { code: 'Corrupt' })
   })
 
+  it('a file beyond the limit of GCM', () =>
+    assert.throws(() => a1(keys).seal({ ...sourceOf(plain), size: 2 ** 36 }), { code: 'TooLarge' }))
+
   it('to seal without a current key', () =>
     assert.throws(() => a1(keyring(undefined, [keyOf(1)])).seal(sourceOf(plain)), { code: 'Internal' }))
 })

@@ -23,6 +23,8 @@ const IV_BYTES = 32
 export const HEADER_BYTES = 70
 export const TAG_BYTES = 16
 export const OVERHEAD_BYTES = HEADER_BYTES + TAG_BYTES
+/** GCM's own limit for one message (NIST SP 800-38D): its counter has 32 bits. */
+const LARGEST_PLAIN_BYTES = 2 ** 36 - 32
 /** What `keyIdOf` needs to see of an object. */
 export const ID_BYTES = 6
 
@@ -46,6 +48,8 @@ export function a1(keys: Keyring, randomness: () => Randomness = fresh): Envelop
     plainSize,
     seal(source) {
       if (!keys.current) throw new Fault('Internal', 'there is no master key to seal with')
+      if (source.size > LARGEST_PLAIN_BYTES)
+        throw new Fault('TooLarge', `a file of ${source.size} bytes cannot be encrypted, the limit is 64 GiB`)
       return sealed(source, keys.current, randomness())
     },
     unseal: content => contentOf(plainSize(content.size), opened(content, keys)),

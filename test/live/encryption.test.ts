@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { hash, randomBytes } from 'node:crypto'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -71,6 +71,12 @@ for (const { name, make } of kinds)
     it('says which keys are in use, and warns of nothing', () => {
       assert.match(orthanc.log(), /W.*stores Orthanc's files in .*, encrypted with master key 1\n/)
       assert.ok(!orthanc.log().includes(Buffer.alloc(32, 1).toString('base64')))
+    })
+
+    it('leaves no core file, and no key in arguments or environment', () => {
+      const proc = (name: string) => readFileSync(`/proc/${orthanc.enginePid()}/${name}`, 'latin1')
+      assert.match(proc('limits'), /Max core file size +1 +1 /)
+      for (const name of ['cmdline', 'environ']) assert.ok(!proc(name).includes(Buffer.alloc(32, 1).toString('base64')))
     })
 
     it('writes an image and its header, as the official plugin does, and nothing that can be read', async () => {
