@@ -67,7 +67,7 @@ export function compose(config: EngineConfig, log: Logger): Composition {
   const store = measured(info)(counted(punctual))
 
   const sealing = sealingOf(config.encryption, line => log.warn(line))
-  const cloud = sideOf(store, config.naming, sealing)
+  const cloud = sideOf(store, config.naming, sealing, false)
   const hybrid = hybridOf(config, cloud, sealing, log)
   const place = hybrid ? `${hybrid.area.name}` : store.name
 
@@ -86,7 +86,7 @@ export function compose(config: EngineConfig, log: Logger): Composition {
 
 type Sealing = ReturnType<typeof sealingOf>
 
-function sideOf(store: Store, naming: NamingConfig, sealing: Sealing): Side {
+function sideOf(store: Store, naming: NamingConfig, sealing: Sealing, local: boolean): Side {
   const { envelopes } = sealing
   const keys = (attachment: Attachment) => [
     ...new Set(envelopes.flatMap(({ suffix }) => keysOf(naming, suffix, attachment))),
@@ -101,7 +101,7 @@ function sideOf(store: Store, naming: NamingConfig, sealing: Sealing): Side {
     if (!sealing.sealedOnes || size < ID_BYTES) return undefined
     return keyIdOf(await collect(await store.get(key, { start: 0, end: ID_BYTES }, signal)))
   }
-  return { area, find: findIn(store, keys), keyIdOf: keyId }
+  return { area, find: findIn(store, keys), keyIdOf: keyId, local }
 }
 
 /** Orthanc's own layout, whatever the provider's section says (SPEC section 3). */
@@ -120,22 +120,27 @@ function hybridOf(
     sides: {
       'object-storage': cloud,
       // Plain files of the time before encryption are among them; and a move may not wait for memory on both sides.
-      'file-system': sideOf(disk, diskNaming, {
-        ...sealing,
-        envelopes: [envelopes[0], ...otherEnvelopes],
-        budget: new Budget(Number.MAX_SAFE_INTEGER),
-      }),
+      'file-system': sideOf(
+        disk,
+        diskNaming,
+        {
+          ...sealing,
+          envelopes: [envelopes[0], ...otherEnvelopes],
+          budget: new Budget(Number.MAX_SAFE_INTEGER),
+        },
+        true,
+      ),
     },
     first: hybrid.writesTo,
-    digests: sha256,
+    digests: digest,
     warn: line => log.warn(line),
   })
   const jobs = moveJobs({ area, concurrency: moveConcurrency, error: line => log.error(line) })
   return { mode: hybrid.writesTo === 'file-system' ? 'WriteToFileSystem' : 'WriteToObjectStorage', area, disk, jobs }
 }
 
-function sha256() {
-  const hash = createHash('sha256')
+function digest(algorithm: 'sha256' | 'md5') {
+  const hash = createHash(algorithm)
   return { update: (bytes: Uint8Array) => void hash.update(bytes), hex: () => hash.digest('hex') }
 }
 

@@ -1,84 +1,34 @@
 import assert from 'node:assert/strict'
-import { createHash, randomUUID } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import type { Attachment, Tier } from '../src/area/area.ts'
-import { findIn } from '../src/area/find.ts'
+import type { Tier } from '../src/area/area.ts'
 import { type HybridArea, hybridArea, otherTier, type Side } from '../src/area/hybrid.ts'
-import { keysOf } from '../src/area/naming.ts'
-import { objectArea } from '../src/area/object-area.ts'
-import { VerifiedCache } from '../src/area/verified-cache.ts'
 import { collect, sourceOf } from '../src/bytes.ts'
-import { Fault, type FaultCode } from '../src/fault.ts'
-import { Budget } from '../src/seal/budget.ts'
-import { plain } from '../src/seal/envelope.ts'
+import { Fault } from '../src/fault.ts'
 import { directoryStore } from '../src/stores/file.ts'
 import { memoryStore } from '../src/stores/memory.ts'
 import type { Store } from '../src/stores/store.ts'
-
-const never = new AbortController().signal
-const disk = 'file-system'
-const cloud = 'object-storage'
-const move = { keepSource: false }
-
-const digests = () => {
-  const hash = createHash('sha256')
-  return { update: (bytes: Uint8Array) => void hash.update(bytes), hex: () => hash.digest('hex') }
-}
-
-const naming = {
-  [cloud]: { rootPath: 'x', structure: 'flat', legacyUnknownFiles: false },
-  [disk]: { rootPath: '', structure: 'legacy', legacyUnknownFiles: false },
-} as const
-
-const keyOn = (tier: Tier, attachment: Attachment) => keysOf(naming[tier], '', attachment)[0]
-
-function sideOf(tier: Tier, store: Store): Side {
-  const area = objectArea({
-    store,
-    keysOf: (attachment, suffix) => keysOf(naming[tier], suffix, attachment),
-    envelopes: [plain],
-    tell: get => get(),
-    budget: new Budget(0),
-    cache: new VerifiedCache(0, 0),
-  })
-  const keyIdOf = async () => undefined
-  return { area, keyIdOf, find: findIn(store, attachment => keysOf(naming[tier], '', attachment)) }
-}
-
-type Stores = Record<Tier, Store>
-
-function make(first: Tier, wrap: Partial<Record<Tier, (store: Store) => Store>> = {}) {
-  const stores: Stores = { [disk]: memoryStore('disk'), [cloud]: memoryStore('cloud') }
-  const warnings: string[] = []
-  const side = (tier: Tier) => sideOf(tier, wrap[tier]?.(stores[tier]) ?? stores[tier])
-  const area = hybridArea({
-    sides: { [disk]: side(disk), [cloud]: side(cloud) },
-    first,
-    digests,
-    warn: line => void warnings.push(line),
-  })
-  return { stores, area, warnings }
-}
-
-const file = (): Attachment => ({ uuid: randomUUID(), type: 'dicom' })
-const bytes = Buffer.from('the bytes of a file')
-const failing =
-  (code: FaultCode, ...verbs: (keyof Store)[]) =>
-  (store: Store): Store => ({
-    ...store,
-    ...Object.fromEntries(verbs.map(verb => [verb, () => Promise.reject(new Fault(code, `${store.name} is bad`))])),
-  })
-
-const has = async (stores: Stores, tier: Tier, attachment: Attachment) =>
-  (await stores[tier].stat(keyOn(tier, attachment), never)) !== undefined
-const where = async (stores: Stores, attachment: Attachment) =>
-  `${(await has(stores, disk, attachment)) ? 'disk' : ''}${(await has(stores, cloud, attachment)) ? 'cloud' : ''}`
-const place = (stores: Stores, tier: Tier, attachment: Attachment, content: Uint8Array = bytes) =>
-  stores[tier].put(keyOn(tier, attachment), sourceOf(content), never)
-const read = async (area: HybridArea, attachment: Attachment) => collect(await area.read(attachment, undefined, never))
+import {
+  bytes,
+  cloud,
+  digests,
+  disk,
+  failing,
+  file,
+  genuine,
+  has,
+  keyOn,
+  make,
+  move,
+  never,
+  place,
+  read,
+  sideOf,
+  where,
+} from './tiers.ts'
 
 for (const first of [disk, cloud] as const)
   describe(`a hybrid area that writes to the ${first}`, () => {
@@ -202,6 +152,31 @@ for (const to of [disk, cloud] as const)
         assert.deepEqual(await area.move(attachment, to, move, never), { outcome: 'already-there' })
       })
 
+    it('knows the file by its size and MD5, and lets a damaged one lie', async () => {
+      const md5 = createHash('md5').update(bytes).digest('hex')
+      const known = { size: bytes.byteLength, md5 }
+      for (const [given, ok] of [
+        [known, true],
+        [{ size: bytes.byteLength }, true],
+        [{ ...known, size: 1 }, false],
+        [{ ...known, md5: md5.replace(/./, 'x') }, false],
+      ] as const) {
+        const { area, stores } = make(from)
+        const attachment = file()
+        await place(stores, from, attachment)
+        const moving = area.move(attachment, to, { keepSource: false, known: given }, never)
+        if (ok) assert.equal((await moving).outcome, 'moved')
+        else await assert.rejects(moving, { code: 'Corrupt', message: /not what Orthanc stored/ })
+        assert.deepEqual([await has(stores, from, attachment), await has(stores, to, attachment)], [!ok, ok])
+        if (!ok) continue
+        assert.equal(
+          (await area.move(attachment, to, { keepSource: false, known: given }, never)).outcome,
+          'already-there',
+        )
+        assert.equal((await area.move(file(), to, { keepSource: false, known: given }, never)).outcome, 'missing')
+      }
+    })
+
     it('says what is on neither side', async () => {
       assert.deepEqual(await make(from).area.move(file(), to, move, never), { outcome: 'missing' })
     })
@@ -248,7 +223,7 @@ for (const to of [disk, cloud] as const)
     it('takes an outage for an outage, never for an absence', async () => {
       const verbs = ['get', 'stat', 'put'] as const
       for (const [tier, verb] of verbs.flatMap(verb => [[from, verb] as const, [to, verb] as const])) {
-        if (tier === from && verb === 'put') continue
+        if (tier === from && verb !== 'get') continue // it is only read
         const { area, stores } = make(from, { [tier]: failing('Unavailable', verb) })
         const attachment = file()
         await place(stores, from, attachment)
@@ -257,41 +232,51 @@ for (const to of [disk, cloud] as const)
       }
     })
 
-    it('loses nothing when it breaks at any point, and ends when repeated', async () => {
-      for (let breaksAt = 1; ; breaksAt++) {
-        for (const done of [false, true]) {
-          let calls = 0
-          const breaking = (store: Store): Store => {
-            const counted = async <T>(work: () => Promise<T>): Promise<T> => {
-              const breaks = ++calls === breaksAt
-              if (breaks && !done) throw new Fault('Unavailable', 'broken on purpose')
-              const result = await work()
-              if (breaks) throw new Fault('Unavailable', 'broken on purpose')
-              return result
-            }
-            return {
-              ...store,
-              put: (...all) => counted(() => store.put(...all)),
-              get: (...all) => counted(() => store.get(...all)),
-              stat: (...all) => counted(() => store.stat(...all)),
-              remove: (...all) => counted(() => store.remove(...all)),
-            }
-          }
-          const { area, stores } = make(from, { [disk]: breaking, [cloud]: breaking })
-          const attachment = file()
-          await place(stores, from, attachment)
-          const first = await area.move(attachment, to, move, never).catch(Fault.from)
-          if (!(first instanceof Fault)) {
-            assert.ok(breaksAt > 5, 'it broke nowhere')
-            return
-          }
-          assert.deepEqual(await read(area, attachment), bytes)
-          assert.ok(['moved', 'already-there'].includes((await area.move(attachment, to, move, never)).outcome))
-          assert.deepEqual(await read(area, attachment), bytes)
-          assert.equal(await where(stores, attachment), to === disk ? 'disk' : 'cloud')
-        }
-      }
+    it('takes an outage of the target for an outage also when the source has nothing', async () => {
+      const { area } = make(from, { [to]: failing('Unavailable', 'stat') })
+      for (const options of [move, genuine])
+        await assert.rejects(area.move(file(), to, options, never), { code: 'Unavailable' })
     })
+
+    for (const [what, options] of [
+      ['', move],
+      [', known by its MD5', genuine],
+    ] as const)
+      it(`loses nothing when it breaks at any point, and ends when repeated${what}`, async () => {
+        for (let breaksAt = 1; ; breaksAt++) {
+          for (const done of [false, true]) {
+            let calls = 0
+            const breaking = (store: Store): Store => {
+              const counted = async <T>(work: () => Promise<T>): Promise<T> => {
+                const breaks = ++calls === breaksAt
+                if (breaks && !done) throw new Fault('Unavailable', 'broken on purpose')
+                const result = await work()
+                if (breaks) throw new Fault('Unavailable', 'broken on purpose')
+                return result
+              }
+              return {
+                ...store,
+                put: (...all) => counted(() => store.put(...all)),
+                get: (...all) => counted(() => store.get(...all)),
+                stat: (...all) => counted(() => store.stat(...all)),
+                remove: (...all) => counted(() => store.remove(...all)),
+              }
+            }
+            const { area, stores } = make(from, { [disk]: breaking, [cloud]: breaking })
+            const attachment = file()
+            await place(stores, from, attachment)
+            const first = await area.move(attachment, to, options, never).catch(Fault.from)
+            if (!(first instanceof Fault)) {
+              assert.ok(breaksAt > 4, 'it broke nowhere')
+              return
+            }
+            assert.deepEqual(await read(area, attachment), bytes)
+            assert.ok(['moved', 'already-there'].includes((await area.move(attachment, to, options, never)).outcome))
+            assert.deepEqual(await read(area, attachment), bytes)
+            assert.equal(await where(stores, attachment), to === disk ? 'disk' : 'cloud')
+          }
+        }
+      })
 
     it('gives way to a removal, and leaves no copy', async () => {
       const reached = Promise.withResolvers<void>()

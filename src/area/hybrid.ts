@@ -13,6 +13,8 @@ import { type Digests, type Moved, type MoveOptions, moveBetween } from './move.
 export interface Side {
   readonly area: StorageArea
   readonly find: Find
+  /** Whether looking there costs no round trip over a network. */
+  readonly local: boolean
   /** The id of the master key that an object is sealed under; undefined when it is plain. */
   keyIdOf(found: Found, signal: AbortSignal): Promise<number | undefined>
 }

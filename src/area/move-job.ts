@@ -101,15 +101,15 @@ function moveJob(initial: MoveState, { area, concurrency, error, stepMs = 1000 }
     }
   }
 
-  async function perform({ attachment, size }: KnownFile, signal: AbortSignal): Promise<Outcome> {
+  async function perform({ attachment, known }: KnownFile, signal: AbortSignal): Promise<Outcome> {
     const { target, keepSource, dryRun } = state.request
-    if (dryRun) return await count(attachment, size, signal)
-    const moved = await area.move(attachment, target, { keepSource, size }, signal)
+    if (dryRun) return await count(attachment, known.size, signal)
+    const moved = await area.move(attachment, target, { keepSource, known }, signal)
     if (moved.outcome === 'missing') throw missing(attachment.uuid)
     const there = moved.outcome === 'already-there'
     return {
       kind: there ? 'there' : 'moved',
-      apply: ({ results }) => add(there ? results.AlreadyThere : results.Moved, size),
+      apply: ({ results }) => add(there ? results.AlreadyThere : results.Moved, known.size),
     }
   }
 

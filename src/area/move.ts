@@ -1,13 +1,21 @@
 import { type Bytes, type Content, discard, openWhole, type Source } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import type { Attachment, StorageArea } from './area.ts'
+import { isCode } from './either.ts'
 import type { Side } from './hybrid.ts'
 
 export interface MoveOptions {
   /** Copy only. */
   readonly keepSource: boolean
-  /** Bytes that the file must have, as Orthanc knows it; else it is damaged already and stays where it is. */
-  readonly size?: number
+  /** What Orthanc knows of the file; if it is otherwise it is damaged already and stays where it is. */
+  readonly known?: Known
+}
+
+export interface Known {
+  /** Bytes. */
+  readonly size: number
+  /** In hex; Orthanc may have been told not to keep it. */
+  readonly md5?: string
 }
 
 /** `bytes`: of the file, as Orthanc knows it. */
@@ -16,40 +24,49 @@ export type Moved =
   | { readonly outcome: 'already-there' }
   | { readonly outcome: 'missing' }
 
-/** SHA-256, from outside: the area knows no built-in modules. */
-export type Digests = () => { update(bytes: Uint8Array): void; hex(): string }
+/** From outside: the area knows no built-in modules. */
+export type Digests = (algorithm: 'sha256' | 'md5') => { update(bytes: Uint8Array): void; hex(): string }
 
 interface Fingerprint {
   readonly size: number
   readonly sha256: string
+  readonly md5: string
 }
 
 /**
- * Moves one file so that at every moment at least one tier has it whole. An existing file on the target is never
- * overwritten: should the two differ, a person must look, and both stay.
+ * Moves one file so that at every moment at least one tier has it whole. Bytes on the target are never overwritten by
+ * others: should the two sides differ, a person must look, and both stay.
  */
 export async function moveBetween(
   from: Side,
   to: Side,
   attachment: Attachment,
-  { keepSource, size }: MoveOptions,
+  { keepSource, known }: MoveOptions,
   digests: Digests,
   signal: AbortSignal,
 ): Promise<Moved> {
-  const [target, source] = await Promise.all([to.find(attachment, signal), from.find(attachment, signal)])
-  if (!source) return { outcome: target ? 'already-there' : 'missing' }
+  const finger = (area: StorageArea) => fingerprintOf(area, attachment, digests, signal)
+  // Whether the target has the file is worth a round trip only when it may be overwritten by something else: not when the
+  // source was found to be exactly what Orthanc once stored.
+  const genuine = known?.md5 !== undefined && from.local && !keepSource
+  const target = genuine ? undefined : await to.find(attachment, signal)
   if (target && keepSource) return { outcome: 'already-there' }
-  const original = target
-    ? await fingerprintOf(from.area, attachment, digests, signal)
-    : await copy(from.area, to.area, attachment, digests, signal)
-  const arrived = await fingerprintOf(to.area, attachment, digests, signal)
-  if (size !== undefined && original.size !== size) {
-    if (!target) await to.area.remove(attachment, signal).catch(() => {})
-    throw damaged(from.area, attachment, original.size, size)
+  let original: Fingerprint
+  try {
+    original = target || genuine ? await finger(from.area) : await copy(from.area, to.area, attachment, digests, signal)
+  } catch (error) {
+    if (!isCode(error, 'NotFound')) throw error
+    return { outcome: (target ?? (await to.find(attachment, signal))) ? 'already-there' : 'missing' }
   }
+  const written = !target && !genuine
+  if (known && !fits(original, known)) {
+    if (written) await retract(to.area, attachment, signal)
+    throw damaged(from.area, attachment, original, known)
+  }
+  if (genuine) await copy(from.area, to.area, attachment, digests, signal)
+  const arrived = await finger(to.area)
   if (arrived.size !== original.size || arrived.sha256 !== original.sha256) {
-    // A copy of ours that went wrong must not stay: reads may find it first. Its removal is not the failure to tell.
-    if (!target) await to.area.remove(attachment, signal).catch(() => {})
+    if (!target) await retract(to.area, attachment, signal)
     throw differ(from.area, to.area, attachment, target !== undefined)
   }
   signal.throwIfAborted()
@@ -57,10 +74,20 @@ export async function moveBetween(
   return { outcome: 'moved', bytes: original.size }
 }
 
-function damaged({ name }: StorageArea, { uuid }: Attachment, size: number, expected: number): Fault {
-  const where = { verb: 'move', key: uuid, store: name }
-  return new Fault('Corrupt', `it has ${size} bytes there, but Orthanc stored ${expected}; it is left where it is`, {
-    where,
+/** A copy of ours that went wrong must not stay: reads may find it first. Its removal is not the failure to tell. */
+async function retract(area: StorageArea, attachment: Attachment, signal: AbortSignal): Promise<void> {
+  await area.remove(attachment, signal).catch(() => {})
+}
+
+function fits(original: Fingerprint, known: Known): boolean {
+  return original.size === known.size && (known.md5 === undefined || original.md5 === known.md5)
+}
+
+function damaged({ name }: StorageArea, { uuid }: Attachment, original: Fingerprint, known: Known): Fault {
+  const how =
+    original.size === known.size ? 'its MD5 is another' : `it has ${original.size} bytes instead of ${known.size}`
+  return new Fault('Corrupt', `the file is not what Orthanc stored: ${how}; it stays where it is`, {
+    where: { verb: 'move', key: uuid, store: name },
   })
 }
 
@@ -84,16 +111,7 @@ async function copy(
 ): Promise<Fingerprint> {
   let begun: Content | undefined = await from.read(attachment, undefined, signal)
   const { size } = begun
-  let sha256: string | undefined
-
-  async function* hashed(body: Bytes): Bytes {
-    const digest = digests()
-    for await (const chunk of body) {
-      digest.update(chunk)
-      yield chunk
-    }
-    sha256 = digest.hex()
-  }
+  let seen: Fingerprint | undefined
 
   async function* open(range: { start: number; end: number } | undefined): Bytes {
     if (range && (range.start > 0 || range.end < size)) {
@@ -102,7 +120,7 @@ async function copy(
     }
     const content = begun ?? (await from.read(attachment, undefined, signal))
     begun = undefined
-    yield* hashed(content.body)
+    seen = yield* hashed(content, digests)
   }
 
   const source: Source = { size, open }
@@ -111,9 +129,21 @@ async function copy(
   } finally {
     if (begun) await discard(begun)
   }
-  if (sha256 === undefined) for await (const _ of openWhole(source)); // it went in parts, in any order
-  if (sha256 === undefined) throw new Fault('Internal', 'a file was copied without being read')
-  return { size, sha256 }
+  if (seen === undefined) for await (const _ of openWhole(source)); // it went in parts, in any order
+  if (seen === undefined) throw new Fault('Internal', 'a file was copied without being read')
+  return seen
+}
+
+/** The same bytes; at their end, what they were. */
+async function* hashed({ size, body }: Content, digests: Digests): AsyncGenerator<Uint8Array, Fingerprint> {
+  const sha256 = digests('sha256')
+  const md5 = digests('md5')
+  for await (const chunk of body) {
+    sha256.update(chunk)
+    md5.update(chunk)
+    yield chunk
+  }
+  return { size, sha256: sha256.hex(), md5: md5.hex() }
 }
 
 async function fingerprintOf(
@@ -122,8 +152,9 @@ async function fingerprintOf(
   digests: Digests,
   signal: AbortSignal,
 ): Promise<Fingerprint> {
-  const { size, body } = await area.read(attachment, undefined, signal)
-  const digest = digests()
-  for await (const chunk of body) digest.update(chunk)
-  return { size, sha256: digest.hex() }
+  const bytes = hashed(await area.read(attachment, undefined, signal), digests)
+  for (;;) {
+    const { value, done } = await bytes.next()
+    if (done) return value
+  }
 }

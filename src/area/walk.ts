@@ -1,5 +1,6 @@
 import type { Attachment, ContentType } from './area.ts'
 import type { Host, Json, JsonObject } from './host.ts'
+import type { Known } from './move.ts'
 
 export const levels = ['Patients', 'Studies', 'Series', 'Instances'] as const
 export type Level = (typeof levels)[number]
@@ -9,8 +10,8 @@ export interface KnownFile {
   readonly attachment: Attachment
   /** Orthanc's name of it, such as `dicom`. */
   readonly name: string
-  /** Bytes as they are given to the storage area. */
-  readonly size: number
+  /** As it was given to the storage area. `md5`: in hex, if Orthanc keeps it (`StoreMD5ForAttachments`). */
+  readonly known: Known
 }
 
 /** One patient, study, series or instance, with its own files; those of its children come after it. */
@@ -102,7 +103,9 @@ export async function fileOf(uri: string, name: string, ask: Ask): Promise<Known
   const info = await ask(`${uri}/attachments/${name}/info`)
   if (!isObject(info) || typeof info['Uuid'] !== 'string') return undefined
   const type = types[Number(info['ContentType'])] ?? 'unknown'
-  return { attachment: { uuid: info['Uuid'], type }, name, size: Number(info['CompressedSize']) }
+  const md5 = typeof info['CompressedMD5'] === 'string' && info['CompressedMD5'].toLowerCase()
+  const known = { size: Number(info['CompressedSize']), ...(md5 && { md5 }) }
+  return { attachment: { uuid: info['Uuid'], type }, name, known }
 }
 
 const types: Readonly<Record<number, ContentType>> = { 1: 'dicom', 2: 'dicom-as-json', 3: 'dicom-until-pixel-data' }

@@ -63,13 +63,13 @@ async function located(sides: Sides, files: readonly Named[], signal: AbortSigna
   return answers
 }
 
-async function locate(sides: Sides, [uri, { attachment, size }]: Named, signal: AbortSignal): Promise<Located> {
+async function locate(sides: Sides, [uri, { attachment, known }]: Named, signal: AbortSignal): Promise<Located> {
   const places: Place[] = []
   for (const [tier, side] of Object.entries(sides) as [Tier, Side][]) {
     const found = await side.find(attachment, signal)
     if (found) places.push(await placeOf(tier, side, found, signal))
   }
-  return { Attachment: uri, Uuid: attachment.uuid, Size: size, Places: places }
+  return { Attachment: uri, Uuid: attachment.uuid, Size: known.size, Places: places }
 }
 
 async function placeOf(tier: Tier, side: Side, found: Found, signal: AbortSignal): Promise<Place> {
