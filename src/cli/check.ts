@@ -12,7 +12,10 @@ export async function check(files: readonly string[], options: { connect: boolea
     if (options.json) return sayJson({ enabled: false })
     return say(`${file}: no section of a storage provider, the plugin would be disabled`)
   }
-  const { store } = compose(config, logTo((_level, line) => warn(line)).child({}, { level: 'warn' }))
+  const log = logTo((level, line) => {
+    if (level <= Level.warning) warn(line)
+  })
+  const { store } = compose(config, log)
   try {
     if (options.connect) await store.check(AbortSignal.timeout(CHECK_DEADLINE_MS))
   } finally {

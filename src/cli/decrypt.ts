@@ -36,8 +36,12 @@ export async function decrypt(from: string, to: string, { masterKey, force }: De
   }
 }
 
-function plaintext(input: Input & { readonly size: number }, keys: Keyring): Bytes {
-  return a1(keys).unseal({ size: input.size, body: input.open() }).body
+async function* plaintext(input: Input & { readonly size: number }, keys: Keyring): Bytes {
+  try {
+    yield* a1(keys).unseal({ size: input.size, body: input.open() }).body
+  } catch (error) {
+    throw Fault.from(error, { verb: 'decrypt', key: input.name })
+  }
 }
 
 /** The faults of the envelope tell what to do in Orthanc's configuration; here it is another command. */
@@ -59,6 +63,7 @@ async function firstBytes(input: Input & { readonly size: number }): Promise<Buf
 function discardOutput(error: unknown): never {
   const fault = Fault.from(error)
   throw new Fault(fault.code, fault.message, {
+    where: fault.where,
     cause: error,
     remedy: 'Throw away what was written to standard output: it is not whole.',
   })

@@ -16,7 +16,7 @@ const program = new Command('orthanc-cloud-storage')
   .version(version)
   .helpCommand(false)
   .exitOverride()
-  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'orthanc-cloud-storage: ')) })
+  .configureOutput({ outputError: (text, write) => write(oneLine(text)) })
   .addHelpText(
     'after',
     `
@@ -119,6 +119,11 @@ function concurrency(text: string): number {
   const count = Number(text)
   if (!/^\d+$/.test(text) || count < 1 || count > 256) throw new InvalidArgumentError('It is a number from 1 to 256.')
   return count
+}
+
+/** "error: ...", and sometimes a second line with the nearest known name. */
+function oneLine(text: string): string {
+  return `${text.trim().replace(/^error: /, 'orthanc-cloud-storage: ').replaceAll('\n', ' ')}\n`
 }
 
 try {

@@ -28,7 +28,7 @@ export async function rotateKeys(options: RotateOptions): Promise<void> {
   const config = readConfig(options.config)
   if (!config) throw new Fault('BadConfig', 'the configuration has no section of a storage provider')
   const keys = keysOf(config)
-  const from = options.from && new Set(options.from)
+  const from = options.from && fromOf(options.from, keys)
   const { store } = compose(
     withRoomFor(config, concurrency),
     logTo(() => {}), // what fails is told below, and what is warned of was told already
@@ -89,6 +89,15 @@ function keysOf({ encryption }: EngineConfig): Keyring {
       remedy: 'Objects are re-encrypted under its MasterKey; the keys before it belong into PreviousMasterKeys.',
     })
   return loadKeyring(encryption, warn)
+}
+
+/** A number that is mistyped would otherwise end in "0 objects" and a false belief. */
+function fromOf(ids: readonly number[], keys: Keyring): ReadonlySet<number> {
+  for (const id of ids) {
+    if (id === keys.current?.id) throw new Fault('BadRequest', `--from ${id}: it is the current key`)
+    if (!keys.find(id)) throw new Fault('BadRequest', `--from ${id}: the configuration has no such key`)
+  }
+  return new Set(ids)
 }
 
 /**

@@ -25,6 +25,7 @@ export function reportOf(store: string, rotation: Rotation, keyring: Keyring, dr
   const keys: Record<string, number> = { ...tally.keys }
   for (const id of failed.values()) if (id !== undefined) keys[id] = (keys[id] ?? 0) + 1
   const allKnown = complete && [...failed.values()].every(id => id !== undefined)
+  const unused = keyring.ids.filter(id => id !== keyring.current?.id && !keys[id])
   return {
     store,
     currentKey: keyring.current?.id ?? 0,
@@ -32,7 +33,7 @@ export function reportOf(store: string, rotation: Rotation, keyring: Keyring, dr
     complete,
     reencrypted: { objects: tally.moved, bytes: tally.movedBytes },
     keys,
-    unusedKeys: allKnown ? keyring.ids.filter(id => id !== keyring.current?.id && !keys[id]) : [],
+    unusedKeys: allKnown ? unused.sort((a, b) => a - b) : [],
     plain: tally.plain,
     vanished: tally.vanished,
     failed: failed.size,
