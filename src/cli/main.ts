@@ -123,7 +123,10 @@ function concurrency(text: string): number {
 
 /** "error: ...", and sometimes a second line with the nearest known name. */
 function oneLine(text: string): string {
-  return `${text.trim().replace(/^error: /, 'orthanc-cloud-storage: ').replaceAll('\n', ' ')}\n`
+  return `${text
+    .trim()
+    .replace(/^error: /, 'orthanc-cloud-storage: ')
+    .replaceAll('\n', ' ')}\n`
 }
 
 try {

@@ -78,7 +78,7 @@ export async function rotateKeys(options: RotateOptions): Promise<void> {
   else if (rotation.failed.size > 0)
     fail(
       new Fault('Corrupt', `${objects(rotation.failed.size)} could not be re-encrypted, as said above`, {
-        remedy: 'They were left as they are.',
+        remedy: 'The others are done.',
       }),
     )
 }

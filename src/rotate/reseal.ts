@@ -28,7 +28,9 @@ export function resealer(store: Store, keys: Keyring): Resealer {
   async function compare(key: string, { fingerprint }: VerifiedPlaintext, signal: AbortSignal): Promise<void> {
     const found = current.unseal(await store.get(key, undefined, signal))
     if (!sameFingerprint(await fingerprintOf(found.body), fingerprint))
-      throw new Fault('Corrupt', 'what was written reads back as something else')
+      throw new Fault('Corrupt', 'what was written reads back as something else', {
+        remedy: 'Do not go on before you know why: look at the disks and the memory of both machines.',
+      })
   }
 
   return {
