@@ -57,6 +57,15 @@ describe('import rules', () => {
       inRoom('seal'),
     ))
 
+  it('rotate knows interfaces of stores, and no configuration', () =>
+    all(
+      ({ to, typeOnly }) =>
+        ['src/fault.ts', 'src/bytes.ts'].includes(to) ||
+        /^src\/(rotate|seal)\/|^node:(crypto|events|timers)/.test(to) ||
+        (/^src\/(stores|area)\//.test(to) && typeOnly),
+      inRoom('rotate'),
+    ))
+
   it('stores know neither configuration nor anything above them', () =>
     all(
       ({ to }) => !isOurs(to) || to.startsWith('src/stores/') || ['src/fault.ts', 'src/bytes.ts'].includes(to),

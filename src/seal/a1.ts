@@ -73,19 +73,23 @@ function headerOf(key: MasterKey, { dataKey, iv }: Randomness): Buffer {
   return Buffer.concat([Buffer.from(VERSION), id, wrap(key.secret, iv), wrap(key.secret, dataKey)])
 }
 
+/** Seals a body of unknown size; A1 has no need to know it. */
+export async function* sealStream(body: Bytes, key: MasterKey, random = fresh()): Bytes {
+  const header = headerOf(key, random)
+  const cipher = createCipheriv('aes-256-gcm', random.dataKey, random.iv).setAAD(header)
+  yield header
+  for await (const chunk of body) yield cipher.update(chunk)
+  cipher.final()
+  yield cipher.getAuthTag()
+}
+
 function sealed(source: Source, key: MasterKey, random: Randomness): Source {
   const header = headerOf(key, random)
   const size = source.size + OVERHEAD_BYTES
   const tagAt = size - TAG_BYTES
   let tag: Promise<Buffer> | undefined
 
-  async function* whole(): Bytes {
-    const cipher = createCipheriv('aes-256-gcm', random.dataKey, random.iv).setAAD(header)
-    yield header
-    for await (const chunk of openWhole(source)) yield cipher.update(chunk)
-    cipher.final()
-    yield cipher.getAuthTag()
-  }
+  const whole = () => sealStream(openWhole(source), key, random)
 
   /** The tag depends on every byte, so whoever wants it alone, as the last part of an upload does, reads the source once. */
   async function lastBytes(): Promise<Buffer> {
@@ -141,7 +145,8 @@ async function* opened({ size, body }: Content, keys: Keyring): Bytes {
   }
 }
 
-function startOpening(header: Buffer, keys: Keyring) {
+/** Data key and IV that a header says its object was sealed with. Only the object's tag tells whether that is true. */
+export function randomnessOf(header: Buffer, keys: Keyring): Randomness {
   const id = keyIdOf(header)
   if (id === undefined)
     throw new Fault('Corrupt', 'the object is not sealed in format A1', {
@@ -152,8 +157,11 @@ function startOpening(header: Buffer, keys: Keyring) {
     throw new Fault('BadConfig', `the object is sealed under master key ${id}, which is not configured`, {
       remedy: `Add key ${id} to StorageEncryption.PreviousMasterKeys.`,
     })
-  const iv = wrap(key.secret, header.subarray(6, 38))
-  const dataKey = wrap(key.secret, header.subarray(38, 70))
+  return { iv: wrap(key.secret, header.subarray(6, 38)), dataKey: wrap(key.secret, header.subarray(38, HEADER_BYTES)) }
+}
+
+function startOpening(header: Buffer, keys: Keyring) {
+  const { dataKey, iv } = randomnessOf(header, keys)
   const options = { authTagLength: TAG_BYTES }
   return createDecipheriv('aes-256-gcm', dataKey, iv, options).setAAD(header)
 }
