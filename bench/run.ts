@@ -41,9 +41,9 @@ const sealing = options.only ? undefined : await measureSealing()
 const results: Result[] = []
 let floor: Floor | undefined
 try {
-  const { subjects: all, stub } = await subjects(plugin && section ? { plugin, section } : undefined)
+  const isWanted = (name: string) => name.toLowerCase().includes((options.subject ?? '').toLowerCase())
+  const { subjects: wanted, stub } = await subjects(plugin && section ? { plugin, section } : undefined, isWanted)
   floor = await measureFloor(stub)
-  const wanted = all.filter(({ name }) => name.toLowerCase().includes((options.subject ?? '').toLowerCase()))
   for (const load of loads.filter(({ name }) => name.includes(options.only ?? '')))
     for (let round = 0; round < (load.count < 100 ? 1 : Number(options.rounds)); round++)
       for (const subject of wanted) {

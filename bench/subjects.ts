@@ -5,7 +5,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
+import { connectionString, startAzurite } from '../test/live/azurite.ts'
 import { startCeph, whyNoCeph } from '../test/live/ceph.ts'
+import type { Running } from '../test/live/child.ts'
+import { makeBucket, startFakeGcs } from '../test/live/fake-gcs.ts'
 
 export interface Subject {
   readonly name: string
@@ -59,8 +62,10 @@ function s3Section(endpoint: string, more: object = {}) {
   }
 }
 
+/** `wanted`: by its name; servers of subjects that nobody wants are not started. */
 export async function subjects(
   foreign: { plugin: string; section: string } | undefined,
+  wanted: (name: string) => boolean,
 ): Promise<{ subjects: Subject[]; stub: number }> {
   const stub = await helper('s3-stub.ts')
   const far = await helper('delay-proxy.ts', String(stub))
@@ -88,7 +93,7 @@ export async function subjects(
     },
     { name: BEHIND_DELAY, plugin: undefined, config: s3Section(local(far)) },
   ]
-  if (whyNoCeph() === undefined) {
+  if (wanted('S3 (Ceph)') && whyNoCeph() === undefined) {
     const ceph = await startCeph(temporaryFolder())
     undo.push(() => ceph.stop())
     const credentials = { accessKeyId: ceph.accessKey, secretAccessKey: ceph.secretKey }
@@ -97,11 +102,34 @@ export async function subjects(
     sdk.destroy()
     found.push({ name: 'S3 (Ceph)', plugin: undefined, config: s3Section(ceph.endpoint) })
   }
+  for (const [name, start] of Object.entries(emulators))
+    if (wanted(name))
+      try {
+        const { config, stop } = await start(temporaryFolder())
+        undo.push(stop)
+        found.push({ name, plugin: undefined, config })
+      } catch (error) {
+        console.error(`${name} is left out: ${error instanceof Error ? error.message : error}`)
+      }
   if (foreign) {
     const config = JSON.parse(readFileSync(foreign.section, 'utf8'))
     found.push({ name: foreign.plugin.split('/').at(-1) ?? 'foreign', plugin: foreign.plugin, config })
   }
-  return { subjects: found, stub }
+  return { subjects: found.filter(({ name }) => wanted(name)), stub }
+}
+
+/** They may be slower than any cloud: what counts is what our engine costs in front of them. */
+const emulators: Readonly<Record<string, (folder: string) => Promise<Pick<Subject, 'config'> & Running>>> = {
+  'Azure (Azurite)': async folder => {
+    const azurite = await startAzurite(folder)
+    const section = { ConnectionString: connectionString(azurite), ContainerName: 'bench' }
+    return { config: { AzureBlobStorage: section }, stop: azurite.stop }
+  },
+  'Google (fake-gcs-server)': async folder => {
+    const google = await startFakeGcs(folder)
+    await makeBucket(google, 'bench')
+    return { config: { GoogleCloudStorage: { BucketName: 'bench', Endpoint: google.endpoint } }, stop: google.stop }
+  },
 }
 
 export async function cleanUp(): Promise<void> {

@@ -7,29 +7,15 @@ import { compose } from '../src/compose.ts'
 import { parseConfig } from '../src/config/config.ts'
 import { logTo } from '../src/log.ts'
 import { makeImage, phantomPixels } from '../test/dicom.ts'
-import { type S3Server, startCeph, whyNoCeph } from '../test/live/ceph.ts'
 import { type Orthanc, RefusedToStart, startOrthanc } from '../test/live/orthanc.ts'
+import { type Place, placeOf, STORES, type StoreName } from './demo-stores.ts'
 
 const SLICES = 8
-const BUCKET = 'orthanc'
 const root = join(import.meta.dirname, '..')
-
-type Section = Readonly<Record<string, unknown>>
-
-interface Place {
-  readonly config: Record<string, Section>
-  /** For a person: which store, and where. */
-  readonly where: string
-  readonly folder: string
-  readonly note?: string
-  stop(): Promise<void>
-}
 
 const program = new Command('npm start --')
   .description('Starts Orthanc with the plugin and stores a small study, until Ctrl-C.')
-  .addOption(
-    new Option('--store <store>', 'where Orthanc keeps its files').choices(['directory', 's3']).default('directory'),
-  )
+  .addOption(new Option('--store <store>', 'where Orthanc keeps its files').choices(STORES).default('directory'))
   .option('--reset', 'forget what earlier runs have stored')
   .exitOverride()
 
@@ -43,7 +29,7 @@ async function main(): Promise<number> {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
     throw error
   }
-  const { store, reset } = program.opts<{ store: 'directory' | 's3'; reset?: true }>()
+  const { store, reset } = program.opts<{ store: StoreName; reset?: true }>()
   const folder = join(root, '.data', store)
   if (reset) rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
@@ -52,13 +38,13 @@ async function main(): Promise<number> {
   const asked = new Promise<void>(resolve => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve())
   })
-  const place = store === 's3' ? await onCeph(folder) : inDirectory(folder)
+  const place = await placeOf(store, folder, say)
   let orthanc: Orthanc | undefined
   try {
     const ports = { http: await free(8042, 'HTTP'), dicom: await free(4242, 'DICOM') }
     orthanc = await startOrthanc({ config: { ...place.config, ...demoConfig }, dir: folder, ports, verbose: false })
     const study = await storeStudy(orthanc)
-    await show(orthanc, place, study)
+    await show(orthanc, place, study, join(folder, 'orthanc.log'))
     const ended = await Promise.race([asked.then(() => false), orthanc.exited.then(() => true)])
     if (!ended) {
       say('\nStopping ...')
@@ -80,54 +66,6 @@ async function main(): Promise<number> {
 }
 
 const demoConfig = { Name: 'Orthanc on an object store', DicomAet: 'ORTHANC' }
-
-function inDirectory(folder: string): Place {
-  const path = join(folder, 'objects')
-  return {
-    config: { DirectoryStorage: { Path: path } },
-    where: `DirectoryStorage in ${shown(path)}`,
-    folder,
-    stop: async () => {},
-  }
-}
-
-/** Ceph keeps its objects in memory here, so the index of the last run would point to nothing: it starts anew as well. */
-async function onCeph(folder: string): Promise<Place> {
-  const why = whyNoCeph()
-  if (why) {
-    process.stderr.write(`There is no S3 server to be had here: ${why}\n`)
-    process.exit(1)
-  }
-  rmSync(folder, { recursive: true, force: true })
-  say('Starting an S3 server (Ceph) for the occasion, about 15 s ...')
-  const server: S3Server = await startCeph(join(folder, 'ceph'))
-  const config = {
-    AwsS3Storage: {
-      BucketName: BUCKET,
-      Region: server.region,
-      Endpoint: server.endpoint,
-      AccessKey: server.accessKey,
-      SecretKey: server.secretKey,
-      VirtualAddressing: false,
-    },
-  }
-  const { CreateBucketCommand, S3Client } = await import('@aws-sdk/client-s3')
-  const sdk = new S3Client({
-    endpoint: server.endpoint,
-    region: server.region,
-    credentials: { accessKeyId: server.accessKey, secretAccessKey: server.secretKey },
-    forcePathStyle: true,
-  })
-  await sdk.send(new CreateBucketCommand({ Bucket: BUCKET }))
-  sdk.destroy()
-  return {
-    config,
-    where: `AwsS3Storage, bucket "${BUCKET}" at ${server.endpoint} (Ceph)`,
-    folder,
-    note: 'This S3 server holds its objects in memory: they are gone when you stop.',
-    stop: () => server.stop(),
-  }
-}
 
 async function free(wanted: number, what: string): Promise<number> {
   for (let port = wanted; port < wanted + 100; port++) {
@@ -159,7 +97,7 @@ async function storeStudy(orthanc: Orthanc): Promise<{ id: string; fresh: boolea
   return { id, fresh: true }
 }
 
-async function show(orthanc: Orthanc, place: Place, study: { id: string; fresh: boolean }): Promise<void> {
+async function show(orthanc: Orthanc, place: Place, study: { id: string; fresh: boolean }, log: string): Promise<void> {
   const { config } = parseConfig(JSON.stringify(place.config))
   if (!config) throw new Error('the demonstration has no store')
   const { store } = compose(
@@ -170,7 +108,6 @@ async function show(orthanc: Orthanc, place: Place, study: { id: string; fresh: 
   for await (const { key, size } of store.list('', new AbortController().signal))
     keys.push(`${key}  ${(size / 1000).toFixed(0)} KB`)
   await store.close()
-  const log = join(place.folder, 'orthanc.log')
   say()
   say(`  Orthanc   ${orthanc.url}/  (DICOM port ${orthanc.dicomPort}, AET ${demoConfig.DicomAet})`)
   say(`  Store     ${place.where}`)

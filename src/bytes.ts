@@ -18,6 +18,14 @@ export interface Source {
 export interface Content {
   readonly size: number
   readonly body: Bytes
+  /** Of all bytes of the body, where the store tells it; stores/verify.ts compares it. */
+  readonly digest?: Digest | undefined
+}
+
+/** `value` in base64. */
+export interface Digest {
+  readonly name: 'md5' | 'crc32c'
+  readonly value: string
 }
 
 export function sourceOf(bytes: Uint8Array): Source {

@@ -15,13 +15,16 @@ import { Budget } from './seal/budget.ts'
 import { type Envelope, plain } from './seal/envelope.ts'
 import { keyring } from './seal/keyring.ts'
 import { unsealIfSealed } from './seal/tell.ts'
+import { azureStore } from './stores/azure.ts'
 import { type Counts, counting } from './stores/counting.ts'
 import { within } from './stores/deadline.ts'
 import { directoryStore } from './stores/file.ts'
+import { gcsStore } from './stores/gcs.ts'
 import { measured } from './stores/measured.ts'
 import { retrying } from './stores/retry.ts'
 import { s3Store } from './stores/s3.ts'
 import type { Store } from './stores/store.ts'
+import { verifying } from './stores/verify.ts'
 
 export interface Hybrid {
   readonly mode: 'WriteToFileSystem' | 'WriteToObjectStorage'
@@ -51,23 +54,26 @@ export interface Composition {
 const CACHE_BYTES = 64 * 1024 * 1024
 const LARGEST_CACHED_BYTES = 16 * 1024 * 1024
 const SLACK_MS = 30_000
-const DIRECTORY_DEADLINE_MS = 1_200_000
+const PROBE = '.orthanc-cloud-storage-check'
+/** A directory has no options for these. */
+const LOCAL = { maxRetries: 3, requestTimeoutMs: 1_200_000, limit: 'the deadline of 20 minutes' }
 
 /** The object graph. The only file that names concrete classes; the order of the wrappers is the order of these lines. */
 export function compose(config: EngineConfig, log: Logger): Composition {
   const info = (line: string) => log.info(line)
-  const { provider } = config
-  const s3 = provider.kind === 's3'
+  const { provider, naming } = config
+  const patience = provider.kind === 'directory' ? LOCAL : { ...provider, limit: 'RequestTimeout' }
+  const { maxRetries, requestTimeoutMs, limit } = patience
 
-  const raw = s3 ? s3Store(provider, config.http, info) : directoryStore(provider.path)
-  const patient = retrying({ maxRetries: s3 ? provider.maxRetries : 3 }, info)(raw)
-  const deadlineMs = s3 ? provider.requestTimeoutMs : DIRECTORY_DEADLINE_MS
-  const punctual = within(deadlineMs, s3 ? 'AwsS3Storage.RequestTimeout' : 'the deadline of 20 minutes')(patient)
+  const raw = providerStore(config, log)
+  const patient = retrying({ maxRetries }, info)(raw)
+  const verified = verifying(patient)
+  const punctual = within(requestTimeoutMs, limit)(verified)
   const { counted, counts } = counting()
   const store = measured(info)(counted(punctual))
 
   const sealing = sealingOf(config.encryption, line => log.warn(line))
-  const cloud = sideOf(store, config.naming, sealing, false)
+  const cloud = sideOf(store, naming, sealing, false)
   const hybrid = hybridOf(config, cloud, sealing, log)
   const place = hybrid ? `${hybrid.area.name}` : store.name
 
@@ -80,7 +86,23 @@ export function compose(config: EngineConfig, log: Logger): Composition {
     description: [`stores Orthanc's files in ${place}`, sealing.description].filter(Boolean).join(', '),
     // Sealed, an object is read whole; so Orthanc had better keep headers apart, as with the official plugins.
     ranges: !config.encryption?.enabled || config.encryption.rangeReads,
-    callDeadlineMs: deadlineMs + SLACK_MS,
+    callDeadlineMs: requestTimeoutMs + SLACK_MS,
+  }
+}
+
+function providerStore({ provider, naming, http }: EngineConfig, log: Logger): Store {
+  const info = (line: string) => log.info(line)
+  const warn = (line: string) => log.warn(line)
+  const environment = { ...http, probeKey: naming.rootPath === '' ? PROBE : `${naming.rootPath}/${PROBE}` }
+  switch (provider.kind) {
+    case 's3':
+      return s3Store(provider, environment, info)
+    case 'azure':
+      return azureStore(provider, environment, { info, warn })
+    case 'gcs':
+      return gcsStore(provider, environment, info)
+    case 'directory':
+      return directoryStore(provider.path)
   }
 }
 

@@ -200,9 +200,7 @@ describe('a refusal is one line that names the option', () => {
       /^DirectoryStorage.Path is "data", but must be an absolute path$/,
     ],
     ['two providers', { ...directory({}), ...bucket({}) }, /AwsS3Storage and DirectoryStorage are both there/],
-    ['Azure', { AzureBlobStorage: {} }, /AzureBlobStorage is not yet supported/],
-    ['old Azure', { BlobStorage: {} }, /BlobStorage is not yet supported/],
-    ['Google', { GoogleCloudStorage: {} }, /GoogleCloudStorage is not yet supported/],
+    ['old and new Azure', { BlobStorage: {}, AzureBlobStorage: {} }, /AzureBlobStorage and BlobStorage are both there/],
     ['no object at all', [], /not a JSON object/],
   ]
   for (const [what, root, line] of cases)

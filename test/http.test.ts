@@ -73,7 +73,11 @@ async function serve(script: Script, more: Partial<S3Options> = {}) {
 }
 
 function open(more: Partial<S3Options>, http: { caFile?: string; proxy?: string } = {}): Store {
-  const store = s3Store({ ...options, ...more }, { caFile: http.caFile, proxy: http.proxy }, () => {})
+  const store = s3Store(
+    { ...options, ...more },
+    { caFile: http.caFile, proxy: http.proxy, probeKey: 'probe' },
+    () => {},
+  )
   undo.push(() => store.close())
   return retrying({ maxRetries: 3, firstDelayMs: 1 }, () => {})(store)
 }
@@ -259,8 +263,19 @@ describe('what a bad server does', () => {
   })
 
   it('AccessDenied at the check is how S3 says "absent" to somebody who may not list', async () => {
-    const { store } = await serve((_, response) => fail(response, 403, 'AccessDenied'))
+    const { seen, store } = await serve(({ line }, response) =>
+      line.startsWith('PUT') ? fail(response, 400, 'BadDigest') : fail(response, 403, 'AccessDenied'),
+    )
     await store.check(never)
+    const write = seen.find(({ line }) => line === 'PUT /bucket/probe')
+    assert.equal(write?.body.toString(), 'x')
+    const right = createHash('md5').update('x').digest('base64')
+    assert.notEqual(write?.headers['content-md5'], right, 'a server that looks at the MD5 writes nothing')
+  })
+
+  it('AccessDenied to the write of the check names the permission', async () => {
+    const { store } = await serve((_, response) => fail(response, 403, 'AccessDenied'))
+    await assert.rejects(store.check(never), { code: 'Denied', remedy: /permission s3:PutObject on bucket 'bucket'/ })
   })
 
   it('an absent object in an absent bucket is not an absent object', async () => {

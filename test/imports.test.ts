@@ -75,8 +75,36 @@ describe('import rules', () => {
   it('nobody imports a provider but compose', () =>
     all(
       ({ from }) => from === 'src/compose.ts',
-      ({ to }) => ['s3', 'file', 'memory'].some(name => to === `src/stores/${name}.ts`),
+      ({ to }) => ['s3', 'azure', 'gcs', 'file', 'memory'].some(name => to === `src/stores/${name}.ts`),
     ))
+
+  it("a provider's own files are its own", () => {
+    const owners = [
+      ['src/stores/s3', /^src\/stores\/sigv4\.ts$/],
+      ['src/stores/azure', /^src\/stores\/(azure-.*|shared-key)\.ts$/],
+      ['src/stores/gcs', /^src\/stores\/(gcs-.*|crc32c)\.ts$|^google-auth-library$/],
+    ] as const
+    for (const [owner, files] of owners)
+      all(
+        ({ from }) => from.startsWith(owner) || from === 'src/stores/digest.ts',
+        ({ to }) => files.test(to),
+      )
+    all(
+      ({ from }) => from === 'src/stores/azure-auth.ts',
+      ({ to }) => to.startsWith('@azure/'),
+    )
+    all(
+      ({ from }) => from === 'src/stores/s3.ts',
+      ({ to }) => to.startsWith('@aws-sdk/'),
+    )
+  })
+
+  it('credential packages are loaded only when they are needed', () => {
+    const text = (file: string) => readFileSync(join(root, file), 'utf8')
+    for (const { from, to, typeOnly } of imports)
+      if (/^(@azure|@aws-sdk|google-auth-library)/.test(to) && !typeOnly)
+        assert.match(text(from), new RegExp(`import\\('${to}'\\)`), `${from} imports ${to}`)
+  })
 
   it('wire knows the area as a type', () =>
     all(({ to, typeOnly }) => !isOurs(to) || typeOnly || /^src\/(wire\/|fault|bytes|log)/.test(to), inRoom('wire')))

@@ -37,7 +37,11 @@ function chunked(bytes: Buffer, chunk = 100_000): Source {
   }
 }
 
-export function describeStore(name: string, make: () => Promise<Made>): void {
+/** More than one page of every provider: S3 and Google give 1 000 keys at a time, Azure 5 000. */
+export const MANY = 5_001
+
+/** `listed`: how many objects the test of long listings makes; a wrapper over a store that was tested with MANY needs fewer. */
+export function describeStore(name: string, make: () => Promise<Made>, { listed = 1_001 } = {}): void {
   describe(name, () => {
     let made: Made
     let store: Store
@@ -229,6 +233,54 @@ export function describeStore(name: string, make: () => Promise<Made>): void {
       assert.deepEqual(back.map(sha256), all.map(sha256))
       await Promise.all(all.map((_, i) => store.remove(`many/${i}`, never)))
       assert.deepEqual(await keys('many/'), [])
+    })
+
+    it('does a hundred different things at a time', async () => {
+      const bytes = noise(20_000)
+      const [there, doomed] = ['hundred/there', 'hundred/doomed']
+      await Promise.all([put(there, bytes), put(doomed, bytes)])
+      const things = [
+        (i: number) => put(`hundred/new/${i}`, bytes),
+        async () => assert.deepEqual(await get(there), bytes),
+        async (i: number) => assert.deepEqual(await get(there, { start: i, end: i + 9 }), bytes.subarray(i, i + 9)),
+        async () => assert.equal((await store.stat(there, never))?.size, bytes.byteLength),
+        async () => assert.equal(await store.stat('hundred/absent', never), undefined),
+        () => assert.rejects(store.get('hundred/absent', undefined, never), { code: 'NotFound' }),
+        () => store.remove(doomed, never), // all but one come too late, which is no failure
+        () => store.remove('hundred/absent', never),
+        () => put(there, bytes),
+        async () => assert.deepEqual(await keys(there), [there]),
+      ] as const
+      await Promise.all(Array.from({ length: 100 }, (_, i) => (things[i % things.length] as (i: number) => unknown)(i)))
+      assert.equal((await keys('hundred/new/')).length, 10)
+      assert.equal(await store.stat(doomed, never), undefined)
+    })
+
+    it('keeps keys below several folders, and folders that begin alike apart', async () => {
+      const root = 'hospital/radiology/orthanc-1/files'
+      const names = ['0a1b2c3d-0000-4000-8000-00000000000a.dcm', '0a1b2c3d-0000-4000-8000-00000000000a.dcm.head']
+      for (const name of names) await put(`${root}/${name}`, noise(100, name.length))
+      await put(`${root}2/${names[0]}`, noise(7))
+      for (const name of names) {
+        assert.deepEqual(await get(`${root}/${name}`), noise(100, name.length))
+        assert.equal((await store.stat(`${root}/${name}`, never))?.key, `${root}/${name}`)
+      }
+      const whole = names.map(name => `${root}/${name}`)
+      assert.deepEqual(await keys(`${root}/`), whole)
+      assert.deepEqual(await keys('hospital/radiology/'), [...whole, `${root}2/${names[0]}`])
+      assert.equal(await store.stat(root, never), undefined)
+      await store.remove(`${root}/${names[0]}`, never)
+      assert.deepEqual(await keys(`${root}/`), whole.slice(1))
+    })
+
+    it(`lists ${listed} objects, each once and in order`, async () => {
+      const wanted = Array.from({ length: listed }, (_, i) => `listing/${String(i).padStart(5, '0')}`)
+      const waiting = wanted.values()
+      const worker = async () => {
+        for (const key of waiting) await put(key, noise(1))
+      }
+      await Promise.all(Array.from({ length: 25 }, worker))
+      assert.deepEqual(await keys('listing/'), wanted)
     })
   })
 }

@@ -12,8 +12,9 @@ import { measured } from '../src/stores/measured.ts'
 import { memoryStore } from '../src/stores/memory.ts'
 import { retrying } from '../src/stores/retry.ts'
 import type { Store } from '../src/stores/store.ts'
+import { verifying } from '../src/stores/verify.ts'
 import { flaky } from './flaky.ts'
-import { chunked, describeStore, type Made, never, noise } from './store.suite.ts'
+import { chunked, describeStore, MANY, type Made, never, noise } from './store.suite.ts'
 
 const silent = () => {}
 const patient = retrying({ maxRetries: 10, firstDelayMs: 1 }, silent)
@@ -31,10 +32,11 @@ const inFolder = async (wrap: (store: Store) => Store = store => store): Promise
   }
 }
 
-describeStore('memory', () => inMemory())
-describeStore('directory', () => inFolder())
+describeStore('memory', () => inMemory(), { listed: MANY })
+describeStore('directory', () => inFolder(), { listed: MANY })
 describeStore('measured(memory)', () => inMemory(measured(silent)))
 describeStore('counting(memory)', () => inMemory(store => counting().counted(store)))
+describeStore('verifying(memory)', () => inMemory(verifying))
 describeStore('within(memory)', () => inMemory(within(60_000, 'Option')))
 describeStore('retrying(memory)', () => inMemory(patient))
 describeStore('retrying(flaky(memory))', () => inMemory(store => patient(flaky(store))))

@@ -1,13 +1,15 @@
 import { z } from 'zod'
+import { type AzureConfig, readAzure, readOldAzure } from './azure.ts'
 import { type Common, type NamingConfig, namingOf } from './common.ts'
 import { type DirectoryConfig, readDirectory } from './directory.ts'
 import { type EncryptionConfig, encryptionOf } from './encryption.ts'
+import { type GcsConfig, readGcs } from './gcs.ts'
 import { type HybridConfig, hybridOf } from './hybrid.ts'
 import { bad, checked, freeze, misspelt, readJson, section } from './reading.ts'
 import { readS3, type S3Config } from './s3.ts'
 import { flag, optionalText, text, whole } from './values.ts'
 
-export type { DirectoryConfig, EncryptionConfig, HybridConfig, NamingConfig, S3Config }
+export type { AzureConfig, DirectoryConfig, EncryptionConfig, GcsConfig, HybridConfig, NamingConfig, S3Config }
 
 /** The engine's whole configuration: parsed once, frozen, in base units. */
 export interface EngineConfig {
@@ -23,7 +25,7 @@ export interface EngineConfig {
   readonly startupCheck: boolean
 }
 
-export type ProviderConfig = S3Config | DirectoryConfig
+export type ProviderConfig = S3Config | AzureConfig | GcsConfig | DirectoryConfig
 
 /** Orthanc's own options for outgoing HTTP. */
 export interface HttpConfig {
@@ -46,8 +48,13 @@ export interface Parsed {
 }
 
 type Reader = (name: string, section: unknown, warnings: string[]) => ProviderOptions
-const readers: Readonly<Record<string, Reader>> = { AwsS3Storage: readS3, DirectoryStorage: readDirectory }
-const notYet = ['AzureBlobStorage', 'BlobStorage', 'GoogleCloudStorage']
+const readers: Readonly<Record<string, Reader>> = {
+  AwsS3Storage: readS3,
+  AzureBlobStorage: readAzure,
+  BlobStorage: readOldAzure,
+  GoogleCloudStorage: readGcs,
+  DirectoryStorage: readDirectory,
+}
 
 const cloudStorage = z.object({
   Engine: text().optional(),
@@ -65,14 +72,13 @@ const orthanc = z.object({
 /** `json`: Orthanc's whole configuration, normalised, without comments. Throws `BadConfig` with one line (SPEC section 2). */
 export function parseConfig(json: string): Parsed {
   const root = readJson(json)
-  const providers = [...Object.keys(readers), ...notYet]
+  const providers = Object.keys(readers)
   const warnings = [...misspelt(root, [...providers, 'CloudStorage'])]
   const [name, ...more] = providers.filter(provider => root[provider] !== undefined)
   if (name === undefined) return freeze({ config: undefined, warnings })
   if (more.length > 0)
     throw bad(`the sections ${[name, ...more].join(' and ')} are both there, but only one provider can store the files`)
-  const read = readers[name]
-  if (!read) throw bad(`${name} is not yet supported by this version`)
+  const read = readers[name] as Reader
 
   const cloud = section(cloudStorage, 'CloudStorage', root['CloudStorage'] ?? {}, warnings)
   const { HttpsCACertificates: caFile, HttpProxy: proxy, ...disk } = checked(orthanc, '', root)

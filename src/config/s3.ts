@@ -1,10 +1,11 @@
 import { z } from 'zod'
 import { common } from './common.ts'
 import type { ProviderOptions } from './config.ts'
+import { type ConnectionConfig, connection, connectionOf } from './connection.ts'
 import { bad, section } from './reading.ts'
 import { endpoint, flag, MB, optionalText, requiredText, text, whole } from './values.ts'
 
-export interface S3Config {
+export interface S3Config extends ConnectionConfig {
   readonly kind: 's3'
   readonly bucket: string
   readonly region: string
@@ -13,10 +14,6 @@ export interface S3Config {
   /** Scheme included; undefined = AWS. */
   readonly endpoint: string | undefined
   readonly virtualAddressing: boolean
-  readonly connectTimeoutMs: number
-  readonly requestTimeoutMs: number
-  readonly maxConnections: number
-  readonly maxRetries: number
   readonly transfer: { readonly concurrency: number; readonly partBytes: number } | undefined
   readonly storageClass: string | undefined
   readonly tags: Readonly<Record<string, string>>
@@ -39,10 +36,6 @@ const schema = z.object({
   AccessKey: optionalText.optional(),
   SecretKey: optionalText.optional(),
   Endpoint: endpoint.default(''),
-  ConnectionTimeout: whole(1, 3600, 'seconds').default(30),
-  RequestTimeout: whole(1, 86_400, 'seconds').default(1200),
-  MaxConnections: whole(1, 1000, 'connections').default(25),
-  MaxRetries: whole(0, 100, 'retries').default(10),
   VirtualAddressing: flag.default(true),
   UseTransferManager: flag.default(false),
   TransferPoolSize: whole(1, 100, 'parts').default(10),
@@ -50,6 +43,7 @@ const schema = z.object({
   StorageClass: optionalText.optional(),
   Tags: tags.default({}),
   EnableAwsSdkLogs: flag.default(false),
+  ...connection,
   ...common,
 })
 
@@ -65,10 +59,7 @@ export function readS3(name: string, value: unknown, warnings: string[]): Provid
     credentials: o.AccessKey && o.SecretKey ? { accessKeyId: o.AccessKey, secretAccessKey: o.SecretKey } : undefined,
     endpoint: o.Endpoint === '' ? undefined : o.Endpoint,
     virtualAddressing: o.VirtualAddressing,
-    connectTimeoutMs: o.ConnectionTimeout * 1000,
-    requestTimeoutMs: o.RequestTimeout * 1000,
-    maxConnections: o.MaxConnections,
-    maxRetries: o.MaxRetries,
+    ...connectionOf(o),
     transfer: o.UseTransferManager
       ? { concurrency: o.TransferPoolSize, partBytes: o.TransferBufferSize * MB }
       : undefined,

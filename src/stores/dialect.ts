@@ -1,6 +1,8 @@
 import type { Range } from '../bytes.ts'
 import type { Fault } from '../fault.ts'
+import type { DigestName } from './digest.ts'
 import type { Stat } from './store.ts'
+import type { Transfer } from './transfer.ts'
 
 export type Query = readonly (readonly [name: string, value: string])[]
 
@@ -14,15 +16,21 @@ export interface Draft {
   readonly headers?: Readonly<Record<string, string>>
   /** Small bodies only, such as XML; what is stored is streamed beside the draft. */
   readonly text?: string
+  /** What stands before and after the bytes that are streamed beside the draft. */
+  readonly around?: { readonly before: Buffer; readonly after: Buffer }
+  /** A status beyond 2xx that is no failure. */
+  readonly alsoFine?: number
 }
 
 /** The head of an answer, and its text when it is an error. Header names are lower-case. */
 export interface Answer {
   readonly verb: string
   readonly status: number
-  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+  readonly headers: Headers
   readonly text: string
 }
+
+export type Headers = Readonly<Record<string, string | string[] | undefined>>
 
 export interface Page {
   readonly objects: readonly Stat[]
@@ -30,44 +38,95 @@ export interface Page {
   readonly next: string | undefined
 }
 
-/** How a large object is sent in parts that go up in parallel and become visible together. */
+/** What authorize() makes of a draft: all headers to send, and what the query ends with; both may hold secrets. */
+export interface Authorized {
+  readonly headers: Record<string, string>
+  /** Encoded, such as a shared access signature; '' = nothing. */
+  readonly query: string
+}
+
+/** One piece of a large object. */
+export interface Part {
+  /** From 1. */
+  readonly number: number
+  readonly range: Range
+  /** Of the whole object, in bytes. */
+  readonly total: number
+  /** Of its bytes; computed when asked for. */
+  digest(): string
+  /** The digest of the whole object; only the last part knows it. */
+  readonly whole: string | undefined
+}
+
+/** How a large object is sent in parts that become visible together. */
 export interface PartsDialect {
-  /** Objects larger than this cannot be sent in one request. Bytes. */
+  /** Objects larger than this go up in parts in any case: the provider takes no larger ones at once, or it is slower. Bytes. */
   readonly largestPut: number
   readonly smallestPart: number
   readonly mostParts: number
-  begin(key: string): Draft
-  /** Reads the upload's id out of the answer to begin(). */
-  uploadId(text: string): string
-  part(key: string, id: string, number: number, md5: string): Draft
-  /** What finish() must be told of a part that arrived. */
-  receipt(headers: Answer['headers']): string
-  finish(key: string, id: string, receipts: readonly string[]): Draft
-  abandon(key: string, id: string): Draft
+  /** How parts go up when the configuration does not say. */
+  readonly usual: Transfer
+  /** Whether each part must have arrived before the next is sent. */
+  readonly inOrder: boolean
+  /** Whether the digest of the whole object is wanted, by its last part or by finish(). */
+  readonly wantsWhole: boolean
+  /** undefined = parts can be sent without further ado. */
+  begin(key: string): Draft | undefined
+  /** What the parts are known by, out of the answer to begin(). */
+  uploadId(answer: Pick<Answer, 'headers' | 'text'> | undefined): string
+  part(key: string, id: string, part: Part): Draft
+  /** What finish() must be told of a part that arrived. Throws when it did not arrive whole. */
+  receipt(answer: Pick<Answer, 'headers' | 'text' | 'status'>, part: Part, id: string): string
+  /** undefined = the last part was the end of it. */
+  finish(key: string, id: string, receipts: readonly string[], whole: string | undefined): Draft | undefined
+  /** undefined = the provider forgets the parts by itself. */
+  abandon(key: string, id: string): Draft | undefined
+}
+
+/** One request of the check at start. */
+export interface Probe {
+  /** What is tried, for the words of a failure. */
+  readonly verb: string
+  readonly draft: Draft
+  /** A failure that proves what the probe is to prove. */
+  passes(fault: Fault): boolean
+  /** Throws when a success shows that something is wrong. */
+  judge(text: string): void
 }
 
 /**
  * What one provider's HTTP interface differs in: words, signatures, errors. How requests are sent, bodies streamed,
- * lengths checked and failures repeated is http.ts's business.
+ * lengths and digests checked and failures repeated is http.ts's business.
  */
 export interface Dialect {
   /** For logs: `s3:my-bucket`. */
   readonly name: string
   /** Scheme, host and port. */
   readonly origin: string
-  put(key: string, md5: string): Draft
-  /** `etag`: only if the object is still the one that answered with it. */
-  get(key: string, range: Range | undefined, etag?: string): Draft
+  /** Which header has the provider's name for a request, for the log. */
+  readonly requestId: string
+  /** With which digest the provider checks what it is sent. */
+  readonly digest: DigestName
+  put(key: string, digest: string): Draft
+  /** Whether an answer to put() is about bytes of this digest, as far as it tells. */
+  confirms(answer: Pick<Answer, 'headers' | 'text'>, digest: string): boolean
+  /** `version`: only if the object is still the one that versionOf() was asked about. */
+  get(key: string, range: Range | undefined, version?: string): Draft
+  versionOf(headers: Headers): string | undefined
+  /** The digest of the whole object, where an answer to get() tells it. */
+  digestOf(headers: Headers): string | undefined
   stat(key: string): Draft
+  statOf(key: string, answer: Pick<Answer, 'headers' | 'text'>): Stat
+  /** Whether a NotFound as answer to stat() leaves open what is missing, object or bucket. */
+  readonly statIsVague: boolean
   remove(key: string): Draft
   list(prefix: string, from: string | undefined): Draft
   page(text: string): Page
-  /** A harmless request that succeeds, or fails in a way that accepts() takes for a proof of access. */
-  check(): Draft
-  accepts(fault: Fault): boolean
+  /** Harmless requests, made one after the other at start. */
+  readonly probes: readonly Probe[]
   readonly parts: PartsDialect
-  /** All headers to send, credentials included. */
-  authorize(draft: Draft, streamed: boolean): Promise<Record<string, string>>
+  /** `length`: of the body in bytes, 0 without one. `streamed`: the body is not the draft's own text. */
+  authorize(draft: Draft, length: number, streamed: boolean): Promise<Authorized>
   /** The one table from this provider's errors to faults. */
   fault(answer: Answer): Fault
 }

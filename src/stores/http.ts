@@ -1,9 +1,9 @@
-import { createHash, hash } from 'node:crypto'
 import type { Dispatcher } from 'undici'
 import { type Bytes, type Content, collectSource, contentOf, openWhole, type Range, type Source } from '../bytes.ts'
 import { Fault } from '../fault.ts'
-import { type Dialect, type Draft, encodeQuery } from './dialect.ts'
-import { faultOfNetwork } from './network.ts'
+import { type Dialect, type Draft, encodeQuery, type Headers } from './dialect.ts'
+import { digestOf, hasher } from './digest.ts'
+import { faultOfNetwork, network } from './network.ts'
 import { attempt, type RetryPolicy } from './retry.ts'
 import type { Stat, Store } from './store.ts'
 import { type Transfer, transferring } from './transfer.ts'
@@ -20,8 +20,27 @@ export interface HttpStoreOptions {
   readonly log: (line: string) => void
 }
 
-/** Up to this size a body is sent from one buffer; beyond, it is read twice: for its MD5, then for the wire. */
+/** What the configuration says of connections, whatever the provider. */
+export interface ConnectionOptions {
+  readonly connectTimeoutMs: number
+  readonly requestTimeoutMs: number
+  readonly maxConnections: number
+  readonly maxRetries: number
+}
+
+/** What a store is told of where it works, whatever the provider. */
+export interface Environment {
+  /** Orthanc's HttpsCACertificates. */
+  readonly caFile: string | undefined
+  /** Orthanc's HttpProxy. */
+  readonly proxy: string | undefined
+  /** An object that nobody writes, below the root path: permissions may end there. */
+  readonly probeKey: string
+}
+
+/** Up to this size a body is sent from one buffer; beyond, it is read twice: for its digest, then for the wire. */
 const WHOLE_BYTES = 1024 * 1024
+const LONGEST_STALL_MS = 60_000
 const LONGEST_ERROR_TEXT = 64 * 1024
 const LONGEST_PAGE_TEXT = 16 * 1024 * 1024
 
@@ -36,21 +55,36 @@ export type Send = (
   size?: number,
 ) => Promise<Sent>
 
-/** The one store that talks HTTP. What differs between providers is in `dialect`. */
-export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
-  const { dispatcher, policy, log, logRequest, stallMs } = options
+/** What a provider's configuration becomes for httpStore(). */
+export function httpOptions(
+  { connectTimeoutMs, requestTimeoutMs, maxConnections, maxRetries }: ConnectionOptions,
+  { caFile, proxy }: Environment,
+  log: (line: string) => void,
+): HttpStoreOptions {
+  return {
+    dispatcher: network({ caFile, proxy, connectTimeoutMs, maxConnections }),
+    policy: { maxRetries },
+    transfer: undefined,
+    stallMs: Math.min(LONGEST_STALL_MS, requestTimeoutMs),
+    logRequest: undefined,
+    log,
+  }
+}
 
-  const send: Send = async (verb, draft, signal, body, size) => {
-    const query = draft.query?.length ? `?${encodeQuery(draft.query)}` : ''
-    const payload = body ?? draft.text
-    const length = size ?? (draft.text === undefined ? undefined : Buffer.byteLength(draft.text))
+export function sender(dialect: Dialect, { dispatcher, logRequest, stallMs }: HttpStoreOptions): Send {
+  return async (verb, draft, signal, body, size) => {
+    const { around, text } = draft
+    const payload = body !== undefined && around ? framed(around, body) : (body ?? text)
+    const framing = around ? around.before.byteLength + around.after.byteLength : 0
+    const length = size === undefined ? Buffer.byteLength(text ?? '') : size + framing
     const started = performance.now()
     try {
-      const headers = await dialect.authorize(draft, body !== undefined)
-      if (length !== undefined) headers['content-length'] = String(length)
+      const { headers, query } = await dialect.authorize(draft, length, body !== undefined)
+      if (length > 0 || draft.method === 'PUT' || draft.method === 'POST') headers['content-length'] = String(length)
+      const queries = [encodeQuery(draft.query ?? []), query].filter(part => part !== '')
       const answer = await dispatcher.request({
         origin: dialect.origin,
-        path: draft.path + query,
+        path: queries.length > 0 ? `${draft.path}?${queries.join('&')}` : draft.path,
         method: draft.method,
         headers,
         body: (payload as Dispatcher.RequestOptions['body']) ?? null,
@@ -58,14 +92,30 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
         headersTimeout: stallMs,
         bodyTimeout: stallMs,
       })
-      logRequest?.(requestLine(draft, answer, performance.now() - started))
-      if (answer.statusCode < 300) return answer
-      const text = await textOf(answer.body, LONGEST_ERROR_TEXT)
-      throw dialect.fault({ verb, status: answer.statusCode, headers: answer.headers, text })
+      logRequest?.(requestLine(draft, answer, performance.now() - started, dialect.requestId))
+      if (answer.statusCode < 300 || answer.statusCode === draft.alsoFine) return answer
+      const said = await textOf(answer.body, LONGEST_ERROR_TEXT)
+      throw dialect.fault({ verb, status: answer.statusCode, headers: answer.headers, text: said })
     } catch (error) {
       throw faultOfNetwork(error, signal)
     }
   }
+}
+
+/** A small body stays one buffer: one write to the socket, and much less work than a stream. */
+function framed({ before, after }: NonNullable<Draft['around']>, body: Bytes | Buffer): Bytes | Buffer {
+  if (Buffer.isBuffer(body)) return Buffer.concat([before, body, after])
+  return (async function* () {
+    yield before
+    yield* body
+    yield after
+  })()
+}
+
+/** The one store that talks HTTP. What differs between providers is in `dialect`. */
+export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
+  const { dispatcher, policy, log } = options
+  const send = sender(dialect, options)
 
   const empty = async (answer: Sent): Promise<void> => {
     await answer.body.dump()
@@ -74,36 +124,36 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
   async function put(key: string, body: Source, signal: AbortSignal): Promise<void> {
     if (body.size <= WHOLE_BYTES) {
       const bytes = await collectSource(body)
-      const draft = dialect.put(key, hash('md5', bytes, 'base64'))
-      return empty(await send('write', draft, signal, bytes, bytes.byteLength))
+      return putOnce(key, digestOf(dialect.digest, bytes), bytes, body.size, signal)
     }
-    const md5 = createHash('md5')
+    const whole = hasher(dialect.digest)
     for await (const chunk of openWhole(body)) {
       signal.throwIfAborted()
-      md5.update(chunk)
+      whole.update(chunk)
     }
-    const draft = dialect.put(key, md5.digest('base64'))
-    await empty(await send('write', draft, signal, openWhole(body), body.size))
+    await putOnce(key, whole.digest(), openWhole(body), body.size, signal)
+  }
+
+  async function putOnce(key: string, digest: string, body: Bytes | Buffer, size: number, signal: AbortSignal) {
+    const answer = await send('write', dialect.put(key, digest), signal, body, size)
+    const confirmed = dialect.confirms({ headers: answer.headers, text: await textOf(answer.body) }, digest)
+    if (!confirmed) throw otherBytes()
   }
 
   async function get(key: string, range: Range | undefined, signal: AbortSignal): Promise<Content> {
     const answer = await send('read', dialect.get(key, range), signal)
-    return contentOfAnswer(answer, range, signal).content
+    const { content } = contentOfAnswer(answer, range, signal)
+    return range ? content : withDigest(content, dialect, answer.headers)
   }
 
   async function stat(key: string, signal: AbortSignal): Promise<Stat | undefined> {
     try {
       const answer = await send('stat', dialect.stat(key), signal)
-      await empty(answer)
-      return {
-        key,
-        size: Number(answer.headers['content-length']),
-        modified: new Date(String(answer.headers['last-modified'])),
-      }
+      return dialect.statOf(key, { headers: answer.headers, text: await textOf(answer.body) })
     } catch (error) {
       if (!(error instanceof Fault && error.code === 'NotFound')) throw error
-      // An answer to HEAD has no body, so it does not tell a missing object from a missing bucket. This one does.
-      return absent(send('stat', dialect.get(key, { start: 0, end: 1 }), signal))
+      // An answer to HEAD may have no body, so it does not tell a missing object from a missing bucket. This one does.
+      return dialect.statIsVague ? absent(send('stat', dialect.get(key, { start: 0, end: 1 }), signal)) : undefined
     }
   }
 
@@ -142,11 +192,12 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
   }
 
   async function check(signal: AbortSignal): Promise<void> {
-    try {
-      await empty(await send('use', dialect.check(), signal))
-    } catch (error) {
-      if (!(error instanceof Fault && dialect.accepts(error))) throw error
-    }
+    for (const probe of dialect.probes)
+      try {
+        probe.judge(await textOf((await send(probe.verb, probe.draft, signal)).body))
+      } catch (error) {
+        if (!(error instanceof Fault && probe.passes(error))) throw error
+      }
   }
 
   const whole: Store = {
@@ -164,10 +215,18 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
   return transferring(whole, dialect, send, options)
 }
 
+export function withDigest(content: Content, dialect: Dialect, headers: Headers): Content {
+  const value = dialect.digestOf(headers)
+  return value === undefined ? content : { ...content, digest: { name: dialect.digest, value } }
+}
+
+export function otherBytes(): Fault {
+  return new Fault('Corrupt', 'the store acknowledged other bytes than those it was sent', { retryable: true })
+}
+
 /** The content of an answer to GET, after its head was checked: exactly the range asked for, or the whole object. */
 export function contentOfAnswer(answer: Sent, range: Range | undefined, signal: AbortSignal) {
   const length = Number(answer.headers['content-length'] ?? Number.NaN)
-  const etag = answer.headers['etag']
   let problem: Fault | undefined
   let total = length
   if (range) {
@@ -187,11 +246,7 @@ export function contentOfAnswer(answer: Sent, range: Range | undefined, signal: 
     answer.body.on('error', () => {}).destroy()
     throw problem
   }
-  return {
-    content: contentOf(length, bodyOf(answer, signal)),
-    total,
-    etag: typeof etag === 'string' ? etag : undefined,
-  }
+  return { content: contentOf(length, bodyOf(answer, signal)), total }
 }
 
 async function* bodyOf(answer: Sent, signal: AbortSignal): Bytes {
@@ -202,8 +257,9 @@ async function* bodyOf(answer: Sent, signal: AbortSignal): Bytes {
   }
 }
 
-function requestLine({ method, path }: Draft, answer: Sent, ms: number): string {
-  const id = answer.headers['x-amz-request-id'] ?? '-'
+/** Without the query, which may hold a signature. */
+function requestLine({ method, path }: Draft, answer: Sent, ms: number, idHeader: string): string {
+  const id = answer.headers[idHeader] ?? '-'
   return `${method} ${path}: HTTP ${answer.statusCode} in ${ms.toFixed(0)} ms, request ${id}`
 }
 
@@ -213,7 +269,7 @@ export async function textOf(body: Sent['body'], longest = LONGEST_ERROR_TEXT): 
   for await (const chunk of body as AsyncIterable<Buffer>) {
     size += chunk.byteLength
     if (size > longest)
-      throw new Fault('Internal', `an answer of more than ${longest} bytes came where XML was expected`)
+      throw new Fault('Internal', `an answer of more than ${longest} bytes came where a message was expected`)
     chunks.push(chunk)
   }
   return Buffer.concat(chunks).toString('utf8')

@@ -100,7 +100,7 @@ export function retrying(policy: RetryPolicy, log: (line: string) => void): Wrap
       put: (key, body, signal) => again(signal, () => store.put(key, body, signal)),
       async get(key, range, signal) {
         const content = await again(signal, () => store.get(key, range, signal))
-        return { size: content.size, body: resumed(key, range, content, signal) }
+        return { ...content, body: resumed(key, range, content, signal) }
       },
       stat: (key, signal) => again(signal, () => store.stat(key, signal)),
       remove: (key, signal) => again(signal, () => store.remove(key, signal)),

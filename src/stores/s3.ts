@@ -1,56 +1,40 @@
 import { XMLBuilder, XMLParser } from 'fast-xml-parser'
 import { Fault, type FaultCode } from '../fault.ts'
 import { type Answer, type Dialect, type Draft, encode, encodePath, encodeQuery } from './dialect.ts'
-import { httpStore } from './http.ts'
-import { network } from './network.ts'
+import { type ConnectionOptions, type Environment, httpOptions, httpStore } from './http.ts'
 import { type Credentials, EMPTY_PAYLOAD, sha256, signer, UNSIGNED_PAYLOAD } from './sigv4.ts'
 import type { Store } from './store.ts'
 import type { Transfer } from './transfer.ts'
 
 /** SPEC section 2, `AwsS3Storage`. */
-export interface S3Options {
+export interface S3Options extends ConnectionOptions {
   readonly bucket: string
   readonly region: string
   readonly credentials: Credentials | undefined
   readonly endpoint: string | undefined
   readonly virtualAddressing: boolean
-  readonly connectTimeoutMs: number
-  readonly requestTimeoutMs: number
-  readonly maxConnections: number
-  readonly maxRetries: number
   readonly transfer: Transfer | undefined
   readonly storageClass: string | undefined
   readonly tags: Readonly<Record<string, string>>
   readonly logRequests: boolean
 }
 
-const STALL_MS = 60_000
 const GIB = 1024 ** 3
 const MIB = 1024 ** 2
+const MD5_OF_NOTHING = '1B2M2Y8AsgTpgAmY7PhCfg=='
 
-export function s3Store(
-  options: S3Options,
-  http: { readonly caFile: string | undefined; readonly proxy: string | undefined },
-  log: (line: string) => void,
-): Store {
-  return httpStore(s3Dialect(options), {
-    dispatcher: network({
-      ...http,
-      connectTimeoutMs: options.connectTimeoutMs,
-      maxConnections: options.maxConnections,
-    }),
-    policy: { maxRetries: options.maxRetries },
+export function s3Store(options: S3Options, environment: Environment, log: (line: string) => void): Store {
+  return httpStore(s3Dialect(options, environment.probeKey), {
+    ...httpOptions(options, environment, log),
     transfer: options.transfer,
-    stallMs: Math.min(STALL_MS, options.requestTimeoutMs),
     logRequest: options.logRequests ? log : undefined,
-    log,
   })
 }
 
 const parser = new XMLParser({ parseTagValue: false, isArray: name => name === 'Contents' })
 const builder = new XMLBuilder({})
 
-export function s3Dialect(options: S3Options): Dialect {
+export function s3Dialect(options: S3Options, probeKey: string): Dialect {
   const { origin, host, base } = placeOf(options)
   const sign = signer(options.region)
   const credentials = credentialsOf(options)
@@ -63,7 +47,10 @@ export function s3Dialect(options: S3Options): Dialect {
   return {
     name: `s3:${options.bucket}`,
     origin,
+    requestId: 'x-amz-request-id',
+    digest: 'md5',
     put: (key, md5) => ({ method: 'PUT', path: objectPath(key), headers: { ...onWrite, 'content-md5': md5 } }),
+    confirms: () => true, // an ETag is an MD5 on some servers only; those that take Content-MD5 refuse other bytes
     get: (key, range, etag) => ({
       method: 'GET',
       path: objectPath(key),
@@ -72,7 +59,15 @@ export function s3Dialect(options: S3Options): Dialect {
         ...(etag === undefined ? {} : { 'if-match': etag }),
       },
     }),
+    versionOf: ({ etag }) => (typeof etag === 'string' ? etag : undefined),
+    digestOf: () => undefined,
     stat: key => ({ method: 'HEAD', path: objectPath(key) }),
+    statOf: (key, { headers }) => ({
+      key,
+      size: Number(headers['content-length']),
+      modified: new Date(String(headers['last-modified'])),
+    }),
+    statIsVague: true,
     remove: key => ({ method: 'DELETE', path: objectPath(key) }),
     list: (prefix, from) => ({
       method: 'GET',
@@ -97,31 +92,52 @@ export function s3Dialect(options: S3Options): Dialect {
       }))
       return { objects, next }
     },
-    // A GET of an object that nobody writes. Absent is what we hope for. AccessDenied is how S3 says "absent" to somebody
-    // who may not list the bucket, which normal work does not need; wrong credentials and a missing bucket say otherwise.
-    check: () => ({ method: 'GET', path: objectPath('.orthanc-cloud-storage-check') }),
-    accepts: fault => fault.code === 'NotFound' || fault.message.startsWith('AccessDenied'),
+    probes: [
+      {
+        // An object that nobody writes. Absent is what we hope for. AccessDenied is how S3 says "absent" to somebody who
+        // may not list the bucket, which normal work does not need; wrong credentials and a missing bucket say otherwise.
+        verb: 'read',
+        draft: { method: 'GET', path: objectPath(probeKey) },
+        passes: fault => fault.code === 'NotFound' || fault.message.startsWith('AccessDenied'),
+        judge: () => {},
+      },
+      {
+        // Nothing is written: permission is looked at first, then the MD5, which is not that of the body.
+        verb: 'write',
+        draft: {
+          method: 'PUT',
+          path: objectPath(probeKey),
+          headers: { ...onWrite, 'content-md5': MD5_OF_NOTHING },
+          text: 'x',
+        },
+        passes: fault => fault.code === 'Corrupt',
+        judge: () => {},
+      },
+    ],
 
     parts: {
       largestPut: 5 * GIB,
       smallestPart: 5 * MIB,
       mostParts: 10_000,
+      usual: { concurrency: 4, partBytes: 16 * MIB },
+      inOrder: false,
+      wantsWhole: false,
       begin: key => ({ method: 'POST', path: objectPath(key), query: [['uploads', '']], headers: onWrite }),
-      uploadId: text => {
-        const id = parser.parse(text)?.InitiateMultipartUploadResult?.UploadId
+      uploadId: answer => {
+        const id = parser.parse(answer?.text ?? '')?.InitiateMultipartUploadResult?.UploadId
         if (typeof id !== 'string' || id === '') throw new Fault('Internal', 'the answer has no UploadId')
         return id
       },
-      part: (key, id, number, md5) => ({
+      part: (key, id, { number, digest }) => ({
         method: 'PUT',
         path: objectPath(key),
         query: [
           ['partNumber', String(number)],
           ['uploadId', id],
         ],
-        headers: { 'content-md5': md5 },
+        headers: { 'content-md5': digest() },
       }),
-      receipt: headers => String(headers['etag'] ?? ''),
+      receipt: ({ headers }) => String(headers['etag'] ?? ''),
       finish: (key, id, receipts) => ({
         method: 'POST',
         path: objectPath(key),
@@ -133,11 +149,12 @@ export function s3Dialect(options: S3Options): Dialect {
       abandon: (key, id) => ({ method: 'DELETE', path: objectPath(key), query: [['uploadId', id]] }),
     },
 
-    async authorize(draft: Draft, streamed: boolean) {
+    async authorize(draft: Draft, _length: number, streamed: boolean) {
       // A body that streams is bound by its Content-MD5, which is signed, instead of by its SHA-256.
       const payloadHash = streamed ? UNSIGNED_PAYLOAD : draft.text === undefined ? EMPTY_PAYLOAD : sha256(draft.text)
       const { method, path, query = [], headers = {} } = draft
-      return sign({ method, host, path, query, headers, payloadHash }, await credentials())
+      const signed = sign({ method, host, path, query, headers, payloadHash }, await credentials())
+      return { headers: signed, query: '' }
     },
 
     fault: answer => faultOf(answer, options),

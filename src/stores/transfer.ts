@@ -1,6 +1,7 @@
 /**
- * Large objects in parallel: up in parts that become visible together, down in ranges that are delivered in order
- * (`UseTransferManager`; objects beyond what one PUT may hold go up in parts in any case).
+ * Large objects in pieces: up in parts that become visible together, down in ranges that are fetched in parallel and
+ * delivered in order. `UseTransferManager` of S3 turns both on; objects larger than the dialect's `largestPut` go up in
+ * parts in any case.
  *
  * Memory: one slot holds one part, from the moment it is fetched until it is sent or delivered; there are
  * `concurrency` slots for the whole store, whatever the number of transfers. Slots are handed out in the order of asking,
@@ -9,7 +10,6 @@
  * A process that dies in the middle of an upload leaves invisible parts behind, which cost money: see "incomplete
  * multipart uploads" in docs/operations.md.
  */
-import { hash } from 'node:crypto'
 import pLimit from 'p-limit'
 import {
   type Bytes,
@@ -22,8 +22,9 @@ import {
   sliceOf,
 } from '../bytes.ts'
 import { Fault } from '../fault.ts'
-import type { Dialect } from './dialect.ts'
-import { contentOfAnswer, type HttpStoreOptions, type Send, textOf } from './http.ts'
+import type { Dialect, Draft, Headers } from './dialect.ts'
+import { digestOf, hasher } from './digest.ts'
+import { contentOfAnswer, type HttpStoreOptions, type Send, textOf, withDigest } from './http.ts'
 import { attempt } from './retry.ts'
 import type { Store } from './store.ts'
 
@@ -34,53 +35,74 @@ export interface Transfer {
 
 const MB = 1024 * 1024
 const ABANDON_MS = 10_000
-/** For the parts of an object beyond one PUT, on a store without `UseTransferManager`. */
-const FALLBACK: Transfer = { concurrency: 4, partBytes: 16 * MB }
 
 export function transferring(whole: Store, dialect: Dialect, send: Send, options: HttpStoreOptions): Store {
   const { parts } = dialect
-  const transfer = options.transfer ?? FALLBACK
+  const transfer = options.transfer ?? parts.usual
   const slots = pLimit(transfer.concurrency)
   const again = <T>(signal: AbortSignal, work: () => Promise<T>) => attempt(work, options.policy, signal, options.log)
 
   async function putInParts(key: string, body: Source, signal: AbortSignal): Promise<void> {
     const least = Math.max(transfer.partBytes, parts.smallestPart, body.size / parts.mostParts)
     const partBytes = Math.ceil(least / MB) * MB
-    const begun = await again(signal, async () => textOf((await send('write', parts.begin(key), signal)).body))
-    const id = parts.uploadId(begun)
+    const count = Math.ceil(body.size / partBytes)
+    const begin = parts.begin(key)
+    const id = parts.uploadId(begin && (await again(signal, () => told(begin, signal))))
     const stop = new AbortController()
     const either = AbortSignal.any([signal, stop.signal])
-    try {
-      const receipts = await Promise.all(
-        Array.from({ length: Math.ceil(body.size / partBytes) }, (_, i) =>
-          slots(async () => {
-            either.throwIfAborted()
-            const range = { start: i * partBytes, end: Math.min((i + 1) * partBytes, body.size) }
-            const slice = sliceOf(body, range)
-            const bytes = await collectSource(slice)
-            const draft = parts.part(key, id, i + 1, hash('md5', bytes, 'base64'))
-            return again(either, async () => {
-              const answer = await send('write', draft, either, bytes, bytes.byteLength)
-              await answer.body.dump()
-              return parts.receipt(answer.headers)
-            })
-          }),
-        ),
-      )
-      await again(signal, async () => {
-        const answer = await send('write', parts.finish(key, id, receipts), signal)
-        const text = await textOf(answer.body)
-        // S3 sends the head of the answer before it is done: a 200 may still turn out to be an error.
-        if (text.includes('<Error>')) throw dialect.fault({ verb: 'write', status: 200, headers: answer.headers, text })
+    const whole = parts.wantsWhole ? hasher(dialect.digest) : undefined
+    const inTurn = pLimit(1) // the source is read from its beginning to its end, which the digest of the whole needs
+
+    const sendPart = (i: number) =>
+      slots(async () => {
+        const range = { start: i * partBytes, end: Math.min((i + 1) * partBytes, body.size) }
+        const bytes = await inTurn(async () => {
+          either.throwIfAborted()
+          const read = await collectSource(sliceOf(body, range))
+          whole?.update(read)
+          return read
+        })
+        const part = {
+          number: i + 1,
+          range,
+          total: body.size,
+          digest: () => digestOf(dialect.digest, bytes),
+          whole: i === count - 1 ? whole?.digest() : undefined,
+        }
+        const draft = parts.part(key, id, part)
+        const receipt = await again(either, async () => parts.receipt(await told(draft, either, bytes), part, id))
+        return { receipt, whole: part.whole }
       })
+
+    try {
+      const sent: { receipt: string; whole: string | undefined }[] = []
+      if (parts.inOrder) for (let i = 0; i < count; i++) sent.push(await sendPart(i))
+      else sent.push(...(await Promise.all(Array.from({ length: count }, (_, i) => sendPart(i)))))
+      const digest = sent.at(-1)?.whole
+      const receipts = sent.map(({ receipt }) => receipt)
+      const finish = parts.finish(key, id, receipts, digest)
+      if (finish)
+        await again(signal, async () => {
+          const answer = await told(finish, signal)
+          // S3 sends the head of the answer before it is done: a 200 may still turn out to be an error.
+          if (answer.text.includes('<Error>')) throw dialect.fault({ ...answer, verb: 'write' })
+        })
     } catch (error) {
       stop.abort(error)
-      const abandoned = await send('remove', parts.abandon(key, id), AbortSignal.timeout(ABANDON_MS)).catch(
-        () => undefined,
-      )
-      await abandoned?.body.dump()
+      const abandon = parts.abandon(key, id)
+      // Best effort: the first failure is the one to report.
+      if (abandon)
+        await send('remove', abandon, AbortSignal.timeout(ABANDON_MS)).then(
+          answer => answer.body.dump(),
+          () => undefined,
+        )
       throw error
     }
+  }
+
+  async function told(draft: Draft, signal: AbortSignal, bytes?: Buffer) {
+    const answer = await send('write', draft, signal, bytes, bytes?.byteLength)
+    return { status: answer.statusCode, headers: answer.headers, text: await textOf(answer.body) }
   }
 
   async function getInRanges(key: string, range: Range | undefined, signal: AbortSignal): Promise<Content> {
@@ -93,14 +115,18 @@ export function transferring(whole: Store, dialect: Dialect, send: Send, options
     })
     if (!answer) return whole.get(key, undefined, signal)
     const shortened = range ? first : undefined
-    const { content, total, etag } = contentOfAnswer(answer, shortened ?? arrivedRange(answer.headers), signal)
+    const { content, total } = contentOfAnswer(answer, shortened ?? arrivedRange(answer.headers), signal)
     const end = range?.end ?? total
     if (end > total) {
       await answer.body.dump()
       throw new Fault('BadRequest', `bytes ${start} to ${end} were asked of an object of ${total} bytes`)
     }
-    if (start + content.size === end) return content
-    return contentOf(end - start, ahead(key, content, { start: start + content.size, end }, etag, signal))
+    const rest = { start: start + content.size, end }
+    const all =
+      rest.start === end
+        ? content
+        : contentOf(end - start, ahead(key, content, rest, dialect.versionOf(answer.headers), signal))
+    return range ? all : withDigest(all, dialect, answer.headers)
   }
 
   /** The first part as it arrives, then the others, fetched while earlier ones are delivered. */
@@ -108,7 +134,7 @@ export function transferring(whole: Store, dialect: Dialect, send: Send, options
     key: string,
     first: Content,
     rest: Range,
-    etag: string | undefined,
+    version: string | undefined,
     signal: AbortSignal,
   ): Bytes {
     const stop = new AbortController()
@@ -124,7 +150,7 @@ export function transferring(whole: Store, dialect: Dialect, send: Send, options
         bytes.promise.catch(() => {}) // whoever waits for it hears of it; nobody may be left to
         void slots(async () => {
           try {
-            bytes.resolve(await again(either, () => fetchRange(key, part, etag, either)))
+            bytes.resolve(await again(either, () => fetchRange(key, part, version, either)))
             await delivered.promise
           } catch (error) {
             bytes.reject(error)
@@ -148,9 +174,14 @@ export function transferring(whole: Store, dialect: Dialect, send: Send, options
     }
   }
 
-  async function fetchRange(key: string, part: Range, etag: string | undefined, signal: AbortSignal): Promise<Buffer> {
+  async function fetchRange(
+    key: string,
+    part: Range,
+    version: string | undefined,
+    signal: AbortSignal,
+  ): Promise<Buffer> {
     signal.throwIfAborted()
-    const answer = await send('read', dialect.get(key, part, etag), signal)
+    const answer = await send('read', dialect.get(key, part, version), signal)
     return collect(contentOfAnswer(answer, part, signal).content)
   }
 
@@ -163,7 +194,7 @@ export function transferring(whole: Store, dialect: Dialect, send: Send, options
 }
 
 /** What a server that was asked for more than there is says it sends. */
-function arrivedRange(headers: Readonly<Record<string, string | string[] | undefined>>): Range | undefined {
+function arrivedRange(headers: Headers): Range | undefined {
   const [, start, end] = /^bytes (\d+)-(\d+)\//.exec(String(headers['content-range'])) ?? []
   return start === undefined || end === undefined ? undefined : { start: Number(start), end: Number(end) + 1 }
 }

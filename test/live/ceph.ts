@@ -5,10 +5,10 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { closeSync, existsSync, mkdirSync, openSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { freePort } from './child.ts'
 
 const run = promisify(execFile)
 
@@ -119,15 +119,6 @@ async function until(what: string, works: () => Promise<unknown>): Promise<void>
     }
   }
   throw new Error(`${what} did not come up`, { cause: last })
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise(resolve => server.close(resolve))
-  if (typeof address !== 'object' || address === null) throw new Error('no free port')
-  return address.port
 }
 
 function configuration(folder: string, fsid: string, gatewayPort: number, monitorPort: number): string {

@@ -4,7 +4,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Agent, type Dispatcher } from 'undici'
-import { freePort } from './ceph.ts'
+import { freePort } from './child.ts'
 
 export const PLUGIN = new URL('../../dist/libOrthancCloudStorage.so', import.meta.url).pathname
 

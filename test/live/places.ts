@@ -8,7 +8,9 @@ import { compose } from '../../src/compose.ts'
 import { parseConfig } from '../../src/config/config.ts'
 import { logTo } from '../../src/log.ts'
 import type { Store } from '../../src/stores/store.ts'
-import { s3Server } from './servers.ts'
+import { type AzureSettings, connectionString } from './azurite.ts'
+import { type GcsSettings, makeBucket } from './fake-gcs.ts'
+import { liveServer, s3Server } from './servers.ts'
 
 export interface Place {
   readonly config: Readonly<Record<string, Record<string, unknown>>>
@@ -27,8 +29,7 @@ export async function directoryPlace(more: Section = {}): Promise<Place> {
   return placeOf({ DirectoryStorage: { Path: join(folder, 'objects'), ...more } }, clear)
 }
 
-export async function s3Place(more: Section = {}): Promise<Place> {
-  const server = s3Server()
+export async function s3Place(more: Section = {}, server = s3Server()): Promise<Place> {
   if (!server) throw new Error('no S3 server')
   const BucketName = `e2e-${randomUUID()}`
   const { endpoint, region, accessKey, secretKey } = server
@@ -49,6 +50,18 @@ export async function s3Place(more: Section = {}): Promise<Place> {
     ...more,
   }
   return placeOf({ AwsS3Storage: section }, async () => {})
+}
+
+export async function azurePlace(server: AzureSettings, more: Section = {}): Promise<Place> {
+  // The container is made by the plugin itself, as it is by default.
+  const section = { ConnectionString: connectionString(server), ContainerName: `e2e-${randomUUID()}`, ...more }
+  return placeOf({ AzureBlobStorage: section }, async () => {})
+}
+
+export async function gcsPlace(server: GcsSettings, more: Section = {}): Promise<Place> {
+  const BucketName = `e2e-${randomUUID()}`
+  await makeBucket(server, BucketName)
+  return placeOf({ GoogleCloudStorage: { BucketName, Endpoint: server.endpoint, ...more } }, async () => {})
 }
 
 function placeOf(config: Place['config'], clear: () => Promise<void>): Place {
@@ -84,10 +97,21 @@ export function places(): readonly { name: string; make(): Promise<Place> }[] {
       make: () => directoryPlace({ StorageStructure: 'legacy', RootPath: 'x/y' }),
     },
   ]
-  if (!s3Server()) return directories
-  return [
-    ...directories,
+  const [ceph, minio, azurite, google] = [
+    liveServer('ceph'),
+    liveServer('minio'),
+    liveServer('azurite'),
+    liveServer('fake-gcs'),
+  ]
+  const onCeph = [
     { name: 'S3', make: () => s3Place({ RootPath: 'orthanc/files', Tags: { team: 'radiology' } }) },
     { name: 'S3 with the transfer manager', make: () => s3Place({ UseTransferManager: true }) },
+  ]
+  return [
+    ...directories,
+    ...(ceph ? onCeph : []),
+    ...(minio ? [{ name: 'S3 (MinIO)', make: () => s3Place({ VirtualAddressing: false }, minio) }] : []),
+    ...(azurite ? [{ name: 'Azure', make: () => azurePlace(azurite, { RootPath: 'a/b/c' }) }] : []),
+    ...(google ? [{ name: 'Google', make: () => gcsPlace(google, { RootPath: 'a/b/c' }) }] : []),
   ]
 }

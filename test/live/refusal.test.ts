@@ -5,8 +5,9 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { connectionString } from './azurite.ts'
 import { PLUGIN, RefusedToStart, startOrthanc } from './orthanc.ts'
-import { s3Server } from './servers.ts'
+import { liveServer, s3Server } from './servers.ts'
 
 describe('Orthanc does not start', () => {
   let folder: string
@@ -41,8 +42,6 @@ describe('Orthanc does not start', () => {
     ))
   it('with two providers', () =>
     refuses({ DirectoryStorage: { Path: '/tmp' }, AwsS3Storage: {} }, /AwsS3Storage and DirectoryStorage/))
-  it('with a provider that is not built yet', () =>
-    refuses({ AzureBlobStorage: {} }, /AzureBlobStorage is not yet supported/))
   it('with encryption whose key cannot be read, rather than storing plaintext', () =>
     refuses(
       { DirectoryStorage: { Path: '/tmp', StorageEncryption: { MasterKey: [1, '/nowhere/master.key'] } } },
@@ -59,6 +58,41 @@ describe('Orthanc does not start', () => {
     writeFileSync(Engine, 'console.error("words of the engine"); process.exit(3)')
     await refuses({ CloudStorage: { Engine } }, /storage engine: words of the engine/)
   })
+
+  const azurite = liveServer('azurite')
+  if (azurite) {
+    const AccountKey = Buffer.from('not the right key').toString('base64')
+    it('with a wrong key of an Azure account', () =>
+      refuses(
+        {
+          AzureBlobStorage: {
+            ConnectionString: connectionString({ ...azurite, key: AccountKey }),
+            ContainerName: 'c-1',
+          },
+        },
+        /azure:orthanctest\/c-1: AuthorizationFailure.*AccountKey is wrong/,
+        AccountKey,
+      ))
+    it('with a container that is missing and may not be made', () =>
+      refuses(
+        {
+          AzureBlobStorage: {
+            ConnectionString: connectionString(azurite),
+            ContainerName: 'no-such-container',
+            CreateContainerIfNotExists: false,
+          },
+        },
+        /ContainerNotFound.*check ContainerName/,
+        azurite.key,
+      ))
+  }
+  const google = liveServer('fake-gcs')
+  if (google)
+    it('with a missing bucket of Google', () =>
+      refuses(
+        { GoogleCloudStorage: { BucketName: 'no-such-bucket', Endpoint: google.endpoint } },
+        /gcs:no-such-bucket: .*check BucketName/,
+      ))
 
   const server = s3Server()
   if (!server) return

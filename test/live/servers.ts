@@ -1,5 +1,6 @@
 /** How a test gets a real server: setup.ts has started it, or there is a loud reason why not. */
-import type { TestContext } from 'node:test'
+import type { AzureSettings } from './azurite.ts'
+import type { GcsSettings } from './fake-gcs.ts'
 
 export interface S3Settings {
   readonly endpoint: string
@@ -8,23 +9,29 @@ export interface S3Settings {
   readonly region: string
 }
 
-/** Variables by which test/live/setup.ts hands a server to the test processes. */
-export const LIVE_S3 = 'OCS_LIVE_S3'
-export const LIVE_S3_MISSING = 'OCS_LIVE_S3_MISSING'
+interface Servers {
+  readonly ceph: S3Settings
+  readonly minio: S3Settings
+  readonly azurite: AzureSettings
+  readonly 'fake-gcs': GcsSettings
+}
+export type ServerName = keyof Servers
 
-/** The S3 server, or undefined after a loud skip. With LIVE=required a missing server is a failure. */
-export function s3Server(): S3Settings | undefined {
-  const settings = process.env[LIVE_S3]
-  if (settings) return JSON.parse(settings)
-  const why = process.env[LIVE_S3_MISSING] ?? 'run npm test, which starts one'
-  if (process.env['LIVE'] === 'required') throw new Error(`LIVE=required, but there is no S3 server: ${why}`)
-  process.stderr.write(`\nSKIPPED: no S3 server for ${process.argv[1]}: ${why}\n\n`)
+const variable = (name: ServerName) => `OCS_LIVE_${name.toUpperCase().replace('-', '_')}`
+
+/** Called by setup.ts: environment variables reach the test processes. */
+export function handOver(name: ServerName, found: { settings: object } | { missing: string }): void {
+  process.env[variable(name)] = JSON.stringify(found)
+}
+
+/** A server, or undefined after a loud skip. With LIVE=required a missing server is a failure. */
+export function liveServer<N extends ServerName>(name: N): Servers[N] | undefined {
+  const found = JSON.parse(process.env[variable(name)] ?? '{"missing":"run npm test, which starts one"}')
+  if (found.settings) return found.settings
+  if (process.env['LIVE'] === 'required') throw new Error(`LIVE=required, but there is no ${name}: ${found.missing}`)
+  process.stderr.write(`\nSKIPPED: no ${name} for ${process.argv[1]}: ${found.missing}\n\n`)
   return undefined
 }
 
-/** For node:test's `skip`. */
-export function skipUnless(server: unknown): { skip: string } | Record<string, never> {
-  return server ? {} : { skip: 'no S3 server' }
-}
-
-export type { TestContext }
+/** The S3 server of tests that need just one. */
+export const s3Server = () => liveServer('ceph')

@@ -1,26 +1,41 @@
-/** node --test-global-setup: one Ceph for all test files, since it takes some 15 s to start. */
+/** node --test-global-setup: one server of each kind for all test files, since Ceph alone takes some 15 s to start. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type S3Server, startCeph, whyNoCeph } from './ceph.ts'
-import { LIVE_S3, LIVE_S3_MISSING } from './servers.ts'
+import { startAzurite } from './azurite.ts'
+import { startCeph, whyNoCeph } from './ceph.ts'
+import { startFakeGcs } from './fake-gcs.ts'
+import { startMinio } from './minio.ts'
+import { handOver, type ServerName } from './servers.ts'
 
-let server: S3Server | undefined
-let folder: string | undefined
+const starts: Readonly<Record<ServerName, (folder: string) => Promise<{ stop(): Promise<void> }>>> = {
+  ceph: folder => {
+    const why = whyNoCeph()
+    return why ? Promise.reject(new Error(why)) : startCeph(folder)
+  },
+  minio: startMinio,
+  azurite: startAzurite,
+  'fake-gcs': startFakeGcs,
+}
+
+const stops: (() => Promise<void>)[] = []
 
 export async function globalSetup(): Promise<void> {
-  const why = whyNoCeph()
-  if (why) {
-    process.env[LIVE_S3_MISSING] = why
-    return
-  }
-  folder = mkdtempSync(join(tmpdir(), 'ocs-ceph-'))
-  server = await startCeph(folder)
-  const { endpoint, accessKey, secretKey, region } = server
-  process.env[LIVE_S3] = JSON.stringify({ endpoint, accessKey, secretKey, region })
+  await Promise.all(
+    (Object.keys(starts) as ServerName[]).map(async name => {
+      const folder = mkdtempSync(join(tmpdir(), `ocs-${name}-`))
+      stops.push(async () => rmSync(folder, { recursive: true, force: true }))
+      try {
+        const { stop, ...settings } = await starts[name](folder)
+        stops.unshift(stop)
+        handOver(name, { settings })
+      } catch (error) {
+        handOver(name, { missing: error instanceof Error ? error.message : String(error) })
+      }
+    }),
+  )
 }
 
 export async function globalTeardown(): Promise<void> {
-  await server?.stop()
-  if (folder) rmSync(folder, { recursive: true, force: true })
+  for (const stop of stops) await stop()
 }

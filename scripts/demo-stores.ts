@@ -1,0 +1,84 @@
+/** The stores that npm start can show: each with its section of the configuration, and the server that it needs. */
+import { mkdirSync, rmSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import { connectionString, startAzurite } from '../test/live/azurite.ts'
+import { type S3Server, startCeph, whyNoCeph } from '../test/live/ceph.ts'
+import { makeBucket, startFakeGcs } from '../test/live/fake-gcs.ts'
+import { startMinio } from '../test/live/minio.ts'
+
+export const STORES = ['directory', 's3', 'minio', 'azure', 'gcs'] as const
+export type StoreName = (typeof STORES)[number]
+
+export interface Place {
+  readonly config: Readonly<Record<string, Readonly<Record<string, unknown>>>>
+  /** For a person: which store, and where. */
+  readonly where: string
+  readonly note?: string
+  stop(): Promise<void>
+}
+
+const BUCKET = 'orthanc'
+const shown = (path: string) => relative(process.cwd(), path) || '.'
+
+/** `folder`: of this store's runs, kept from one to the next where the server keeps its objects. */
+export async function placeOf(store: StoreName, folder: string, say: (line: string) => void): Promise<Place> {
+  if (store === 'directory') {
+    const path = join(folder, 'objects')
+    const config = { DirectoryStorage: { Path: path } }
+    return { config, where: `DirectoryStorage in ${shown(path)}`, stop: async () => {} }
+  }
+  say(`Starting ${servers[store]} for the occasion ...`)
+  return starts[store](folder)
+}
+
+const servers: Readonly<Record<Exclude<StoreName, 'directory'>, string>> = {
+  s3: 'an S3 server (Ceph, about 15 s)',
+  minio: 'an S3 server (MinIO)',
+  azure: "Microsoft's emulator of Azure (Azurite)",
+  gcs: 'an emulator of Google Cloud Storage (fake-gcs-server)',
+}
+
+const starts: Readonly<Record<keyof typeof servers, (folder: string) => Promise<Place>>> = {
+  /** Ceph keeps its objects in memory here, so the index of the last run would point to nothing: it starts anew as well. */
+  async s3(folder) {
+    const why = whyNoCeph()
+    if (why) throw new Error(`There is no Ceph to be had here: ${why}`)
+    return { ...(await onS3(await startCeph(join(anew(folder), 'ceph')), 'Ceph')), note: FORGETFUL }
+  },
+  minio: async folder => onS3(await startMinio(join(anew(folder), 'minio')), 'MinIO'),
+  async azure(folder) {
+    const azurite = await startAzurite(join(anew(folder), 'azurite'))
+    const section = { ConnectionString: connectionString(azurite), ContainerName: BUCKET }
+    const where = `AzureBlobStorage, container "${BUCKET}" at ${azurite.endpoint} (Azurite)`
+    return { config: { AzureBlobStorage: section }, where, stop: azurite.stop }
+  },
+  async gcs(folder) {
+    const google = await startFakeGcs(anew(folder))
+    await makeBucket(google, BUCKET)
+    const section = { BucketName: BUCKET, Endpoint: google.endpoint }
+    const where = `GoogleCloudStorage, bucket "${BUCKET}" at ${google.endpoint} (fake-gcs-server)`
+    return { config: { GoogleCloudStorage: section }, where, note: FORGETFUL, stop: google.stop }
+  },
+}
+
+const FORGETFUL = 'This server holds its objects in memory: they are gone when you stop.'
+
+/** Servers take another port and other keys with each run; Orthanc begins again with them. */
+function anew(folder: string): string {
+  rmSync(folder, { recursive: true, force: true })
+  mkdirSync(folder, { recursive: true })
+  return folder
+}
+
+async function onS3(server: S3Server, name: string): Promise<Place> {
+  const { endpoint, region, accessKey, secretKey } = server
+  const { CreateBucketCommand, S3Client } = await import('@aws-sdk/client-s3')
+  const credentials = { accessKeyId: accessKey, secretAccessKey: secretKey }
+  const sdk = new S3Client({ endpoint, region, credentials, forcePathStyle: true })
+  await sdk.send(new CreateBucketCommand({ Bucket: BUCKET }))
+  sdk.destroy()
+  const keys = { AccessKey: accessKey, SecretKey: secretKey }
+  const section = { BucketName: BUCKET, Region: region, Endpoint: endpoint, ...keys, VirtualAddressing: false }
+  const where = `AwsS3Storage, bucket "${BUCKET}" at ${endpoint} (${name})`
+  return { config: { AwsS3Storage: section }, where, stop: () => server.stop() }
+}

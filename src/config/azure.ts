@@ -1,0 +1,78 @@
+import { z } from 'zod'
+import { common } from './common.ts'
+import type { ProviderOptions } from './config.ts'
+import { type ConnectionConfig, connection, connectionOf } from './connection.ts'
+import { type AzureAccount, readConnectionString } from './connection-string.ts'
+import { bad, section } from './reading.ts'
+import { endpoint, flag, oneOf, optionalText, requiredText } from './values.ts'
+
+export interface AzureConfig extends ConnectionConfig, AzureAccount {
+  readonly kind: 'azure'
+  readonly container: string
+  readonly createContainer: boolean
+  readonly accessTier: string | undefined
+}
+
+const container = requiredText("the container's name").refine(
+  name => /^(\$root|[a-z0-9](-?[a-z0-9])+)$/.test(name) && name.length <= 63,
+  { error: "a container's name: 3 to 63 lower-case letters, digits and single hyphens" },
+)
+const TIERS = ['Hot', 'Cool', 'Cold', 'Archive', 'Premium'] as const
+const shared = {
+  ContainerName: container,
+  CreateContainerIfNotExists: flag.default(true),
+  ...connection,
+  ...common,
+}
+const schema = z.object({
+  ConnectionString: optionalText.optional(),
+  AccountUrl: endpoint.default(''),
+  AccessTier: z.preprocess(tier => (tier === '' ? undefined : tier), oneOf(...TIERS).optional()),
+  ...shared,
+})
+const oldSchema = z.object({
+  AccountName: requiredText("the storage account's name"),
+  AccountKey: requiredText("the storage account's key"),
+  ...shared,
+})
+
+/** `name`: of the section, which is `value`. */
+export function readAzure(name: string, value: unknown, warnings: string[]): ProviderOptions {
+  const o = section(schema, name, value, warnings)
+  if (!o.ConnectionString && !o.AccountUrl)
+    throw bad(`${name}.ConnectionString is missing; give it, or AccountUrl for the default credentials of Azure`)
+  if (o.ConnectionString && o.AccountUrl)
+    throw bad(
+      `${name} has both ConnectionString and AccountUrl; give one: a URL means the default credentials of Azure`,
+    )
+  const account: AzureAccount = o.ConnectionString
+    ? readConnectionString(`${name}.ConnectionString`, o.ConnectionString)
+    : { account: accountOf(o.AccountUrl), endpoint: o.AccountUrl, credentials: { kind: 'chain' } }
+  return { provider: { ...providerOf(o), ...account, accessTier: o.AccessTier }, common: o }
+}
+
+/** The section's name and options before version 1.0 of the official plugin. */
+export function readOldAzure(name: string, value: unknown, warnings: string[]): ProviderOptions {
+  const o = section(oldSchema, name, value, warnings)
+  warnings.push(`the section "${name}" is deprecated: use "AzureBlobStorage" with a ConnectionString`)
+  const { AccountName, AccountKey } = o
+  const text = `DefaultEndpointsProtocol=https;AccountName=${AccountName};AccountKey=${AccountKey}`
+  const account = readConnectionString(name, text)
+  return { provider: { ...providerOf(o), ...account, accessTier: undefined }, common: o }
+}
+
+function providerOf(o: Pick<z.output<typeof oldSchema>, keyof typeof shared>) {
+  return {
+    kind: 'azure' as const,
+    container: o.ContainerName,
+    createContainer: o.CreateContainerIfNotExists,
+    ...connectionOf(o),
+  }
+}
+
+/** `https://acct.blob.core.windows.net`; of an appliance or emulator the account is in the path. */
+function accountOf(url: string): string {
+  const { hostname, pathname } = new URL(url)
+  const [, inPath] = /^\/([^/]+)\/?$/.exec(pathname) ?? []
+  return inPath ?? hostname.split('.')[0] ?? hostname
+}

@@ -1,0 +1,42 @@
+import { isAbsolute } from 'node:path'
+import { z } from 'zod'
+import { common } from './common.ts'
+import type { ProviderOptions } from './config.ts'
+import { type ConnectionConfig, connection, connectionOf } from './connection.ts'
+import { section } from './reading.ts'
+import { endpoint, optionalText, requiredText } from './values.ts'
+
+export interface GcsConfig extends ConnectionConfig {
+  readonly kind: 'gcs'
+  readonly bucket: string
+  /** undefined = Google's application default credentials. */
+  readonly serviceAccountFile: string | undefined
+  /** Scheme included; undefined = Google. */
+  readonly endpoint: string | undefined
+  readonly storageClass: string | undefined
+}
+
+const schema = z.object({
+  BucketName: requiredText("the bucket's name"),
+  ServiceAccountFile: optionalText
+    .refine(path => path === undefined || isAbsolute(path), { error: 'an absolute path' })
+    .optional(),
+  Endpoint: endpoint.default(''),
+  StorageClass: optionalText.optional(),
+  ...connection,
+  ...common,
+})
+
+/** `name`: of the section, which is `value`. */
+export function readGcs(name: string, value: unknown, warnings: string[]): ProviderOptions {
+  const o = section(schema, name, value, warnings)
+  const provider: GcsConfig = {
+    kind: 'gcs',
+    bucket: o.BucketName,
+    serviceAccountFile: o.ServiceAccountFile,
+    endpoint: o.Endpoint === '' ? undefined : o.Endpoint,
+    storageClass: o.StorageClass?.toUpperCase(),
+    ...connectionOf(o),
+  }
+  return { provider, common: o }
+}

@@ -1,0 +1,162 @@
+/** The one table from Azure's errors to faults. Error codes: "Blob service error codes" of the REST reference. */
+import { XMLParser } from 'fast-xml-parser'
+import { Fault, type FaultCode } from '../fault.ts'
+import type { AzureCredentials } from './azure-auth.ts'
+import { clockRemedy } from './clock.ts'
+import type { Answer } from './dialect.ts'
+
+export interface Asked {
+  readonly account: string
+  readonly container: string
+  readonly accessTier: string | undefined
+  readonly credentials: AzureCredentials
+}
+
+interface Row {
+  readonly code: FaultCode
+  readonly retryable?: boolean
+  readonly remedy?: string | ((asked: Asked, answer: Answer) => string)
+}
+
+/** What a shared access signature must hold for each verb. */
+const letters: Readonly<Record<string, string>> = {
+  read: 'r (read)',
+  stat: 'r (read)',
+  write: 'w (write)',
+  remove: 'd (delete)',
+  list: 'l (list)',
+}
+
+const refused: Row = {
+  code: 'Denied',
+  remedy: ({ account, credentials }, { headers }) => {
+    const clock = clockRemedy(headers)
+    if (clock) return clock
+    if (credentials.kind === 'key')
+      return `Most probably AccountKey is not (or no longer) a key of account '${account}'.`
+    if (credentials.kind === 'chain')
+      return `The token was not accepted: is the identity of the tenant of '${account}'?`
+    return (
+      expired(credentials.sas) ?? 'The shared access signature is not (or no longer) signed by a key of the account.'
+    )
+  },
+}
+const permission: Row = {
+  code: 'Denied',
+  remedy: ({ container, credentials }, answer) => {
+    if (credentials.kind === 'sas')
+      return (
+        expired(credentials.sas) ??
+        `The shared access signature needs the permission ${letters[answer.verb] ?? 'racwdl'} on container '${container}'.`
+      )
+    if (credentials.kind === 'chain')
+      return `The identity needs the role Storage Blob Data Contributor on container '${container}'.`
+    return `Most probably AccountKey is wrong, or the account's firewall does not let this machine in.`
+  },
+}
+const busy: Row = { code: 'Unavailable' }
+const damaged: Row = { code: 'Corrupt', retryable: true }
+const kept: Row = { code: 'Denied', remedy: 'A policy, hold, lease or snapshot of the container protects the object.' }
+
+const table: Readonly<Record<string, Row>> = {
+  BlobNotFound: { code: 'NotFound' },
+  ContainerNotFound: {
+    code: 'BadConfig',
+    remedy: ({ account, container }) =>
+      `There is no container '${container}' in account '${account}': check ContainerName, or create it.`,
+  },
+  ContainerBeingDeleted: busy,
+  AuthenticationFailed: refused,
+  InvalidAuthenticationInfo: refused,
+  AuthorizationFailure: permission,
+  AuthorizationPermissionMismatch: permission,
+  AuthorizationProtocolMismatch: { code: 'Denied', remedy: 'The shared access signature is for https only.' },
+  AuthorizationSourceIPMismatch: {
+    code: 'Denied',
+    remedy: "The shared access signature is for other addresses than this machine's.",
+  },
+  AuthorizationServiceMismatch: { code: 'Denied', remedy: 'The shared access signature is not for the Blob service.' },
+  AuthorizationResourceTypeMismatch: {
+    code: 'Denied',
+    remedy: 'The shared access signature must be for resource type Object (srt=o), and Container to make one.',
+  },
+  KeyBasedAuthenticationNotPermitted: {
+    code: 'Denied',
+    remedy: 'The account forbids keys: give AccountUrl instead of ConnectionString, and an identity.',
+  },
+  InsufficientAccountPermissions: { code: 'Denied' },
+  AccountIsDisabled: { code: 'Denied' },
+  InvalidResourceName: { code: 'BadConfig', remedy: ({ container }) => `'${container}' cannot be a container's name.` },
+  BlobArchived: {
+    code: 'Denied',
+    remedy: 'The object is in the archive tier: rehydrate it first, or change AccessTier or the lifecycle rule.',
+  },
+  BlobBeingRehydrated: {
+    code: 'Denied',
+    remedy: 'The object is on its way out of the archive tier, which takes hours.',
+  },
+  Md5Mismatch: damaged,
+  InvalidMd5: damaged,
+  InvalidRange: { code: 'BadRequest' },
+  ConditionNotMet: {
+    code: 'Corrupt',
+    remedy: 'The object was replaced while it was read; objects of Orthanc never are.',
+  },
+  InvalidBlockList: { code: 'Unavailable', remedy: 'Blocks of the upload were discarded by somebody else.' },
+  RequestBodyTooLarge: { code: 'TooLarge' },
+  BlobImmutableDueToPolicy: kept,
+  SnapshotsPresent: kept,
+  LeaseIdMissing: kept,
+  ServerBusy: busy,
+  InternalError: busy,
+  OperationTimedOut: { code: 'Timeout' },
+}
+
+const byStatus: Readonly<Record<number, Row>> = {
+  400: { code: 'BadRequest' },
+  401: refused,
+  403: permission,
+  404: { code: 'NotFound' },
+  408: { code: 'Timeout' },
+  409: busy,
+  412: { code: 'Corrupt' },
+  413: { code: 'TooLarge' },
+  416: { code: 'BadRequest' },
+  429: busy,
+  500: busy,
+  502: busy,
+  503: busy,
+  504: busy,
+}
+
+const parser = new XMLParser({ parseTagValue: false })
+
+export function azureFault(answer: Answer, asked: Asked): Fault {
+  const { status, text, headers } = answer
+  const error = text.includes('<Error>') ? parser.parse(text)?.Error : undefined
+  const name = String(headers['x-ms-error-code'] ?? error?.Code ?? '') // an answer to HEAD has only the header
+  const tier = /^(InvalidHeaderValue|AccessTierNotSupported|BlobAccessTierNotSupported)/.test(name)
+  const row: Row =
+    tier && asked.accessTier !== undefined
+      ? { code: 'BadConfig', remedy: `Most probably the account does not know AccessTier '${asked.accessTier}'.` }
+      : (table[name] ?? byStatus[status] ?? { code: 'Internal' })
+  // The further lines of a message are the request's id and time; AuthenticationErrorDetail would hold what was signed.
+  const said = typeof error?.Message === 'string' ? error.Message.split('\n')[0] : ''
+  const words = [name, said].filter(Boolean).join(': ') || 'the server gave no reason'
+  const retryAfter = Number(headers['retry-after'])
+  return new Fault(row.code, `${words} (HTTP ${status})`, {
+    remedy: typeof row.remedy === 'function' ? row.remedy(asked, answer) : row.remedy,
+    ...(row.retryable === undefined ? {} : { retryable: row.retryable }),
+    ...(retryAfter > 0 ? { retryAfterMs: retryAfter * 1000 } : {}),
+  })
+}
+
+/** Its times are in the signature itself, so nobody has to guess. */
+function expired(sas: string, now = Date.now()): string | undefined {
+  const parameters = new URLSearchParams(sas)
+  const [start, end] = [parameters.get('st'), parameters.get('se')]
+  if (end && Date.parse(end) < now) return `The shared access signature expired at ${end}: make a new one.`
+  if (start && Date.parse(start) > now)
+    return `The shared access signature begins at ${start} only, or this machine's clock is wrong.`
+  return undefined
+}

@@ -1,0 +1,36 @@
+import { createHash, hash } from 'node:crypto'
+import type { Digest } from '../bytes.ts'
+import { crc32c } from './crc32c.ts'
+
+/** How a provider checks what it is sent, and says what it has: MD5 (RFC 1321), or CRC-32C as four big-endian bytes. */
+export type DigestName = Digest['name']
+
+export interface Hasher {
+  update(bytes: Uint8Array): void
+  /** In base64, as all providers write it. */
+  digest(): string
+}
+
+export function hasher(name: DigestName): Hasher {
+  if (name === 'md5') {
+    const md5 = createHash('md5')
+    return { update: bytes => void md5.update(bytes), digest: () => md5.digest('base64') }
+  }
+  let crc = 0
+  return {
+    update: bytes => {
+      crc = crc32c(bytes, crc)
+    },
+    digest: () => base64Of(crc),
+  }
+}
+
+export function digestOf(name: DigestName, bytes: Uint8Array): string {
+  return name === 'md5' ? hash('md5', bytes, 'base64') : base64Of(crc32c(bytes))
+}
+
+function base64Of(crc: number): string {
+  const bytes = Buffer.alloc(4)
+  bytes.writeInt32BE(crc)
+  return bytes.toString('base64')
+}

@@ -1,0 +1,231 @@
+import { randomBytes } from 'node:crypto'
+import { Fault } from '../fault.ts'
+import { type Dialect, type Draft, encode, type Headers, type Part } from './dialect.ts'
+import { googleToken } from './gcs-auth.ts'
+import { gcsFault, permissionRemedy } from './gcs-faults.ts'
+import { type ConnectionOptions, type Environment, httpOptions, httpStore, otherBytes } from './http.ts'
+import type { Store } from './store.ts'
+
+/** SPEC section 2, `GoogleCloudStorage`. */
+export interface GcsOptions extends ConnectionOptions {
+  readonly bucket: string
+  /** undefined = application default credentials. */
+  readonly serviceAccountFile: string | undefined
+  /** Scheme included; undefined = Google. */
+  readonly endpoint: string | undefined
+  readonly storageClass: string | undefined
+}
+
+const MIB = 1024 ** 2
+const GOOGLE = 'https://storage.googleapis.com'
+const NEEDED = ['storage.objects.create', 'storage.objects.get', 'storage.objects.delete']
+
+export function gcsStore(options: GcsOptions, environment: Environment, log: (line: string) => void): Store {
+  const http = httpOptions(options, environment, log)
+  // A token must not travel in the clear: without a file, an http endpoint is an emulator, which wants none.
+  const anonymous = options.serviceAccountFile === undefined && options.endpoint?.startsWith('http:')
+  const token = anonymous ? undefined : googleToken(options.serviceAccountFile, http.dispatcher)
+  const authorize = async ({ headers }: Draft) => ({
+    headers: { ...headers, ...(token ? { authorization: await token() } : {}) },
+    query: '',
+  })
+  return httpStore({ ...gcsDialect(options, environment.probeKey), authorize }, http)
+}
+
+function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'authorize'> {
+  const { bucket, storageClass } = options
+  const url = new URL(options.endpoint ?? GOOGLE)
+  const base = url.pathname.replace(/\/+$/, '')
+  const bucketPath = `${base}/storage/v1/b/${encode(bucket)}`
+  const objectPath = (key: string) => `${bucketPath}/o/${encode(key)}`
+  const uploadPath = `${base}/upload/storage/v1/b/${encode(bucket)}/o`
+  const media = ['alt', 'media'] as const
+  const onWrite = { contentType: 'application/octet-stream', ...(storageClass === undefined ? {} : { storageClass }) }
+  const confirms = ({ text }: { text: string }, crc: string) => crcOf(text) === crc
+
+  return {
+    name: `gcs:${bucket}`,
+    origin: url.origin,
+    requestId: 'x-guploader-uploadid',
+    digest: 'crc32c',
+    put: (key, crc) => ({
+      method: 'POST',
+      path: uploadPath,
+      query: [
+        ['uploadType', 'multipart'],
+        ['fields', 'crc32c'],
+      ],
+      ...related({ name: key, crc32c: crc, ...onWrite }),
+    }),
+    confirms,
+    get: (key, range, generation) => ({
+      method: 'GET',
+      path: objectPath(key),
+      query: [media, ...(generation === undefined ? [] : [['generation', generation] as const])],
+      headers: range ? { range: `bytes=${range.start}-${range.end - 1}` } : {},
+    }),
+    versionOf: headers => textOf(headers, 'x-goog-generation'),
+    digestOf: headers => {
+      const decompressed = !['identity', undefined].includes(textOf(headers, 'x-goog-stored-content-encoding'))
+      return decompressed ? undefined : /crc32c=([^,\s]+)/.exec(hashesOf(headers))?.[1]
+    },
+    stat: key => ({ method: 'GET', path: objectPath(key), query: [['fields', 'size,updated']] }),
+    statOf: (key, { text }) => {
+      const { size, updated } = JSON.parse(text)
+      return { key, size: Number(size), modified: new Date(updated) }
+    },
+    statIsVague: false,
+    remove: key => ({ method: 'DELETE', path: objectPath(key) }),
+    list: (prefix, from) => ({
+      method: 'GET',
+      path: `${bucketPath}/o`,
+      query: [
+        ['prefix', prefix],
+        ['fields', 'items(name,size,updated),nextPageToken'],
+        ...(from === undefined ? [] : [['pageToken', from] as const]),
+      ],
+    }),
+    page: text => {
+      const { items = [], nextPageToken } = JSON.parse(text)
+      type Item = { name: string; size: string; updated: string }
+      const objects = items.map(({ name, size, updated }: Item) => ({
+        key: name,
+        size: Number(size),
+        modified: new Date(updated),
+      }))
+      return { objects, next: nextPageToken }
+    },
+    probes: [
+      {
+        // Google tells which of these permissions we have, to anybody who asks. Emulators do not know the question.
+        verb: 'use',
+        draft: {
+          method: 'GET',
+          path: `${bucketPath}/iam/testPermissions`,
+          query: NEEDED.map(name => ['permissions', name] as const),
+        },
+        passes: fault => fault.code === 'NotFound',
+        judge: text => {
+          const granted: unknown[] = JSON.parse(text).permissions ?? []
+          const missing = NEEDED.filter(name => !granted.includes(name))
+          if (missing.length === 0) return
+          const words = `permission ${missing.join(', ')} is missing`
+          throw new Fault('Denied', words, { remedy: permissionRemedy(bucket, missing.join(', ')) })
+        },
+      },
+      {
+        // So that a missing bucket shows on an emulator, too. The permission to list is not needed.
+        verb: 'list',
+        draft: {
+          method: 'GET',
+          path: `${bucketPath}/o`,
+          query: [
+            ['prefix', probeKey],
+            ['maxResults', '1'],
+          ],
+        },
+        passes: fault => fault.code === 'Denied' && fault.message.includes('storage.objects.list'),
+        judge: () => {},
+      },
+    ],
+
+    // Google takes the parts of an upload one after the other, so they bring no speed (measured: one request is faster at
+    // every size), but when the network breaks, only a part is sent again. Its way to send in parallel leaves visible
+    // pieces behind when it fails, and its XML interface has no emulator to test against.
+    parts: {
+      largestPut: 64 * MIB,
+      smallestPart: 1 * MIB, // a multiple of 256 KiB
+      mostParts: Number.POSITIVE_INFINITY,
+      usual: { concurrency: 4, partBytes: 16 * MIB },
+      inOrder: true,
+      wantsWhole: true,
+      begin: key => ({
+        method: 'POST',
+        path: uploadPath,
+        query: [
+          ['uploadType', 'resumable'],
+          ['name', key],
+        ],
+        headers: { 'content-type': 'application/json; charset=UTF-8' },
+        text: JSON.stringify(onWrite),
+      }),
+      uploadId: answer => {
+        const location = textOf(answer?.headers ?? {}, 'location') ?? ''
+        const id = URL.canParse(location) ? new URL(location).searchParams.get('upload_id') : undefined
+        if (!id) throw new Fault('Internal', 'the answer has no upload_id')
+        return id
+      },
+      part: (_key, id, { range, total, whole }) => ({
+        method: 'PUT',
+        path: uploadPath,
+        query: session(id),
+        headers: {
+          'content-range': `bytes ${range.start}-${range.end - 1}/${total}`,
+          ...(whole === undefined ? {} : { 'x-goog-hash': `crc32c=${whole}` }),
+        },
+        alsoFine: 308,
+      }),
+      receipt: (answer, part) => {
+        const problem = arrived(answer, part)
+        if (problem) throw problem
+        return ''
+      },
+      finish: () => undefined,
+      abandon: (_key, id) => ({ method: 'DELETE', path: uploadPath, query: session(id) }),
+    },
+
+    fault: answer => gcsFault(answer, options),
+  }
+}
+
+/** Nobody can write a file that holds it. */
+const BOUNDARY = randomBytes(16).toString('hex')
+
+const session = (id: string) => [['uploadType', 'resumable'] as const, ['upload_id', id] as const]
+
+/** Metadata and content in one request (RFC 2387), so that class and checksum need no second one. */
+function related(metadata: object): Pick<Draft, 'headers' | 'around'> {
+  const before = [
+    `--${BOUNDARY}`,
+    'content-type: application/json; charset=UTF-8',
+    '',
+    JSON.stringify(metadata),
+    `--${BOUNDARY}`,
+    'content-type: application/octet-stream',
+    '',
+    '',
+  ]
+  return {
+    headers: { 'content-type': `multipart/related; boundary=${BOUNDARY}` },
+    around: { before: Buffer.from(before.join('\r\n')), after: Buffer.from(`\r\n--${BOUNDARY}--\r\n`) },
+  }
+}
+
+/** After each part but the last Google says how far it has come; after the last it describes the object. */
+function arrived(answer: { status: number; headers: Headers; text: string }, { range, total, whole }: Part) {
+  if (answer.status === 308) {
+    const [, last] = /^bytes=0-(\d+)$/.exec(textOf(answer.headers, 'range') ?? '') ?? []
+    if (Number(last) + 1 === range.end && range.end < total) return undefined
+    // Sent again from its beginning: bytes that have arrived already are skipped by Google.
+    return new Fault('Unavailable', `only the bytes up to ${last ?? 'none'} of a part up to ${range.end} arrived`)
+  }
+  return whole !== undefined && crcOf(answer.text) === whole ? undefined : otherBytes()
+}
+
+function crcOf(text: string): unknown {
+  try {
+    return JSON.parse(text).crc32c
+  } catch {
+    return undefined
+  }
+}
+
+function textOf(headers: Headers, name: string): string | undefined {
+  const value = headers[name]
+  return typeof value === 'string' ? value : undefined
+}
+
+/** Google sends one header for each kind of hash, or one for all. */
+function hashesOf(headers: Headers): string {
+  return [headers['x-goog-hash'] ?? ''].flat().join(',')
+}

@@ -1,0 +1,84 @@
+/**
+ * The clouds' own hosts, as seen from a corporate network: every connection goes through a proxy and ends at one scripted
+ * server, whose certificate only a CA file makes trusted. A stub, because what is tested is which host is asked for what.
+ */
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer as createSecureServer } from 'node:https'
+import { type AddressInfo, connect, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+export interface Visit {
+  readonly host: string
+  readonly line: string
+  readonly headers: IncomingMessage['headers']
+  readonly body: string
+}
+
+export interface FakeInternet {
+  /** For HttpProxy. */
+  readonly proxy: string
+  /** For HttpsCACertificates. */
+  readonly caFile: string
+  readonly folder: string
+  readonly visits: Visit[]
+  close(): Promise<void>
+}
+
+export async function fakeInternet(
+  hosts: readonly string[],
+  answer: (visit: Visit, response: ServerResponse) => void,
+): Promise<FakeInternet> {
+  const folder = mkdtempSync(join(tmpdir(), 'ocs-internet-'))
+  const { key, cert } = makeCertificate(folder, hosts)
+  const visits: Visit[] = []
+  const sockets = new Set<Socket>()
+  const server = createSecureServer({ key: readFileSync(key), cert: readFileSync(cert) }, async (request, response) => {
+    let body = ''
+    for await (const chunk of request) body += chunk
+    const { headers } = request
+    const visit = { host: String(headers.host), line: `${request.method} ${request.url}`, headers, body }
+    visits.push(visit)
+    answer(visit, response)
+  })
+  const proxy = createServer()
+  proxy.on('connect', (_request, socket) => {
+    const there = connect((server.address() as AddressInfo).port, '127.0.0.1', () => {
+      socket.write('HTTP/1.1 200 OK\r\n\r\n')
+    })
+    there.pipe(socket as Socket).pipe(there)
+    for (const end of [there, socket as Socket]) {
+      sockets.add(end)
+      end.on('error', () => {})
+    }
+  })
+  for (const one of [server, proxy]) await new Promise<void>(resolve => one.listen(0, '127.0.0.1', resolve))
+  return {
+    proxy: `127.0.0.1:${(proxy.address() as AddressInfo).port}`,
+    caFile: cert,
+    folder,
+    visits,
+    async close() {
+      for (const socket of sockets) socket.destroy()
+      for (const one of [server, proxy]) {
+        one.closeAllConnections()
+        one.close()
+      }
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Self-signed, for all of `hosts` and 127.0.0.1. */
+export function makeCertificate(folder: string, hosts: readonly string[]): { key: string; cert: string } {
+  const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
+  const names = [...hosts.map(host => `DNS:${host}`), 'IP:127.0.0.1'].join(',')
+  const name = ['-subj', '/CN=test', '-addext', `subjectAltName=${names}`]
+  const files = ['-keyout', key, '-out', cert]
+  execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', ...files, ...name], {
+    stdio: 'ignore',
+  })
+  return { key, cert }
+}
