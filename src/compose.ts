@@ -3,7 +3,7 @@ import type { Attachment, Found, StorageArea, Tier } from './area/area.ts'
 import { findIn } from './area/find.ts'
 import { type HybridArea, hybridArea, type Side } from './area/hybrid.ts'
 import { type MoveJobs, moveJobs } from './area/move-job.ts'
-import { keysOf } from './area/naming.ts'
+import { diskNaming, keysOf } from './area/naming.ts'
 import { objectArea } from './area/object-area.ts'
 import { VerifiedCache } from './area/verified-cache.ts'
 import { type Content, collect } from './bytes.ts'
@@ -125,9 +125,6 @@ function sideOf(store: Store, naming: NamingConfig, sealing: Sealing, local: boo
   }
   return { area, find: findIn(store, keys), keyIdOf: keyId, local }
 }
-
-/** Orthanc's own layout, whatever the provider's section says (SPEC section 3). */
-const diskNaming: NamingConfig = { rootPath: '', structure: 'legacy', legacyUnknownFiles: false }
 
 function hybridOf(
   { hybrid, moveConcurrency }: EngineConfig,

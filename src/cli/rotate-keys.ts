@@ -1,3 +1,4 @@
+import { diskNaming, type Naming } from '../area/naming.ts'
 import { compose } from '../compose.ts'
 import type { EngineConfig } from '../config/config.ts'
 import { loadKeyring } from '../config/key-file.ts'
@@ -6,6 +7,7 @@ import { logTo } from '../log.ts'
 import { sealedNames } from '../rotate/names.ts'
 import { Rotation } from '../rotate/rotation.ts'
 import type { Keyring } from '../seal/keyring.ts'
+import type { Store } from '../stores/store.ts'
 import { readConfig } from './orthanc-config.ts'
 import { withProgress } from './progress.ts'
 import { report, reportOf, wordsOf } from './rotation-report.ts'
@@ -29,21 +31,56 @@ export async function rotateKeys(options: RotateOptions): Promise<void> {
   if (!config) throw new Fault('BadConfig', 'the configuration has no section of a storage provider')
   const keys = keysOf(config)
   const from = options.from && fromOf(options.from, keys)
-  const { store } = compose(
+  const { store, hybrid } = compose(
     withRoomFor(config, concurrency),
     logTo(() => {}), // what fails is told below, and what is warned of was told already
   )
-  const work = wordsOf(store.name, config, keys, from)
-  const rotation = new Rotation({
-    store,
-    keys,
-    names: sealedNames(config.naming),
-    from,
-    dryRun,
-    concurrency,
-    resume: state === undefined ? undefined : readState(state, work),
-    onFailure: fail,
-  })
+  const stop = interruption()
+  stop.addEventListener('abort', () => note('interrupted; the objects under way are finished first'))
+  const begin = (place: Store, naming: Naming, stateFile: string | undefined): Run => {
+    const work = wordsOf(place.name, config, naming, keys, from)
+    const resume = stateFile === undefined ? undefined : readState(stateFile, work)
+    const names = sealedNames(naming)
+    const rotation = new Rotation({ store: place, keys, names, from, dryRun, concurrency, resume, onFailure: fail })
+    return { rotation, work, state: dryRun ? undefined : stateFile }
+  }
+  const runs = [begin(store, config.naming, state)]
+  // Files on Orthanc's disk are sealed like those in the store: without them, "no longer used" would not be true.
+  if (hybrid) runs.push(begin(hybrid.disk, diskNaming, state && `${state}.disk`))
+  const names = hybrid ? `${store.name} and ${hybrid.disk.name}` : store.name
+  try {
+    for (const run of runs) await carryOut(run, dryRun, stop)
+  } finally {
+    await store.close()
+  }
+  const rotations = runs.map(run => run.rotation)
+  const result = reportOf(names, rotations, keys, dryRun)
+  if (options.json) sayJson(result)
+  else report(result)
+  for (const run of runs)
+    if (run.rotation.complete && run.rotation.failed.size === 0 && run.state !== undefined) removeState(run.state)
+  if (!result.complete)
+    fail(
+      new Fault('Canceled', 'the rotation was interrupted before its end', {
+        remedy: 'Nothing is lost: give the same command again to go on.',
+      }),
+    )
+  else if (result.failed > 0)
+    fail(
+      new Fault('Corrupt', `${objects(result.failed)} could not be re-encrypted, as said above`, {
+        remedy: 'The others are done.',
+      }),
+    )
+}
+
+interface Run {
+  readonly rotation: Rotation
+  readonly work: string
+  /** undefined = nothing is remembered. */
+  readonly state: string | undefined
+}
+
+async function carryOut({ rotation, work, state }: Run, dryRun: boolean, stop: AbortSignal): Promise<void> {
   const position = () => {
     const { moved, movedBytes } = rotation.tally
     const verb = dryRun ? 'to re-encrypt' : 're-encrypted'
@@ -53,34 +90,15 @@ export async function rotateKeys(options: RotateOptions): Promise<void> {
     }
   }
   const remember = () => {
-    if (state !== undefined && !dryRun) writeState(state, work, rotation.remembered)
+    if (state !== undefined) writeState(state, work, rotation.remembered)
   }
-  const stop = interruption()
-  stop.addEventListener('abort', () => note('interrupted; the objects under way are finished first'))
   const timer = setInterval(remember, REMEMBER_MS)
   try {
     await withProgress(position, () => rotation.run(stop))
   } finally {
     clearInterval(timer)
     remember()
-    await store.close()
   }
-  const result = reportOf(store.name, rotation, keys, dryRun)
-  if (options.json) sayJson(result)
-  else report(result)
-  if (rotation.complete && rotation.failed.size === 0 && state !== undefined && !dryRun) removeState(state)
-  if (!rotation.complete)
-    fail(
-      new Fault('Canceled', 'the rotation was interrupted before its end', {
-        remedy: 'Nothing is lost: give the same command again to go on.',
-      }),
-    )
-  else if (rotation.failed.size > 0)
-    fail(
-      new Fault('Corrupt', `${objects(rotation.failed.size)} could not be re-encrypted, as said above`, {
-        remedy: 'The others are done.',
-      }),
-    )
 }
 
 function keysOf({ encryption }: EngineConfig): Keyring {

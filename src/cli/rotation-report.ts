@@ -1,3 +1,4 @@
+import type { Naming } from '../area/naming.ts'
 import type { EngineConfig } from '../config/config.ts'
 import type { Rotation } from '../rotate/rotation.ts'
 import type { Keyring } from '../seal/keyring.ts'
@@ -20,23 +21,36 @@ export interface RotationReport {
   readonly failed: number
 }
 
-export function reportOf(store: string, rotation: Rotation, keyring: Keyring, dryRun: boolean): RotationReport {
-  const { tally, failed, complete } = rotation
-  const keys: Record<string, number> = { ...tally.keys }
-  for (const id of failed.values()) if (id !== undefined) keys[id] = (keys[id] ?? 0) + 1
-  const allKnown = complete && [...failed.values()].every(id => id !== undefined)
+/** One report for all places of the files; they are one store to whoever changes a key. */
+export function reportOf(
+  store: string,
+  rotations: readonly Rotation[],
+  keyring: Keyring,
+  dryRun: boolean,
+): RotationReport {
+  const keys: Record<string, number> = {}
+  const add = (id: string | number, objects: number) => {
+    keys[id] = (keys[id] ?? 0) + objects
+  }
+  const failed = rotations.flatMap(rotation => [...rotation.failed.values()])
+  for (const { tally } of rotations) for (const [id, objects] of Object.entries(tally.keys)) add(id, objects)
+  for (const id of failed) if (id !== undefined) add(id, 1)
+  const sum = (what: 'moved' | 'movedBytes' | 'plain' | 'vanished') =>
+    rotations.reduce((total, { tally }) => total + tally[what], 0)
+  const complete = rotations.every(rotation => rotation.complete)
+  const allKnown = complete && failed.every(id => id !== undefined)
   const unused = keyring.ids.filter(id => id !== keyring.current?.id && !keys[id])
   return {
     store,
     currentKey: keyring.current?.id ?? 0,
     dryRun,
     complete,
-    reencrypted: { objects: tally.moved, bytes: tally.movedBytes },
+    reencrypted: { objects: sum('moved'), bytes: sum('movedBytes') },
     keys,
     unusedKeys: allKnown ? unused.sort((a, b) => a - b) : [],
-    plain: tally.plain,
-    vanished: tally.vanished,
-    failed: failed.size,
+    plain: sum('plain'),
+    vanished: sum('vanished'),
+    failed: failed.length,
   }
 }
 
@@ -55,12 +69,13 @@ export function report(result: RotationReport): void {
 /** What a rotation is about, for people and for comparing a state with a run. Nothing secret. */
 export function wordsOf(
   store: string,
-  { provider, naming }: EngineConfig,
+  { provider }: EngineConfig,
+  { rootPath, structure }: Naming,
   keys: Keyring,
   from: ReadonlySet<number> | undefined,
 ): string {
   const server = 'endpoint' in provider && provider.endpoint ? ` at ${provider.endpoint}` : ''
-  const root = naming.rootPath === '' ? '' : ` below ${naming.rootPath}`
+  const root = rootPath === '' ? '' : ` below ${rootPath}`
   const some = from ? `, only from ${[...from].sort((a, b) => a - b).join(' and ')}` : ''
-  return `${store}${server}${root}, ${naming.structure}, to key ${keys.current?.id}${some}`
+  return `${store}${server}${root}, ${structure}, to key ${keys.current?.id}${some}`
 }
