@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
@@ -76,5 +76,20 @@ describe('within', () => {
       },
       { code: 'Timeout' },
     )
+  })
+})
+
+describe('a directory', () => {
+  it('prunes the folders of what it removes, also those that a removal left when it died', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'ocs-store-'))
+    const store = directoryStore(folder)
+    for (const key of ['a/b/1', 'a/b/2', 'c/d/1']) await store.put(key, sourceOf(noise(10)), never)
+    await store.remove('a/b/1', never)
+    assert.deepEqual(readdirSync(join(folder, 'a/b')), ['2'])
+    await store.remove('a/b/2', never)
+    rmSync(join(folder, 'c/d'), { recursive: true }) // killed after the file and its folder, before the next
+    await store.remove('c/d/1', never)
+    assert.deepEqual(readdirSync(folder), [])
+    rmSync(folder, { recursive: true })
   })
 })

@@ -97,14 +97,14 @@ export function directoryStore(path: string, { sync = true }: DirectoryOptions =
     await unlink(path).catch(error => {
       if (!isErrno(error, 'ENOENT') && !isErrno(error, 'ENOTDIR')) throw error
     })
-    for (let folder = dirname(path); folder.length > root.length; folder = dirname(folder))
-      if (
-        !(await rmdir(folder).then(
-          () => true,
-          () => false, // not empty, or pruned by another removal
-        ))
+    for (let folder = dirname(path); folder.length > root.length; folder = dirname(folder)) {
+      // One that is gone already was pruned by another removal, maybe by one that died before it came to the next.
+      const pruned = await rmdir(folder).then(
+        () => true,
+        error => isErrno(error, 'ENOENT'),
       )
-        return
+      if (!pruned) return // most probably it is not empty
+    }
   }
 
   /** Keys in byte order: in a folder, `a.b` comes before what is in `a`, for `.` is less than `/`. */

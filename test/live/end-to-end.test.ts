@@ -49,7 +49,7 @@ for (const { name, make } of places())
 
     it('tells its status', async () => {
       const status = await orthanc.getJson('/cloud-storage/status')
-      assert.match(status.Store, /^(s3|directory):/)
+      assert.match(status.Store, /^(s3|directory|azure|gcs):/)
       assert.equal(status.EngineRestarts, 0)
     })
 
