@@ -51,11 +51,14 @@ const certificate: Row = {
 const gone: Row = { code: 'Unavailable' }
 
 const table: Readonly<Record<string, Row>> = {
-  ENOTFOUND: { code: 'Unavailable', remedy: 'No such host: check Endpoint and Region, and the DNS of this machine.' },
+  ENOTFOUND: {
+    code: 'Unavailable',
+    remedy: 'No such host: check the endpoint, region or account in the configuration, and the DNS of this machine.',
+  },
   EAI_AGAIN: { code: 'Unavailable', remedy: 'The DNS of this machine does not answer.' },
   ECONNREFUSED: {
     code: 'Unavailable',
-    remedy: 'Nothing listens there: check host and port of Endpoint, and that the server runs.',
+    remedy: 'Nothing listens there: check host and port of the endpoint, and that the server runs.',
   },
   EHOSTUNREACH: {
     code: 'Unavailable',
@@ -71,7 +74,7 @@ const table: Readonly<Record<string, Row>> = {
   UND_ERR_SOCKET: gone,
   UND_ERR_CONNECT_TIMEOUT: {
     code: 'Timeout',
-    remedy: 'No connection within ConnectionTimeout: check host and port of Endpoint, firewall and HttpProxy.',
+    remedy: 'No connection within ConnectionTimeout: check host and port of the endpoint, firewall and HttpProxy.',
   },
   UND_ERR_HEADERS_TIMEOUT: { code: 'Timeout' },
   UND_ERR_BODY_TIMEOUT: { code: 'Timeout' },
@@ -79,16 +82,16 @@ const table: Readonly<Record<string, Row>> = {
   UND_ERR_REQ_CONTENT_LENGTH_MISMATCH: { code: 'Corrupt' },
   HPE_INVALID_CONSTANT: {
     code: 'Internal',
-    remedy: 'What answers there does not speak HTTP: check scheme and port of Endpoint.',
+    remedy: 'What answers there does not speak HTTP: check scheme and port of the endpoint.',
   },
-  EPROTO: { code: 'BadConfig', remedy: 'The server does not speak TLS: write http:// in front of Endpoint.' },
+  EPROTO: { code: 'BadConfig', remedy: 'The server does not speak TLS: write http:// in front of the endpoint.' },
   ERR_SSL_WRONG_VERSION_NUMBER: {
     code: 'BadConfig',
-    remedy: 'The server does not speak TLS: write http:// in front of Endpoint.',
+    remedy: 'The server does not speak TLS: write http:// in front of the endpoint.',
   },
   ERR_SSL_PACKET_LENGTH_TOO_LONG: {
     code: 'BadConfig',
-    remedy: 'The server does not speak TLS: write http:// in front of Endpoint.',
+    remedy: 'The server does not speak TLS: write http:// in front of the endpoint.',
   },
   SELF_SIGNED_CERT_IN_CHAIN: certificate,
   DEPTH_ZERO_SELF_SIGNED_CERT: certificate,
@@ -101,7 +104,7 @@ const table: Readonly<Record<string, Row>> = {
   },
   ERR_TLS_CERT_ALTNAME_INVALID: {
     code: 'Denied',
-    remedy: "The server's certificate is for another name: check Endpoint, or try VirtualAddressing false.",
+    remedy: "The server's certificate is for another name: check the endpoint, or on S3 try VirtualAddressing false.",
   },
 }
 

@@ -2,12 +2,15 @@
 import assert from 'node:assert/strict'
 import { createHash, randomUUID } from 'node:crypto'
 import { after, before, describe, it } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import {
   CreateBucketCommand,
   GetObjectCommand,
   GetObjectTaggingCommand,
   HeadObjectCommand,
   ListMultipartUploadsCommand,
+  PutBucketPolicyCommand,
   PutObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3'
@@ -135,6 +138,18 @@ if (server) {
     })
   })
 
+  it('s3 names the permission that the check at start finds missing, and writes nothing to find it', async () => {
+    const Bucket = await newBucket()
+    const store = open(Bucket)
+    await store.check(never)
+    assert.equal(await store.stat('probe', never), undefined)
+    const Statement = [{ Effect: 'Deny', Principal: '*', Action: 's3:PutObject', Resource: `arn:aws:s3:::${Bucket}/*` }]
+    const Policy = JSON.stringify({ Version: '2012-10-17', Statement })
+    await sdk.send(new PutBucketPolicyCommand({ Bucket, Policy }))
+    await assert.rejects(store.check(never), { code: 'Denied', remedy: /permission s3:PutObject on bucket/ })
+    await store.close()
+  })
+
   describe('s3 says what is wrong', () => {
     let Bucket: string
     before(async () => {
@@ -190,6 +205,7 @@ if (server) {
         for (let i = 0; i < 200; i++) yield slice
       },
     }
+    collectGarbage() // of the tests before
     await store.put('big', big, never)
     const hash = createHash('sha256')
     let peak = 0
@@ -204,6 +220,11 @@ if (server) {
     await store.close()
   })
 } else it('needs an S3 server', { skip: 'there is none' })
+
+function collectGarbage(): void {
+  setFlagsFromString('--expose-gc')
+  runInNewContext('gc')()
+}
 
 async function* brokenBody(): AsyncIterable<Uint8Array> {
   yield noise(10)
