@@ -1,12 +1,14 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'
+import type { Floor } from './floor.ts'
 import type { Cost, Figures } from './measure.ts'
 import type { Result } from './run.ts'
-import { BEHIND_DELAY, FILE_SYSTEM } from './subjects.ts'
+import { CHUNK_BYTES, type SealFigures } from './seal.ts'
+import { BEHIND_DELAY, ENCRYPTED, FILE_SYSTEM } from './subjects.ts'
 
 /** docs/benchmarks.md: machine, tables, and the targets beside what was measured. */
-export function report(results: readonly Result[]): string {
+export function report(results: readonly Result[], sealing: SealFigures | undefined, floor: Floor | undefined): string {
   const orthanc = execFileSync('Orthanc', ['--version'], { encoding: 'utf8' }).split('\n')[0]
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
   const [cpu] = cpus()
@@ -38,7 +40,9 @@ export function report(results: readonly Result[]): string {
     }
     lines.push('')
   }
-  return `${[...lines, ...targets(results)].join('\n')}\n`
+  if (floor) lines.push(...floorTable(results, floor))
+  if (sealing) lines.push(...sealingTable(sealing))
+  return `${[...lines, ...targets(results, sealing)].join('\n')}\n`
 }
 
 function cells(cost: Cost | undefined, base: Cost | undefined): string {
@@ -76,8 +80,42 @@ function median(results: readonly Result[], load: string, subject: string): Figu
   }
 }
 
+/** How near to the file system any storage behind this HTTP server could come, with everything of ours taking no time. */
+function floorTable(results: readonly Result[], floor: Floor): string[] {
+  const base = median(results, '400 files of 220 KB, 1 client', FILE_SYSTEM)
+  if (!base?.read) return []
+  const bound = (cost: Cost, ms: number) => 1000 / cost.perSecond / (1000 / cost.perSecond + ms)
+  return [
+    '## What the stub itself takes',
+    '',
+    'One request after the other from a process that does nothing else, without Orthanc, plugin or engine. A storage that adds such a request to what Orthanc does',
+    "anyway can reach at most the given part of the file system's rate with one client.",
+    '',
+    '| request of 220 KB | ms | at most, of file system |',
+    '|---|---|---|',
+    `| PUT | ${floor.put.toFixed(2)} | ${bound(base.upload, floor.put).toFixed(2)} (plus what the file system took to write) |`,
+    `| GET | ${floor.get.toFixed(2)} | ${bound(base.read, floor.get).toFixed(2)} |`,
+    '',
+  ]
+}
+
+function sealingTable({ seal, unseal, openssl }: SealFigures): string[] {
+  return [
+    '## Encryption alone, on one core',
+    '',
+    `Format A1 in chunks of ${CHUNK_BYTES / 1024} KiB, the best of five rounds, beside \`openssl speed -evp aes-256-gcm\` in the same run.`,
+    '',
+    '| what | GB/s | of openssl |',
+    '|---|---|---|',
+    `| openssl speed | ${openssl.toFixed(2)} | 1.00 |`,
+    `| seal | ${seal.toFixed(2)} | ${(seal / openssl).toFixed(2)} |`,
+    `| unseal | ${unseal.toFixed(2)} | ${(unseal / openssl).toFixed(2)} |`,
+    '',
+  ]
+}
+
 /** The targets that this project set itself, beside what this run measured. */
-function targets(results: readonly Result[]): string[] {
+function targets(results: readonly Result[], sealing: SealFigures | undefined): string[] {
   const rows: string[] = []
   const add = (what: string, measured: number, limit: number, unit: string, least: boolean) => {
     if (Number.isNaN(measured)) return
@@ -135,10 +173,27 @@ function targets(results: readonly Result[]): string[] {
     )
     add(`behind 20 ms, ${clients}: a read beyond the file system's time`, beyond(far.read, base.read), 25, 'ms', false)
   }
-  for (const name of ['S3 (stub)', 'S3 (stub), transfer manager']) {
+  for (const [name, limit] of [
+    ['S3 (stub)', 300],
+    ['S3 (stub), transfer manager', 300],
+    [`S3 (stub)${ENCRYPTED}`, 350],
+    [`DirectoryStorage${ENCRYPTED}`, 350],
+  ] as const) {
     const figures = median(results, '10 files of 200 MB at once', name)
     if (figures?.enginePeak)
-      add(`${name}: the engine's memory with 10 uploads of 200 MB at once`, figures.enginePeak, 300, 'MB', false)
+      add(`${name}: the engine's memory with 10 uploads of 200 MB at once`, figures.enginePeak, limit, 'MB', false)
   }
+  if (sealing)
+    for (const what of ['seal', 'unseal'] as const) add(`${what}, one core`, sealing[what], 1.6, 'GB/s', true)
+  for (const load of new Set(results.map(result => result.load.name)))
+    for (const name of ['S3 (stub)', 'DirectoryStorage']) {
+      const plain = median(results, load, name)
+      const sealed = median(results, load, `${name}${ENCRYPTED}`)
+      if (!plain || !sealed) continue
+      const times = (a: Cost, b: Cost) => a.perSecond / b.perSecond
+      add(`${name}, ${load}: time of an encrypted upload`, times(plain.upload, sealed.upload), 1.15, 'times', false)
+      if (plain.read && sealed.read)
+        add(`${name}, ${load}: time of an encrypted read`, times(plain.read, sealed.read), 1.15, 'times', false)
+    }
   return ['## Targets', '', '| what | target | measured | |', '|---|---|---|---|', ...rows]
 }

@@ -5,8 +5,10 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command } from 'commander'
+import { type Floor, measureFloor } from './floor.ts'
 import { type Figures, type Load, measure } from './measure.ts'
 import { report } from './report.ts'
+import { measureSealing } from './seal.ts'
 import { cleanUp, type Subject, subjects } from './subjects.ts'
 
 export interface Result {
@@ -35,10 +37,13 @@ const options = new Command('npm run bench --')
   .opts<{ rounds: string; only?: string; subject?: string; plugin?: string; section?: string }>()
 
 const { plugin, section } = options
+const sealing = options.only ? undefined : await measureSealing()
 const results: Result[] = []
+let floor: Floor | undefined
 try {
   const isWanted = (name: string) => name.toLowerCase().includes((options.subject ?? '').toLowerCase())
-  const wanted = await subjects(plugin && section ? { plugin, section } : undefined, isWanted)
+  const { subjects: wanted, stub } = await subjects(plugin && section ? { plugin, section } : undefined, isWanted)
+  floor = await measureFloor(stub)
   for (const load of loads.filter(({ name }) => name.includes(options.only ?? '')))
     for (let round = 0; round < (load.count < 100 ? 1 : Number(options.rounds)); round++)
       for (const subject of wanted) {
@@ -55,6 +60,6 @@ try {
 }
 const folder = join(import.meta.dirname, '..', options.only || options.subject ? 'build' : 'docs')
 mkdirSync(folder, { recursive: true })
-writeFileSync(join(folder, 'benchmarks.md'), report(results))
+writeFileSync(join(folder, 'benchmarks.md'), report(results, sealing, floor))
 console.error(`written: ${join(folder, 'benchmarks.md')}`)
 process.exit(0)

@@ -1,6 +1,7 @@
 /** What is compared: storages of Orthanc, each as a plugin and a configuration. */
 import { type ChildProcess, fork } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
@@ -18,6 +19,9 @@ export interface Subject {
 
 export const FILE_SYSTEM = "Orthanc's own file system"
 export const BEHIND_DELAY = 'S3 (stub) behind 20 ms'
+
+/** What the name of an encrypted storage ends with. */
+export const ENCRYPTED = ', encrypted'
 
 const children: ChildProcess[] = []
 const undo: (() => Promise<unknown>)[] = []
@@ -38,6 +42,12 @@ export function temporaryFolder(): string {
   return folder
 }
 
+function newKeyFile(): string {
+  const file = join(temporaryFolder(), 'master.key')
+  writeFileSync(file, randomBytes(32).toString('base64'), { mode: 0o600 })
+  return file
+}
+
 function s3Section(endpoint: string, more: object = {}) {
   const keys = { AccessKey: 'AKID', SecretKey: 'SECRETKEY' }
   return {
@@ -56,10 +66,12 @@ function s3Section(endpoint: string, more: object = {}) {
 export async function subjects(
   foreign: { plugin: string; section: string } | undefined,
   wanted: (name: string) => boolean,
-): Promise<Subject[]> {
+): Promise<{ subjects: Subject[]; stub: number }> {
   const stub = await helper('s3-stub.ts')
   const far = await helper('delay-proxy.ts', String(stub))
   const local = (port: number) => `http://127.0.0.1:${port}`
+  // With ranges: as many objects as without encryption, so that encryption is all that differs.
+  const encryption = { StorageEncryption: { MasterKey: [1, newKeyFile()], RangeReads: true } }
   const found: Subject[] = [
     { name: FILE_SYSTEM, plugin: null, config: {} },
     {
@@ -67,7 +79,13 @@ export async function subjects(
       plugin: undefined,
       config: { DirectoryStorage: { Path: join(temporaryFolder(), 'objects') } },
     },
+    {
+      name: `DirectoryStorage${ENCRYPTED}`,
+      plugin: undefined,
+      config: { DirectoryStorage: { Path: join(temporaryFolder(), 'objects'), ...encryption } },
+    },
     { name: 'S3 (stub)', plugin: undefined, config: s3Section(local(stub)) },
+    { name: `S3 (stub)${ENCRYPTED}`, plugin: undefined, config: s3Section(local(stub), encryption) },
     {
       name: 'S3 (stub), transfer manager',
       plugin: undefined,
@@ -97,7 +115,7 @@ export async function subjects(
     const config = JSON.parse(readFileSync(foreign.section, 'utf8'))
     found.push({ name: foreign.plugin.split('/').at(-1) ?? 'foreign', plugin: foreign.plugin, config })
   }
-  return found.filter(({ name }) => wanted(name))
+  return { subjects: found.filter(({ name }) => wanted(name)), stub }
 }
 
 /** They may be slower than any cloud: what counts is what our engine costs in front of them. */

@@ -9,12 +9,16 @@ namespace ocs {
 
 struct Call {
   Verb verb;
-  const char* uuid;  // 36 characters
-  uint16_t type = 0;
-  const void* content = nullptr;  // Create: Orthanc's own buffer, valid until the callback returns
-  uint64_t size = 0;              // Create: of the content; ReadRange: of the range
-  uint64_t start = 0;             // ReadRange
-  Result* result = nullptr;       // Read, ReadRange
+  const char* uuid = nullptr;  // of a file, 36 characters
+  uint16_t type = 0;           // of a file's content; Rest: the method; JobStop: the reason
+  const void* content =
+      nullptr;                 // Create, Rest: Orthanc's own buffer, valid until the callback returns; Job...: its text
+  uint64_t size = 0;           // of the content; ReadRange: of the range
+  uint64_t start = 0;          // ReadRange
+  Result* result = nullptr;    // Read, ReadRange must fill it; Rest and Job... may
+  std::string envelope{};      // Rest, Job...: comes before the content
+  Upcalls* upcalls = nullptr;  // null: the engine may ask nothing of Orthanc
+  std::chrono::milliseconds time{0};  // how long it may take; 0: as long as the engine said at its start
 };
 
 enum class Ending {
@@ -30,7 +34,15 @@ enum class Ending {
 struct Answer {
   Ending ending = Ending::Broken;
   uint16_t fault = 0;
+  uint8_t flags = 0;      // of RETURN, by verb
+  uint64_t argument = 0;  // likewise
   std::string text;
+
+  static Answer Stopped() {
+    Answer answer;
+    answer.ending = Ending::Stopped;
+    return answer;
+  }
 
   // Whether the connection may carry another call.
   bool reusable() const { return ending == Ending::Ok || ending == Ending::Fault || ending == Ending::NoMemory; }
@@ -44,7 +56,9 @@ constexpr int kAttempts = 5;
 // What the log says of a call that has ended; may be empty on success.
 std::string LineOf(const Call& call, const Answer& answer);
 
-// Reads a payload that is text, cut to what a log line can bear.
-Io ReceiveText(Channel& channel, size_t size, std::string* text, Deadline deadline);
+constexpr size_t kMaxText = 4096;
+
+// Reads a payload that is text, cut to what a log line can bear, or to `limit`.
+Io ReceiveText(Channel& channel, size_t size, std::string* text, Deadline deadline, size_t limit = kMaxText);
 
 }  // namespace ocs

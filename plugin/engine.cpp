@@ -18,7 +18,8 @@ namespace {
 using std::chrono::milliseconds;
 constexpr milliseconds kLongestBackoff{5'000};
 constexpr milliseconds kGoodRun{60'000};
-constexpr milliseconds kTurn{5'000};              // a frame that has begun, or a HELLO, comes within this time
+constexpr milliseconds kTurn{5'000};  // a frame that has begun, or a HELLO, comes within this time
+constexpr size_t kMaxWish = 1u << 20;
 constexpr milliseconds kLastWords{5'000};         // for an engine that was told to end
 constexpr milliseconds kLastWordsOfTheDead{500};  // for one that ended by itself, or is deaf
 
@@ -142,6 +143,7 @@ Engine::Started Engine::Handshake() {
   Header start;
   start.kind = Kind::Call;
   start.flags = static_cast<uint8_t>(Verb::Start);
+  start.status = static_cast<uint16_t>(std::min<uint64_t>(generation_, UINT16_MAX));
   start.argument = kProtocol;
   if (settings_.configuration.size() > kMaxPayload) return Refuse("Orthanc's configuration is larger than 16 MiB");
   Io io = control.Send(start, {settings_.configuration.data(), settings_.configuration.size()}, {nullptr, 0}, deadline);
@@ -155,12 +157,15 @@ Engine::Started Engine::Handshake() {
     }
     if (io == Io::Ok) io = control.ReceiveHeader(&header, deadline);
     std::string text;
-    if (io == Io::Ok) io = ReceiveText(control, header.length, &text, deadline);
+    const size_t limit = header.kind == Kind::Register ? kMaxWish : kMaxText;
+    if (io == Io::Ok) io = ReceiveText(control, header.length, &text, deadline, limit);
     if (io != Io::Ok) break;
     if (header.kind == Kind::Log) {
       host_.Log(static_cast<Level>(std::min<int>(header.flags, 2)), text);
     } else if (header.kind == Kind::ErrorCode) {
       if (!registered_) host_.RegisterError(header.status, static_cast<uint16_t>(header.argument), text);
+    } else if (header.kind == Kind::Register) {
+      if (!registered_) host_.Register(static_cast<Wish>(header.flags), text);
     } else if (header.kind == Kind::Return && header.status != 0) {
       return Refuse(text);
     } else if (header.kind == Kind::Return && (header.flags & 1) == 0) {
@@ -170,6 +175,7 @@ Engine::Started Engine::Handshake() {
       registered_ = true;
       std::lock_guard<std::mutex> lock(mutex_);
       description_ = text;
+      ranges_ = (header.flags & 2) != 0;
       call_time_ = milliseconds(header.argument);
       control_ = std::move(control);
       generation_++;
@@ -324,8 +330,8 @@ Answer Engine::Run(const Call& call) {
   Deadline deadline;
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (state_ == State::Stopping || state_ == State::Stopped) return Answer();
-    deadline = Clock::now() + call_time_;
+    if (state_ == State::Stopping || state_ == State::Stopped) return Answer::Stopped();
+    deadline = Clock::now() + (call.time.count() > 0 ? call.time : call_time_);
     active_++;
   }
   Answer answer;

@@ -41,6 +41,8 @@ class Engine {
 
   // What START answered: where files are stored.
   const std::string& description() const { return description_; }
+  // And whether Orthanc may read ranges of them.
+  bool ranges() const { return ranges_; }
 
   // Performs the call, on as many engines as it takes: one that died is started again and the call repeated. Everything
   // worth saying has been logged when it returns.
@@ -83,6 +85,7 @@ class Engine {
   int wake_[2] = {-1, -1};
   bool registered_ = false;
   std::string description_;
+  bool ranges_ = false;
   Clock::time_point heard_;
 
   std::mutex mutex_;  // guards everything below

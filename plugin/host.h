@@ -1,11 +1,21 @@
 // What the plugin needs of Orthanc, so that everything but plugin.cpp can be tested without it.
 #pragma once
 #include <cstdint>
+#include <memory>
+#include <new>
 #include <string>
 
 namespace ocs {
 
 enum class Level : uint8_t { Error, Warning, Info };
+
+// What the engine wants of Orthanc beside the storage area; the text says what exactly.
+enum class Wish : uint8_t {
+  Route = 1,  // a regular expression that the whole URI matches
+  JobType,
+  Metrics,   // to be asked for values; no text
+  Explorer,  // JavaScript for Orthanc Explorer
+};
 
 class Host {
  public:
@@ -13,6 +23,7 @@ class Host {
   virtual void Log(Level level, const std::string& line) = 0;
   // Tells Orthanc which HTTP status and message go with a fault number of the engine.
   virtual void RegisterError(uint16_t fault, uint16_t http, const std::string& message) = 0;
+  virtual void Register(Wish wish, const std::string& text) = 0;
 };
 
 // Where the bytes of a read go. Nothing of it reaches Orthanc unless the call succeeds.
@@ -24,6 +35,43 @@ class Result {
   // Whether `size` may be reserved at all: a range has a fixed size.
   virtual bool Accepts(uint64_t size) const = 0;
   virtual uint8_t* data() = 0;
+};
+
+// A result in memory of our own, for answers and the texts of jobs.
+class Bytes : public Result {
+ public:
+  bool Reserve(uint64_t size) override {
+    bytes_.reset(size > kMost ? nullptr : new (std::nothrow) uint8_t[size]);
+    size_ = bytes_ == nullptr ? 0 : size;
+    return bytes_ != nullptr;
+  }
+  bool Accepts(uint64_t) const override { return true; }
+  uint8_t* data() override { return bytes_.get(); }
+  const char* text() const { return reinterpret_cast<const char*>(bytes_.get()); }
+  size_t size() const { return size_; }
+
+ private:
+  static constexpr uint64_t kMost = 256u << 20;
+  std::unique_ptr<uint8_t[]> bytes_;
+  size_t size_ = 0;
+};
+
+struct Reply {
+  bool stopping = false;  // Orthanc stops and answers nothing any more
+  uint16_t http = 0;      // 0: no HTTP status, see `error`
+  uint32_t error = 0;     // Orthanc's error code, 0 = none
+  std::string body;
+};
+
+// What the engine may ask of Orthanc in the middle of a call. Never in a storage callback: Orthanc may hold locks.
+class Upcalls {
+ public:
+  virtual ~Upcalls() = default;
+  virtual Reply Rest(uint8_t method, bool after_plugins, const std::string& uri, const std::string& body) = 0;
+  // The body of the reply is the job's id. A call submits one job: asked again, after an engine died, it gives the
+  // same.
+  virtual Reply Submit(int32_t priority, const std::string& content, const std::string& serialized) = 0;
+  virtual void Metric(const std::string& name, float value) = 0;
 };
 
 }  // namespace ocs

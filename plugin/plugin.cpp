@@ -1,25 +1,30 @@
 // Orthanc's entry points and callbacks. Everything that decides is in the engine (docs/protocol.md).
+#include "plugin.h"
+
 #include <dlfcn.h>
-#include <orthanc/OrthancCPlugin.h>
 #include <unistd.h>
 
 #include <climits>
 #include <cstdlib>
-#include <memory>
 
-#include "engine.h"
 #include "setting.h"
 
 #ifndef VERSION
 #error "VERSION comes from package.json: build with npm run build"
 #endif
 
+namespace ocs {
+OrthancPluginContext* context = nullptr;
+std::unique_ptr<Engine> engine;
+}  // namespace ocs
+
 namespace {
+
+using ocs::context;
+using ocs::engine;
 
 constexpr char kName[] = "cloud-storage";
 constexpr uint16_t kFaults = 32;
-
-OrthancPluginContext* context = nullptr;
 
 class OrthancHost : public ocs::Host {
  public:
@@ -38,6 +43,8 @@ class OrthancHost : public ocs::Host {
   void RegisterError(uint16_t fault, uint16_t http, const std::string& message) override {
     if (fault < kFaults) codes_[fault] = OrthancPluginRegisterErrorCode(context, fault, http, message.c_str());
   }
+
+  void Register(ocs::Wish wish, const std::string& text) override { ocs::RegisterService(wish, text); }
 
   OrthancPluginErrorCode CodeOf(const ocs::Answer& answer) const {
     switch (answer.ending) {
@@ -75,6 +82,31 @@ class WholeFile : public ocs::Result {
   OrthancPluginMemoryBuffer64* target_;
 };
 
+// A whole file for the interface before 1.9.0: the buffer comes from malloc().
+class OldWholeFile : public ocs::Result {
+ public:
+  OldWholeFile() = default;
+  ~OldWholeFile() override { std::free(data_); }
+  OldWholeFile(const OldWholeFile&) = delete;
+  OldWholeFile& operator=(const OldWholeFile&) = delete;
+  bool Reserve(uint64_t size) override {
+    size_ = size;
+    data_ = static_cast<uint8_t*>(std::malloc(size == 0 ? 1 : size));
+    return data_ != nullptr;
+  }
+  bool Accepts(uint64_t size) const override { return size <= INT64_MAX; }
+  uint8_t* data() override { return data_; }
+  void Hand(void** content, int64_t* size) {
+    *content = data_;
+    *size = static_cast<int64_t>(size_);
+    data_ = nullptr;
+  }
+
+ private:
+  uint8_t* data_ = nullptr;
+  uint64_t size_ = 0;
+};
+
 // A range: the buffer and its size are Orthanc's.
 class FileRange : public ocs::Result {
  public:
@@ -88,7 +120,6 @@ class FileRange : public ocs::Result {
 };
 
 std::unique_ptr<OrthancHost> host;
-std::unique_ptr<ocs::Engine> engine;
 
 OrthancPluginErrorCode Create(const char* uuid, const void* content, int64_t size, OrthancPluginContentType type) {
   ocs::Call call{ocs::Verb::Create, uuid};
@@ -105,6 +136,16 @@ OrthancPluginErrorCode ReadWhole(OrthancPluginMemoryBuffer64* target, const char
   call.result = &file;
   const OrthancPluginErrorCode code = host->CodeOf(engine->Run(call));
   if (code != OrthancPluginErrorCode_Success) file.Free();
+  return code;
+}
+
+OrthancPluginErrorCode ReadOld(void** content, int64_t* size, const char* uuid, OrthancPluginContentType type) {
+  OldWholeFile file;
+  ocs::Call call{ocs::Verb::Read, uuid};
+  call.type = static_cast<uint16_t>(type);
+  call.result = &file;
+  const OrthancPluginErrorCode code = host->CodeOf(engine->Run(call));
+  if (code == OrthancPluginErrorCode_Success) file.Hand(content, size);
   return code;
 }
 
@@ -126,7 +167,10 @@ OrthancPluginErrorCode Remove(const char* uuid, OrthancPluginContentType type) {
 }
 
 OrthancPluginErrorCode OnChange(OrthancPluginChangeType change, OrthancPluginResourceType, const char*) {
-  if (change == OrthancPluginChangeType_OrthancStopped) engine->Drain();
+  if (change == OrthancPluginChangeType_OrthancStopped) {
+    ocs::StopServices();
+    engine->Drain();
+  }
   return OrthancPluginErrorCode_Success;
 }
 
@@ -169,6 +213,8 @@ int32_t Refuse(const std::string& why) {
 
 }  // namespace
 
+OrthancPluginErrorCode ocs::CodeOf(const Answer& answer) { return host->CodeOf(answer); }
+
 extern "C" {
 
 ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthanc) {
@@ -209,7 +255,11 @@ ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthan
   }
   OrthancPluginSetDescription(context, engine->description().c_str());
   OrthancPluginRegisterOnChangeCallback(context, OnChange);
-  OrthancPluginRegisterStorageArea2(context, Create, ReadWhole, ReadRange, Remove);
+  if (engine->ranges()) {
+    OrthancPluginRegisterStorageArea2(context, Create, ReadWhole, ReadRange, Remove);
+  } else {
+    OrthancPluginRegisterStorageArea(context, Create, ReadOld, Remove);
+  }
   return 0;
 }
 

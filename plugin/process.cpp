@@ -27,8 +27,10 @@ constexpr milliseconds kAfterTerm{2'000};
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(0);
   setsid();  // Ctrl-C in Orthanc's terminal is for Orthanc, which then stops us in order
-  const rlimit none{0, 0};
-  setrlimit(RLIMIT_CORE, &none);  // keys must not reach a core file
+  // Keys must not reach a core file. One byte, not zero: the kernel pipes cores of limit 0 to a handler, those of 1 it
+  // drops.
+  const rlimit none{1, 1};
+  setrlimit(RLIMIT_CORE, &none);
   for (int signal_number = 1; signal_number < NSIG; signal_number++) signal(signal_number, SIG_DFL);
   sigset_t all;
   sigfillset(&all);

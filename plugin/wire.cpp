@@ -38,8 +38,28 @@ bool Decode(const uint8_t* bytes, Header* header) {
   header->flags = bytes[5];
   header->status = static_cast<uint16_t>(Get(bytes + 6, 2));
   header->argument = Get(bytes + 8, 8);
-  return header->length <= kMaxPayload && header->kind >= Kind::Hello && header->kind <= Kind::Pong &&
+  return header->length <= kMaxPayload && header->kind >= Kind::Hello && header->kind <= Kind::Metric &&
          header->argument < (1ull << 53);
+}
+
+std::string Number(uint64_t value, int bytes) {
+  uint8_t little[8];
+  Put(little, value, bytes);
+  return std::string(reinterpret_cast<const char*>(little), static_cast<size_t>(bytes));
+}
+
+void Pack(std::string* payload, const char* text, size_t size) {
+  *payload += Number(size, 4);
+  payload->append(text, size);
+}
+
+bool Unpack(const char* payload, size_t size, size_t* at, std::string* text) {
+  if (size - *at < 4) return false;
+  const uint64_t length = Get(reinterpret_cast<const uint8_t*>(payload) + *at, 4);
+  if (length > size - *at - 4) return false;
+  text->assign(payload + *at + 4, length);
+  *at += 4 + length;
+  return true;
 }
 
 Io Await(int fd, short events, Deadline deadline) {

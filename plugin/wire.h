@@ -3,20 +3,52 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 namespace ocs {
 
 using Clock = std::chrono::steady_clock;
 using Deadline = Clock::time_point;
 
-constexpr uint64_t kProtocol = 1;
+constexpr uint64_t kProtocol = 2;
 constexpr size_t kHeaderBytes = 16;
 constexpr uint32_t kMaxPayload = 16u << 20;
 constexpr size_t kUuidBytes = 36;
 constexpr size_t kInlineBytes = 256u << 10;
 
-enum class Kind : uint8_t { Hello = 1, Call, Return, Pull, Data, Reserve, Fill, Log, ErrorCode, Grow, Ping, Pong };
-enum class Verb : uint8_t { Start = 1, Create, Read, ReadRange, Remove, Stop };
+enum class Kind : uint8_t {
+  Hello = 1,
+  Call,
+  Return,
+  Pull,
+  Data,
+  Reserve,
+  Fill,
+  Log,
+  ErrorCode,
+  Grow,
+  Ping,
+  Pong,
+  Upcall,
+  Reply,
+  Submit,
+  Register,
+  Metric
+};
+enum class Verb : uint8_t {
+  Start = 1,
+  Create,
+  Read,
+  ReadRange,
+  Remove,
+  Stop,
+  Rest,
+  JobStep,
+  JobStop,
+  JobReset,
+  JobRestore,
+  Metrics
+};
 
 struct Header {
   uint32_t length = 0;
@@ -37,6 +69,16 @@ struct Slice {
   const void* data;
   size_t size;
 };
+
+// Packed text, as payloads carry several of them: u32 length, then the bytes.
+void Pack(std::string* payload, const char* text, size_t size);
+inline void Pack(std::string* payload, const std::string& text) { Pack(payload, text.data(), text.size()); }
+
+// Takes the packed text that begins at *at and moves *at behind it. False when there is none.
+bool Unpack(const char* payload, size_t size, size_t* at, std::string* text);
+
+// `value` in little-endian bytes, as payloads hold numbers.
+std::string Number(uint64_t value, int bytes);
 
 // Owns one non-blocking socket. After any result but Ok it is good for nothing but destruction.
 class Channel {

@@ -1,7 +1,8 @@
 /** npm start: Orthanc in the foreground, on a store of one's choice, with a small study that is made on the spot. */
-import { existsSync, mkdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join, relative } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Command, CommanderError, Option } from 'commander'
 import { compose } from '../src/compose.ts'
 import { parseConfig } from '../src/config/config.ts'
@@ -31,13 +32,16 @@ async function main(): Promise<number> {
   }
   const { store, reset } = program.opts<{ store: StoreName; reset?: true }>()
   const folder = join(root, '.data', store)
-  if (reset) rmSync(folder, { recursive: true, force: true })
-  mkdirSync(folder, { recursive: true })
 
   // Asked for before anything is started: whoever is impatient must leave nothing behind.
   const asked = new Promise<void>(resolve => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve())
   })
+  const pidFile = `${folder}.pid`
+  if (!(await endOfLastRun(pidFile))) return 1
+  if (reset) rmSync(folder, { recursive: true, force: true })
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(pidFile, String(process.pid))
   const place = await placeOf(store, folder, say)
   let orthanc: Orthanc | undefined
   try {
@@ -62,6 +66,30 @@ async function main(): Promise<number> {
   } finally {
     await orthanc?.stop()
     await place.stop()
+    rmSync(pidFile, { force: true })
+  }
+}
+
+/** Two Orthancs on one index would ruin each other's day. False: another run goes on, and has been named. */
+async function endOfLastRun(pidFile: string): Promise<boolean> {
+  const pid = existsSync(pidFile) ? Number(readFileSync(pidFile, 'utf8')) : 0
+  for (let tries = 0; isDemo(pid); tries++) {
+    if (tries === 0) say('An earlier run with the same store still goes on, waiting for its end ...')
+    if (tries === 20) {
+      process.stderr.write(`It does not end: stop process ${pid} (Ctrl-C in its terminal), then start again.\n`)
+      return false
+    }
+    await sleep(500)
+  }
+  return true
+}
+
+/** The number may have gone to another program since. */
+function isDemo(pid: number): boolean {
+  try {
+    return pid > 0 && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('scripts/demo.ts')
+  } catch {
+    return false
   }
 }
 

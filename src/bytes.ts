@@ -91,3 +91,21 @@ export function checkedRange(range: Range, size: number): Range {
     throw new Fault('BadRequest', `bytes ${range.start} to ${range.end} were asked of an object of ${size} bytes`)
   return range
 }
+
+/** Only `range` of a body, which is read to its end all the same: its last chunk may be the one that says it is bad. */
+export async function* cut(body: Bytes, { start, end }: Range): Bytes {
+  let at = 0
+  for await (const chunk of body) {
+    const from = Math.max(start - at, 0)
+    const to = Math.min(end - at, chunk.byteLength)
+    if (from < to) yield chunk.subarray(from, to)
+    at += chunk.byteLength
+  }
+}
+
+/** Lets go of a body that is not wanted. A generator that was never asked does nothing when it is told to end. */
+export async function discard({ body }: Content): Promise<void> {
+  const chunks = body[Symbol.asyncIterator]()
+  await chunks.next().catch(() => {})
+  await chunks.return?.()
+}

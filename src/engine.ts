@@ -3,6 +3,7 @@ import { compose } from './compose.ts'
 import { parseConfig } from './config/config.ts'
 import { Fault } from './fault.ts'
 import { logTo } from './log.ts'
+import { servicesOf } from './services.ts'
 import { version } from './version.ts'
 import { Server } from './wire/server.ts'
 
@@ -30,7 +31,7 @@ const composition = await start().catch(async error => {
 
 if (composition) {
   process.once('SIGTERM', () => process.exit(0))
-  await server.serve(composition.area)
+  await server.serve(composition.services)
   await Promise.race([
     composition.store.close(),
     new Promise(resolve => setTimeout(resolve, CLOSE_DEADLINE_MS).unref()),
@@ -46,9 +47,12 @@ async function start() {
     return undefined
   }
   const composition = compose(config, log)
-  if (config.startupCheck) await composition.store.check(AbortSignal.timeout(CHECK_DEADLINE_MS))
-  const description = `stores Orthanc's files in ${composition.store.name}`
+  if (config.startupCheck)
+    for (const checked of [composition.store, composition.hybrid?.disk])
+      await checked?.check(AbortSignal.timeout(CHECK_DEADLINE_MS))
+  const { store, callDeadlineMs, ranges, description } = composition
+  const services = servicesOf(composition, server.restarts)
   log.warn(`orthanc-cloud-storage ${version} ${description}`)
-  await server.accept(description, composition)
-  return composition
+  await server.accept(description, { callDeadlineMs, ranges, services })
+  return { store, services }
 }

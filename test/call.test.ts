@@ -46,7 +46,7 @@ describe('a worker connection', () => {
 
   const connect = async () => {
     const connection = await Connection.open(plugin.path)
-    served = serveCalls(connection, { ...area })
+    served = serveCalls(connection, { area: { ...area } })
     peer = await plugin.accept()
   }
 
@@ -86,7 +86,14 @@ describe('a worker connection', () => {
   })
 
   it('answers an empty range without asking the store', async () => {
-    assert.deepEqual(await peer.readRange(uuid, 1, 7, 0), { status: 0, text: '', result: Buffer.alloc(0), pulls: 0 })
+    assert.deepEqual(await peer.readRange(uuid, 1, 7, 0), {
+      status: 0,
+      flags: 0,
+      argument: 0,
+      text: '',
+      result: Buffer.alloc(0),
+      pulls: 0,
+    })
   })
 
   it('returns a fault as its number and one line, and serves the next call', async () => {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import fc from 'fast-check'
 import { type DirectoryConfig, parseConfig, type S3Config } from '../src/config/config.ts'
 import { Fault } from '../src/fault.ts'
+import { fc } from './property.ts'
 
 const s3 = { BucketName: 'b', Region: 'r' }
 const parse = (root: unknown) => parseConfig(JSON.stringify(root))
@@ -31,6 +31,9 @@ describe('AwsS3Storage', () => {
           logRequests: false,
         },
         naming: { rootPath: '', structure: 'flat', legacyUnknownFiles: false },
+        encryption: undefined,
+        hybrid: undefined,
+        moveConcurrency: 8,
         http: { caFile: undefined, proxy: undefined },
         startupCheck: true,
       },
@@ -100,6 +103,27 @@ describe('what all providers share', () => {
     assert.deepEqual(provider, { kind: 'directory', path: '/data' })
   })
 
+  it("takes a hybrid mode, with Orthanc's own options about its disk", () => {
+    const of = (options: object, orthanc: object = {}) =>
+      parse({ DirectoryStorage: { Path: '/o', ...options }, StorageDirectory: '/var/lib/orthanc', ...orthanc })
+    const disk = { directory: '/var/lib/orthanc', sync: true }
+    assert.deepEqual(of({ HybridMode: 'WriteToFileSystem' }).config?.hybrid, { writesTo: 'file-system', ...disk })
+    const unsynced = of({ HybridMode: 'WriteToObjectStorage' }, { SyncStorageArea: false })
+    assert.deepEqual(unsynced.config?.hybrid, { ...disk, writesTo: 'object-storage', sync: false })
+    assert.equal(of({ HybridMode: 'Disabled' }).config?.hybrid, undefined)
+  })
+
+  it('takes MigrationFromFileSystemEnabled for the mode it once meant, with a warning', () => {
+    const of = (options: object) =>
+      parse({ DirectoryStorage: { Path: '/o', ...options }, StorageDirectory: '/var/lib/orthanc' })
+    const alone = of({ MigrationFromFileSystemEnabled: true })
+    assert.equal(alone.config?.hybrid?.writesTo, 'object-storage')
+    assert.match(alone.warnings.join(), /deprecated: it is taken for HybridMode "WriteToObjectStorage"/)
+    const both = of({ MigrationFromFileSystemEnabled: true, HybridMode: 'WriteToFileSystem' })
+    assert.equal(both.config?.hybrid?.writesTo, 'file-system')
+    assert.match(both.warnings.join(), /deprecated and ignored/)
+  })
+
   it('is disabled without a section', () => assert.deepEqual(parse({ Name: 'x' }), { config: undefined, warnings: [] }))
 
   it('is frozen to the depth', () => {
@@ -128,7 +152,11 @@ describe('a refusal is one line that names the option', () => {
       /^AwsS3Storage.MaxConnections is 0, but must be a whole number of connections from 1 to 1000$/,
     ],
     ['a fraction', bucket({ MaxRetries: 1.5 }), /^AwsS3Storage.MaxRetries is "?1.5/],
-    ['a word for a number', bucket({ RequestTimeout: 'long' }), /^AwsS3Storage.RequestTimeout is "long"/],
+    [
+      'a word for a number',
+      bucket({ RequestTimeout: 'long' }),
+      /^AwsS3Storage.RequestTimeout is "long", but must be a whole number of seconds/,
+    ],
     ['a small part', bucket({ TransferBufferSize: 4 }), /from 5 to 1024/],
     [
       'a word for a boolean',
@@ -151,18 +179,20 @@ describe('a refusal is one line that names the option', () => {
       /but must be "flat" or "legacy"; did you mean legacy\?$/,
     ],
     ['a misspelt hybrid mode', directory({ HybridMode: 'WriteToFilesystem' }), /did you mean WriteToFileSystem\?$/],
-    ['a hybrid mode, not yet', directory({ HybridMode: 'WriteToFileSystem' }), /HybridMode.*not yet/],
-    ['a migration, not yet', directory({ MigrationFromFileSystemEnabled: true }), /not yet/],
-    ['encryption, not yet', directory({ StorageEncryption: { Enable: true } }), /StorageEncryption.*not yet/],
     [
-      'encryption by presence, not yet',
-      directory({ StorageEncryption: { MasterKey: [1, 'k'] } }),
-      /StorageEncryption.*not yet/,
+      'a hybrid mode without a folder',
+      directory({ HybridMode: 'WriteToFileSystem' }),
+      /^StorageDirectory is missing.*absolute path/,
     ],
     [
-      'encryption that is no section',
-      directory({ StorageEncryption: true }),
-      /StorageEncryption is true, but must be an object/,
+      'a hybrid mode with a relative folder',
+      { ...directory({ HybridMode: 'WriteToFileSystem' }), StorageDirectory: 'OrthancStorage' },
+      /^StorageDirectory is "OrthancStorage", but must be an absolute path for DirectoryStorage.HybridMode/,
+    ],
+    [
+      'no files at a time',
+      { ...directory({}), CloudStorage: { MoveConcurrency: 0 } },
+      /CloudStorage.MoveConcurrency is 0/,
     ],
     [
       'a relative folder',
@@ -199,8 +229,6 @@ describe('a warning', () => {
     ))
   it('names the nearest section', () =>
     warned({ AwsS3storage: {} }, /"AwsS3storage" is ignored; did you mean "AwsS3Storage"/))
-  it('says that an empty encryption section does not encrypt', () =>
-    warned({ DirectoryStorage: { Path: '/d', StorageEncryption: {} } }, /without client-side encryption/))
   it('says that certificates are verified all the same', () =>
     warned({ HttpsVerifyPeers: false, AwsS3Storage: s3 }, /verified all the same/))
 })

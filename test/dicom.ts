@@ -1,5 +1,7 @@
 /** Makes DICOM files for tests and demonstrations: Part 10, explicit VR little endian, the same bytes for the same seed. */
 
+export const PATIENT_NAME = 'Phantom^Made Up'
+
 export interface ImageOptions {
   /** Tells instances apart; all UIDs derive from it, from `series` and from `study`. */
   readonly seed: number
@@ -59,7 +61,7 @@ function file(sopClass: string, seed: number, elements: Buffer[]): Buffer {
 }
 
 function identity(sopClass: string, modality: string, options: Omit<ImageOptions, 'rows' | 'columns'>): Buffer[] {
-  const { seed, study = 1, series = 1, patientName = 'Phantom^Made Up', patientId = 'PHANTOM-1' } = options
+  const { seed, study = 1, series = 1, patientName = PATIENT_NAME, patientId = 'PHANTOM-1' } = options
   return [
     element(8, 5, 'CS', 'ISO_IR 192'),
     element(8, 0x16, 'UI', sopClass),

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { answers } from '../src/wire/answers.ts'
-import { Kind, PROTOCOL, Verb } from '../src/wire/frames.ts'
+import { Kind, PROTOCOL, StartFlag, Verb, Wish } from '../src/wire/frames.ts'
 import { type PeerConnection, PluginPeer, type Received } from './peer.ts'
 
 const engine = new URL('../src/engine.ts', import.meta.url).pathname
@@ -54,7 +54,7 @@ describe('the engine process', () => {
       codes.map(code => [code.status, code.argument]),
       Object.values(answers).map(answer => [answer.number, answer.http]),
     )
-    assert.deepEqual([last(frames).status, last(frames).flags], [0, 1])
+    assert.deepEqual([last(frames).status, last(frames).flags], [0, StartFlag.on | StartFlag.ranges])
     assert.ok(last(frames).argument > 60_000)
     assert.match(lines(frames).join('\n'), /stores Orthanc's files in directory:/)
   })
@@ -70,6 +70,33 @@ describe('the engine process', () => {
     assert.equal((await peer.remove(uuid, 1)).status, 0)
     assert.equal((await peer.read(uuid, 1)).status, answers.NotFound.number)
     assert.deepEqual(readdirSync(join(folder, 'objects')), [])
+  })
+
+  it('serves its status, of which it tells Orthanc', async () => {
+    const frames = await control.start(directory())
+    const wishes = frames.filter(frame => frame.kind === Kind.register)
+    assert.deepEqual(
+      wishes.map(({ flags, payload }) => [flags, payload.toString()]),
+      [
+        [Wish.route, '/cloud-storage/status'],
+        [Wish.route, '/(patients|studies|series|instances)/([0-9a-f-]{44})/cloud-storage'],
+        [Wish.metrics, ''],
+      ],
+    )
+    const { argument, result } = await (await worker()).rest(1, '/cloud-storage/status')
+    const { Store, EngineRestarts, Reachable, HybridMode } = JSON.parse(result.toString())
+    assert.deepEqual([argument, EngineRestarts, Reachable, HybridMode], [200, 0, true, 'Disabled'])
+    assert.equal(Store, `directory:${join(folder, 'objects')}`)
+  })
+
+  it('tells of moves, and has their job type, in a hybrid mode only', async () => {
+    const hybrid = { DirectoryStorage: { Path: join(folder, 'objects'), HybridMode: 'WriteToFileSystem' } }
+    const frames = await control.start({ ...hybrid, StorageDirectory: join(folder, 'disk') })
+    const wishes = frames
+      .filter(frame => frame.kind === Kind.register)
+      .map(({ flags, payload }) => `${flags} ${payload}`)
+    assert.ok(wishes.includes(`${Wish.route} /move-storage`))
+    assert.ok(wishes.includes(`${Wish.jobType} MoveStorage`))
   })
 
   it('is disabled without a section of a provider', async () => {

@@ -47,8 +47,23 @@ describe('import rules', () => {
       ({ to, typeOnly }) =>
         ['src/fault.ts', 'src/bytes.ts'].includes(to) ||
         to.startsWith('src/area/') ||
-        (to.startsWith('src/stores/') && typeOnly),
+        (/^src\/(stores|seal)\//.test(to) && typeOnly),
       inRoom('area'),
+    ))
+
+  it('seal knows bytes and cryptography only', () =>
+    all(
+      ({ to }) => ['src/fault.ts', 'src/bytes.ts', 'node:crypto'].includes(to) || to.startsWith('src/seal/'),
+      inRoom('seal'),
+    ))
+
+  it('rotate knows interfaces of stores, and no configuration', () =>
+    all(
+      ({ to, typeOnly }) =>
+        ['src/fault.ts', 'src/bytes.ts'].includes(to) ||
+        /^src\/(rotate|seal)\/|^node:(crypto|events|timers)/.test(to) ||
+        (/^src\/(stores|area)\//.test(to) && typeOnly),
+      inRoom('rotate'),
     ))
 
   it('stores know neither configuration nor anything above them', () =>
@@ -93,6 +108,9 @@ describe('import rules', () => {
 
   it('wire knows the area as a type', () =>
     all(({ to, typeOnly }) => !isOurs(to) || typeOnly || /^src\/(wire\/|fault|bytes|log)/.test(to), inRoom('wire')))
+
+  it('routes know the wire and the area', () =>
+    all(({ to }) => !isOurs(to) || /^src\/(routes|wire|area)\/|^src\/(fault|bytes)/.test(to), inRoom('routes')))
 
   it('nobody imports the command line', () => all(inRoom('cli'), ({ to }) => to.startsWith('src/cli/')))
 

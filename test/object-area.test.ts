@@ -3,8 +3,11 @@ import { describe, it } from 'node:test'
 import type { Attachment } from '../src/area/area.ts'
 import { keysOf } from '../src/area/naming.ts'
 import { objectArea } from '../src/area/object-area.ts'
+import { VerifiedCache } from '../src/area/verified-cache.ts'
 import { collect, sourceOf } from '../src/bytes.ts'
 import { Fault } from '../src/fault.ts'
+import { Budget } from '../src/seal/budget.ts'
+import { plain } from '../src/seal/envelope.ts'
 import { measured } from '../src/stores/measured.ts'
 import { memoryStore } from '../src/stores/memory.ts'
 
@@ -14,7 +17,17 @@ const header: Attachment = { uuid, type: 'dicom-until-pixel-data' }
 const naming = { rootPath: '', structure: 'flat', legacyUnknownFiles: true } as const
 
 describe('a storage area of objects', () => {
-  const make = (store = memoryStore()) => ({ store, area: objectArea(store, a => keysOf(naming, '', a)) })
+  const make = (store = memoryStore()) => ({
+    store,
+    area: objectArea({
+      store,
+      keysOf: (attachment, suffix) => keysOf(naming, suffix, attachment),
+      envelopes: [plain],
+      tell: get => get(),
+      budget: new Budget(0),
+      cache: new VerifiedCache(0, 0),
+    }),
+  })
   const bytes = Buffer.from('header')
 
   it('writes under the first key only', async () => {

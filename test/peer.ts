@@ -3,7 +3,18 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { decodeHeader, encodeFrame, HEADER_BYTES, type Header, Kind, PROTOCOL, Verb } from '../src/wire/frames.ts'
+import {
+  decodeHeader,
+  encodeFrame,
+  HEADER_BYTES,
+  type Header,
+  INLINE_BYTES,
+  Kind,
+  PROTOCOL,
+  pack,
+  unpack,
+  Verb,
+} from '../src/wire/frames.ts'
 
 export interface Received extends Header {
   readonly payload: Buffer
@@ -11,10 +22,20 @@ export interface Received extends Header {
 
 export interface Outcome {
   readonly status: number
+  readonly flags: number
+  readonly argument: number
   readonly text: string
   readonly result: Buffer
   readonly pulls: number
 }
+
+/** What Orthanc answers to UPCALL and SUBMIT; the fields of the REPLY and its payload. */
+export type Reply = (question: {
+  readonly kind: number
+  readonly flags: number
+  readonly argument: number
+  readonly texts: readonly string[]
+}) => readonly [Partial<Omit<Header, 'kind' | 'length'>>, string]
 
 /** Listens like the plugin and hands out the engine's connections in the order of arrival. */
 export class PluginPeer {
@@ -52,6 +73,10 @@ export class PluginPeer {
 export class PeerConnection {
   readonly socket: Socket
   readonly #chunks: AsyncIterator<Buffer>
+  /** Values of METRIC frames, by name. */
+  readonly metrics = new Map<string, number>()
+  /** What Orthanc answers; without it a question is out of turn. */
+  orthanc: Reply | undefined
   #pending: Buffer = Buffer.alloc(0)
 
   constructor(socket: Socket) {
@@ -113,6 +138,28 @@ export class PeerConnection {
     return this.#call({ flags: Verb.remove, status: type }, Buffer.from(uuid))
   }
 
+  rest(method: number, uri: string, body: Buffer = Buffer.alloc(0), pairs: readonly string[] = [], queries = 0) {
+    const count = Buffer.alloc(4)
+    count.writeUInt32LE(queries)
+    return this.#enveloped(Verb.rest, method, Buffer.concat([count, pack(uri, ...pairs)]), body)
+  }
+
+  job(verb: number, number: number, serialized: string, reason = 0): Promise<Outcome> {
+    const envelope = Buffer.alloc(8)
+    envelope.writeBigUInt64LE(BigInt(number))
+    return this.#enveloped(verb, reason, envelope, Buffer.from(serialized))
+  }
+
+  refreshMetrics(): Promise<Outcome> {
+    return this.#call({ flags: Verb.metrics }, Buffer.alloc(0))
+  }
+
+  #enveloped(verb: number, status: number, envelope: Buffer, content: Buffer): Promise<Outcome> {
+    const inline = content.byteLength <= INLINE_BYTES ? content : Buffer.alloc(0)
+    const fields = { flags: verb, status, argument: content.byteLength }
+    return this.#call(fields, Buffer.concat([envelope, inline]), content)
+  }
+
   async #call(fields: Partial<Header>, payload: Buffer, content: Buffer = Buffer.alloc(0)): Promise<Outcome> {
     this.send(Kind.call, fields, payload)
     let result: Buffer | undefined
@@ -131,7 +178,16 @@ export class PeerConnection {
       } else if (frame.kind === Kind.return) {
         const text = frame.payload.toString('utf8')
         if (result && frame.status === 0 && filled !== result.byteLength) throw new Error('ok, but bytes are missing')
-        return { status: frame.status, text, result: result ?? Buffer.alloc(0), pulls }
+        const { status, flags, argument } = frame
+        return { status, flags, argument, text, result: result ?? Buffer.alloc(0), pulls }
+      } else if (frame.kind === Kind.metric) {
+        this.metrics.set(
+          frame.payload.toString('utf8', 4, frame.length - 4),
+          frame.payload.readFloatLE(frame.length - 4),
+        )
+      } else if (this.orthanc && (frame.kind === Kind.upcall || frame.kind === Kind.submit)) {
+        const reply = this.orthanc({ ...frame, texts: unpack(frame.payload) })
+        this.send(Kind.reply, ...reply)
       } else throw new Error(`a frame of kind ${frame.kind} out of turn`)
     }
   }

@@ -2,13 +2,14 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { Sha256 } from '@aws-crypto/sha256-js'
 import { SignatureV4 } from '@smithy/signature-v4'
-import fc from 'fast-check'
 import { encodePath } from '../src/stores/dialect.ts'
 import { EMPTY_PAYLOAD, signer, UNSIGNED_PAYLOAD } from '../src/stores/sigv4.ts'
+import { fc } from './property.ts'
 
 describe('Signature Version 4', () => {
   it("is what AWS's own signer makes, for any request", async () => {
-    const text = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 20 })
+    // AWS's signer keeps a query in a plain object, which cannot hold a parameter of this name.
+    const text = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 20 }).filter(t => t !== '__proto__')
     const name = fc.stringMatching(/^[a-z][a-z0-9-]{0,12}$/)
     const headerValue = fc.stringMatching(/^[!-~]([ -~]{0,20}[!-~])?$/)
     const request = fc.record({

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { collect, sourceOf } from '../src/bytes.ts'
+import { Fault } from '../src/fault.ts'
+import { counting } from '../src/stores/counting.ts'
 import { within } from '../src/stores/deadline.ts'
 import { directoryStore } from '../src/stores/file.ts'
 import { measured } from '../src/stores/measured.ts'
@@ -32,11 +35,26 @@ const inFolder = async (wrap: (store: Store) => Store = store => store): Promise
 describeStore('memory', () => inMemory(), { listed: MANY })
 describeStore('directory', () => inFolder(), { listed: MANY })
 describeStore('measured(memory)', () => inMemory(measured(silent)))
+describeStore('counting(memory)', () => inMemory(store => counting().counted(store)))
 describeStore('verifying(memory)', () => inMemory(verifying))
 describeStore('within(memory)', () => inMemory(within(60_000, 'Option')))
 describeStore('retrying(memory)', () => inMemory(patient))
 describeStore('retrying(flaky(memory))', () => inMemory(store => patient(flaky(store))))
 describeStore('measured(retrying(flaky(directory)))', () => inFolder(store => measured(silent)(patient(flaky(store)))))
+
+it('counting counts operations, bytes and errors, but no absence', async () => {
+  const { counted, counts } = counting()
+  const store = counted(memoryStore())
+  await store.put('k', sourceOf(noise(10)), never)
+  await collect(await store.get('k', undefined, never))
+  await collect(await store.get('k', { start: 0, end: 4 }, never))
+  await store.remove('k', never)
+  await assert.rejects(store.get('k', undefined, never))
+  assert.deepEqual(counts, { reads: 2, writes: 1, removals: 1, errors: 0, bytesRead: 14, bytesWritten: 10 })
+  const down = counted({ ...memoryStore(), put: () => Promise.reject(new Fault('Unavailable', 'down')) })
+  await assert.rejects(down.put('k', sourceOf(noise(1)), never))
+  assert.equal(counts.errors, 1)
+})
 
 describe('within', () => {
   const hanging = { ...memoryStore(), remove: (_key: string, signal: AbortSignal) => rejection(signal) }
@@ -58,5 +76,20 @@ describe('within', () => {
       },
       { code: 'Timeout' },
     )
+  })
+})
+
+describe('a directory', () => {
+  it('prunes the folders of what it removes, also those that a removal left when it died', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'ocs-store-'))
+    const store = directoryStore(folder)
+    for (const key of ['a/b/1', 'a/b/2', 'c/d/1']) await store.put(key, sourceOf(noise(10)), never)
+    await store.remove('a/b/1', never)
+    assert.deepEqual(readdirSync(join(folder, 'a/b')), ['2'])
+    await store.remove('a/b/2', never)
+    rmSync(join(folder, 'c/d'), { recursive: true }) // killed after the file and its folder, before the next
+    await store.remove('c/d/1', never)
+    assert.deepEqual(readdirSync(folder), [])
+    rmSync(folder, { recursive: true })
   })
 })

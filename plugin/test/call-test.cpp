@@ -1,13 +1,9 @@
 // Frames, settings, and one call against a scripted peer.
-#include <sys/socket.h>
-
 #include <fstream>
-#include <functional>
 #include <sstream>
-#include <thread>
 
 #include "../setting.h"
-#include "check.h"
+#include "peer.h"
 
 using namespace ocs;
 using std::chrono::milliseconds;
@@ -45,7 +41,7 @@ void FrameVectors() {
     Encode(header, encoded);
     CHECK(std::string(reinterpret_cast<char*>(encoded), kHeaderBytes) + Unhex(payload) == bytes);
   }
-  CHECK(count == 30);
+  CHECK(count == 46);
 }
 
 // ---- settings
@@ -69,57 +65,6 @@ void Settings() {
 }
 
 // ---- one call
-
-// The engine's end of a connection, as a script of what it sends and reads.
-class Peer {
- public:
-  explicit Peer(Channel channel) : channel_(std::move(channel)) {}
-  Header Receive(std::string* payload = nullptr) {
-    Header header;
-    if (channel_.ReceiveHeader(&header, Soon()) != Io::Ok) return header;
-    std::string bytes(header.length, '\0');
-    channel_.Receive(&bytes[0], bytes.size(), Soon());
-    if (payload != nullptr) *payload = bytes;
-    return header;
-  }
-  void Send(Kind kind, uint64_t argument = 0, const std::string& payload = "", uint16_t status = 0) {
-    Header header;
-    header.kind = kind;
-    header.argument = argument;
-    header.status = status;
-    channel_.Send(header, {payload.data(), payload.size()}, {nullptr, 0}, Soon());
-  }
-  std::string Pull(uint64_t offset, uint32_t length) {
-    std::string wanted(4, '\0'), bytes;
-    for (int i = 0; i < 4; i++) wanted[i] = static_cast<char>(length >> (8 * i));
-    Send(Kind::Pull, offset, wanted);
-    CHECK(Receive(&bytes).kind == Kind::Data);
-    return bytes;
-  }
-  void PullInVain(uint64_t offset, uint32_t length) {
-    std::string wanted(4, '\0');
-    for (int i = 0; i < 4; i++) wanted[i] = static_cast<char>(length >> (8 * i));
-    Send(Kind::Pull, offset, wanted);
-  }
-  void SendRaw(const std::string& bytes) { CHECK(send(channel_.fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL) > 0); }
-
- private:
-  Channel channel_;
-};
-
-Answer Played(const Call& call, const std::function<void(Peer&)>& script, milliseconds time = milliseconds(20'000)) {
-  int fds[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0) return Answer();
-  Channel channel(fds[0]);
-  std::thread engine([&script, fd = fds[1]] {
-    Peer peer{Channel(fd)};
-    script(peer);
-  });
-  const Answer answer = Perform(channel, call, Clock::now() + time);
-  channel.Close();
-  engine.join();
-  return answer;
-}
 
 std::string Pattern(size_t size) {
   std::string bytes(size, '\0');

@@ -30,6 +30,7 @@ struct Test {
 
 extern const std::vector<Test> kCallTests;
 extern const std::vector<Test> kEngineTests;
+extern const std::vector<Test> kServicesTests;
 
 // The end of a read in these tests: memory that can be refused, or of a fixed size.
 class Buffer : public ocs::Result {

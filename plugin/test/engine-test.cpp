@@ -1,71 +1,13 @@
 // The life of the engine, played by fake-engine.cpp.
-#include "../engine.h"
-
-#include <unistd.h>
-
 #include <atomic>
-#include <memory>
-#include <mutex>
 #include <thread>
 
-#include "check.h"
+#include "stage.h"
 
 using namespace ocs;
 using std::chrono::milliseconds;
 
 namespace {
-
-class FakeHost : public Host {
- public:
-  void Log(Level level, const std::string& line) override {
-    std::lock_guard<std::mutex> lock(mutex_);
-    lines_ += std::string(level == Level::Error ? "E " : level == Level::Warning ? "W " : "I ") + line + "\n";
-  }
-  void RegisterError(uint16_t fault, uint16_t http, const std::string& message) override {
-    Log(Level::Info, "registered " + std::to_string(fault) + " " + std::to_string(http) + " " + message);
-  }
-  int Count(const std::string& text) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    int count = 0;
-    for (size_t at = lines_.find(text); at != std::string::npos; at = lines_.find(text, at + 1)) count++;
-    return count;
-  }
-  bool Said(const std::string& text) { return Count(text) > 0; }
-
- private:
-  std::mutex mutex_;
-  std::string lines_;
-};
-
-// An engine that plays `scenario`, in a TMPDIR of its own in which nothing may be left.
-class Stage {
- public:
-  explicit Stage(const std::string& scenario) {
-    char folder[] = "/tmp/plugin-test-XXXXXX";
-    folder_ = mkdtemp(folder);
-    setenv("TMPDIR", folder_.c_str(), 1);
-    EngineSettings settings;
-    settings.node = fake_engine;
-    settings.script = scenario;
-    settings.configuration = folder_ + "/memory";
-    settings.first_backoff = milliseconds(10);
-    settings.drain_time = milliseconds(100);
-    settings.ping_every = milliseconds(20);
-    settings.silence = milliseconds(scenario == "deaf" ? 200 : 20'000);
-    engine = std::make_unique<Engine>(host, settings);
-  }
-  ~Stage() {
-    engine.reset();
-    unlink((folder_ + "/memory").c_str());
-    CHECK(rmdir(folder_.c_str()) == 0);
-  }
-  Answer Write() { return engine->Run(CreateOf("content")); }
-  FakeHost host;
-  std::unique_ptr<Engine> engine;
-
- private:
-  std::string folder_;
-};
 
 void WorksAndStops() {
   Stage stage("works");
@@ -93,7 +35,7 @@ void FaultsAreLoggedOnce() {
 void RefusalsAreLogged() {
   const std::pair<const char*, const char*> refusals[] = {
       {"refuses", "E Some.Option is wrong"},
-      {"other-protocol", "protocol 1, the engine other-protocol protocol 7"},
+      {"other-protocol", "protocol 2, the engine other-protocol protocol 7"},
       {"says-and-exits", "E storage engine: words of the engine"},
       {"exits-in-start", "E the storage engine ended during its start"},
   };

@@ -52,6 +52,26 @@ bool FirstLife() {
   return file != nullptr;
 }
 
+// A job that counts to 3: its text is the count.
+void Count(Channel& channel, const Header& call, const std::string& text) {
+  const bool stop = call.flags == static_cast<uint8_t>(Verb::JobStop);
+  if (text.find_first_not_of("0123") != std::string::npos) return Return(channel, 7, 0, 0, "no job of ours");
+  uint64_t count = std::strtoul(text.c_str(), nullptr, 10);
+  if (call.flags == static_cast<uint8_t>(Verb::JobStep)) count++;
+  if (call.flags == static_cast<uint8_t>(Verb::JobReset)) count = 0;
+  std::string texts;
+  Pack(&texts, stop ? "stopped " + std::to_string(call.status) : "content " + std::to_string(count));
+  Pack(&texts, std::to_string(count));
+  Header header;
+  header.kind = Kind::Reserve;
+  header.argument = texts.size();
+  channel.Send(header, Soon());
+  header.kind = Kind::Fill;
+  header.argument = 0;
+  channel.Send(header, {texts.data(), texts.size()}, {nullptr, 0}, Soon());
+  Return(channel, 0, count < 3 ? 3 : 1, count * 1'000'000 / 3, "");
+}
+
 // Answers each call with ok; a read gives the four bytes "read".
 void Work(Channel channel) {
   for (;;) {
@@ -64,6 +84,10 @@ void Work(Channel channel) {
     if (scenario == "hangs" || scenario == "hangs-long") pause();
     if (scenario == "faults") {
       Return(channel, 3, 0, 0, "cannot do that");
+      continue;
+    }
+    if (call.flags >= static_cast<uint8_t>(Verb::JobStep) && call.flags <= static_cast<uint8_t>(Verb::JobRestore)) {
+      Count(channel, call, payload.substr(8));
       continue;
     }
     if (call.flags == static_cast<uint8_t>(Verb::Read)) {
@@ -104,6 +128,13 @@ int main(int, char** argv) {
   log.kind = Kind::Log;
   log.flags = 1;
   control.Send(log, {"a warning", 9}, {nullptr, 0}, Soon());
+  for (const std::string wish : {"\1/route", "\2Count", "\4"}) {
+    Header registration;
+    registration.kind = Kind::Register;
+    registration.flags = static_cast<uint8_t>(wish[0]);
+    const std::string text = wish.size() > 1 ? wish.substr(1) : std::string(5000, 'j');
+    control.Send(registration, {text.data(), text.size()}, {nullptr, 0}, Soon());
+  }
   if (scenario == "refuses") return Return(control, 8, 0, 0, "Some.Option is wrong"), 0;
   if (scenario == "off") return Return(control, 0, 0, 0, "nothing to do: disabled"), pause();
   Return(control, 0, 1, scenario == "hangs" ? 300 : 20'000, "stores files in memory");

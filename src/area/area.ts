@@ -18,3 +18,12 @@ export interface StorageArea {
   /** Removes every key the attachment may have; absence is success. */
   remove(attachment: Attachment, signal: AbortSignal): Promise<void>
 }
+
+/** The two places of a hybrid storage area (SPEC section 5), in the words of `POST /move-storage`. */
+export type Tier = 'file-system' | 'object-storage'
+
+export interface Found {
+  readonly key: string
+  /** Bytes as they are stored, so with what sealing adds. */
+  readonly size: number
+}

@@ -8,6 +8,9 @@ export interface Naming {
   readonly legacyUnknownFiles: boolean
 }
 
+/** Orthanc's own layout below `StorageDirectory`, whatever the provider's section says. */
+export const diskNaming: Naming = { rootPath: '', structure: 'legacy', legacyUnknownFiles: false }
+
 const extensions: Readonly<Record<ContentType, string>> = {
   dicom: '.dcm',
   'dicom-as-json': '.json',

@@ -1,46 +1,30 @@
-import { readFileSync } from 'node:fs'
-import { type ParseError, parse, printParseErrorCode } from 'jsonc-parser'
 import { compose } from '../compose.ts'
-import { parseConfig } from '../config/config.ts'
-import { Fault } from '../fault.ts'
-import { logTo } from '../log.ts'
-import { say, warn } from './terminal.ts'
+import { Level, logTo } from '../log.ts'
+import { readConfig } from './orthanc-config.ts'
+import { say, sayJson, warn } from './terminal.ts'
 
 const CHECK_DEADLINE_MS = 60_000
 
-export async function check(file: string, options: { connect: boolean }): Promise<void> {
-  const { config, warnings } = parseConfig(JSON.stringify(readConfiguration(file)))
-  for (const warning of warnings) warn(warning)
-  if (!config) return say(`${file}: no section of a storage provider, the plugin would be disabled`)
-  const { store } = compose(
-    config,
-    logTo(() => {}),
-  )
-  if (!options.connect) return say(`${file}: the configuration is valid, files would be stored in ${store.name}`)
+export async function check(files: readonly string[], options: { connect: boolean; json?: true }): Promise<void> {
+  const file = files.join(', ')
+  const config = readConfig(files)
+  if (!config) {
+    if (options.json) return sayJson({ enabled: false })
+    return say(`${file}: no section of a storage provider, the plugin would be disabled`)
+  }
+  const log = logTo((level, line) => {
+    if (level <= Level.warning) warn(line)
+  })
+  const { store } = compose(config, log)
   try {
-    await store.check(AbortSignal.timeout(CHECK_DEADLINE_MS))
+    if (options.connect) await store.check(AbortSignal.timeout(CHECK_DEADLINE_MS))
   } finally {
     await store.close()
   }
-  say(`${file}: the configuration is valid and ${store.name} answers`)
-}
-
-/** Orthanc's dialect of JSON: comments are allowed. */
-function readConfiguration(file: string): unknown {
-  let text: string
-  try {
-    text = readFileSync(file, 'utf8')
-  } catch (error) {
-    throw new Fault('BadConfig', `cannot read ${file}: ${error instanceof Error ? error.message : error}`)
-  }
-  const errors: ParseError[] = []
-  const value: unknown = parse(text, errors)
-  const [first] = errors
-  if (first) {
-    const line = text.slice(0, first.offset).split('\n').length
-    throw new Fault('BadConfig', `${file}, line ${line}: ${printParseErrorCode(first.error)}`, {
-      remedy: 'The file is not the JSON that Orthanc reads.',
-    })
-  }
-  return value
+  if (options.json) return sayJson({ enabled: true, store: store.name, answers: options.connect ? true : null })
+  say(
+    options.connect
+      ? `${file}: the configuration is valid and ${store.name} answers`
+      : `${file}: the configuration is valid, files would be stored in ${store.name}`,
+  )
 }

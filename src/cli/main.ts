@@ -1,22 +1,133 @@
 #!/usr/bin/env node
-import { Command, CommanderError } from 'commander'
+import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { version } from '../version.ts'
 import { check } from './check.ts'
+import { decrypt } from './decrypt.ts'
+import { encrypt } from './encrypt.ts'
+import { inspect } from './inspect.ts'
+import { keyId, keyOption } from './key-option.ts'
+import { keygen } from './keygen.ts'
+import { rotateKeys } from './rotate-keys.ts'
 import { fail } from './terminal.ts'
 
 /** Exit codes: 0 done, 1 it failed, 2 the command line was wrong. */
 const program = new Command('orthanc-cloud-storage')
   .description('Looks after the object storage of an Orthanc server, from outside Orthanc.')
   .version(version)
+  .helpCommand(false)
   .exitOverride()
-  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'orthanc-cloud-storage: ')) })
+  .configureOutput({ outputError: (text, write) => write(oneLine(text)) })
+  .addHelpText(
+    'after',
+    `
+Exit code: 0 done, 1 it failed, 2 the command was not understood.
+"orthanc-cloud-storage COMMAND --help" says more about one command.`,
+  )
+
+const several =
+  <T>(parse: (text: string) => T) =>
+  (text: string, before: readonly T[] | undefined): readonly T[] => [...(before ?? []), parse(text)]
+
+const CONFIG = "Orthanc's configuration: a file or a folder of *.json; may be given several times"
 
 program
   .command('check')
   .description("Read Orthanc's configuration as the plugin does, and ask the store whether it lets us in.")
-  .argument('<file>', "Orthanc's configuration file (JSON, comments allowed)")
+  .argument('<file...>', "Orthanc's configuration: files (JSON, comments allowed) or folders of *.json")
   .option('--no-connect', 'only read the configuration, do not contact the store')
+  .option('--json', 'print the result as JSON')
   .action(check)
+
+program
+  .command('keygen')
+  .description('Make a new master key: 32 random bytes in base64.')
+  .option('--out <FILE>', 'write it to a new file that only its owner may read; without it, to standard output')
+  .addHelpText(
+    'after',
+    `
+Example:
+  orthanc-cloud-storage keygen --out /etc/orthanc/key2
+
+Then give the file to Orthanc's user, name it in StorageEncryption.MasterKey as [2, "/etc/orthanc/key2"], and keep a
+copy in a safe place: without the key, nothing that is encrypted with it can ever be read again.`,
+  )
+  .action(keygen)
+
+program
+  .command('inspect')
+  .description('Say of files whether they are sealed, under which master key, and how large they are. Needs no key.')
+  .argument('<FILE...>', 'objects of the store, copied to this machine')
+  .option('--json', 'print the results as JSON')
+  .action(inspect)
+
+program
+  .command('encrypt')
+  .description('Encrypt a file as the plugin does.')
+  .requiredOption('--master-key <ID:FILE>', 'number and file of the master key', keyOption)
+  .option('--force', 'overwrite OUT if it exists', false)
+  .argument('<IN>', 'the file to encrypt; - is standard input')
+  .argument('<OUT>', 'the file to make, which appears only when it is whole; - is standard output')
+  .action(encrypt)
+
+program
+  .command('decrypt')
+  .description('Decrypt an object without Orthanc. OUT appears only if every byte was verified.')
+  .requiredOption(
+    '--master-key <ID:FILE>',
+    'number and file of a master key; may be given several times',
+    several(keyOption),
+  )
+  .option('--force', 'overwrite OUT if it exists', false)
+  .argument('<IN>', 'the file to decrypt; - is standard input')
+  .argument('<OUT>', 'the file to make, which only its owner may read; - is standard output')
+  .addHelpText(
+    'after',
+    `
+Example:
+  orthanc-cloud-storage decrypt --master-key 1:/etc/orthanc/key1 3a0c...e1.dcm.enc image.dcm
+
+The file's own number says which key it needs ("inspect" shows it). Standard input is first copied, still encrypted, to a
+nameless temporary file (TMPDIR). Before anything goes to standard output, all of it is verified, in a pass of its own.`,
+  )
+  .action(decrypt)
+
+program
+  .command('rotate-keys')
+  .description('Encrypt every object of the store again that is under another master key than the current one.')
+  .requiredOption('--config <PATH>', CONFIG, several(String))
+  .option('--from <ID>', 'only objects under this key; may be given several times', several(keyId))
+  .option('--dry-run', 'change nothing, say how many objects and bytes there are to do')
+  .option('--concurrency <N>', 'objects in work at once', concurrency, 8)
+  .option('--state <FILE>', 'remember here how far it got, so that a later run need not look at everything again')
+  .option('--json', 'print the result as JSON')
+  .addHelpText(
+    'after',
+    `
+Steps:
+  1. Make a key ("keygen"). In Orthanc's configuration make it the MasterKey and move the old one to PreviousMasterKeys.
+  2. Restart Orthanc: from now on it writes with the new key and reads both.
+  3. orthanc-cloud-storage rotate-keys --config /etc/orthanc --state rotation.json
+  4. When it says "key 1 is no longer used", take that key out of PreviousMasterKeys and restart Orthanc.
+
+Orthanc may go on working meanwhile. The run may be stopped (Ctrl-C) or killed at any moment; the same command goes on where
+it was. Each object is verified before it is written and read back and compared after. Objects that cannot be read are
+named and left alone. Run it on one machine at a time, with the same access to store and keys that Orthanc has.`,
+  )
+  .action(rotateKeys)
+
+function concurrency(text: string): number {
+  const count = Number(text)
+  if (!/^\d+$/.test(text) || count < 1 || count > 256) throw new InvalidArgumentError('It is a number from 1 to 256.')
+  return count
+}
+
+/** "error: ...", and sometimes a second line with the nearest known name. */
+function oneLine(text: string): string {
+  return `${text
+    .trim()
+    .replace(/^error: /, 'orthanc-cloud-storage: ')
+    .replaceAll('\n', ' ')}\n`
+}
 
 try {
   await program.parseAsync()

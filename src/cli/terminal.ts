@@ -1,18 +1,67 @@
 /**
- * The rules of what a person sees: results go to stdout, everything else to stderr; a failure is one line that begins
- * with the program's name, in lower case, and sets exit code 1. Nothing is printed that a script would have to filter.
+ * The rules of what a person sees: results go to stdout, everything else to stderr; a line on stderr begins with the
+ * program's name, in lower case; a failure is one line and sets exit code 1. Nothing is printed that a script would have to
+ * filter. What takes longer than two seconds shows how far it is: see progress.ts.
  */
 import { Fault } from '../fault.ts'
+
+/** Something at the bottom of the terminal that lines must be written above. */
+export interface Footer {
+  clear(): void
+}
+
+let footer: Footer | undefined
+
+export function setFooter(next: Footer | undefined): void {
+  footer = next
+}
 
 export function say(line: string): void {
   process.stdout.write(`${line}\n`)
 }
 
+export function sayJson(value: unknown): void {
+  say(JSON.stringify(value, undefined, 2))
+}
+
+/** A line that is neither a result nor a failure. */
+export function note(line: string): void {
+  footer?.clear()
+  process.stderr.write(`orthanc-cloud-storage: ${line}\n`)
+}
+
 export function warn(line: string): void {
-  process.stderr.write(`orthanc-cloud-storage: warning: ${line}\n`)
+  note(`warning: ${line}`)
 }
 
 export function fail(error: unknown): void {
-  process.stderr.write(`orthanc-cloud-storage: ${Fault.from(error).describe()}\n`)
+  note(Fault.from(error).describe())
   process.exitCode = 1
+}
+
+export function amount(bytes: number): string {
+  const units = ['KB', 'MB', 'GB', 'TB', 'PB']
+  if (bytes < 1000) return `${bytes} bytes`
+  let value = bytes
+  let unit = -1
+  do {
+    value /= 1000
+    unit++
+  } while (value >= 999.95 && unit < units.length - 1)
+  return `${value.toFixed(1)} ${units[unit]}`
+}
+
+export function objects(count: number): string {
+  return count === 1 ? '1 object' : `${count} objects`
+}
+
+/**
+ * Aborted by the first Ctrl-C, or by whoever else wants the program to end, with a Fault as its reason. A second Ctrl-C ends
+ * the program at once.
+ */
+export function interruption(): AbortSignal {
+  const abort = new AbortController()
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.once(name, () => abort.abort(new Fault('Canceled', `interrupted by ${name}`)))
+  return abort.signal
 }

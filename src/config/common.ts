@@ -1,5 +1,4 @@
 import { z } from 'zod'
-import { bad } from './reading.ts'
 import { flag, oneOf, text } from './values.ts'
 
 /** SPEC section 3. */
@@ -20,20 +19,11 @@ export const common = {
   EnableLegacyUnknownFiles: flag.default(false),
   HybridMode: oneOf('Disabled', 'WriteToFileSystem', 'WriteToObjectStorage').default('Disabled'),
   MigrationFromFileSystemEnabled: flag.default(false),
-  StorageEncryption: z.record(z.string(), z.unknown(), { error: 'an object' }).optional(),
+  StorageEncryption: z.unknown().optional(), // encryption.ts
 }
 
 export type Common = z.output<z.ZodObject<typeof common>>
 
-export function namingOf(name: string, o: Common, warnings: string[]): NamingConfig {
-  if (o.HybridMode !== 'Disabled' || o.MigrationFromFileSystemEnabled)
-    throw bad(`${name}.HybridMode: hybrid modes are not yet supported by this version`)
-  const { StorageEncryption: encryption } = o
-  if (encryption) {
-    const off =
-      Object.keys(encryption).length === 0 || encryption['Enable'] === false || encryption['Enable'] === 'false'
-    if (!off) throw bad(`${name}.StorageEncryption: encryption is not yet supported by this version`)
-    warnings.push(`${name}.StorageEncryption is empty or not enabled: files are stored without client-side encryption`)
-  }
+export function namingOf(o: Common): NamingConfig {
   return { rootPath: o.RootPath, structure: o.StorageStructure, legacyUnknownFiles: o.EnableLegacyUnknownFiles }
 }

@@ -2,17 +2,25 @@ import { z } from 'zod'
 import { type AzureConfig, readAzure, readOldAzure } from './azure.ts'
 import { type Common, type NamingConfig, namingOf } from './common.ts'
 import { type DirectoryConfig, readDirectory } from './directory.ts'
+import { type EncryptionConfig, encryptionOf } from './encryption.ts'
 import { type GcsConfig, readGcs } from './gcs.ts'
+import { type HybridConfig, hybridOf } from './hybrid.ts'
 import { bad, checked, freeze, misspelt, readJson, section } from './reading.ts'
 import { readS3, type S3Config } from './s3.ts'
-import { flag, optionalText, text } from './values.ts'
+import { flag, optionalText, text, whole } from './values.ts'
 
-export type { AzureConfig, DirectoryConfig, GcsConfig, NamingConfig, S3Config }
+export type { AzureConfig, DirectoryConfig, EncryptionConfig, GcsConfig, HybridConfig, NamingConfig, S3Config }
 
 /** The engine's whole configuration: parsed once, frozen, in base units. */
 export interface EngineConfig {
   readonly provider: ProviderConfig
   readonly naming: NamingConfig
+  /** undefined = files are stored as they are. */
+  readonly encryption: EncryptionConfig | undefined
+  /** undefined = everything is in the object store. */
+  readonly hybrid: HybridConfig | undefined
+  /** Files that a move job moves at a time. */
+  readonly moveConcurrency: number
   readonly http: HttpConfig
   readonly startupCheck: boolean
 }
@@ -52,8 +60,14 @@ const cloudStorage = z.object({
   Engine: text().optional(),
   Node: text().optional(),
   StartupCheck: flag.default(true),
+  MoveConcurrency: whole(1, 64, 'files').default(8),
 })
-const orthanc = z.object({ HttpsCACertificates: optionalText.optional(), HttpProxy: optionalText.optional() })
+const orthanc = z.object({
+  HttpsCACertificates: optionalText.optional(),
+  HttpProxy: optionalText.optional(),
+  StorageDirectory: optionalText.optional(),
+  SyncStorageArea: flag.default(true),
+})
 
 /** `json`: Orthanc's whole configuration, normalised, without comments. Throws `BadConfig` with one line (SPEC section 2). */
 export function parseConfig(json: string): Parsed {
@@ -67,14 +81,17 @@ export function parseConfig(json: string): Parsed {
   const read = readers[name] as Reader
 
   const cloud = section(cloudStorage, 'CloudStorage', root['CloudStorage'] ?? {}, warnings)
-  const { HttpsCACertificates: caFile, HttpProxy: proxy } = checked(orthanc, '', root)
+  const { HttpsCACertificates: caFile, HttpProxy: proxy, ...disk } = checked(orthanc, '', root)
   if (root['HttpsVerifyPeers'] === false)
     warnings.push('HttpsVerifyPeers is false, but the certificate of the object storage is verified all the same')
   const { provider, common } = read(name, root[name], warnings)
   return freeze({
     config: {
       provider,
-      naming: namingOf(name, common, warnings),
+      naming: namingOf(common),
+      encryption: encryptionOf(name, common.StorageEncryption, warnings),
+      hybrid: hybridOf(name, common, disk, warnings),
+      moveConcurrency: cloud.MoveConcurrency,
       http: { caFile, proxy },
       startupCheck: cloud.StartupCheck,
     },

@@ -4,7 +4,7 @@ import type { z } from 'zod'
 import { Fault } from '../fault.ts'
 
 const aliases: Readonly<Record<string, string>> = { ConnectTimeout: 'ConnectionTimeout' }
-const secrets = /Key$|Proxy$|ConnectionString$/
+const secrets = /(Keys?|Proxy|ConnectionString)([.[]|$)/
 
 export function bad(message: string): Fault {
   return new Fault('BadConfig', message)
@@ -51,8 +51,13 @@ export function checked<T extends z.ZodObject>(schema: T, name: string, value: R
   const parsed = schema.safeParse(value)
   if (parsed.success) return parsed.data
   const [issue] = parsed.error.issues
-  const path = [name, ...(issue?.path ?? [])].filter(part => part !== '').join('.')
-  const given = (issue?.path ?? []).reduce<unknown>((at, part) => (isObject(at) ? at[String(part)] : undefined), value)
+  const steps = issue?.path ?? []
+  const path = steps.reduce<string>(
+    (above, step) =>
+      typeof step === 'number' ? `${above}[${step}]` : above ? `${above}.${String(step)}` : String(step),
+    name,
+  )
+  const given = steps.reduce<unknown>((at, step) => (at as Record<PropertyKey, unknown> | undefined)?.[step], value)
   if (given === undefined) throw bad(`${path} is missing; it must be ${issue?.message}`)
   const values = issue?.code === 'invalid_value' ? issue.values.map(String) : []
   throw bad(`${path} is ${shown(path, given)}, but must be ${issue?.message}${nearest(String(given), values)}`)

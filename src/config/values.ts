@@ -25,7 +25,7 @@ export const flag = z
 export const whole = (min: number, max: number, unit: string) => {
   const error = `a whole number of ${unit} from ${min} to ${max}`
   return z
-    .union([z.number(), z.string().regex(/^\d+$/)], { error })
+    .union([z.number(), z.string().regex(/^\d+$/, { error })], { error })
     .transform(Number)
     .refine(value => Number.isInteger(value) && value >= min && value <= max, { error })
 }

@@ -12,11 +12,16 @@ const SLICE_BYTES = 1024 * 1024
 const TEMPORARY = /^\..*\.tmp$/
 let writes = Math.floor(Math.random() * 2 ** 32)
 
+export interface DirectoryOptions {
+  /** Whether a write has reached the disk when it is acknowledged. Without, a power cut may take what Orthanc believes to have. */
+  readonly sync?: boolean
+}
+
 /**
  * Objects as files under `root`, each named by its key: on a disk, a NAS, an NFS or FUSE mount. A file appears whole or
  * not at all (temporary name, fsync, rename, fsync of the folder).
  */
-export function directoryStore(path: string): Store {
+export function directoryStore(path: string, { sync = true }: DirectoryOptions = {}): Store {
   const root = resolve(path)
   const name = `directory:${root}`
 
@@ -36,12 +41,13 @@ export function directoryStore(path: string): Store {
       const made = await createFile(temporary, folder)
       try {
         await writeAll(made.file, body, signal)
-        await made.file.sync()
+        if (sync) await made.file.sync()
       } finally {
         await made.file.close()
       }
       signal.throwIfAborted()
       await rename(temporary, path)
+      if (!sync) return
       await syncFolder(folder)
       if (made.firstFolder) await syncFolder(dirname(made.firstFolder))
     } catch (error) {
@@ -91,14 +97,14 @@ export function directoryStore(path: string): Store {
     await unlink(path).catch(error => {
       if (!isErrno(error, 'ENOENT') && !isErrno(error, 'ENOTDIR')) throw error
     })
-    for (let folder = dirname(path); folder.length > root.length; folder = dirname(folder))
-      if (
-        !(await rmdir(folder).then(
-          () => true,
-          () => false, // not empty, or pruned by another removal
-        ))
+    for (let folder = dirname(path); folder.length > root.length; folder = dirname(folder)) {
+      // One that is gone already was pruned by another removal, maybe by one that died before it came to the next.
+      const pruned = await rmdir(folder).then(
+        () => true,
+        error => isErrno(error, 'ENOENT'),
       )
-        return
+      if (!pruned) return // most probably it is not empty
+    }
   }
 
   /** Keys in byte order: in a folder, `a.b` comes before what is in `a`, for `.` is less than `/`. */
@@ -158,17 +164,22 @@ export function directoryStore(path: string): Store {
 
 /** Closes the file at the end, at a fault, and when the reader goes away. */
 async function* slices(file: FileHandle, { start, end }: Range, signal: AbortSignal): Bytes {
+  let closing: Promise<void> | undefined
   try {
     for (let at = start; at < end; ) {
       signal.throwIfAborted()
       const slice = Buffer.allocUnsafeSlow(Math.min(SLICE_BYTES, end - at))
       const { bytesRead } = await file.read(slice, 0, slice.byteLength, at)
       if (bytesRead === 0) return // shorter than it was: contentOf() makes a fault of it
-      yield slice.subarray(0, bytesRead)
       at += bytesRead
+      if (at === end) {
+        closing = file.close() // while the last slice is on its way: most files are one slice
+        closing.catch(() => {}) // heard below
+      }
+      yield slice.subarray(0, bytesRead)
     }
   } finally {
-    await file.close()
+    await (closing ?? file.close())
   }
 }
 

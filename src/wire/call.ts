@@ -1,27 +1,33 @@
 import type { Attachment, ContentType, StorageArea } from '../area/area.ts'
-import { type Bytes, type Source, sourceOf } from '../bytes.ts'
+import { type Bytes, sourceOf } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import { answers } from './answers.ts'
 import type { Connection, Frame } from './connection.ts'
 import { Kind, UUID_BYTES, Verb } from './frames.ts'
-
-/** One PULL. Large enough that the round trip (about 0.1 ms) does not count, small enough for 50 calls at once. */
-const PULL_BYTES = 512 * 1024
+import { performService, type Return, type Services } from './services.ts'
+import { pulledSource, Turns } from './turns.ts'
 
 const contentTypes: readonly ContentType[] = ['unknown', 'dicom', 'dicom-as-json', 'dicom-until-pixel-data']
 
+const fileVerbs: readonly number[] = [Verb.create, Verb.read, Verb.readRange, Verb.remove]
+
 /** Answers the calls of one worker connection, one after the other, until it closes. Never rejects. */
-export async function serveCalls(connection: Connection, area: StorageArea): Promise<void> {
+export async function serveCalls(connection: Connection, services: Services): Promise<void> {
   let abort: AbortController | undefined
   connection.onClose = () => abort?.abort(new Fault('Canceled', 'Orthanc gave up waiting'))
   try {
     for (;;) {
       const call = await connection.receive()
       abort = new AbortController()
-      const fault = await perform(connection, area, call, abort.signal).then(() => undefined, Fault.from)
-      if (!fault) connection.recycle(call) // a failed request may still be sending it somewhere
-      const line = fault && Buffer.from(fault.describe())
-      await connection.send(Kind.return, { status: fault ? answers[fault.code].number : 0 }, line)
+      const outcome = await perform(connection, services, call, abort.signal).catch(Fault.from)
+      if (outcome instanceof Fault) {
+        const line = Buffer.from(outcome.describe())
+        await connection.send(Kind.return, { status: answers[outcome.code].number }, line)
+        continue // a failed request may still be sending the call's payload somewhere
+      }
+      if (fileVerbs.includes(call.flags)) connection.recycle(call)
+      const { fields, text } = outcome
+      await connection.send(Kind.return, fields, text === undefined ? undefined : Buffer.from(text))
     }
   } catch {
     // The connection is over, and with it the call: the plugin repeats it elsewhere or has given it up.
@@ -29,9 +35,26 @@ export async function serveCalls(connection: Connection, area: StorageArea): Pro
   }
 }
 
-async function perform(connection: Connection, area: StorageArea, call: Frame, signal: AbortSignal): Promise<void> {
-  if (call.kind !== Kind.call || call.payload.byteLength < UUID_BYTES)
-    throw new Fault('Internal', `a frame of kind ${call.kind} came instead of a call`)
+async function perform(connection: Connection, services: Services, call: Frame, signal: AbortSignal): Promise<Return> {
+  if (call.kind !== Kind.call) throw new Fault('Internal', `a frame of kind ${call.kind} came instead of a call`)
+  const turns = new Turns(connection)
+  try {
+    if (!fileVerbs.includes(call.flags)) return await performService(connection, services, call, turns, signal)
+    await performOnFile(connection, services.area, call, turns, signal)
+    return {}
+  } finally {
+    await turns.settled() // RETURN may not overtake the answer of a turn that nobody waits for any more
+  }
+}
+
+async function performOnFile(
+  connection: Connection,
+  area: StorageArea,
+  call: Frame,
+  turns: Turns,
+  signal: AbortSignal,
+): Promise<void> {
+  if (call.payload.byteLength < UUID_BYTES) throw new Fault('Internal', 'a call came without the UUID of its file')
   const attachment: Attachment = {
     uuid: call.payload.toString('latin1', 0, UUID_BYTES),
     type: contentTypes[call.status] ?? 'unknown',
@@ -39,13 +62,8 @@ async function perform(connection: Connection, area: StorageArea, call: Frame, s
   const rest = call.payload.subarray(UUID_BYTES)
   switch (call.flags) {
     case Verb.create: {
-      if (rest.byteLength === call.argument) return await area.create(attachment, sourceOf(rest), signal)
-      const pulled = pulledSource(connection, call.argument)
-      try {
-        return await area.create(attachment, pulled.source, signal)
-      } finally {
-        await pulled.settled() // RETURN may not overtake the DATA of a pull that nobody waits for any more
-      }
+      const inline = rest.byteLength === call.argument
+      return await area.create(attachment, inline ? sourceOf(rest) : pulledSource(turns, call.argument), signal)
     }
     case Verb.read:
       return await fill(connection, await area.read(attachment, undefined, signal))
@@ -57,8 +75,6 @@ async function perform(connection: Connection, area: StorageArea, call: Frame, s
     }
     case Verb.remove:
       return await area.remove(attachment, signal)
-    default:
-      throw new Fault('Internal', `the plugin asked for verb ${call.flags}, which this engine does not know`)
   }
 }
 
@@ -69,29 +85,4 @@ async function fill(connection: Connection, content: { size: number; body: Bytes
     await connection.send(Kind.fill, { argument: at }, chunk)
     at += chunk.byteLength
   }
-}
-
-/** Orthanc's own buffer as a Source: read slice by slice, as often as a retry or a second pass needs. */
-function pulledSource(connection: Connection, size: number): { source: Source; settled(): Promise<unknown> } {
-  let turn: Promise<unknown> = Promise.resolve()
-
-  const pull = (offset: number, bytes: number): Promise<Buffer> => {
-    const slice = turn.then(async () => {
-      const wanted = Buffer.allocUnsafe(4)
-      wanted.writeUInt32LE(bytes)
-      const target = Buffer.allocUnsafeSlow(bytes)
-      const arrived = connection.receiveInto(target, offset)
-      await Promise.all([connection.send(Kind.pull, { argument: offset }, wanted), arrived])
-      return target
-    })
-    turn = slice.catch(() => undefined) // parallel parts share the connection; each waits for the one before
-    return slice
-  }
-
-  async function* open(range = { start: 0, end: size }): Bytes {
-    for (let at = range.start; at < range.end; at += PULL_BYTES)
-      yield await pull(at, Math.min(PULL_BYTES, range.end - at))
-  }
-
-  return { source: { size, open }, settled: () => turn }
 }

@@ -1,10 +1,12 @@
 /** The frames of docs/protocol.md. This file and plugin/wire.h are the two places that know their layout. */
 import { Fault } from '../fault.ts'
 
-export const PROTOCOL = 1
+export const PROTOCOL = 2
 export const HEADER_BYTES = 16
 export const MAX_PAYLOAD = 16 * 1024 * 1024
 export const UUID_BYTES = 36
+/** Content up to this size travels with its call. */
+export const INLINE_BYTES = 256 * 1024
 
 export const Kind = {
   hello: 1,
@@ -19,11 +21,38 @@ export const Kind = {
   grow: 10,
   ping: 11,
   pong: 12,
+  upcall: 13,
+  reply: 14,
+  submit: 15,
+  register: 16,
+  metric: 17,
 } as const
 
-export const Verb = { start: 1, create: 2, read: 3, readRange: 4, remove: 5, stop: 6 } as const
+export const Verb = {
+  start: 1,
+  create: 2,
+  read: 3,
+  readRange: 4,
+  remove: 5,
+  stop: 6,
+  rest: 7,
+  jobStep: 8,
+  jobStop: 9,
+  jobReset: 10,
+  jobRestore: 11,
+  metrics: 12,
+} as const
 
-const LAST_KIND = 12
+/** Flags of the RETURN that answers START. */
+export const StartFlag = { on: 1, ranges: 2 } as const
+
+/** What a REGISTER asks for: REGISTER's flags. */
+export const Wish = { route: 1, jobType: 2, metrics: 3, explorer: 4 } as const
+
+/** What kind of answer a REST call gets: RETURN's flags. */
+export const Answered = { body: 0, error: 1, methodNotAllowed: 2 } as const
+
+const LAST_KIND = 17
 
 export interface Header {
   readonly length: number
@@ -64,4 +93,28 @@ export function encodeHeader(kind: number, length: number, fields: Fields = {}):
 export function encodeFrame(kind: number, fields: Fields = {}, payload: string | Uint8Array = ''): Buffer {
   const body = typeof payload === 'string' ? Buffer.from(payload, 'utf8') : payload
   return Buffer.concat([encodeHeader(kind, body.byteLength, fields), body])
+}
+
+/** Several texts in one payload: each a u32 length, then its bytes. */
+export function pack(...texts: readonly (string | Uint8Array)[]): Buffer {
+  return Buffer.concat(
+    texts.flatMap(text => {
+      const bytes = Buffer.from(text as string)
+      const length = Buffer.allocUnsafe(4)
+      length.writeUInt32LE(bytes.byteLength)
+      return [length, bytes]
+    }),
+  )
+}
+
+/** The texts that pack() put together. `Internal` when a length does not fit. */
+export function unpack(payload: Buffer): string[] {
+  const texts: string[] = []
+  for (let at = 0; at < payload.byteLength; ) {
+    const end = at + 4 <= payload.byteLength ? at + 4 + payload.readUInt32LE(at) : Number.POSITIVE_INFINITY
+    if (end > payload.byteLength) throw new Fault('Internal', 'a payload ends in the middle of a text')
+    texts.push(payload.toString('utf8', at + 4, end))
+    at = end
+  }
+  return texts
 }

@@ -1,10 +1,10 @@
-import type { StorageArea } from '../area/area.ts'
 import { Fault } from '../fault.ts'
 import { Level } from '../log.ts'
 import { answers } from './answers.ts'
 import { serveCalls } from './call.ts'
 import { Connection, type Frame } from './connection.ts'
-import { Kind, PROTOCOL, Verb } from './frames.ts'
+import { Kind, PROTOCOL, StartFlag, Verb, Wish } from './frames.ts'
+import type { Services } from './services.ts'
 
 /** Orthanc's threads: 50 for HTTP by default, DICOM associations, jobs. More calls than this wait in the plugin. */
 const MAX_WORKERS = 512
@@ -12,6 +12,14 @@ const MAX_WORKERS = 512
 /** INFO lines wait this long to leave together: one wake-up of Orthanc instead of one per operation. */
 const LOG_DELAY_MS = 20
 const MAX_LOG_LINES = 200
+
+/** What START is answered with. */
+export interface Start {
+  readonly services: Services
+  readonly callDeadlineMs: number
+  /** Whether Orthanc may ask for ranges. */
+  readonly ranges: boolean
+}
 
 /** The control connection: start, log, growth, stop (docs/protocol.md). */
 export class Server {
@@ -21,6 +29,7 @@ export class Server {
   readonly #workers = new Set<Connection>()
   readonly #lines: { level: Level; line: string }[] = []
   #flushing: NodeJS.Timeout | undefined
+  #restarts = 0
 
   private constructor(path: string, version: string, control: Connection) {
     this.#path = path
@@ -43,15 +52,24 @@ export class Server {
       throw new Fault('BadConfig', `the plugin speaks protocol ${call.argument}, this engine protocol ${PROTOCOL}`, {
         remedy: 'Install the .so and engine.mjs of the same release.',
       })
+    this.#restarts = call.status
     return call.payload.toString('utf8')
   }
 
-  /** Tells Orthanc to start with `area` and a deadline for each call, or without any storage of ours. */
-  async accept(description: string, area: { callDeadlineMs: number } | undefined): Promise<void> {
+  /** How many engines served this Orthanc before; known after configuration(). */
+  get restarts(): number {
+    return this.#restarts
+  }
+
+  /** Tells Orthanc to start with what is `on`, or without any storage of ours. */
+  async accept(description: string, on: Start | undefined): Promise<void> {
     this.#flush()
     for (const { number, http, message } of Object.values(answers))
       this.#control.send(Kind.errorCode, { status: number, argument: http }, Buffer.from(message))?.catch(() => {})
-    const fields = area ? { flags: 1, argument: area.callDeadlineMs } : {}
+    for (const [wish, text] of on ? wishesOf(on.services) : [])
+      this.#control.send(Kind.register, { flags: wish }, Buffer.from(text))?.catch(() => {})
+    const flags = StartFlag.on | (on?.ranges ? StartFlag.ranges : 0)
+    const fields = on ? { flags, argument: on.callDeadlineMs } : {}
     await this.#control.send(Kind.return, fields, Buffer.from(description))
   }
 
@@ -75,24 +93,24 @@ export class Server {
   }
 
   /** Serves until the plugin says STOP (resolves) or is gone (resolves too: there is nobody left to tell). */
-  async serve(area: StorageArea): Promise<void> {
+  async serve(services: Services): Promise<void> {
     for (;;) {
       const frame = await this.#control.receive().catch(() => undefined)
       if (!frame || (frame.kind === Kind.call && frame.flags === Verb.stop)) return this.#stop()
-      await this.#obey(frame, area)
+      await this.#obey(frame, services)
     }
   }
 
-  async #obey(frame: Frame, area: StorageArea): Promise<void> {
+  async #obey(frame: Frame, services: Services): Promise<void> {
     if (frame.kind === Kind.ping) await this.#control.send(Kind.pong, { argument: frame.argument })
     if (frame.kind === Kind.grow)
-      for (let i = 0; i < frame.argument && this.#workers.size < MAX_WORKERS; i++) await this.#grow(area)
+      for (let i = 0; i < frame.argument && this.#workers.size < MAX_WORKERS; i++) await this.#grow(services)
   }
 
-  async #grow(area: StorageArea): Promise<void> {
+  async #grow(services: Services): Promise<void> {
     const worker = await Connection.open(this.#path)
     this.#workers.add(worker)
-    void serveCalls(worker, area).finally(() => this.#workers.delete(worker))
+    void serveCalls(worker, services).finally(() => this.#workers.delete(worker))
     await worker.send(Kind.hello, { argument: PROTOCOL, flags: 1 }, Buffer.from(this.#version))
   }
 
@@ -101,4 +119,11 @@ export class Server {
     for (const worker of this.#workers) worker.close()
     this.#control.close()
   }
+}
+
+function* wishesOf({ routes = [], jobs, metrics, explorer }: Services): Generator<[number, string]> {
+  for (const { pattern } of routes) yield [Wish.route, pattern]
+  if (jobs) yield [Wish.jobType, jobs.kind.type]
+  if (metrics) yield [Wish.metrics, '']
+  if (explorer) yield [Wish.explorer, explorer]
 }

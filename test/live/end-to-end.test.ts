@@ -47,6 +47,12 @@ for (const { name, make } of places())
       assert.match((await orthanc.getJson('/system')).StorageAreaPlugin, /libOrthancCloudStorage/)
     })
 
+    it('tells its status', async () => {
+      const status = await orthanc.getJson('/cloud-storage/status')
+      assert.match(status.Store, /^(s3|directory|azure|gcs):/)
+      assert.equal(status.EngineRestarts, 0)
+    })
+
     it('stores a study by REST and gives back identical files', async () => {
       const files = [0, 1, 2].map(instance => makeImage({ seed: instance + 1, rows: 128, columns: 128 }))
       files.push(makeImage({ seed: 9, rows: 1024, columns: 1024 }), makeReport({ seed: 4 }))

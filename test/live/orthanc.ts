@@ -119,7 +119,7 @@ export class Orthanc {
 
   async request(method: Dispatcher.HttpMethod, path: string, body?: Uint8Array) {
     const answer = await this.#agent.request({ origin: this.url, path, method, body: body ?? null })
-    return { status: answer.statusCode, body: Buffer.from(await answer.body.arrayBuffer()) }
+    return { status: answer.statusCode, headers: answer.headers, body: Buffer.from(await answer.body.arrayBuffer()) }
   }
 
   async #ok(method: Dispatcher.HttpMethod, path: string, body?: Uint8Array): Promise<Buffer> {

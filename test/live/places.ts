@@ -7,6 +7,7 @@ import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
 import { compose } from '../../src/compose.ts'
 import { parseConfig } from '../../src/config/config.ts'
 import { logTo } from '../../src/log.ts'
+import type { Store } from '../../src/stores/store.ts'
 import { type AzureSettings, connectionString } from './azurite.ts'
 import { type GcsSettings, makeBucket } from './fake-gcs.ts'
 import { liveServer, s3Server } from './servers.ts'
@@ -15,6 +16,8 @@ export interface Place {
   readonly config: Readonly<Record<string, Record<string, unknown>>>
   keys(): Promise<string[]>
   remove(key: string): Promise<void>
+  /** The store itself, for a look behind Orthanc's back. */
+  readonly store: Store
   dispose(): Promise<void>
 }
 
@@ -77,6 +80,7 @@ function placeOf(config: Place['config'], clear: () => Promise<void>): Place {
       return keys
     },
     remove: key => store.remove(key, never),
+    store,
     async dispose() {
       await store.close()
       await clear()

@@ -42,11 +42,13 @@ describe('Orthanc does not start', () => {
     ))
   it('with two providers', () =>
     refuses({ DirectoryStorage: { Path: '/tmp' }, AwsS3Storage: {} }, /AwsS3Storage and DirectoryStorage/))
-  it('with encryption, which is not built yet, rather than storing plaintext', () =>
+  it('with encryption whose key cannot be read, rather than storing plaintext', () =>
     refuses(
-      { DirectoryStorage: { Path: '/tmp', StorageEncryption: { Enable: true } } },
-      /encryption is not yet supported/,
+      { DirectoryStorage: { Path: '/tmp', StorageEncryption: { MasterKey: [1, '/nowhere/master.key'] } } },
+      /StorageEncryption.MasterKey names \/nowhere\/master.key, which cannot be read.*does not start without its keys/,
     ))
+  it('with encryption without a key', () =>
+    refuses({ DirectoryStorage: { Path: '/tmp', StorageEncryption: { Enable: true } } }, /MasterKey is missing/))
   it('with an engine that is not there', () =>
     refuses({ CloudStorage: { Engine: '/nowhere/engine.mjs' } }, /CloudStorage.Engine names \/nowhere\/engine.mjs/))
   it('with a Node.js that is not there', () =>

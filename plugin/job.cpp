@@ -1,0 +1,59 @@
+#include "job.h"
+
+#include <algorithm>
+#include <atomic>
+
+namespace ocs {
+
+namespace {
+
+using std::chrono::milliseconds;
+constexpr milliseconds kUnderLock{5'000};  // Orthanc's jobs all wait meanwhile
+constexpr float kProgressUnit = 1.0f / 1'000'000;
+
+std::atomic<uint64_t> last_number{0};
+
+}  // namespace
+
+Job::Job(Engine& engine, std::string content, std::string serialized)
+    : engine_(engine), number_(++last_number), content_(std::move(content)), serialized_(std::move(serialized)) {}
+
+Answer Job::Run(Verb verb, uint16_t type, Upcalls* upcalls, milliseconds time) {
+  Bytes texts;
+  Call call{verb};
+  call.type = type;
+  call.envelope = Number(number_, 8);
+  call.content = serialized_.data();
+  call.size = serialized_.size();
+  call.result = &texts;
+  call.upcalls = upcalls;
+  call.time = time;
+  Answer answer = engine_.Run(call);
+  if (answer.ending != Ending::Ok) return answer;
+  progress_ = std::min(1.0f, static_cast<float>(answer.argument) * kProgressUnit);
+  std::string content, serialized;
+  size_t at = 0;
+  if (Unpack(texts.text(), texts.size(), &at, &content) && Unpack(texts.text(), texts.size(), &at, &serialized)) {
+    content_ = std::move(content);
+    serialized_ = std::move(serialized);
+  }
+  return answer;
+}
+
+bool Job::Restore() { return Run(Verb::JobRestore, 0, nullptr, kUnderLock).ending != Ending::Fault; }
+
+Job::Step Job::DoStep(Upcalls& upcalls) {
+  if (reset_due_) Reset();
+  if (reset_due_) return Step::Failure;
+  const Answer answer = Run(Verb::JobStep, 0, &upcalls, milliseconds(0));
+  if (answer.ending == Ending::Stopped) return Step::Continue;  // no failure: Orthanc goes on after its restart
+  const bool known =
+      answer.flags >= static_cast<int>(Step::Success) && answer.flags <= static_cast<int>(Step::Continue);
+  return answer.ending == Ending::Ok && known ? static_cast<Step>(answer.flags) : Step::Failure;
+}
+
+void Job::Stop(uint16_t reason, Upcalls& upcalls) { Run(Verb::JobStop, reason, &upcalls, milliseconds(0)); }
+
+void Job::Reset() { reset_due_ = Run(Verb::JobReset, 0, nullptr, kUnderLock).ending != Ending::Ok; }
+
+}  // namespace ocs

@@ -1,0 +1,169 @@
+// What the engine does for Orthanc beside the storage area: REST routes, jobs, metrics; and what it asks of Orthanc
+// meanwhile.
+#include <atomic>
+#include <thread>
+
+#include "job.h"
+#include "plugin.h"
+#include "rest.h"
+
+namespace ocs {
+
+namespace {
+
+using std::chrono::milliseconds;
+constexpr milliseconds kLongestRequest{24 * 3'600'000};  // one that waits for the end of a job
+constexpr milliseconds kWhileStopping{50};
+constexpr milliseconds kLongestRefresh{2'000};  // a monitor does not wait long either
+
+std::atomic<bool> stopping{false};
+std::string job_type;
+
+Reply Failed(OrthancPluginErrorCode code) {
+  Reply reply;
+  reply.error = static_cast<uint32_t>(code);
+  return reply;
+}
+
+// The id of a submitted job is a string that Orthanc made.
+std::string Taken(char* text) {
+  const std::string copy(text != nullptr ? text : "");
+  if (text != nullptr) OrthancPluginFreeString(context, text);
+  return copy;
+}
+
+extern "C" {
+void JobFinalize(void* job) { delete static_cast<Job*>(job); }
+float JobProgress(void* job) { return static_cast<Job*>(job)->progress(); }
+const char* JobContent(void* job) { return static_cast<Job*>(job)->content(); }
+const char* JobSerialized(void* job) { return static_cast<Job*>(job)->serialized(); }
+OrthancPluginJobStepStatus JobStep(void* job);
+OrthancPluginErrorCode JobStop(void* job, OrthancPluginJobStopReason reason);
+OrthancPluginErrorCode JobReset(void* job) {
+  static_cast<Job*>(job)->Reset();
+  return OrthancPluginErrorCode_Success;
+}
+}
+
+OrthancPluginJob* Wrap(std::unique_ptr<Job> job) {
+  // Orthanc owns it from here on, and finalizes it even when this fails.
+  return OrthancPluginCreateJob(context, job.release(), JobFinalize, job_type.c_str(), JobProgress, JobContent,
+                                JobSerialized, JobStep, JobStop, JobReset);
+}
+
+class OrthancUpcalls : public Upcalls {
+ public:
+  Reply Rest(uint8_t method, bool after_plugins, const std::string& uri, const std::string& body) override {
+    Reply reply;
+    reply.stopping = stopping;
+    if (stopping) return reply;
+    OrthancPluginMemoryBuffer answer{nullptr, 0};
+    const OrthancPluginErrorCode code = OrthancPluginCallRestApi(
+        context, &answer, nullptr, &reply.http, static_cast<OrthancPluginHttpMethod>(method), uri.c_str(), 0, nullptr,
+        nullptr, body.data(), static_cast<uint32_t>(body.size()), after_plugins ? 1 : 0);
+    if (code != OrthancPluginErrorCode_Success) return Failed(code);
+    if (answer.data == nullptr) return reply;
+    reply.body.assign(static_cast<const char*>(answer.data), answer.size);
+    OrthancPluginFreeMemoryBuffer(context, &answer);
+    return reply;
+  }
+
+  Reply Submit(int32_t priority, const std::string& content, const std::string& serialized) override {
+    Reply reply;
+    reply.stopping = stopping;
+    if (stopping) return reply;
+    if (submitted_.empty()) {
+      OrthancPluginJob* const job = Wrap(std::make_unique<Job>(*engine, content, serialized));
+      if (job == nullptr) return Failed(OrthancPluginErrorCode_Plugin);
+      submitted_ = Taken(OrthancPluginSubmitJob(context, job, priority));
+    }
+    if (submitted_.empty()) return Failed(OrthancPluginErrorCode_Plugin);
+    reply.http = 200;
+    reply.body = submitted_;
+    return reply;
+  }
+
+  void Metric(const std::string& name, float value) override {
+    OrthancPluginSetMetricsValue(context, name.c_str(), value, OrthancPluginMetricsType_Default);
+  }
+
+ private:
+  std::string submitted_;
+};
+
+OrthancPluginJobStepStatus JobStep(void* job) {
+  if (stopping) {
+    // Orthanc steps on until it comes to stop its jobs; it keeps them as they are and goes on after its restart.
+    std::this_thread::sleep_for(kWhileStopping);
+    return OrthancPluginJobStepStatus_Continue;
+  }
+  OrthancUpcalls upcalls;
+  return static_cast<OrthancPluginJobStepStatus>(static_cast<Job*>(job)->DoStep(upcalls));
+}
+
+OrthancPluginErrorCode JobStop(void* job, OrthancPluginJobStopReason reason) {
+  OrthancUpcalls upcalls;
+  static_cast<Job*>(job)->Stop(static_cast<uint16_t>(reason), upcalls);
+  return OrthancPluginErrorCode_Success;
+}
+
+OrthancPluginJob* Unserialize(const char* type, const char* serialized) {
+  if (type == nullptr || serialized == nullptr || job_type != type) return nullptr;
+  auto job = std::make_unique<Job>(*engine, "{}", serialized);
+  return job->Restore() ? Wrap(std::move(job)) : nullptr;
+}
+
+void Refresh() {
+  OrthancUpcalls upcalls;
+  Call call{Verb::Metrics};
+  call.upcalls = &upcalls;
+  call.time = kLongestRefresh;
+  engine->Run(call);
+}
+
+OrthancPluginErrorCode Serve(OrthancPluginRestOutput* output, const char* uri,
+                             const OrthancPluginHttpRequest* request) {
+  OrthancUpcalls upcalls;
+  Bytes body;
+  Call call{Verb::Rest};
+  call.type = static_cast<uint16_t>(request->method);
+  call.envelope = EnvelopeOf(uri, {request->getCount, request->getKeys, request->getValues},
+                             {request->headersCount, request->headersKeys, request->headersValues});
+  call.content = request->body;
+  call.size = request->bodySize;
+  call.result = &body;
+  call.upcalls = &upcalls;
+  call.time = kLongestRequest;
+  const Answer answer = engine->Run(call);
+  if (answer.ending != Ending::Ok) return CodeOf(answer);
+  switch (static_cast<Answered>(answer.flags)) {
+    case Answered::Error:
+      OrthancPluginSetHttpErrorDetails(context, output, answer.text.c_str(), 0);
+      return static_cast<OrthancPluginErrorCode>(answer.argument);
+    case Answered::MethodNotAllowed: OrthancPluginSendMethodNotAllowed(context, output, answer.text.c_str()); break;
+    case Answered::Body:
+      if (answer.argument == 200)
+        OrthancPluginAnswerBuffer(context, output, body.text(), static_cast<uint32_t>(body.size()),
+                                  answer.text.c_str());
+      else
+        OrthancPluginSendHttpStatus(context, output, static_cast<uint16_t>(answer.argument), body.text(),
+                                    static_cast<uint32_t>(body.size()));
+  }
+  return OrthancPluginErrorCode_Success;
+}
+
+}  // namespace
+
+void RegisterService(Wish wish, const std::string& text) {
+  switch (wish) {
+    // Without lock: Orthanc's default lets one request at a time into a plugin, and one may wait for hours for a job.
+    case Wish::Route: return OrthancPluginRegisterRestCallbackNoLock(context, text.c_str(), Serve);
+    case Wish::JobType: job_type = text; return OrthancPluginRegisterJobsUnserializer(context, Unserialize);
+    case Wish::Metrics: return OrthancPluginRegisterRefreshMetricsCallback(context, Refresh);
+    case Wish::Explorer: return OrthancPluginExtendOrthancExplorer(context, text.c_str());
+  }
+}
+
+void StopServices() { stopping = true; }
+
+}  // namespace ocs

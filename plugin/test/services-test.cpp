@@ -1,0 +1,246 @@
+// Everything but the storage area: REST calls, what the engine asks of Orthanc meanwhile, jobs.
+#include <atomic>
+
+#include "../job.h"
+#include "../rest.h"
+#include "peer.h"
+#include "stage.h"
+
+using namespace ocs;
+using std::chrono::milliseconds;
+
+namespace {
+
+class FakeOrthanc : public Upcalls {
+ public:
+  Reply Rest(uint8_t method, bool after_plugins, const std::string& uri, const std::string& body) override {
+    asked += std::to_string(method) + (after_plugins ? "+" : "") + " " + uri + " " + body + "\n";
+    return reply;
+  }
+  Reply Submit(int32_t priority, const std::string& content, const std::string& serialized) override {
+    asked += "submit " + std::to_string(priority) + " " + content + " " + serialized + "\n";
+    return reply;
+  }
+  void Metric(const std::string& name, float value) override { asked += name + " " + std::to_string(value) + "\n"; }
+  std::string asked;
+  Reply reply;
+};
+
+std::string Packed(const std::string& first, const std::string& second) {
+  std::string payload;
+  Pack(&payload, first);
+  Pack(&payload, second);
+  return payload;
+}
+
+void PackedTextIsUnpackedOrRefused() {
+  const std::string payload = Packed("one", std::string(300, 'x'));
+  size_t at = 0;
+  std::string first, second, third;
+  CHECK(Unpack(payload.data(), payload.size(), &at, &first) && first == "one");
+  CHECK(Unpack(payload.data(), payload.size(), &at, &second) && second.size() == 300 && at == payload.size());
+  CHECK(!Unpack(payload.data(), payload.size(), &at, &third));
+  for (size_t size = 0; size < payload.size(); size++) {
+    at = 0;
+    CHECK(!Unpack(payload.data(), size, &at, &first) || !Unpack(payload.data(), size, &at, &second));
+  }
+}
+
+void EnvelopeHoldsUriQueryAndHarmlessHeaders() {
+  const char* const keys[] = {"a", "b"};
+  const char* const values[] = {"1", ""};
+  const char* const header_keys[] = {"authorization", "content-type", "cookie"};
+  const char* const header_values[] = {"secret", "text/plain", "secret"};
+  std::string wanted = Number(2, 4);
+  for (const char* text : {"/uri", "a", "1", "b", "", "content-type", "text/plain"}) Pack(&wanted, text);
+  CHECK(EnvelopeOf("/uri", {2, keys, values}, {3, header_keys, header_values}) == wanted);
+  CHECK(EnvelopeOf("/", {}, {}) == Number(0, 4) + std::string("\1\0\0\0/", 5));
+}
+
+Call RestOf(const std::string& content, Bytes* body, FakeOrthanc* orthanc) {
+  Call call{Verb::Rest};
+  call.type = 2;
+  call.envelope = "envelope";
+  call.content = content.data();
+  call.size = content.size();
+  call.result = body;
+  call.upcalls = orthanc;
+  return call;
+}
+
+void RestCallAsksOrthancAndAnswers() {
+  for (const size_t size : {size_t(0), size_t(7), kInlineBytes + 1}) {
+    const std::string content(size, 'c');
+    Bytes body;
+    FakeOrthanc orthanc;
+    orthanc.reply.http = 200;
+    orthanc.reply.body = std::string(1'000'000, 'r');
+    const Answer answer = Played(RestOf(content, &body, &orthanc), [&](Peer& peer) {
+      std::string payload;
+      const Header call = peer.Receive(&payload);
+      CHECK(call.flags == 7 && call.status == 2 && call.argument == size);
+      CHECK(payload == "envelope" + (size <= kInlineBytes ? content : ""));
+      if (size > 0) CHECK(peer.Pull(size - 1, 1) == "c");
+      peer.Send(Kind::Upcall, 0, Packed("/studies", ""), 1, 1);
+      const Header reply = peer.Receive(&payload);
+      CHECK(reply.kind == Kind::Reply && reply.status == 200 && reply.argument == 0 && reply.flags == 0);
+      CHECK(payload == orthanc.reply.body);
+      peer.Send(Kind::Submit, (1ull << 31) - 5, Packed("{}", "{\"a\":1}"));
+      CHECK(peer.Receive().kind == Kind::Reply);
+      peer.Send(Kind::Reserve, 4);
+      peer.Send(Kind::Fill, 0, "body");
+      peer.Send(Kind::Return, 201, "text/plain");
+    });
+    CHECK(answer.ending == Ending::Ok && answer.argument == 201 && answer.text == "text/plain");
+    CHECK(std::string(body.text(), body.size()) == "body");
+    CHECK(orthanc.asked == "1+ /studies \nsubmit -5 {} {\"a\":1}\n");
+    CHECK(LineOf(RestOf(content, &body, &orthanc), answer).empty());
+  }
+}
+
+void RestCallMayHaveNoBody() {
+  Bytes body;
+  FakeOrthanc orthanc;
+  const Answer answer = Played(RestOf("", &body, &orthanc), [](Peer& peer) {
+    peer.Receive();
+    peer.Send(Kind::Return, 0, "POST", 0, 2);
+  });
+  CHECK(answer.ending == Ending::Ok && answer.flags == 2 && answer.text == "POST" && body.size() == 0);
+}
+
+void ReplyTellsErrorsStopAndTooMuch() {
+  Reply error, stopping, large;
+  error.error = 17;
+  stopping.stopping = true;
+  large.http = 200;
+  large.body = std::string(kMaxPayload + 1, 'x');
+  for (const Reply& reply : {error, stopping, large}) {
+    Bytes body;
+    FakeOrthanc orthanc;
+    orthanc.reply = reply;
+    const Answer answer = Played(RestOf("", &body, &orthanc), [&reply](Peer& peer) {
+      peer.Receive();
+      peer.Send(Kind::Upcall, 0, Packed("/", ""), 0, 1);
+      const Header header = peer.Receive();
+      CHECK(header.argument == reply.error && header.flags == (reply.stopping ? 1 : 0) && header.length == 0);
+      CHECK(header.status == (reply.body.empty() ? 0 : 413));
+      peer.Send(Kind::Return);
+    });
+    CHECK(answer.ending == Ending::Ok);
+  }
+}
+
+void UpcallsOutOfPlaceBreakTheConnection() {
+  const std::string content(10, 'c');
+  const std::pair<Kind, std::string> wrong[] = {{Kind::Upcall, Packed("/", "")},
+                                                {Kind::Submit, Packed("{}", "{}")},
+                                                {Kind::Metric, Packed("a", "").substr(0, 5) + "1234"}};
+  for (const auto& frame : wrong) {  // in a storage callback
+    const Answer answer = Played(CreateOf(content), [&frame](Peer& peer) {
+      peer.Receive();
+      peer.Send(frame.first, 0, frame.second);
+      peer.Receive();
+    });
+    CHECK(answer.ending == Ending::Broken);
+  }
+  for (const std::string& payload : {std::string(), std::string("\5\0\0\0abc", 7), Packed("a", "b") + "c"}) {
+    for (const Kind kind : {Kind::Upcall, Kind::Submit, Kind::Metric}) {
+      Bytes body;
+      FakeOrthanc orthanc;
+      const Answer answer = Played(RestOf("", &body, &orthanc), [kind, &payload](Peer& peer) {
+        peer.Receive();
+        peer.Send(kind, 0, payload);
+        peer.Receive();
+      });
+      CHECK(answer.ending == Ending::Broken && orthanc.asked.empty());
+    }
+  }
+}
+
+void MetricsReachOrthanc() {
+  FakeOrthanc orthanc;
+  Call call{Verb::Metrics};
+  call.upcalls = &orthanc;
+  const Answer answer = Played(call, [](Peer& peer) {
+    const Header header = peer.Receive();
+    CHECK(header.flags == 12 && header.length == 0);
+    peer.Send(Kind::Metric, 0, std::string("\1\0\0\0m\0\0\xc0\x3f", 9));  // 1.5
+    peer.Send(Kind::Return);
+  });
+  CHECK(answer.ending == Ending::Ok && orthanc.asked == "m 1.500000\n");
+}
+
+void ResultsOfOurOwnAreBounded() {
+  Bytes bytes;
+  CHECK(bytes.Reserve(0) && bytes.size() == 0 && bytes.Reserve(5) && bytes.size() == 5);
+  CHECK(!bytes.Reserve(uint64_t(1) << 40) && bytes.size() == 0);
+}
+
+// ---- jobs, played by fake-engine.cpp: it counts to 3, and its text is the count
+
+void WishesAreRegisteredOnce() {
+  Stage stage("dies-once");
+  CHECK(stage.engine->Start() == Engine::Started::On);
+  CHECK(stage.Write().ending == Ending::Ok);
+  CHECK(stage.host.Count("wish 1 /route") == 1 && stage.host.Count("wish 2 Count") == 1);
+  CHECK(stage.host.Count("wish 4 " + std::string(5000, 'j')) == 1);
+}
+
+void JobRunsToItsEnd() {
+  Stage stage("works");
+  CHECK(stage.engine->Start() == Engine::Started::On);
+  FakeOrthanc orthanc;
+  Job job(*stage.engine, "{}", "0");
+  CHECK(std::string(job.serialized()) == "0" && job.progress() == 0);
+  CHECK(job.DoStep(orthanc) == Job::Step::Continue && std::string(job.serialized()) == "1");
+  CHECK(std::string(job.content()) == "content 1" && job.progress() > 0.32f && job.progress() < 0.34f);
+  CHECK(job.DoStep(orthanc) == Job::Step::Continue && job.DoStep(orthanc) == Job::Step::Success);
+  job.Stop(1, orthanc);
+  CHECK(std::string(job.content()) == "stopped 1" && job.progress() == 1);
+  job.Reset();
+  CHECK(std::string(job.serialized()) == "0" && job.progress() == 0);
+}
+
+void JobsStepIsRepeatedOnTheNextEngine() {
+  Stage stage("dies-once");
+  CHECK(stage.engine->Start() == Engine::Started::On);
+  FakeOrthanc orthanc;
+  Job job(*stage.engine, "{}", "1");
+  CHECK(job.DoStep(orthanc) == Job::Step::Continue && std::string(job.serialized()) == "2");
+}
+
+void JobIsRestoredOrRefused() {
+  Stage stage("works");
+  CHECK(stage.engine->Start() == Engine::Started::On);
+  Job job(*stage.engine, "{}", "2"), unknown(*stage.engine, "{}", "nonsense");
+  CHECK(job.Restore() && std::string(job.content()) == "content 2" && job.progress() > 0.6f);
+  CHECK(!unknown.Restore());
+}
+
+void JobOutlivesItsEngine() {
+  Stage stage("works");
+  CHECK(stage.engine->Start() == Engine::Started::On);
+  FakeOrthanc orthanc;
+  Job job(*stage.engine, "{}", "1");
+  stage.engine->Stop();
+  CHECK(job.DoStep(orthanc) == Job::Step::Continue);  // Orthanc is stopping, the job is not done
+  CHECK(std::string(job.serialized()) == "1" && job.Restore());
+  job.Reset();
+  CHECK(job.DoStep(orthanc) == Job::Step::Failure);  // it must not go on from where it shall not be
+}
+
+}  // namespace
+
+const std::vector<Test> kServicesTests = {TEST(PackedTextIsUnpackedOrRefused),
+                                          TEST(EnvelopeHoldsUriQueryAndHarmlessHeaders),
+                                          TEST(RestCallAsksOrthancAndAnswers),
+                                          TEST(RestCallMayHaveNoBody),
+                                          TEST(ReplyTellsErrorsStopAndTooMuch),
+                                          TEST(UpcallsOutOfPlaceBreakTheConnection),
+                                          TEST(MetricsReachOrthanc),
+                                          TEST(ResultsOfOurOwnAreBounded),
+                                          TEST(WishesAreRegisteredOnce),
+                                          TEST(JobRunsToItsEnd),
+                                          TEST(JobsStepIsRepeatedOnTheNextEngine),
+                                          TEST(JobIsRestoredOrRefused),
+                                          TEST(JobOutlivesItsEngine)};

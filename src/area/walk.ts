@@ -1,0 +1,155 @@
+import type { Attachment, ContentType } from './area.ts'
+import type { Host, Json, JsonObject } from './host.ts'
+import type { Known } from './move.ts'
+
+export const levels = ['Patients', 'Studies', 'Series', 'Instances'] as const
+export type Level = (typeof levels)[number]
+
+/** A file as Orthanc's database has it. */
+export interface KnownFile {
+  readonly attachment: Attachment
+  /** Orthanc's name of it, such as `dicom`. */
+  readonly name: string
+  /** As it was given to the storage area. `md5`: in hex, if Orthanc keeps it (`StoreMD5ForAttachments`). */
+  readonly known: Known
+}
+
+/** One patient, study, series or instance, with its own files; those of its children come after it. */
+export interface Visit {
+  /** Where it is in Orthanc's REST API: `/series/<id>`. */
+  readonly uri: string
+  readonly files: readonly KnownFile[]
+  readonly cursor: Cursor
+  /** 0 … 1, of the whole walk. Resources weigh the same as their siblings, for nobody knows their sizes beforehand. */
+  readonly progress: number
+}
+
+/** The last resource that is done with. */
+export interface Cursor {
+  /** Which of the resources to walk: the index in a list, or the number of patients before it. */
+  readonly top: number
+  /** Ids from there down. Siblings are visited in the order of their ids. */
+  readonly path: readonly string[]
+}
+
+export const start: Cursor = { top: 0, path: [] }
+
+/** Orthanc for the time of a step. */
+export type Ask = (uri: string) => Promise<Json | undefined>
+
+export const askOf =
+  (host: Host, signal: AbortSignal): Ask =>
+  uri =>
+    host.get(uri, signal)
+
+export interface Top {
+  readonly level: Level
+  readonly id: string
+  readonly index: number
+  readonly count: number
+}
+
+/** Visits all resources below `tops`, from the one after `cursor` on. What is not there any more is passed over. */
+export async function* walk(tops: AsyncIterable<Top>, cursor: Cursor, ask: Ask): AsyncGenerator<Visit, undefined> {
+  for await (const { level, id, index, count } of tops) {
+    const done = index === cursor.top && id === cursor.path[0] ? cursor.path : []
+    const share = { from: index / count, to: (index + 1) / count }
+    yield* visit(levels.indexOf(level), [id], done, index, share, ask)
+  }
+}
+
+async function* visit(
+  depth: number,
+  path: readonly string[],
+  done: readonly string[],
+  top: number,
+  share: { from: number; to: number },
+  ask: Ask,
+): AsyncGenerator<Visit, undefined> {
+  const level = levels[depth] as Level
+  const uri = `/${level.toLowerCase()}/${path.at(-1)}`
+  const below = levels[depth + 1]
+  const children = below ? childrenOf(await ask(uri), below) : []
+  const step = (share.to - share.from) / (children.length + 1)
+  if (done.length === 0)
+    yield { uri, files: await filesOf(uri, ask), cursor: { top, path }, progress: share.from + step }
+  const next = done[1]
+  for (const [i, child] of children.entries()) {
+    if (next !== undefined && child < next) continue
+    const from = share.from + step * (i + 1)
+    const doneBelow = child === next ? done.slice(1) : []
+    yield* visit(depth + 1, [...path, child], doneBelow, top, { from, to: from + step }, ask)
+  }
+}
+
+function childrenOf(resource: Json | undefined, level: Level): readonly string[] {
+  const children = isObject(resource) ? resource[level] : undefined
+  return Array.isArray(children) ? children.filter(child => typeof child === 'string').sort() : []
+}
+
+/** The files of one resource itself. */
+export async function filesOf(uri: string, ask: Ask): Promise<readonly KnownFile[]> {
+  const names = await ask(`${uri}/attachments`)
+  const files: KnownFile[] = []
+  for (const name of Array.isArray(names) ? names : []) {
+    const file = await fileOf(uri, String(name), ask)
+    if (file) files.push(file)
+  }
+  return files
+}
+
+/** Undefined when Orthanc has no such file (any more). */
+export async function fileOf(uri: string, name: string, ask: Ask): Promise<KnownFile | undefined> {
+  const info = await ask(`${uri}/attachments/${name}/info`)
+  if (!isObject(info) || typeof info['Uuid'] !== 'string') return undefined
+  const type = types[Number(info['ContentType'])] ?? 'unknown'
+  const md5 = typeof info['CompressedMD5'] === 'string' && info['CompressedMD5'].toLowerCase()
+  const known = { size: Number(info['CompressedSize']), ...(md5 && { md5 }) }
+  return { attachment: { uuid: info['Uuid'], type }, name, known }
+}
+
+const types: Readonly<Record<number, ContentType>> = { 1: 'dicom', 2: 'dicom-as-json', 3: 'dicom-until-pixel-data' }
+
+export function isObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** The resources of a list, from `first` on. */
+export async function* listed(resources: readonly (readonly [Level, string])[], first: number): AsyncGenerator<Top> {
+  for (const [index, [level, id]] of resources.entries())
+    if (index >= first) yield { level, id, index, count: resources.length }
+}
+
+const PAGE = 100
+
+/**
+ * All patients, page by page, from the one that `cursor` names on. Orthanc numbers them by position, so when one is deleted
+ * those behind it move up: each page begins with an overlap, and where that is not what it was, the walk goes back.
+ */
+export async function* everything(cursor: Cursor, ask: Ask): AsyncGenerator<Top> {
+  const statistics = await ask('/statistics')
+  const count = Math.max(1, isObject(statistics) ? Number(statistics['CountPatients']) : 1)
+  let since = cursor.top
+  let last = cursor.path[0]
+  const seen = new Set<string>()
+  for (;;) {
+    const page = await ask(`/patients?since=${since}&limit=${PAGE}`)
+    const ids = Array.isArray(page) ? page.map(String) : []
+    const at = last === undefined ? -1 : ids.indexOf(last)
+    if (last !== undefined && at < 0 && since > 0) {
+      since = Math.max(0, since - PAGE / 2)
+      continue
+    }
+    // The one that the cursor names is entered again: what of it is done with is known by its path.
+    const from = last === undefined || at < 0 ? 0 : seen.has(last) ? at + 1 : at
+    for (const [i, id] of ids.entries()) {
+      if (i < from || seen.has(id)) continue
+      seen.add(id)
+      if (seen.size > 4 * PAGE) seen.delete(seen.values().next().value as string)
+      yield { level: 'Patients', id, index: since + i, count: Math.max(count, since + i + 1) }
+    }
+    if (ids.length < PAGE) return
+    last = ids.at(-1)
+    since += ids.length - 1
+  }
+}

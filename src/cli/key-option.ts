@@ -1,0 +1,35 @@
+import { InvalidArgumentError } from 'commander'
+import { loadMasterKey } from '../config/key-file.ts'
+import { Fault } from '../fault.ts'
+import type { MasterKey } from '../seal/keyring.ts'
+import { warn } from './terminal.ts'
+
+/** A key's id, as the configuration takes it. */
+export function keyId(text: string): number {
+  const id = Number(text)
+  if (!/^\d{1,10}$/.test(text) || id > 0xffff_ffff)
+    throw new InvalidArgumentError('The id of a key is a number from 0 to 4294967295.')
+  return id
+}
+
+export interface KeyOption {
+  readonly id: number
+  readonly path: string
+}
+
+/** `ID:FILE`: the key itself never stands in a command, which every user of the machine can see. */
+export function keyOption(text: string): KeyOption {
+  const colon = text.indexOf(':')
+  if (colon < 1 || colon === text.length - 1)
+    throw new InvalidArgumentError("It must be ID:FILE, a key's number and its file, such as 1:/etc/orthanc/key1.")
+  return { id: keyId(text.slice(0, colon)), path: text.slice(colon + 1) }
+}
+
+export function loadKey({ id, path }: KeyOption): MasterKey {
+  try {
+    return loadMasterKey({ id, path, option: '--master-key' }, warn)
+  } catch (error) {
+    const { code, message } = Fault.from(error)
+    throw new Fault(code, message, { cause: error }) // the remedy speaks of Orthanc's start
+  }
+}

@@ -1,0 +1,85 @@
+/**
+ * Orthanc's configuration as Orthanc itself reads it: JSON with comments, `${VARIABLE}` and `${VARIABLE:-default}` from the
+ * environment, one file or all *.json of a folder, whose sections must all be different. Inside Orthanc the plugin gets
+ * the result; the command line starts from the files.
+ */
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { type ParseError, parseTree, printParseErrorCode, stripComments } from 'jsonc-parser'
+import { type EngineConfig, parseConfig } from '../config/config.ts'
+import { Fault } from '../fault.ts'
+import { warn } from './terminal.ts'
+
+/** The engine's configuration; undefined when no section of ours is there. Says its warnings. */
+export function readConfig(paths: readonly string[]): EngineConfig | undefined {
+  const { config, warnings } = parseConfig(mergedText(paths))
+  for (const warning of warnings) warn(warning)
+  return config
+}
+
+interface Section {
+  readonly file: string
+  /** As it is written, so that numbers which JavaScript would round stay what they are. */
+  readonly json: string
+}
+
+function mergedText(paths: readonly string[]): string {
+  const sections = new Map<string, Section>()
+  for (const file of paths.flatMap(filesAt))
+    for (const [name, json] of sectionsOf(file)) {
+      const other = sections.get(name)
+      if (other)
+        throw new Fault('BadConfig', `the section "${name}" is in two files, ${other.file} and ${file}`, {
+          remedy: 'Orthanc refuses that: take one of them out.',
+        })
+      sections.set(name, { file, json })
+    }
+  return `{${[...sections].map(([name, { json }]) => `${JSON.stringify(name)}:${json}`).join(',')}}`
+}
+
+function filesAt(path: string): readonly string[] {
+  return reading(path, () => {
+    if (!statSync(path).isDirectory()) return [path]
+    const names = readdirSync(path).filter(name => /\.json$/i.test(name))
+    const files = names.map(name => join(path, name)).filter(file => statSync(file).isFile())
+    if (files.length === 0) throw new Fault('BadConfig', `there is no *.json in the folder ${path}`)
+    return files.sort()
+  })
+}
+
+function sectionsOf(file: string): readonly (readonly [string, string])[] {
+  const text = substituted(reading(file, () => readFileSync(file, 'utf8')))
+  const errors: ParseError[] = []
+  const root = parseTree(text, errors)
+  const [first] = errors
+  if (first) {
+    const line = text.slice(0, first.offset).split('\n').length
+    throw notOrthancs(`${file}, line ${line}: ${printParseErrorCode(first.error)}`)
+  }
+  if (root?.type !== 'object') throw notOrthancs(`${file} is not a JSON object`)
+  return (root.children ?? []).flatMap(({ children: [name, value] = [] }) =>
+    name && value ? [[name.value, stripComments(text.slice(value.offset, value.offset + value.length))] as const] : [],
+  )
+}
+
+function substituted(text: string): string {
+  return text.replace(
+    /\$\{([^{}:]+)(?::-([^{}]*))?\}/g,
+    (_whole, name: string, otherwise = '') => process.env[name] ?? otherwise,
+  )
+}
+
+function reading<T>(path: string, work: () => T): T {
+  try {
+    return work()
+  } catch (error) {
+    if (error instanceof Fault) throw error
+    throw new Fault('BadConfig', `cannot read ${path}: ${error instanceof Error ? error.message : error}`, {
+      cause: error,
+    })
+  }
+}
+
+function notOrthancs(message: string): Fault {
+  return new Fault('BadConfig', message, { remedy: 'The file is not the JSON that Orthanc reads.' })
+}

@@ -1,0 +1,82 @@
+import { randomBytes } from 'node:crypto'
+import { link, lstat, open, rename, unlink } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import type { Bytes } from '../bytes.ts'
+import { Fault } from '../fault.ts'
+
+export interface OutputOptions {
+  readonly force: boolean
+  /** Of the new file. */
+  readonly mode: number
+}
+
+/** Where bytes go: `-` is standard output, everything else a file that appears whole or not at all. */
+export async function writeOutput(path: string, body: Bytes, options: OutputOptions): Promise<void> {
+  if (path === '-') return pipeline(Readable.from(body), process.stdout, { end: false })
+  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`)
+  const file = await open(temporary, 'wx', options.mode).catch(cause => {
+    throw cannotWrite(path, cause)
+  })
+  try {
+    try {
+      for await (const chunk of body) await file.writeFile(chunk)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await publish(temporary, path, options.force)
+  } catch (cause) {
+    await unlink(temporary).catch(() => {}) // the first failure is the one to report
+    throw cause instanceof Fault ? cause : cannotWrite(path, cause)
+  }
+  const folder = await open(dirname(path), 'r')
+  await folder.sync().finally(() => folder.close())
+}
+
+/** What can be refused before hours of work are. */
+export async function checkOutput(path: string, { force }: { readonly force: boolean }): Promise<void> {
+  if (path === '-') {
+    if (process.stdout.isTTY)
+      throw new Fault('BadRequest', 'standard output is a terminal, which these bytes would garble', {
+        remedy: 'Name a file, or redirect standard output.',
+      })
+    return
+  }
+  const found = await lstat(path).catch(() => undefined)
+  if (found && !found.isFile()) throw new Fault('BadRequest', `${path} is there and is not a file`)
+  if (found && !force) throw exists(path)
+}
+
+async function publish(temporary: string, path: string, force: boolean): Promise<void> {
+  if (!force)
+    try {
+      // Unlike rename(), link() fails when somebody else has made the file meanwhile.
+      await link(temporary, path)
+      return await unlink(temporary)
+    } catch (error) {
+      if (isErrno(error, 'EEXIST')) throw exists(path)
+      // A file system without hard links: look, then rename.
+      await checkOutput(path, { force })
+    }
+  await rename(temporary, path)
+}
+
+function exists(path: string): Fault {
+  return new Fault('BadRequest', `${path} exists and is left as it is`, { remedy: 'To overwrite it, give --force.' })
+}
+
+function cannotWrite(path: string, cause: unknown): Fault {
+  const full = isErrno(cause, 'ENOSPC') || isErrno(cause, 'EDQUOT')
+  return new Fault(full ? 'TooLarge' : 'BadRequest', `cannot write ${path}: ${saidBy(cause)}`, { cause })
+}
+
+/** Node's message without the name of the temporary file. */
+function saidBy(error: unknown): string {
+  return error instanceof Error ? error.message.replace(/, \w+ '.*$/s, '') : String(error)
+}
+
+function isErrno(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code
+}

@@ -1,0 +1,132 @@
+import { diskNaming, type Naming } from '../area/naming.ts'
+import { compose } from '../compose.ts'
+import type { EngineConfig } from '../config/config.ts'
+import { loadKeyring } from '../config/key-file.ts'
+import { Fault } from '../fault.ts'
+import { logTo } from '../log.ts'
+import { sealedNames } from '../rotate/names.ts'
+import { Rotation } from '../rotate/rotation.ts'
+import type { Keyring } from '../seal/keyring.ts'
+import type { Store } from '../stores/store.ts'
+import { readConfig } from './orthanc-config.ts'
+import { withProgress } from './progress.ts'
+import { report, reportOf, wordsOf } from './rotation-report.ts'
+import { readState, removeState, writeState } from './rotation-state.ts'
+import { amount, fail, interruption, note, objects, sayJson, warn } from './terminal.ts'
+
+export interface RotateOptions {
+  readonly config: readonly string[]
+  readonly from?: readonly number[]
+  readonly dryRun?: true
+  readonly concurrency: number
+  readonly state?: string
+  readonly json?: true
+}
+
+const REMEMBER_MS = 2_000
+
+export async function rotateKeys(options: RotateOptions): Promise<void> {
+  const { dryRun = false, concurrency, state } = options
+  const config = readConfig(options.config)
+  if (!config) throw new Fault('BadConfig', 'the configuration has no section of a storage provider')
+  const keys = keysOf(config)
+  const from = options.from && fromOf(options.from, keys)
+  const { store, hybrid } = compose(
+    withRoomFor(config, concurrency),
+    logTo(() => {}), // what fails is told below, and what is warned of was told already
+  )
+  const stop = interruption()
+  stop.addEventListener('abort', () => note('interrupted; the objects under way are finished first'))
+  const begin = (place: Store, naming: Naming, stateFile: string | undefined): Run => {
+    const work = wordsOf(place.name, config, naming, keys, from)
+    const resume = stateFile === undefined ? undefined : readState(stateFile, work)
+    const names = sealedNames(naming)
+    const rotation = new Rotation({ store: place, keys, names, from, dryRun, concurrency, resume, onFailure: fail })
+    return { rotation, work, state: dryRun ? undefined : stateFile }
+  }
+  const runs = [begin(store, config.naming, state)]
+  // Files on Orthanc's disk are sealed like those in the store: without them, "no longer used" would not be true.
+  if (hybrid) runs.push(begin(hybrid.disk, diskNaming, state && `${state}.disk`))
+  const names = hybrid ? `${store.name} and ${hybrid.disk.name}` : store.name
+  try {
+    for (const run of runs) await carryOut(run, dryRun, stop)
+  } finally {
+    await store.close()
+  }
+  const rotations = runs.map(run => run.rotation)
+  const result = reportOf(names, rotations, keys, dryRun)
+  if (options.json) sayJson(result)
+  else report(result)
+  for (const run of runs)
+    if (run.rotation.complete && run.rotation.failed.size === 0 && run.state !== undefined) removeState(run.state)
+  if (!result.complete)
+    fail(
+      new Fault('Canceled', 'the rotation was interrupted before its end', {
+        remedy: 'Nothing is lost: give the same command again to go on.',
+      }),
+    )
+  else if (result.failed > 0)
+    fail(
+      new Fault('Corrupt', `${objects(result.failed)} could not be re-encrypted, as said above`, {
+        remedy: 'The others are done.',
+      }),
+    )
+}
+
+interface Run {
+  readonly rotation: Rotation
+  readonly work: string
+  /** undefined = nothing is remembered. */
+  readonly state: string | undefined
+}
+
+async function carryOut({ rotation, work, state }: Run, dryRun: boolean, stop: AbortSignal): Promise<void> {
+  const position = () => {
+    const { moved, movedBytes } = rotation.tally
+    const verb = dryRun ? 'to re-encrypt' : 're-encrypted'
+    return {
+      share: rotation.share,
+      text: `${objects(moved)} ${verb} (${amount(movedBytes)}), ${rotation.failed.size} failed`,
+    }
+  }
+  const remember = () => {
+    if (state !== undefined) writeState(state, work, rotation.remembered)
+  }
+  const timer = setInterval(remember, REMEMBER_MS)
+  try {
+    await withProgress(position, () => rotation.run(stop))
+  } finally {
+    clearInterval(timer)
+    remember()
+  }
+}
+
+function keysOf({ encryption }: EngineConfig): Keyring {
+  if (!encryption?.enabled)
+    throw new Fault('BadConfig', 'the configuration has no StorageEncryption that is enabled', {
+      remedy: 'Objects are re-encrypted under its MasterKey; the keys before it belong into PreviousMasterKeys.',
+    })
+  return loadKeyring(encryption, warn)
+}
+
+/** A number that is mistyped would otherwise end in "0 objects" and a false belief. */
+function fromOf(ids: readonly number[], keys: Keyring): ReadonlySet<number> {
+  for (const id of ids) {
+    if (id === keys.current?.id) throw new Fault('BadRequest', `--from ${id}: it is the current key`)
+    if (!keys.find(id)) throw new Fault('BadRequest', `--from ${id}: the configuration has no such key`)
+  }
+  return new Set(ids)
+}
+
+/**
+ * While one connection sends a large object, another reads it. With fewer than two connections for each object, all could be
+ * sending and none reading.
+ */
+function withRoomFor(config: EngineConfig, concurrency: number): EngineConfig {
+  const { provider } = config
+  if (!('maxConnections' in provider)) return config
+  return {
+    ...config,
+    provider: { ...provider, maxConnections: Math.max(provider.maxConnections, 2 * concurrency + 2) },
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * The file of `rotate-keys --state`. Losing it costs time, never an object: see src/rotate/rotation.ts. It holds names of
+ * objects, which are random, and counts; nothing secret.
+ */
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { isObject } from '../config/reading.ts'
+import { Fault } from '../fault.ts'
+import type { Remembered } from '../rotate/rotation.ts'
+
+const FORMAT = 1
+
+/** undefined = there is none yet. `work`: what this run is about, in words; a state of another work is refused. */
+export function readState(file: string, work: string): Remembered | undefined {
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (cause) {
+    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined
+    throw new Fault('BadConfig', `cannot read ${file}: ${cause instanceof Error ? cause.message : cause}`, { cause })
+  }
+  const state = parsed(text)
+  if (!state) throw refused(file, 'it is not a state of rotate-keys')
+  if (state.work !== work) throw refused(file, `it is about "${state.work}", this run about "${work}"`)
+  return state.remembered
+}
+
+/** Whole or not at all: a kill in the middle leaves the state before. */
+export function writeState(file: string, work: string, { after = null, tally, failed }: Nullable): void {
+  const temporary = `${file}.${process.pid}.tmp`
+  const handle = openSync(temporary, 'w', 0o600)
+  try {
+    writeSync(handle, `${JSON.stringify({ format: FORMAT, work, after, failed, tally }, undefined, 1)}\n`)
+    fsyncSync(handle)
+  } finally {
+    closeSync(handle)
+  }
+  renameSync(temporary, file)
+}
+
+export function removeState(file: string): void {
+  rmSync(file, { force: true })
+}
+
+type Nullable = Omit<Remembered, 'after'> & { readonly after?: string | null | undefined }
+
+function parsed(text: string): { work: string; remembered: Remembered } | undefined {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    return undefined
+  }
+  if (!isObject(value) || value['format'] !== FORMAT) return undefined
+  const { work, after, failed, tally } = value
+  if (typeof work !== 'string' || !(after === null || typeof after === 'string')) return undefined
+  if (!Array.isArray(failed) || !failed.every(key => typeof key === 'string') || !isTally(tally)) return undefined
+  return { work, remembered: { after: after ?? undefined, tally, failed } }
+}
+
+function isTally(value: unknown): value is Remembered['tally'] {
+  if (!isObject(value) || !isObject(value['keys'])) return false
+  const { keys, ...counts } = value
+  const names = ['plain', 'moved', 'movedBytes', 'vanished']
+  return [...Object.values(keys as object), ...names.map(name => counts[name])].every(Number.isSafeInteger)
+}
+
+function refused(file: string, why: string): Fault {
+  return new Fault('BadConfig', `${file} is not used: ${why}`, {
+    remedy: 'Name another file, or remove this one to begin from the start.',
+  })
+}

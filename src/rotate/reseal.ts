@@ -1,0 +1,80 @@
+/**
+ * One object under another master key. A1 authenticates the wrapped data key together with the bytes, so this is no edit
+ * of a header: the object is read, verified, sealed with a new data key and IV, written under its name, read back and
+ * compared.
+ *
+ * Orthanc may be running. It never changes an object, but it may remove one at any moment, and our write would bring
+ * it back, as an orphan. No store of ours can write only over what is there, so we look again at the last moment, before the
+ * last bytes of the write are handed over: what remains is the time in which the store makes the write visible.
+ */
+import type { Bytes, Source } from '../bytes.ts'
+import { Fault } from '../fault.ts'
+import { a1 } from '../seal/a1.ts'
+import { type Keyring, keyring } from '../seal/keyring.ts'
+import type { Store } from '../stores/store.ts'
+import { fingerprintOf, sameFingerprint, type VerifiedPlaintext, verifiedPlaintext } from './verified.ts'
+
+export interface Resealer {
+  /** Seals the object again under the current key. Resolves to false when it vanished meanwhile. */
+  reseal(key: string, signal: AbortSignal): Promise<boolean>
+  /** Reads an object to its end; rejects unless it is genuine. False = vanished. */
+  verify(key: string, signal: AbortSignal): Promise<boolean>
+}
+
+export function resealer(store: Store, keys: Keyring): Resealer {
+  const envelope = a1(keys)
+  const current = a1(keyring(keys.current, []))
+
+  async function compare(key: string, { fingerprint }: VerifiedPlaintext, signal: AbortSignal): Promise<void> {
+    const found = current.unseal(await store.get(key, undefined, signal))
+    if (!sameFingerprint(await fingerprintOf(found.body), fingerprint))
+      throw new Fault('Corrupt', 'what was written reads back as something else', {
+        remedy: 'Do not go on before you know why: look at the disks and the memory of both machines.',
+      })
+  }
+
+  return {
+    reseal: (key, signal) =>
+      unlessVanished(async () => {
+        const plaintext = await verifiedPlaintext({ store, envelope, keys }, key, signal)
+        const stillThere = async () => {
+          if (!(await store.stat(key, signal))) throw new Fault('NotFound', 'the object was removed meanwhile')
+        }
+        await store.put(key, lookingAgain(current.seal(plaintext.source), stillThere), signal)
+        await compare(key, plaintext, signal)
+      }),
+
+    verify: (key, signal) =>
+      unlessVanished(async () => {
+        const { body } = envelope.unseal(await store.get(key, undefined, signal))
+        for await (const _ of body);
+      }),
+  }
+}
+
+async function unlessVanished(work: () => Promise<void>): Promise<boolean> {
+  try {
+    await work()
+    return true
+  } catch (error) {
+    if (error instanceof Fault && error.code === 'NotFound') return false
+    throw error
+  }
+}
+
+/** A source that delivers its last chunk only after `stillThere` resolved. */
+function lookingAgain(source: Source, stillThere: () => Promise<void>): Source {
+  async function* open(body: Bytes): Bytes {
+    let last: Uint8Array | undefined
+    for await (const chunk of body) {
+      if (last) yield last
+      last = chunk
+    }
+    await stillThere()
+    if (last) yield last
+  }
+  return {
+    size: source.size,
+    open: range => (range && range.end < source.size ? source.open(range) : open(source.open(range))),
+  }
+}

@@ -1,0 +1,216 @@
+/**
+ * All objects of a store under the current master key.
+ *
+ * The objects themselves are the state: one whose first bytes name the current key is done. So a rotation may be killed at
+ * any moment and started again. What is remembered adds only speed: the listing is in the order of keys, several objects are
+ * in work at once, and `after` is the key up to which all of them are settled; a later run does not look at those again.
+ * Objects that failed are remembered by name and tried again.
+ */
+import { setMaxListeners } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { collect } from '../bytes.ts'
+import { Fault } from '../fault.ts'
+import { ID_BYTES, keyIdOf, OVERHEAD_BYTES } from '../seal/a1.ts'
+import type { Keyring } from '../seal/keyring.ts'
+import type { Store } from '../stores/store.ts'
+import type { SealedNames } from './names.ts'
+import { type Resealer, resealer } from './reseal.ts'
+import { count, emptyTally, type Outcome, type Tally } from './tally.ts'
+
+export interface RotationOptions {
+  readonly store: Store
+  readonly keys: Keyring
+  readonly names: SealedNames
+  /** Only objects under these keys are moved. undefined = under every key but the current one. */
+  readonly from: ReadonlySet<number> | undefined
+  readonly dryRun: boolean
+  readonly concurrency: number
+  readonly resume: Remembered | undefined
+  /** Called once for each object that fails, while the others go on. */
+  onFailure(fault: Fault): void
+}
+
+/** What a later run needs to know of this one. */
+export interface Remembered {
+  readonly after: string | undefined
+  readonly tally: Tally
+  /** Not in the tally. */
+  readonly failed: readonly string[]
+}
+
+interface Item {
+  readonly key: string
+  /** undefined: the object failed in an earlier run, perhaps after it was written, so it is read to its end. */
+  readonly size: number | undefined
+  outcome?: Outcome
+}
+
+/** With more failed objects than these, nothing further is remembered: the next run looks at everything after them again. */
+const MOST_REMEMBERED = 1000
+/** A store that fails so many objects in a row, for reasons that lie not in the objects, is given up. */
+const MOST_IN_A_ROW = 20
+/** How far the others may run ahead of an object that takes long. It bounds memory. */
+const MOST_AHEAD = 100_000
+const DICM_AT = 128
+
+export class Rotation {
+  readonly tally: Tally
+  /** Objects of this run that failed, with the id of their master key where it is known. */
+  readonly failed = new Map<string, number | undefined>()
+  /** Whether every object of the store has been looked at, in this or the remembered runs. */
+  complete = false
+
+  readonly #options: RotationOptions
+  readonly #currentId: number
+  readonly #resealer: Resealer
+  readonly #signal = new AbortController().signal
+  /** In the order of the listing, and settled in that order. */
+  readonly #open = new Set<Item>()
+  readonly #toTryAgain: Set<string>
+  #after: string | undefined
+  #frozen: Remembered | undefined
+  #inARow = 0
+  #gaveUp: Fault | undefined
+
+  constructor(options: RotationOptions) {
+    const { store, keys, resume } = options
+    if (!keys.current) throw new Fault('Internal', 'there is no master key to re-encrypt with')
+    this.#options = options
+    this.#currentId = keys.current.id
+    this.#resealer = resealer(store, keys)
+    this.#after = resume?.after
+    this.#toTryAgain = new Set(resume?.failed)
+    this.tally = structuredClone(resume?.tally ?? emptyTally())
+    // What a dry run would move is what is still to be moved.
+    if (options.dryRun) Object.assign(this.tally, { moved: 0, movedBytes: 0 })
+    setMaxListeners(0, this.#signal)
+  }
+
+  /** True at every moment, also in the middle of the work. */
+  get remembered(): Remembered {
+    return (
+      this.#frozen ?? {
+        after: this.#after,
+        tally: structuredClone(this.tally),
+        failed: [...this.failed.keys(), ...this.#toTryAgain],
+      }
+    )
+  }
+
+  /** How much of the store has been looked at, from 0 to 1. */
+  get share(): number {
+    return this.#after === undefined ? 0 : this.#options.names.shareBefore(this.#after)
+  }
+
+  /** Resolves when everything is done or, once `stop` is aborted, when the objects under way are. */
+  async run(stop: AbortSignal): Promise<void> {
+    const items = this.#items()
+    const over = () => stop.aborted || this.#gaveUp !== undefined
+    const work = async () => {
+      while (!over()) {
+        if (this.#open.size > MOST_AHEAD) {
+          await sleep(100)
+          continue
+        }
+        const { value: item } = await items.next().catch(error => {
+          this.#gaveUp ??= Fault.from(error)
+          return { value: undefined }
+        })
+        if (!item) return
+        this.#open.add(item)
+        item.outcome = await this.#outcomeOf(item)
+        this.#settle()
+      }
+    }
+    await Promise.all(Array.from({ length: this.#options.concurrency }, work))
+    if (this.#gaveUp) throw this.#gaveUp
+    this.complete = !stop.aborted
+  }
+
+  async *#items(): AsyncGenerator<Item, undefined> {
+    const { store, names } = this.#options
+    for (const key of [...this.#toTryAgain]) yield { key, size: undefined }
+    const after = this.#after === undefined ? undefined : Buffer.from(this.#after)
+    for await (const { key, size } of store.list(names.prefix, this.#signal))
+      if (names.mayBeSealed(key) && !(after && Buffer.compare(Buffer.from(key), after) <= 0)) yield { key, size }
+    return undefined
+  }
+
+  async #outcomeOf(item: Item): Promise<Outcome> {
+    const { store, keys, from, dryRun, onFailure } = this.#options
+    const { key } = item
+    let id: number | undefined
+    try {
+      const size = item.size ?? (await store.stat(key, this.#signal))?.size
+      if (size === undefined) return { kind: 'vanished' }
+      id = await this.#keyIdOf(key, size)
+      let outcome: Outcome = id === undefined ? { kind: 'plain' } : { kind: 'sealed', id }
+      if (id === this.#currentId) {
+        if (item.size === undefined && !(await this.#resealer.verify(key, this.#signal))) outcome = { kind: 'vanished' }
+      } else if (id !== undefined && (!from || from.has(id))) {
+        if (!keys.find(id)) throw unknownKey(id)
+        if (dryRun) outcome = { kind: 'moved', id, bytes: size }
+        else if (await this.#resealer.reseal(key, this.#signal))
+          outcome = { kind: 'moved', id: this.#currentId, bytes: size }
+        else outcome = { kind: 'vanished' }
+      }
+      this.#inARow = 0
+      return outcome
+    } catch (error) {
+      const fault = Fault.from(error, { verb: 're-encrypt', store: store.name, key })
+      if (fault.code === 'NotFound') return { kind: 'vanished' }
+      onFailure(fault)
+      this.#giveUpIfItIsTheStore(fault)
+      return { kind: 'failed', id }
+    }
+  }
+
+  /** The id of the master key that an object is sealed under; undefined = it is a plain file, and may be one. */
+  async #keyIdOf(key: string, size: number): Promise<number | undefined> {
+    const { keys, names } = this.#options
+    if (size < OVERHEAD_BYTES) {
+      if (names.mayBePlain) return undefined
+      throw new Fault('Corrupt', `the object has only ${size} bytes, an empty sealed one has ${OVERHEAD_BYTES}`)
+    }
+    const id = keyIdOf(await this.#bytes(key, 0, ID_BYTES))
+    if (id === undefined && !names.mayBePlain)
+      throw new Fault('Corrupt', 'the object is not sealed in format A1, although its name says so')
+    // The preamble of a plain DICOM file is 128 bytes of anything, so it may look like a sealed object under any key.
+    const mayBeDicom = id !== undefined && names.mayBePlain && !keys.find(id) && size >= DICM_AT + 4
+    if (mayBeDicom && (await this.#bytes(key, DICM_AT, DICM_AT + 4)).toString('latin1') === 'DICM') return undefined
+    return id
+  }
+
+  async #bytes(key: string, start: number, end: number): Promise<Buffer> {
+    return collect(await this.#options.store.get(key, { start, end }, this.#signal))
+  }
+
+  #giveUpIfItIsTheStore(fault: Fault): void {
+    this.#inARow = fault.code === 'Corrupt' || fault.code === 'BadConfig' ? 0 : this.#inARow + 1
+    if (this.#inARow < MOST_IN_A_ROW) return
+    this.#gaveUp ??= new Fault(fault.code, `${MOST_IN_A_ROW} objects failed one after the other`, {
+      cause: fault,
+      remedy: 'Mend what the lines before say, then give the same command again.',
+    })
+  }
+
+  #settle(): void {
+    for (const item of this.#open) {
+      if (!item.outcome) return
+      this.#open.delete(item)
+      if (item.outcome.kind !== 'failed') count(this.tally, item.outcome)
+      else {
+        if (this.failed.size + this.#toTryAgain.size >= MOST_REMEMBERED) this.#frozen ??= this.remembered
+        this.failed.set(item.key, item.outcome.id)
+      }
+      if (item.size === undefined) this.#toTryAgain.delete(item.key)
+      else this.#after = item.key
+    }
+  }
+}
+
+function unknownKey(id: number): Fault {
+  return new Fault('BadConfig', `the object is sealed under master key ${id}, which is not configured`, {
+    remedy: `Add key ${id} to StorageEncryption.PreviousMasterKeys.`,
+  })
+}

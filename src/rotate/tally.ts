@@ -1,0 +1,35 @@
+/** What a rotation knows of the objects it has looked at. Plain data: it goes into the state file as it is. */
+export interface Tally {
+  /** Objects by the id of the master key they are under now. */
+  keys: Record<string, number>
+  /** Not sealed at all; the `legacy` structure gives both the same name. */
+  plain: number
+  /** Re-encrypted; in a dry run: to be re-encrypted. */
+  moved: number
+  /** Sealed bytes of those. */
+  movedBytes: number
+  /** Removed by Orthanc while we worked. */
+  vanished: number
+}
+
+export type Outcome =
+  | { readonly kind: 'sealed'; readonly id: number }
+  | { readonly kind: 'moved'; readonly id: number; readonly bytes: number }
+  | { readonly kind: 'plain' | 'vanished' }
+  /** `id` undefined: nobody can say under which key it is. */
+  | { readonly kind: 'failed'; readonly id: number | undefined }
+
+export const emptyTally = (): Tally => ({ keys: {}, plain: 0, moved: 0, movedBytes: 0, vanished: 0 })
+
+export function count(tally: Tally, outcome: Exclude<Outcome, { kind: 'failed' }>): void {
+  switch (outcome.kind) {
+    case 'plain':
+    case 'vanished':
+      tally[outcome.kind]++
+      return
+    case 'moved':
+      tally.moved++
+      tally.movedBytes += outcome.bytes
+  }
+  tally.keys[outcome.id] = (tally.keys[outcome.id] ?? 0) + 1
+}

@@ -1,0 +1,111 @@
+import type { Tier } from '../area/area.ts'
+import type { Host, JsonObject } from '../area/host.ts'
+import type { MoveJobs } from '../area/move-job.ts'
+import { isObject, type Level } from '../area/walk.ts'
+import { Fault } from '../fault.ts'
+import { type Answer, json, jsonOf, OrthancError, type Route } from '../wire/routes.ts'
+
+/** How often a synchronous request looks for the end of its job: at first soon, then more seldom. */
+const POLL_MS = { first: 20, longest: 1000 }
+
+const ORTHANC_ID = /^[0-9a-f]{8}(-[0-9a-f]{8}){4}$/
+
+/** `POST /move-storage` (SPEC section 5), and ours beside it: `Scope`, `DryRun`, `KeepSource`. */
+export function moveStorageRoute(jobs: MoveJobs): Route {
+  return {
+    pattern: '/move-storage',
+    methods: {
+      async POST(request, host, signal) {
+        const options = optionsOf(await jsonOf(request))
+        const { ids, target, dryRun, keepSource } = options
+        const resources = ids && (await grouped(ids, host, signal))
+        if (resources === 'unknown') return { error: OrthancError.unknownResource, details: '' }
+        const job = jobs.create({ resources, target, dryRun, keepSource })
+        const id = await host.submit(job, options.priority, signal)
+        return options.wait ? await waitFor(id, host, signal) : json({ ID: id, Path: `/jobs/${id}` })
+      },
+    },
+  }
+}
+
+function optionsOf(body: unknown) {
+  if (!isObject(body)) throw bad('the body of the request must be a JSON object')
+  const all = body['Scope'] !== undefined
+  if (all && body['Scope'] !== 'All') throw bad('"Scope" can only be "All"')
+  if (all && body['Resources'] !== undefined) throw bad('"Scope" and "Resources" exclude each other')
+  const synchronous = flag(body, 'Synchronous')
+  const asynchronous = flag(body, 'Asynchronous')
+  return {
+    ids: all ? undefined : idsOf(body['Resources']),
+    target: targetOf(body['TargetStorage']),
+    wait: synchronous ?? !(asynchronous ?? false),
+    priority: priorityOf(body['Priority']),
+    dryRun: flag(body, 'DryRun') ?? false,
+    keepSource: flag(body, 'KeepSource') ?? false,
+  }
+}
+
+function idsOf(resources: unknown): readonly string[] {
+  if (!Array.isArray(resources)) throw bad('"Resources" must be an array of Orthanc ids')
+  if (resources.length === 0) throw bad('"Resources" is empty')
+  if (!resources.every(id => typeof id === 'string')) throw bad('"Resources" must hold nothing but strings')
+  return resources
+}
+
+function targetOf(target: unknown): Tier {
+  if (target === 'file-system' || target === 'object-storage') return target
+  throw bad('"TargetStorage" must be "file-system" or "object-storage"')
+}
+
+function flag(body: JsonObject, name: string): boolean | undefined {
+  const value = body[name]
+  if (value === undefined || typeof value === 'boolean') return value
+  throw bad(`"${name}" must be true or false`)
+}
+
+function priorityOf(value: unknown): number {
+  if (value === undefined) return 0
+  if (typeof value === 'number' && Number.isInteger(value) && Math.abs(value) < 2 ** 31) return value
+  throw bad('"Priority" must be an integer')
+}
+
+const bad = (details: string) => new Fault('BadRequest', details)
+
+/** The ids by their level. Nothing is moved when only one of them is unknown. */
+async function grouped(ids: readonly string[], host: Host, signal: AbortSignal) {
+  const groups: Record<Level, string[]> = { Patients: [], Studies: [], Series: [], Instances: [] }
+  for (const id of ids) {
+    const level = ORTHANC_ID.test(id) ? await levelOf(id, host, signal) : undefined
+    if (!level) return 'unknown'
+    groups[level].push(id)
+  }
+  return groups
+}
+
+async function levelOf(id: string, host: Host, signal: AbortSignal): Promise<Level | undefined> {
+  for (const level of ['Studies', 'Series', 'Instances', 'Patients'] as const)
+    if ((await host.get(`/${level.toLowerCase()}/${id}`, signal)) !== undefined) return level
+  return undefined
+}
+
+async function waitFor(id: string, host: Host, signal: AbortSignal): Promise<Answer> {
+  for (let pause = POLL_MS.first; ; pause = Math.min(pause * 1.5, POLL_MS.longest)) {
+    const job = await host.get(`/jobs/${id}`, signal)
+    if (!isObject(job))
+      return {
+        error: OrthancError.plugin,
+        details: `Orthanc has forgotten the job ${id}: JobsHistorySize must not be 0`,
+      }
+    if (job['State'] === 'Success') return json(job['Content'])
+    if (job['State'] === 'Failure') return { error: OrthancError.plugin, details: failureOf(id, job['Content']) }
+    await new Promise(resolve => setTimeout(resolve, pause))
+    signal.throwIfAborted()
+  }
+}
+
+function failureOf(id: string, content: unknown): string {
+  const failed = isObject(content) ? Number(content['Failed']) : 0
+  return failed > 0
+    ? `${failed} files could not be moved, see "Failures" in /jobs/${id}`
+    : `the job was canceled or has failed, see /jobs/${id}`
+}

@@ -1,0 +1,90 @@
+import type { Found, Tier } from '../area/area.ts'
+import type { Host } from '../area/host.ts'
+import type { Side } from '../area/hybrid.ts'
+import { askOf, type KnownFile, type Level, levels, listed, start, walk } from '../area/walk.ts'
+import { json, OrthancError, type Route } from '../wire/routes.ts'
+
+/** Looks at so many files at once. */
+const CONCURRENCY = 8
+
+type Sides = Readonly<Partial<Record<Tier, Side>>>
+
+/** `GET /instances/{id}/cloud-storage`, and of series, studies, patients: each file's place, and totals per tier. */
+export function whereRoute(sides: Sides): Route {
+  return {
+    pattern: `/(${levels.map(level => level.toLowerCase()).join('|')})/([0-9a-f-]{44})/cloud-storage`,
+    methods: {
+      async GET({ groups: [name = '', id = ''] }, host, signal) {
+        const level = levels.find(candidate => candidate.toLowerCase() === name) as Level
+        if ((await host.get(`/${name}/${id}`, signal)) === undefined)
+          return { error: OrthancError.unknownResource, details: '' }
+        const files = await located(sides, await filesBelow(level, id, host, signal), signal)
+        return json({ ID: id, Totals: totalsOf(sides, files), Attachments: files })
+      },
+    },
+  }
+}
+
+type Named = readonly [uri: string, file: KnownFile]
+
+async function filesBelow(level: Level, id: string, host: Host, signal: AbortSignal): Promise<Named[]> {
+  const files: Named[] = []
+  for await (const visit of walk(listed([[level, id]], 0), start, askOf(host, signal)))
+    for (const file of visit.files) files.push([`${visit.uri}/attachments/${file.name}`, file])
+  return files
+}
+
+interface Place {
+  readonly Tier: Tier
+  readonly Store: string
+  readonly Key: string
+  /** As it is stored. */
+  readonly Size: number
+  /** null: it is not encrypted. */
+  readonly EncryptedWithKey: number | null
+}
+
+interface Located {
+  readonly Attachment: string
+  readonly Uuid: string
+  /** As Orthanc knows it. */
+  readonly Size: number
+  /** Empty: the file is lost. */
+  readonly Places: readonly Place[]
+}
+
+async function located(sides: Sides, files: readonly Named[], signal: AbortSignal): Promise<Located[]> {
+  const answers: Located[] = []
+  let next = 0
+  const worker = async () => {
+    for (let i = next++; i < files.length; i = next++) answers[i] = await locate(sides, files[i] as Named, signal)
+  }
+  await Promise.all(Array.from({ length: CONCURRENCY }, worker))
+  return answers
+}
+
+async function locate(sides: Sides, [uri, { attachment, known }]: Named, signal: AbortSignal): Promise<Located> {
+  const places: Place[] = []
+  for (const [tier, side] of Object.entries(sides) as [Tier, Side][]) {
+    const found = await side.find(attachment, signal)
+    if (found) places.push(await placeOf(tier, side, found, signal))
+  }
+  return { Attachment: uri, Uuid: attachment.uuid, Size: known.size, Places: places }
+}
+
+async function placeOf(tier: Tier, side: Side, found: Found, signal: AbortSignal): Promise<Place> {
+  const keyId = await side.keyIdOf(found, signal)
+  return { Tier: tier, Store: side.area.name, Key: found.key, Size: found.size, EncryptedWithKey: keyId ?? null }
+}
+
+function totalsOf(sides: Sides, files: readonly Located[]) {
+  const totals = Object.fromEntries(Object.keys(sides).map(tier => [tier, { Files: 0, Bytes: 0 }]))
+  for (const { Places } of files)
+    for (const { Tier, Size } of Places) {
+      const total = totals[Tier]
+      if (!total) continue
+      total.Files++
+      total.Bytes += Size
+    }
+  return { ...totals, Missing: files.filter(({ Places }) => Places.length === 0).length }
+}

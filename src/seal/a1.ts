@@ -1,0 +1,171 @@
+/**
+ * Format A1 (SPEC section 4, docs/encryption.md), byte for byte that of the official plugins:
+ *
+ *     0   2  version, ASCII "A1"
+ *     2   4  master key id, uint32 little-endian
+ *     6  32  IV, encrypted
+ *    38  32  data key, encrypted
+ *    70   n  AES-256-GCM ciphertext under (data key, 32-byte IV); the 70 header bytes are authenticated with it
+ *  70+n  16  GCM tag
+ *
+ * IV and data key are each AES-256-CTR under the master key with an all-zero counter: the same keystream for all objects of
+ * a master key. That is the format's known weakness; a data key is therefore as secret as the master key itself.
+ */
+import { createCipheriv, createDecipheriv, type KeyObject, randomBytes } from 'node:crypto'
+import { type Bytes, type Content, contentOf, openWhole, type Range, type Source } from '../bytes.ts'
+import { Fault } from '../fault.ts'
+import type { Envelope } from './envelope.ts'
+import { gcmCounterMode } from './gcm-ranges.ts'
+import { KEY_BYTES, type Keyring, type MasterKey } from './keyring.ts'
+
+const VERSION = 'A1'
+const IV_BYTES = 32
+export const HEADER_BYTES = 70
+export const TAG_BYTES = 16
+export const OVERHEAD_BYTES = HEADER_BYTES + TAG_BYTES
+/** GCM's own limit for one message (NIST SP 800-38D): its counter has 32 bits. */
+const LARGEST_PLAIN_BYTES = 2 ** 36 - 32
+/** What `keyIdOf` needs to see of an object. */
+export const ID_BYTES = 6
+
+/** Data key and IV of one object. Only vectors of tests give them; everybody else gets fresh random ones. */
+export interface Randomness {
+  readonly dataKey: Buffer
+  readonly iv: Buffer
+}
+
+const fresh = (): Randomness => ({ dataKey: randomBytes(KEY_BYTES), iv: randomBytes(IV_BYTES) })
+
+/** The id of the master key that an object says it is sealed under, or undefined when it does not begin as one of A1. */
+export function keyIdOf(start: Buffer): number | undefined {
+  return start.byteLength >= ID_BYTES && start.toString('latin1', 0, 2) === VERSION ? start.readUInt32LE(2) : undefined
+}
+
+export function a1(keys: Keyring, randomness: () => Randomness = fresh): Envelope {
+  return {
+    suffix: '.enc',
+    sealedSize: size => size + OVERHEAD_BYTES,
+    plainSize,
+    seal(source) {
+      if (!keys.current) throw new Fault('Internal', 'there is no master key to seal with')
+      if (source.size > LARGEST_PLAIN_BYTES)
+        throw new Fault('TooLarge', `a file of ${source.size} bytes cannot be encrypted, the limit is 64 GiB`)
+      return sealed(source, keys.current, randomness())
+    },
+    unseal: content => contentOf(plainSize(content.size), opened(content, keys)),
+  }
+}
+
+function plainSize(size: number): number {
+  if (size < OVERHEAD_BYTES)
+    throw new Fault('Corrupt', `the object has ${size} bytes, fewer than the ${OVERHEAD_BYTES} of an empty sealed one`)
+  return size - OVERHEAD_BYTES
+}
+
+/** Encrypts or decrypts: counter mode is its own inverse. */
+function wrap(key: KeyObject, bytes: Uint8Array): Buffer {
+  return createCipheriv('aes-256-ctr', key, Buffer.alloc(16)).update(bytes)
+}
+
+function headerOf(key: MasterKey, { dataKey, iv }: Randomness): Buffer {
+  const id = Buffer.alloc(4)
+  id.writeUInt32LE(key.id)
+  return Buffer.concat([Buffer.from(VERSION), id, wrap(key.secret, iv), wrap(key.secret, dataKey)])
+}
+
+/** Seals a body of unknown size; A1 has no need to know it. */
+export async function* sealStream(body: Bytes, key: MasterKey, random = fresh()): Bytes {
+  const header = headerOf(key, random)
+  const cipher = createCipheriv('aes-256-gcm', random.dataKey, random.iv).setAAD(header)
+  yield header
+  for await (const chunk of body) yield cipher.update(chunk)
+  cipher.final()
+  yield cipher.getAuthTag()
+}
+
+function sealed(source: Source, key: MasterKey, random: Randomness): Source {
+  const header = headerOf(key, random)
+  const size = source.size + OVERHEAD_BYTES
+  const tagAt = size - TAG_BYTES
+  let tag: Promise<Buffer> | undefined
+
+  const whole = () => sealStream(openWhole(source), key, random)
+
+  /** The tag depends on every byte, so whoever wants it alone, as the last part of an upload does, reads the source once. */
+  async function lastBytes(): Promise<Buffer> {
+    let last: Uint8Array = header
+    for await (const chunk of whole()) last = chunk
+    return Buffer.from(last)
+  }
+
+  async function* part(range: Range): Bytes {
+    if (range.start < HEADER_BYTES) yield header.subarray(range.start, range.end)
+    const start = Math.max(range.start, HEADER_BYTES) - HEADER_BYTES
+    const end = Math.min(range.end, tagAt) - HEADER_BYTES
+    if (start < end) {
+      const encrypt = gcmCounterMode(random.dataKey, random.iv, start)
+      for await (const chunk of source.open({ start, end })) yield* encrypt(chunk)
+    }
+    if (range.end > tagAt) {
+      tag ??= lastBytes()
+      yield (await tag).subarray(Math.max(range.start, tagAt) - tagAt, range.end - tagAt)
+    }
+  }
+
+  return { size, open: range => (range ? part(range) : whole()) }
+}
+
+async function* opened({ size, body }: Content, keys: Keyring): Bytes {
+  const tagAt = size - TAG_BYTES
+  const header = Buffer.alloc(HEADER_BYTES)
+  const tag = Buffer.alloc(TAG_BYTES)
+  let decipher: ReturnType<typeof startOpening> | undefined
+  let at = 0
+  for await (const bytes of body) {
+    const chunk = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    const end = at + chunk.byteLength
+    if (end > size) throw damaged(`more than the announced ${size} bytes arrived`)
+    if (at < HEADER_BYTES) chunk.copy(header, at)
+    if (!decipher && end >= HEADER_BYTES) decipher = startOpening(header, keys)
+    const from = Math.max(HEADER_BYTES - at, 0)
+    const to = Math.min(chunk.byteLength, tagAt - at)
+    if (decipher && from < to) yield decipher.update(chunk.subarray(from, to))
+    if (end > tagAt) chunk.copy(tag, Math.max(at - tagAt, 0), Math.max(tagAt - at, 0))
+    at = end
+  }
+  if (!decipher || at !== size) throw damaged(`only ${at} of ${size} bytes arrived`)
+  try {
+    decipher.setAuthTag(tag).final()
+  } catch (cause) {
+    throw new Fault('Corrupt', 'the object is not what was sealed: its tag does not fit its bytes', {
+      cause,
+      remedy:
+        'It was damaged or changed in the store, or a key file holds another key than the one it was sealed with.',
+    })
+  }
+}
+
+/** Data key and IV that a header says its object was sealed with. Only the object's tag tells whether that is true. */
+export function randomnessOf(header: Buffer, keys: Keyring): Randomness {
+  const id = keyIdOf(header)
+  if (id === undefined)
+    throw new Fault('Corrupt', 'the object is not sealed in format A1', {
+      remedy: 'If it was stored before encryption was turned on, set StorageEncryption.AllowUnencryptedRead to true.',
+    })
+  const key = keys.find(id)
+  if (!key)
+    throw new Fault('BadConfig', `the object is sealed under master key ${id}, which is not configured`, {
+      remedy: `Add key ${id} to StorageEncryption.PreviousMasterKeys.`,
+    })
+  return { iv: wrap(key.secret, header.subarray(6, 38)), dataKey: wrap(key.secret, header.subarray(38, HEADER_BYTES)) }
+}
+
+function startOpening(header: Buffer, keys: Keyring) {
+  const { dataKey, iv } = randomnessOf(header, keys)
+  const options = { authTagLength: TAG_BYTES }
+  return createDecipheriv('aes-256-gcm', dataKey, iv, options).setAAD(header)
+}
+
+function damaged(message: string): Fault {
+  return new Fault('Corrupt', message)
+}

@@ -1,0 +1,59 @@
+import { type Bytes, type Content, contentOf } from '../bytes.ts'
+import { Fault } from '../fault.ts'
+import { keyIdOf } from './a1.ts'
+import type { Envelope } from './envelope.ts'
+import type { Keyring } from './keyring.ts'
+
+/** A DICOM file has its mark behind a preamble of 128 bytes of anything. */
+const DICM_AT = 128
+const PEEK_BYTES = DICM_AT + 4
+
+/**
+ * Delivers a file that is stored sealed or plain under one and the same name, which only its bytes tell (SPEC section 4,
+ * end). `get` may be called up to three times. `mayBePlain`: whether a plain file of this type could begin like a sealed one;
+ * DICOM and JSON cannot, so for them an unknown key id is a missing key, not a plain file.
+ */
+export async function unsealIfSealed(
+  get: () => Promise<Content>,
+  envelope: Envelope,
+  keys: Keyring,
+  mayBePlain: boolean,
+): Promise<Content> {
+  const { start, content } = await peek(await get())
+  const id = keyIdOf(start)
+  const dicom = start.toString('latin1', DICM_AT) === 'DICM'
+  if (id === undefined || (!keys.find(id) && (dicom || mayBePlain))) return content
+  if (!dicom) return envelope.unseal(content)
+  // It looks like both, which chance does once in 2^32: only the tag tells, and it is known only at the end.
+  return (await verifies(envelope.unseal(content))) ? envelope.unseal(await get()) : get()
+}
+
+async function verifies({ body }: Content): Promise<boolean> {
+  try {
+    for await (const _ of body);
+    return true
+  } catch (error) {
+    if (error instanceof Fault && error.code === 'Corrupt') return false
+    throw error
+  }
+}
+
+/** The first bytes of a content, and the content as if nothing had been taken from it. */
+async function peek({ size, body }: Content): Promise<{ start: Buffer; content: Content }> {
+  const chunks = body[Symbol.asyncIterator]()
+  let start: Buffer = Buffer.alloc(0)
+  while (start.byteLength < Math.min(PEEK_BYTES, size)) {
+    const { value, done } = await chunks.next()
+    if (done) break
+    start = Buffer.concat([start, value])
+  }
+  async function* again(): Bytes {
+    try {
+      if (start.byteLength > 0) yield start
+      yield* { [Symbol.asyncIterator]: () => chunks }
+    } finally {
+      await chunks.return?.()
+    }
+  }
+  return { start: start.subarray(0, PEEK_BYTES), content: contentOf(size, again()) }
+}

@@ -1,0 +1,30 @@
+/** What the engine offers to Orthanc beside the storage area, made of what compose() gave. */
+import type { Composition } from './compose.ts'
+import { moveStorageRoute } from './routes/move-storage.ts'
+import { metricsOf, type Status, statusRoute } from './routes/status.ts'
+import { whereRoute } from './routes/where.ts'
+import { version } from './version.ts'
+import { Jobs } from './wire/jobs.ts'
+import type { Services } from './wire/services.ts'
+
+export function servicesOf({ store, area, sides, hybrid, counts }: Composition, engineRestarts: number): Services {
+  const jobs = hybrid && new Jobs(hybrid.jobs)
+  const status = (): Status => ({
+    Version: version,
+    Store: area.name,
+    HybridMode: hybrid ? hybrid.mode : 'Disabled',
+    EngineRestarts: engineRestarts,
+    RunningMoves: jobs?.running.length ?? 0,
+    Reads: counts.reads,
+    Writes: counts.writes,
+    Removals: counts.removals,
+    Errors: counts.errors,
+    BytesRead: counts.bytesRead,
+    BytesWritten: counts.bytesWritten,
+  })
+  const routes = [statusRoute(status, signal => store.check(signal)), whereRoute(sides)]
+  const metrics = async () => metricsOf(status())
+  return hybrid && jobs
+    ? { area, routes: [...routes, moveStorageRoute(hybrid.jobs)], jobs, metrics }
+    : { area, routes, metrics }
+}

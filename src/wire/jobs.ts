@@ -1,0 +1,62 @@
+import type { Host, Job, JobKind, JsonObject, StepOutcome, StopReason } from '../area/host.ts'
+import { Fault } from '../fault.ts'
+
+/** As Orthanc numbers them (OrthancPluginJobStopReason). */
+const reasons: readonly (StopReason | undefined)[] = [undefined, 'success', 'paused', 'failure', 'canceled']
+
+/**
+ * The jobs that run in this engine, by the number that the plugin gives each. Orthanc calls them in turn; each call brings
+ * the job's serialized text, from which it is built when this engine does not know it yet.
+ */
+export class Jobs {
+  readonly kind: JobKind
+  readonly #running = new Map<number, Job>()
+
+  constructor(kind: JobKind) {
+    this.kind = kind
+  }
+
+  get running(): readonly Job[] {
+    return [...this.#running.values()]
+  }
+
+  async step(number: number, serialized: string, host: Host, signal: AbortSignal): Promise<[Job, StepOutcome]> {
+    const job = this.#running.get(number) ?? this.restore(serialized)
+    this.#running.set(number, job)
+    const outcome = await job.step(host, signal).catch(error => {
+      if (Fault.from(error).code === 'Canceled') return 'continue' as const // Orthanc stops, and goes on later
+      throw error
+    })
+    return [job, outcome]
+  }
+
+  async stop(number: number, serialized: string, reason: number): Promise<Job> {
+    const job = this.#running.get(number) ?? this.restore(serialized)
+    this.#running.delete(number)
+    await job.stop(reasons[reason] ?? 'failure')
+    return job
+  }
+
+  /** Orthanc resets only what does not run. */
+  reset(number: number, serialized: string): Job {
+    this.#running.delete(number)
+    const job = this.restore(serialized)
+    job.reset()
+    return job
+  }
+
+  restore(serialized: string): Job {
+    const { Type: _orthancs, ...state } = parsed(serialized)
+    return this.kind.restore(state)
+  }
+}
+
+function parsed(serialized: string): JsonObject {
+  try {
+    const value = JSON.parse(serialized)
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value
+  } catch {
+    // told below
+  }
+  throw new Fault('BadRequest', 'the text that Orthanc kept of a job is not a JSON object')
+}

@@ -1,0 +1,228 @@
+/** Hybrid modes and moves in the real Orthanc, on every kind of object store, over Orthanc's own files. */
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { makeImage } from '../dicom.ts'
+import { type Orthanc, startOrthanc } from './orthanc.ts'
+import { directoryPlace, type Place, s3Place } from './places.ts'
+import { s3Server } from './servers.ts'
+
+type Mode = 'Disabled' | 'WriteToFileSystem' | 'WriteToObjectStorage'
+const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
+
+const stores = [
+  { name: 'a directory', make: () => directoryPlace() },
+  ...(s3Server() ? [{ name: 'S3', make: () => s3Place({ RootPath: 'a/b' }) }] : []),
+]
+
+for (const { name, make } of stores)
+  describe(`hybrid modes over ${name}`, () => {
+    let place: Place
+    let folder: string
+    let orthanc: Orthanc
+
+    const start = async (mode: Mode | 'no plugin', more: Record<string, unknown> = {}) => {
+      const [[section, options] = ['', {}]] = Object.entries(place.config)
+      orthanc = await startOrthanc({
+        config: { [section]: { ...options, HybridMode: mode, ...more }, CloudStorage: { MoveConcurrency: 4 } },
+        dir: folder,
+        ...(mode === 'no plugin' && { plugin: null }),
+      })
+    }
+    const restart = async (...all: Parameters<typeof start>) => {
+      await orthanc.stop()
+      await start(...all)
+    }
+
+    before(async () => {
+      folder = mkdtempSync(join(tmpdir(), 'ocs-hybrid-'))
+      place = await make()
+      await start('WriteToFileSystem')
+    })
+    after(async () => {
+      await orthanc?.stop()
+      await place?.dispose()
+      rmSync(folder, { recursive: true, force: true })
+    })
+
+    /** Of the files that Orthanc's layout names by UUID, and whatever else is in their folders. */
+    const onDisk = () =>
+      readdirSync(join(folder, 'index'), { recursive: true, encoding: 'utf8' }).filter(path => /^..\/..\/./.test(path))
+    const folders = () => readdirSync(join(folder, 'index')).filter(entry => entry.length === 2)
+    const upload = async (file: Uint8Array): Promise<string> => (await orthanc.postJson('/instances', file)).ID
+    const download = (id: string) => orthanc.getBytes(`/instances/${id}/file`)
+    const move = (body: unknown) => orthanc.request('POST', '/move-storage', Buffer.from(JSON.stringify(body)))
+    const clear = async () => {
+      for (const id of await orthanc.getJson('/patients')) await orthanc.delete(`/patients/${id}`)
+      assert.deepEqual([onDisk(), folders(), await place.keys()], [[], [], []])
+    }
+    const jobEnds = async (id: string) => {
+      for (let tries = 0; tries < 1200; tries++) {
+        const job = await orthanc.getJson(`/jobs/${id}`)
+        if (['Success', 'Failure', 'Paused'].includes(job.State)) return job
+        await sleep(50)
+      }
+      throw new Error('the job does not end')
+    }
+    /** One study of `count` images; the files by instance id. */
+    const uploadStudy = async (count: number, seed: number, rows = 64) => {
+      const files = new Map<string, string>()
+      for (let i = 0; i < count; i++) {
+        const file = makeImage({ seed: seed + i, rows, columns: rows })
+        files.set(await upload(file), sha256(file))
+      }
+      const [first = ''] = files.keys()
+      const { ID } = await orthanc.getJson(`/instances/${first}/study`)
+      return { study: ID as string, files }
+    }
+    const allReadable = async (files: ReadonlyMap<string, string>) => {
+      for (const [id, hash] of files) assert.equal(sha256(await download(id)), hash)
+    }
+    const noFalseAlarm = () => {
+      const alarms = orthanc
+        .log()
+        .split('\n')
+        .filter(line => /^[EW]/.test(line) && /cannot|NotFound|instead/.test(line))
+      assert.deepEqual(alarms, [])
+    }
+
+    it('writes in one mode, reads and removes in the other, and leaves nothing on either side', async () => {
+      const first = await uploadStudy(3, 1)
+      assert.deepEqual([onDisk().length, (await place.keys()).length], [3, 0])
+      await restart('WriteToObjectStorage')
+      const second = await uploadStudy(2, 100)
+      assert.deepEqual([onDisk().length, (await place.keys()).length], [3, 2])
+      await allReadable(first.files)
+      await allReadable(second.files)
+      noFalseAlarm()
+      await restart('WriteToFileSystem')
+      await allReadable(second.files)
+      noFalseAlarm()
+      await clear()
+    })
+
+    it('reads and removes what Orthanc itself had on its disk', async () => {
+      await restart('no plugin')
+      const { files } = await uploadStudy(2, 10)
+      await restart('WriteToObjectStorage')
+      await allReadable(files)
+      await clear()
+    })
+
+    it('moves a study there and back, with the files of all levels', async () => {
+      await restart('WriteToFileSystem')
+      const { study, files } = await uploadStudy(30, 200)
+      const { ParentPatient } = await orthanc.getJson(`/studies/${study}`)
+      for (const uri of [`/studies/${study}`, `/patients/${ParentPatient}`])
+        await orthanc.put(`${uri}/attachments/1030`, Buffer.from('an attachment of its own'))
+      const there = await move({ Resources: [ParentPatient], TargetStorage: 'object-storage' })
+      assert.equal(there.status, 200, there.body.toString())
+      const content = JSON.parse(there.body.toString())
+      assert.deepEqual([content.Patients, content.Studies, content.Moved.Files], [[ParentPatient], [], 32])
+      assert.deepEqual([onDisk(), folders(), (await place.keys()).length], [[], [], 32])
+      await allReadable(files)
+      const where = await orthanc.getJson(`/patients/${ParentPatient}/cloud-storage`)
+      const totals = where.Totals
+      assert.deepEqual([totals['object-storage'].Files, totals['file-system'].Files, totals.Missing], [32, 0, 0])
+      assert.deepEqual(where.Attachments[0].Places[0].Tier, 'object-storage')
+      assert.ok((await place.keys()).includes(where.Attachments[0].Places[0].Key))
+      assert.equal((await orthanc.request('GET', `/series/${ParentPatient}/cloud-storage`)).status, 404)
+      const metrics = (await orthanc.getBytes('/tools/metrics-prometheus')).toString()
+      assert.match(metrics, /^orthanc_cloud_storage_bytes_written [1-9]/m)
+      const back = await move({
+        Resources: [ParentPatient],
+        TargetStorage: 'file-system',
+        Asynchronous: true,
+        Priority: 3,
+      })
+      const { ID, Path } = JSON.parse(back.body.toString())
+      assert.equal(Path, `/jobs/${ID}`)
+      const job = await jobEnds(ID)
+      assert.deepEqual([job.Type, job.State, job.Progress, job.Priority], ['MoveStorage', 'Success', 100, 3])
+      assert.deepEqual([onDisk().length, await place.keys()], [32, []])
+      await allReadable(files)
+      await clear()
+    })
+
+    it('answers as the official plugins do', async () => {
+      const get = await orthanc.request('GET', '/move-storage')
+      assert.deepEqual([get.status, get.headers['allow'], get.body.length], [405, 'POST', 0])
+      const bad = await move({ Resources: [], TargetStorage: 'file-system' })
+      assert.deepEqual([bad.status, JSON.parse(bad.body.toString()).Details], [400, '"Resources" is empty'])
+      const unknown = await move({ Resources: ['nobody'], TargetStorage: 'file-system' })
+      assert.deepEqual([unknown.status, JSON.parse(unknown.body.toString()).Message], [404, 'Unknown resource'])
+      await restart('Disabled')
+      assert.equal((await move({})).status, 404)
+      await restart('WriteToFileSystem')
+    })
+
+    it('says which file is lost, after moving all others', async () => {
+      const { study, files } = await uploadStudy(5, 300)
+      const [lost] = onDisk()
+      rmSync(join(folder, 'index', lost as string))
+      const answer = await move({ Resources: [study], TargetStorage: 'object-storage' })
+      assert.equal(answer.status, 500)
+      assert.match(JSON.parse(answer.body.toString()).Details, /^1 files could not be moved/)
+      const [job] = (await orthanc.getJson('/jobs?expand')).filter(
+        (seen: { State: string }) => seen.State === 'Failure',
+      )
+      assert.equal(job.Content.Moved.Files, files.size - 1)
+      assert.ok(lost?.endsWith(job.Content.Failures[0].Uuid))
+      await clear()
+    })
+
+    it('moves everything, or only counts it', async () => {
+      const { files } = await uploadStudy(4, 400)
+      const counted = JSON.parse(
+        (await move({ Scope: 'All', DryRun: true, TargetStorage: 'object-storage' })).body.toString(),
+      )
+      assert.deepEqual([counted.OnFileSystem.Files, counted.OnObjectStorage.Files, onDisk().length], [4, 0, 4])
+      const moved = JSON.parse((await move({ Scope: 'All', TargetStorage: 'object-storage' })).body.toString())
+      assert.deepEqual([moved.Moved.Files, onDisk()], [4, []])
+      await allReadable(files)
+      await clear()
+    })
+
+    it('leaves every file readable when it is paused, resumed, or canceled', async () => {
+      const { study, files } = await uploadStudy(40, 500, 512)
+      const { ID } = JSON.parse(
+        (await move({ Resources: [study], TargetStorage: 'object-storage', Asynchronous: true })).body.toString(),
+      )
+      await orthanc.request('POST', `/jobs/${ID}/pause`, Buffer.from('{}'))
+      await jobEnds(ID)
+      await allReadable(files)
+      await orthanc.request('POST', `/jobs/${ID}/resume`, Buffer.from('{}'))
+      await orthanc.request('POST', `/jobs/${ID}/cancel`, Buffer.from('{}'))
+      await jobEnds(ID)
+      await allReadable(files)
+      await orthanc.request('POST', `/jobs/${ID}/resubmit`, Buffer.from('{}'))
+      await sleep(50)
+      await jobEnds(ID)
+      await allReadable(files)
+      await clear()
+    })
+
+    it('goes on after Orthanc was killed in the middle: nothing lost, nothing double', async () => {
+      const { study, files } = await uploadStudy(60, 600, 512)
+      const { ID } = JSON.parse(
+        (await move({ Resources: [study], TargetStorage: 'object-storage', Asynchronous: true })).body.toString(),
+      )
+      for (let tries = 0; (await place.keys()).length < 10 && tries < 500; tries++) await sleep(5)
+      // The engine stands still while Orthanc writes the job to its database, which it does within 100 ms.
+      process.kill(orthanc.enginePid() as number, 'SIGSTOP')
+      await sleep(500)
+      orthanc.kill('SIGKILL')
+      await orthanc.exited
+      assert.ok(onDisk().length > 0, 'it was too fast to be killed in the middle')
+      await start('WriteToFileSystem')
+      const job = await jobEnds(ID)
+      assert.equal(job.State, 'Success')
+      assert.deepEqual([onDisk(), (await place.keys()).length], [[], 60])
+      await allReadable(files)
+      await clear()
+    })
+  })

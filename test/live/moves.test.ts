@@ -1,0 +1,155 @@
+/** Moves on bad days: the bucket away, the disk full, the engine dead, and with encryption. */
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { createHash, randomBytes } from 'node:crypto'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { makeImage } from '../dicom.ts'
+import { Network } from './network.ts'
+import { type Orthanc, startOrthanc } from './orthanc.ts'
+import { directoryPlace, type Place, s3Place } from './places.ts'
+import { s3Server } from './servers.ts'
+
+const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
+
+describe('a move on a bad day', () => {
+  let folder: string
+  let place: Place | undefined
+  let orthanc: Orthanc | undefined
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'ocs-moves-'))
+  })
+  afterEach(async () => {
+    await orthanc?.stop()
+    await place?.dispose()
+    orthanc = place = undefined
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  /** `section`: more options of the provider. */
+  const start = async (on: Place, section: object, more: object = {}): Promise<Orthanc> => {
+    await orthanc?.stop()
+    place = on
+    const [[name, options] = ['', {}]] = Object.entries(on.config)
+    orthanc = await startOrthanc({
+      config: { [name]: { ...options, HybridMode: 'WriteToFileSystem', ...section }, ...more },
+      dir: folder,
+    })
+    return orthanc
+  }
+  const uploadStudy = async (on: Orthanc, count: number, rows = 256) => {
+    const files = new Map<string, string>()
+    for (let i = 0; i < count; i++) {
+      const file = makeImage({ seed: i + 1, rows, columns: rows })
+      files.set((await on.postJson('/instances', file)).ID, sha256(file))
+    }
+    const [study] = await on.getJson('/studies')
+    return { study: study as string, files }
+  }
+  const allReadable = async (on: Orthanc, files: ReadonlyMap<string, string>) => {
+    for (const [id, hash] of files) assert.equal(sha256(await on.getBytes(`/instances/${id}/file`)), hash)
+  }
+  const move = async (on: Orthanc, study: string, TargetStorage: string) => {
+    const body = JSON.stringify({ Resources: [study], TargetStorage })
+    const answer = await on.request('POST', '/move-storage', Buffer.from(body))
+    return { status: answer.status, ...JSON.parse(answer.body.toString()) }
+  }
+  const onDisk = (directory = join(folder, 'index')) =>
+    readdirSync(directory, { recursive: true, encoding: 'utf8' }).filter(path => /^..\/..\/./.test(path))
+
+  it('goes on when the engine is killed in the middle', async () => {
+    const on = await start(await directoryPlace(), {}, { CloudStorage: { MoveConcurrency: 1 } })
+    const { study, files } = await uploadStudy(on, 100)
+    const moving = move(on, study, 'object-storage')
+    await sleep(150)
+    process.kill(on.enginePid() as number, 'SIGKILL')
+    const content = await moving
+    assert.equal(content.status, 200)
+    assert.equal(content.Moved.Files + content.AlreadyThere.Files, 100)
+    assert.deepEqual(onDisk(), [])
+    await allReadable(on, files)
+  })
+
+  it('tells of a full disk on the way back, and leaves the source as it was', async t => {
+    const small = join(folder, 'small')
+    mkdirSync(small)
+    try {
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', small], { stdio: 'ignore' })
+    } catch {
+      t.skip('a file system can be mounted by root only')
+      return
+    }
+    try {
+      const on = await start(
+        await directoryPlace(),
+        { HybridMode: 'WriteToObjectStorage' },
+        { StorageDirectory: small },
+      )
+      const { study, files } = await uploadStudy(on, 20)
+      const answer = await move(on, study, 'file-system')
+      assert.equal(answer.status, 500)
+      await on.logged(/E.*cannot move .*attachments\/dicom: .*no space left on device.*\[TooLarge\].*Make room/i)
+      const [job] = await on.getJson('/jobs?expand')
+      assert.ok(job.Content.Failed > 0 && job.Content.Failed < 20)
+      assert.equal((await place?.keys())?.length, job.Content.Failed)
+      await allReadable(on, files)
+    } finally {
+      await orthanc?.stop()
+      orthanc = undefined
+      execFileSync('umount', [small])
+    }
+  })
+
+  it('seals and unseals on the way, and reads old plain files on the disk', async () => {
+    const key = join(folder, 'master.key')
+    writeFileSync(key, randomBytes(32).toString('base64'))
+    const on = await directoryPlace()
+    const first = await start(on, {})
+    const { study, files } = await uploadStudy(first, 5, 64)
+    const StorageEncryption = { MasterKey: [7, key] }
+    const second = await start(on, { StorageEncryption })
+    await allReadable(second, files)
+    assert.equal((await move(second, study, 'object-storage')).status, 200)
+    assert.deepEqual(onDisk(), [])
+    const keys = await on.keys()
+    assert.ok(keys.length === 5 && keys.every(name => name.endsWith('.dcm.enc')))
+    await allReadable(second, files)
+    const { Attachments } = await second.getJson(`/studies/${study}/cloud-storage`)
+    assert.ok(
+      Attachments.every((file: { Places: { EncryptedWithKey: number }[] }) => file.Places[0]?.EncryptedWithKey === 7),
+    )
+    assert.equal((await move(second, study, 'file-system')).status, 200)
+    assert.equal((await on.keys()).length, 0)
+    for (const file of onDisk()) assert.equal(readFileSync(join(folder, 'index', file)).toString('latin1', 0, 2), 'A1')
+    await allReadable(second, files)
+    for (const id of await second.getJson('/patients')) await second.delete(`/patients/${id}`)
+    assert.deepEqual(onDisk(), [])
+  })
+
+  const server = s3Server()
+  if (!server) return
+  it('waits for a bucket that is away for 5 s', async () => {
+    const network = new Network(server.endpoint)
+    try {
+      const on = await start(await s3Place(), { Endpoint: await network.open() })
+      const { study, files } = await uploadStudy(on, 60)
+      const moving = move(on, study, 'object-storage')
+      await sleep(300)
+      await network.close()
+      await sleep(5000)
+      await network.open()
+      const content = await moving
+      assert.deepEqual([content.status, content.Failed, content.Moved?.Files], [200, 0, 60])
+      assert.deepEqual(onDisk(), [])
+      await allReadable(on, files)
+    } finally {
+      await orthanc?.stop()
+      orthanc = undefined
+      await network.close()
+    }
+  })
+})

@@ -1,0 +1,246 @@
+/** `rotate-keys` as people run it, on real stores: killed, interrupted, and beside a working Orthanc. */
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { hash, randomUUID } from 'node:crypto'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { collect, sourceOf } from '../../src/bytes.ts'
+import { a1, keyIdOf } from '../../src/seal/a1.ts'
+import { keyring, masterKey } from '../../src/seal/keyring.ts'
+import { makeImage } from '../dicom.ts'
+import { program } from '../program.ts'
+import { noise } from '../store.suite.ts'
+import { startOrthanc } from './orthanc.ts'
+import { directoryPlace, type Place, s3Place } from './places.ts'
+import { s3Server } from './servers.ts'
+
+const never = new AbortController().signal
+const MB = 1024 * 1024
+const SMALL_OBJECTS = 120
+const KILLS = 10
+
+const folder = mkdtempSync(join(tmpdir(), 'ocs-rotate-'))
+after(() => rmSync(folder, { recursive: true, force: true }))
+const textOf = (id: number) => Buffer.alloc(32, id).toString('base64')
+const fileOf = (id: number) => {
+  const file = join(folder, `${id}.key`)
+  writeFileSync(file, `${textOf(id)}\n`, { mode: 0o600 })
+  return [id, file] as const
+}
+const oldKeys = { MasterKey: fileOf(1) }
+const newKeys = { MasterKey: fileOf(2), PreviousMasterKeys: [fileOf(1)] }
+const old = a1(keyring(masterKey(1, textOf(1)), []))
+const current = a1(keyring(masterKey(2, textOf(2)), []))
+
+const withKeys = (place: Place, encryption: object, more: object = {}) => {
+  const [[section = '', options] = []] = Object.entries(place.config)
+  return { [section]: { ...options, StorageEncryption: encryption, ...more } }
+}
+
+interface Ended {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Starts `rotate-keys` with new keys, and a state unless it is told otherwise. */
+function rotate(place: Place, ...more: string[]): { child: ChildProcess; ended: Promise<Ended> } {
+  const config = join(folder, `${randomUUID()}.json`)
+  // One connection is not enough to read a large object while another is written; rotate-keys must not wait for itself.
+  const narrow = 'AwsS3Storage' in place.config ? { MaxConnections: 1 } : {}
+  writeFileSync(config, JSON.stringify(withKeys(place, newKeys, narrow)))
+  const [node = '', ...script] = program
+  const child = spawn(node, [...script, 'rotate-keys', '--config', config, ...more])
+  const said = { stdout: '', stderr: '' }
+  child.stdout.on('data', text => (said.stdout += text))
+  child.stderr.on('data', text => (said.stderr += text))
+  return { child, ended: new Promise(resolve => child.once('close', code => resolve({ code, ...said }))) }
+}
+
+/** The same pauses in every run. */
+function random(seed: number): (below: number) => number {
+  let state = seed
+  return below => {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0
+    return Math.floor((state / 2 ** 32) * below)
+  }
+}
+
+const kinds: { name: string; extension: string; make(): Promise<Place> }[] = [
+  { name: 'a directory', extension: '.dcm.enc', make: () => directoryPlace() },
+]
+if (s3Server())
+  kinds.push(
+    { name: 'S3', extension: '.dcm.enc', make: () => s3Place({ RootPath: 'orthanc/files' }) },
+    { name: 'S3 with the transfer manager', extension: '.dcm.enc', make: () => s3Place({ UseTransferManager: true }) },
+  )
+
+for (const { name, extension, make } of kinds)
+  describe(`rotate-keys on ${name}`, () => {
+    let place: Place
+    const files = new Map<string, Buffer>()
+    const pick = random(7)
+
+    const idOf = async (key: string) => keyIdOf(await collect(await place.store.get(key, { start: 0, end: 6 }, never)))
+    const times = async () => {
+      const found = new Map<string, number>()
+      for await (const { key, modified } of place.store.list('', never)) found.set(key, modified.getTime())
+      return found
+    }
+    const changedSince = async (before: ReadonlyMap<string, number>) => {
+      const now = await times()
+      return new Set([...now].filter(([key, time]) => before.get(key) !== time).map(([key]) => key))
+    }
+
+    before(async () => {
+      place = await make()
+      await place.store.check(never) // makes the folder of a directory
+      const root = 'RootPath' in (Object.values(place.config)[0] ?? {}) ? 'orthanc/files/' : ''
+      const sizes = [...Array.from({ length: SMALL_OBJECTS }, (_, i) => i * 50), 9 * MB, 21 * MB + 5]
+      for (const [i, size] of sizes.entries()) files.set(`${root}${randomUUID()}${extension}`, noise(size, i + 1))
+      const entries = [...files]
+      const fill = async () => {
+        for (let next = entries.pop(); next; next = entries.pop())
+          await place.store.put(next[0], old.seal(sourceOf(next[1])), never)
+      }
+      await Promise.all(Array.from({ length: 8 }, fill))
+      await sleep(1100) // some servers tell times in seconds
+    })
+    after(() => place?.dispose())
+
+    it('says beforehand how much there is to do', async () => {
+      const { code, stdout, stderr } = await rotate(place, '--dry-run').ended
+      assert.deepEqual([code, stderr], [0, ''])
+      const bytes = [...files.values()].reduce((sum, file) => sum + file.byteLength + 86, 0)
+      assert.match(
+        stdout,
+        new RegExp(`^${files.size} objects would be re-encrypted under key 2 .${(bytes / 1e6).toFixed(1)} MB`),
+      )
+    })
+
+    it(`is killed ${KILLS} times and goes on, without loss and without doing a thing twice`, async () => {
+      const state = join(folder, `${randomUUID()}.state`)
+      let killed = 0
+      for (let i = 0; i < KILLS; i++) {
+        const before = await times()
+        const done = new Set<string>()
+        await Promise.all([...files.keys()].map(async key => (await idOf(key)) === 2 && done.add(key)))
+        const { child, ended } = rotate(place, '--state', state, '--concurrency', '4')
+        let over = false
+        child.once('exit', () => {
+          over = true
+        })
+        const enough = 1 + pick((files.size / KILLS) * 0.8)
+        while (!over && (await changedSince(before)).size < enough) await sleep(1)
+        await sleep(pick(20))
+        if (child.kill('SIGKILL')) killed++
+        await ended
+        for (const key of await changedSince(before)) assert.ok(!done.has(key), `${key} was written twice`)
+      }
+      assert.equal(killed, KILLS)
+      const { code, stdout, stderr } = await rotate(place, '--state', state, '--json').ended
+      assert.deepEqual([code, stderr], [0, ''])
+      const { keys, unusedKeys, complete, failed } = JSON.parse(stdout)
+      assert.deepEqual(
+        { keys, unusedKeys, complete, failed },
+        { keys: { 2: files.size }, unusedKeys: [1], complete: true, failed: 0 },
+      )
+      assert.deepEqual(await place.keys(), [...files.keys()].sort())
+      for (const [key, bytes] of files)
+        assert.ok((await collect(current.unseal(await place.store.get(key, undefined, never)))).equals(bytes), key)
+    })
+
+    it('names a damaged object and goes on with the others', async () => {
+      const [first = '', second = ''] = files.keys()
+      await place.store.put(first, old.seal(sourceOf(Buffer.from('fine'))), never)
+      const damaged = await collect({ size: 186, body: old.seal(sourceOf(noise(100))).open() })
+      await place.store.put(second, sourceOf(damaged.fill(0, 100, 110)), never)
+      const { code, stdout, stderr } = await rotate(place, '--json').ended
+      assert.equal(code, 1)
+      assert.match(stderr, new RegExp(`cannot re-encrypt '${second}' on ${place.store.name}: .*tag does not fit`))
+      const { reencrypted, keys, failed } = JSON.parse(stdout)
+      assert.deepEqual([reencrypted.objects, failed, keys], [1, 1, { 1: 1, 2: files.size - 1 }])
+      assert.equal(await idOf(first), 2)
+      assert.equal(await idOf(second), 1)
+      await place.store.remove(second, never)
+    })
+  })
+
+describe('rotate-keys', () => {
+  it('ends after the objects under way when it is interrupted, and says how to go on', async () => {
+    const place = await directoryPlace()
+    await place.store.check(never)
+    const count = 2000
+    for (let i = 0; i < count; i++)
+      await place.store.put(`${randomUUID()}.dcm.enc`, old.seal(sourceOf(Buffer.alloc(10))), never)
+    const state = join(folder, 'interrupted.state')
+    const { child, ended } = rotate(place, '--state', state)
+    const moved = async () => {
+      let ids = 0
+      for (const key of (await place.keys()).slice(0, 20))
+        if (keyIdOf(await collect(await place.store.get(key, { start: 0, end: 6 }, never))) === 2) ids++
+      return ids
+    }
+    while ((await moved()) === 0) await sleep(1)
+    child.kill('SIGINT')
+    const { code, stdout, stderr } = await ended
+    assert.equal(code, 1)
+    assert.match(stderr, /interrupted; the objects under way are finished first\n.*give the same command again/)
+    assert.ok(!stdout.includes('no longer used'), stdout)
+    const rest = await rotate(place, '--state', state, '--json').ended
+    assert.equal(rest.code, 0)
+    assert.equal(JSON.parse(rest.stdout).reencrypted.objects, count)
+    await place.dispose()
+  })
+})
+
+for (const { name, make } of kinds)
+  describe(`rotate-keys beside Orthanc on ${name}`, () => {
+    it('changes the key while files come, are read and go', async () => {
+      const place = await make()
+      const dir = mkdtempSync(join(tmpdir(), 'ocs-rotate-orthanc-'))
+      let orthanc = await startOrthanc({ config: withKeys(place, oldKeys), dir })
+      const upload = async (seed: number) => {
+        const file = makeImage({ seed, rows: 200, columns: 200 })
+        return [(await orthanc.postJson('/instances', file)).ID as string, hash('sha256', file)] as const
+      }
+      const kept = new Map<string, string>()
+      try {
+        const doomed: string[] = []
+        for (let seed = 1; seed <= 40; seed++) {
+          const [id, digest] = await upload(seed)
+          if (seed % 4 === 0) doomed.push(id)
+          else kept.set(id, digest)
+        }
+        await orthanc.stop()
+        orthanc = await startOrthanc({ config: withKeys(place, newKeys), dir })
+        const rotation = rotate(place, '--concurrency', '4')
+        let over = false
+        void rotation.ended.then(() => {
+          over = true
+        })
+        for (let seed = 100; !over || doomed.length > 0; seed++) {
+          const id = doomed.pop()
+          if (id) await orthanc.delete(`/instances/${id}`)
+          kept.set(...(await upload(seed)))
+          for (const [known, digest] of [...kept].slice(-3))
+            assert.equal(hash('sha256', await orthanc.getBytes(`/instances/${known}/file`)), digest)
+        }
+        const { code, stdout, stderr } = await rotation.ended
+        assert.deepEqual([code, stderr], [0, ''])
+        assert.match(stdout, /key 1 is no longer used\n$/)
+
+        await orthanc.stop()
+        orthanc = await startOrthanc({ config: withKeys(place, { MasterKey: fileOf(2) }), dir })
+        for (const [id, digest] of kept)
+          assert.equal(hash('sha256', await orthanc.getBytes(`/instances/${id}/file`)), digest)
+      } finally {
+        await orthanc.stop()
+        await place.dispose()
+        rmSync(dir, { recursive: true, force: true })
+      }
+    })
+  })

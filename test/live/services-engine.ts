@@ -1,0 +1,130 @@
+/** An engine for services.test.ts: the real wire, a storage area in memory, and the smallest routes and job there can be. */
+import type { StorageArea } from '../../src/area/area.ts'
+import type { Job, JobKind, JsonObject } from '../../src/area/host.ts'
+import { collectSource, contentOf, sourceOf } from '../../src/bytes.ts'
+import { Fault } from '../../src/fault.ts'
+import { Jobs } from '../../src/wire/jobs.ts'
+import { json, jsonOf, type Route } from '../../src/wire/routes.ts'
+import { Server } from '../../src/wire/server.ts'
+import type { Services } from '../../src/wire/services.ts'
+
+const files = new Map<string, Buffer>()
+
+const area: StorageArea = {
+  name: 'memory',
+  async create({ uuid }, body) {
+    files.set(uuid, await collectSource(body))
+  },
+  async read({ uuid }, range) {
+    const file = files.get(uuid)
+    if (!file) throw new Fault('NotFound', 'no such file')
+    const { start, end } = range ?? { start: 0, end: file.byteLength }
+    return contentOf(end - start, sourceOf(file.subarray(start, end)).open())
+  },
+  async remove({ uuid }) {
+    files.delete(uuid)
+  },
+}
+
+/** Counts to `To`, a step each `PauseMs`; notes the reasons it stopped for. */
+function countJob(state: JsonObject): Job {
+  let count = Number(state['Count'] ?? 0)
+  const to = Number(state['To'])
+  const pid = process.pid
+  return {
+    content: () => ({ Count: count, To: to, Engine: pid }),
+    progress: () => count / to,
+    serialize: () => ({ ...state, Count: count }),
+    async step(host, signal) {
+      const system = (await host.get('/system', signal)) as { Name: string } // a job may ask Orthanc
+      if (system.Name !== 'Orthanc') throw new Error('that is not Orthanc')
+      if (count === state['FailAt']) return 'failure'
+      await new Promise(resolve => setTimeout(resolve, Number(state['PauseMs'] ?? 10)))
+      count++
+      return count < to ? 'continue' : 'success'
+    },
+    async stop(reason) {
+      server.log(1, `job stopped: ${reason}`)
+    },
+    reset() {
+      count = 0
+    },
+  }
+}
+
+const kind: JobKind = {
+  type: 'Count',
+  restore(state) {
+    if (typeof state['To'] !== 'number') throw new Fault('BadRequest', 'this is no counting job')
+    return countJob(state)
+  },
+}
+
+const routes: Route[] = [
+  {
+    pattern: '/tiny/echo/([a-z]+)',
+    methods: {
+      GET: async ({ groups, query, headers }) => json({ groups, query: [...query], headers: [...headers.keys()] }),
+      POST: async request => ({ status: 200, type: 'text/plain', body: await collectSource(request.body) }),
+      PUT: async () => ({ status: 204, type: 'text/plain', body: Buffer.alloc(0) }),
+    },
+  },
+  {
+    pattern: '/tiny/fail/([A-Za-z]+)',
+    methods: {
+      GET: async ({ groups }) => {
+        throw new Fault(groups[0] as 'Denied', 'what went wrong', { where: { verb: 'try' } })
+      },
+    },
+  },
+  {
+    pattern: '/tiny/ask',
+    methods: {
+      POST: async (request, host, signal) => {
+        const uris = (await jsonOf(request)) as string[]
+        return json(await Promise.all(uris.map(async uri => (await host.get(uri, signal)) ?? 'absent')))
+      },
+    },
+  },
+  {
+    pattern: '/tiny/lookup',
+    methods: {
+      POST: async (_request, host, signal) =>
+        json(await host.post('/tools/find', { Level: 'Study', Query: {} }, signal)),
+    },
+  },
+  {
+    pattern: '/tiny/count',
+    methods: {
+      POST: async (request, host, signal) => {
+        const { Priority = 0, Wait = false, Die = false, ...state } = (await jsonOf(request)) as Record<string, never>
+        const id = await host.submit(countJob(state), Priority, signal)
+        if (Die && server.restarts === 0) process.kill(process.pid, 'SIGKILL')
+        if (!Wait) return json({ ID: id })
+        for (;;) {
+          const job = (await host.get(`/jobs/${id}`, signal)) as JsonObject
+          if (job['State'] === 'Success') return json(job['Content'])
+          if (job['State'] === 'Failure') return { error: 1, details: 'the job failed' }
+          await new Promise(resolve => setTimeout(resolve, 50))
+        }
+      },
+    },
+  },
+]
+
+const server = await Server.connect(process.argv[2] as string, '0.0.0')
+await server.configuration()
+const services: Services = {
+  area,
+  routes,
+  jobs: new Jobs(kind),
+  metrics: async () =>
+    new Map([
+      ['tiny_files', files.size],
+      ['tiny_half', 0.5],
+    ]),
+  explorer: `// tiny extension ${'x'.repeat(5000)} end`,
+}
+await server.accept('keeps files in memory', { callDeadlineMs: 60_000, ranges: true, services })
+await server.serve(services)
+process.exit(0)

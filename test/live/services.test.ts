@@ -1,0 +1,199 @@
+/** Routes, jobs, metrics and calls back into Orthanc, in the real Orthanc, with an engine made for it. */
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { makeImage } from '../dicom.ts'
+import { type Orthanc, startOrthanc } from './orthanc.ts'
+
+const Engine = new URL('services-engine.ts', import.meta.url).pathname
+
+describe('what the engine does beside the storage area', () => {
+  let folder: string
+  let orthanc: Orthanc
+  const start = async () => {
+    orthanc = await startOrthanc({ config: { CloudStorage: { Engine } }, dir: folder })
+  }
+
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'ocs-services-'))
+    await start()
+  })
+  after(async () => {
+    await orthanc?.stop()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  const post = (uri: string, body: unknown = '') => orthanc.postJson(uri, Buffer.from(JSON.stringify(body)))
+  const failure = async (uri: string) => {
+    const { status, body } = await orthanc.request('GET', uri)
+    return { status, ...JSON.parse(body.toString()) }
+  }
+  const job = async (id: string, states: readonly string[]) => {
+    for (let tries = 0; tries < 600; tries++) {
+      const seen = await orthanc.getJson(`/jobs/${id}`)
+      if (states.includes(seen.State)) return seen
+      await sleep(25)
+    }
+    throw new Error(`the job never became ${states}`)
+  }
+
+  describe('routes', () => {
+    it('see groups, query and the headers that matter', async () => {
+      const echo = await orthanc.getJson('/tiny/echo/abc?one=1&two')
+      assert.deepEqual(echo.groups, ['abc'])
+      assert.deepEqual(echo.query, [
+        ['one', '1'],
+        ['two', ''],
+      ])
+      assert.deepEqual(echo.headers, ['host'])
+    })
+
+    for (const size of [0, 1, 262_144, 262_145, 3_000_000])
+      it(`take and give a body of ${size} bytes`, async () => {
+        const body = Buffer.alloc(size, 'body')
+        const answer = await orthanc.request('POST', '/tiny/echo/abc', body)
+        assert.equal(answer.status, 200)
+        assert.deepEqual(answer.body, body)
+      })
+
+    it('answer 405 with Allow and no body for another method', async () => {
+      const answer = await orthanc.request('DELETE', '/tiny/echo/abc')
+      assert.deepEqual([answer.status, answer.headers['allow'], answer.body.length], [405, 'GET,POST,PUT', 0])
+    })
+
+    it('can answer another status', async () => {
+      assert.equal((await orthanc.request('PUT', '/tiny/echo/abc', Buffer.from('x'))).status, 204)
+    })
+
+    it('answer what the caller did wrong as Orthanc does, with Details', async () => {
+      const answer = await failure('/tiny/fail/BadRequest')
+      assert.deepEqual(
+        [answer.status, answer.HttpStatus, answer.Message, answer.Details, answer.Uri],
+        [400, 400, 'Bad request', 'what went wrong', '/tiny/fail/BadRequest'],
+      )
+      const missing = await failure('/tiny/fail/NotFound')
+      assert.deepEqual([missing.status, missing.Message], [404, 'Unknown resource'])
+    })
+
+    it('answer other faults with their status and log one line', async () => {
+      const answer = await failure('/tiny/fail/Unavailable')
+      assert.deepEqual([answer.status, answer.Details], [503, undefined])
+      assert.match(answer.Message, /object storage is not available/)
+      await orthanc.logged(/E.*cannot try: what went wrong \[Unavailable\]/)
+    })
+
+    it('ask Orthanc, in parallel, for what is there and what is not', async () => {
+      const { ID, ParentStudy } = await orthanc.postJson('/instances', makeImage({ seed: 1, rows: 8, columns: 8 }))
+      const uris = ['/instances', '/studies/nonsense', `/studies/${ParentStudy}`, '/statistics']
+      const [instances, nonsense, study, statistics] = await post('/tiny/ask', uris)
+      assert.deepEqual([instances, nonsense, study.ID, statistics.CountInstances], [[ID], 'absent', ParentStudy, 1])
+      assert.deepEqual(await post('/tiny/lookup'), [ParentStudy])
+    })
+  })
+
+  it('sets metrics when Prometheus asks', async () => {
+    const text = (await orthanc.getBytes('/tools/metrics-prometheus')).toString()
+    assert.match(text, /^tiny_files \d+/m)
+    assert.match(text, /^tiny_half 0.5/m)
+  })
+
+  it('extends Orthanc Explorer', async () => {
+    const script = (await orthanc.getBytes('/plugins/explorer.js')).toString()
+    assert.match(script, /\/\/ tiny extension x{5000} end/)
+  })
+
+  describe('jobs', () => {
+    it('run with type, content, progress and priority', async () => {
+      const { ID } = await post('/tiny/count', { To: 20, PauseMs: 50, Priority: -7 })
+      await job(ID, ['Running'])
+      await sleep(300)
+      const half = await orthanc.getJson(`/jobs/${ID}`)
+      assert.ok(half.Progress > 0 && half.Progress < 100, `progress is ${half.Progress}`)
+      assert.ok(half.Content.Count > 0)
+      const done = await job(ID, ['Success'])
+      assert.deepEqual([done.Type, done.Priority, done.Progress, done.Content.Count], ['Count', -7, 100, 20])
+      await orthanc.logged(/job stopped: success/)
+    })
+
+    it('can be waited for', async () => {
+      assert.equal((await post('/tiny/count', { To: 5, Wait: true })).Count, 5)
+      const answer = await orthanc.request('POST', '/tiny/count', Buffer.from('{"To": 5, "FailAt": 2, "Wait": true}'))
+      assert.deepEqual([answer.status, JSON.parse(answer.body.toString()).Details], [500, 'the job failed'])
+    })
+
+    it('fail, keeping their content, and begin again when resubmitted', async () => {
+      const { ID } = await post('/tiny/count', { To: 5, FailAt: 3 })
+      assert.equal((await job(ID, ['Failure'])).Content.Count, 3)
+      await orthanc.logged(/job stopped: failure/)
+      await post(`/jobs/${ID}/resubmit`)
+      await sleep(300)
+      assert.equal((await job(ID, ['Failure'])).Content.Count, 3)
+    })
+
+    it('pause, resume and are canceled', async () => {
+      const { ID } = await post('/tiny/count', { To: 1000, PauseMs: 20 })
+      await job(ID, ['Running'])
+      await post(`/jobs/${ID}/pause`)
+      const paused = await job(ID, ['Paused'])
+      await orthanc.logged(/job stopped: paused/)
+      await post(`/jobs/${ID}/resume`)
+      await job(ID, ['Running'])
+      await sleep(200)
+      await post(`/jobs/${ID}/cancel`)
+      const canceled = await job(ID, ['Failure'])
+      assert.ok(canceled.Content.Count > paused.Content.Count)
+      await orthanc.logged(/job stopped: canceled/)
+    })
+
+    it('go on after the death of the engine', async () => {
+      const { ID } = await post('/tiny/count', { To: 30, PauseMs: 20 })
+      const { Content: before } = await job(ID, ['Running'])
+      await sleep(200)
+      process.kill(orthanc.enginePid() as number, 'SIGKILL')
+      const { Content: done } = await job(ID, ['Success', 'Failure'])
+      assert.equal(done.Count, 30)
+      assert.notEqual(done.Engine, before.Engine)
+    })
+
+    it('go on after a restart of Orthanc, and ended ones keep their content', async () => {
+      const { ID } = await post('/tiny/count', { To: 60, PauseMs: 50 })
+      const ended = (await post('/tiny/count', { To: 2 })).ID
+      await job(ended, ['Success'])
+      await sleep(500)
+      await orthanc.stop()
+      await start()
+      const again = await orthanc.getJson(`/jobs/${ID}`)
+      assert.ok(again.Content.Count > 3, `it begins at ${again.Content.Count}`)
+      assert.deepEqual((await orthanc.getJson(`/jobs/${ended}`)).Content.Count, 2)
+      assert.equal((await job(ID, ['Success'])).Content.Count, 60)
+    })
+
+    it('are submitted once even when the engine dies right afterwards', async () => {
+      await orthanc.stop()
+      await start()
+      const before = (await orthanc.getJson('/jobs')).length
+      assert.equal((await post('/tiny/count', { To: 5, Wait: true, Die: true })).Count, 5)
+      assert.equal((await orthanc.getJson('/jobs')).length, before + 1)
+    })
+
+    it('do not keep Orthanc from stopping, nor does a request that waits for one', async () => {
+      const waiting = orthanc.request('POST', '/tiny/count', Buffer.from('{"To": 1000, "PauseMs": 50, "Wait": true}'))
+      await sleep(300)
+      const began = Date.now()
+      await Promise.all([
+        orthanc.stop(),
+        waiting.then(
+          answer => assert.equal(answer.status, 503),
+          () => {},
+        ),
+      ])
+      assert.ok(Date.now() - began < 8_000, `it took ${Date.now() - began} ms`)
+      await start()
+      const jobs = await orthanc.getJson('/jobs?expand')
+      assert.equal(jobs.filter((seen: { State: string }) => seen.State === 'Running').length, 1)
+    })
+  })
+})

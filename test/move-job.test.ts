@@ -1,0 +1,301 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { Attachment } from '../src/area/area.ts'
+import type { Job, JsonObject, StepOutcome } from '../src/area/host.ts'
+import type { HybridArea } from '../src/area/hybrid.ts'
+import type { Moved } from '../src/area/move.ts'
+import { moveJobs } from '../src/area/move-job.ts'
+import type { Level } from '../src/area/walk.ts'
+import { Fault } from '../src/fault.ts'
+import { FakeOrthanc } from './fake-orthanc.ts'
+
+const never = new AbortController().signal
+const sleep = (ms: number) => new Promise(resolve => setTimeout(resolve, ms))
+
+type Move = (attachment: Attachment, signal: AbortSignal) => Promise<Moved>
+
+/** A hybrid area of which only the order of things matters here; its bytes are tested in hybrid.test.ts. */
+function stage(move: Move = async () => ({ outcome: 'moved', bytes: 10 }), stepMs = 5) {
+  const moved: string[] = []
+  const errors: string[] = []
+  const seen = { running: 0, most: 0 }
+  const area = {
+    async move(attachment: Attachment, _to: string, _options: object, signal: AbortSignal) {
+      seen.most = Math.max(seen.most, ++seen.running)
+      try {
+        const outcome = await move(attachment, signal)
+        moved.push(attachment.uuid)
+        return outcome
+      } finally {
+        seen.running--
+      }
+    },
+    async locate() {
+      return { 'file-system': { key: 'k', size: 1 } }
+    },
+  } as unknown as HybridArea
+  const kind = moveJobs({ area, concurrency: 4, error: line => void errors.push(line), stepMs })
+  return { kind, moved, errors, seen }
+}
+
+const request = (groups: Partial<Record<Level, string[]>> | undefined, more = {}) => ({
+  resources: groups && { Patients: [], Studies: [], Series: [], Instances: [], ...groups },
+  target: 'object-storage' as const,
+  dryRun: false,
+  keepSource: false,
+  ...more,
+})
+
+async function run(job: Job, orthanc: FakeOrthanc, after: (steps: number) => void | Promise<void> = () => {}) {
+  for (let steps = 1; ; steps++) {
+    const outcome: StepOutcome = await job.step(orthanc, never)
+    JSON.parse(JSON.stringify([job.content(), job.serialize()]))
+    await after(steps)
+    if (outcome !== 'continue') return outcome
+  }
+}
+
+const count = (job: Job, name: string) => job.content()[name] as JsonObject
+const uuids = (orthanc: FakeOrthanc) => orthanc.files().map(file => file.uuid)
+
+describe('a move job', () => {
+  it('moves the files of every level, several at a time, each once', async () => {
+    const orthanc = new FakeOrthanc()
+    const patient = orthanc.addPatient('p', [2, 3, 10])
+    const { kind, moved, seen } = stage(async () => {
+      await sleep(1)
+      return { outcome: 'moved', bytes: 10 }
+    })
+    const job = kind.create(request({ Patients: [patient] }))
+    assert.equal(await run(job, orthanc), 'success')
+    assert.deepEqual(moved.toSorted(), uuids(orthanc).toSorted())
+    assert.deepEqual(count(job, 'Moved'), { Files: 69, Bytes: 690 })
+    assert.equal(seen.most, 4)
+    assert.equal(job.progress(), 1)
+  })
+
+  it('moves mixed resources and nothing else', async () => {
+    const orthanc = new FakeOrthanc()
+    orthanc.addPatient('other', [1, 1, 5])
+    const before = new Set(uuids(orthanc))
+    orthanc.addPatient('p', [2, 1, 2])
+    const [, study = ''] = orthanc.idsOf('studies')
+    const instances = orthanc.idsOf('instances').slice(-1)
+    const { kind, moved } = stage()
+    await run(kind.create(request({ Studies: [study], Instances: instances })), orthanc)
+    assert.equal(moved.filter(uuid => before.has(uuid)).length, 0)
+    assert.equal(moved.length, 5)
+  })
+
+  it('shows what it is asked for and how far it is', async () => {
+    const orthanc = new FakeOrthanc()
+    const Patients = [orthanc.addPatient('p', [4, 4, 4])]
+    const { kind } = stage(async () => {
+      await sleep(2)
+      return { outcome: 'moved', bytes: 1 }
+    })
+    const job = kind.create(request({ Patients }))
+    let last = 0
+    await run(job, orthanc, () => {
+      assert.ok(job.progress() >= last && job.progress() <= 1)
+      last = job.progress()
+    })
+    const { Studies, Patients: shown, TargetStorage } = job.content()
+    assert.deepEqual([Studies, shown, TargetStorage], [[], Patients, 'object-storage'])
+  })
+
+  it('goes on after a failure, ends as one, and says which and why', async () => {
+    const orthanc = new FakeOrthanc()
+    const patient = orthanc.addPatient('p', [1, 1, 20])
+    const [bad, lost] = orthanc.files('instances')
+    const { kind, moved, errors } = stage(async ({ uuid }) => {
+      if (uuid === bad?.uuid) throw new Fault('Denied', 'no permission')
+      return uuid === lost?.uuid ? { outcome: 'missing' } : { outcome: 'moved', bytes: 10 }
+    })
+    const job = kind.create(request({ Patients: [patient] }))
+    assert.equal(await run(job, orthanc), 'failure')
+    assert.equal(moved.length, 22)
+    assert.equal(count(job, 'Moved')['Files'], 21)
+    const failures = job.content()['Failures'] as JsonObject[]
+    assert.deepEqual([job.content()['Failed'], failures.length, errors.length], [2, 2, 2])
+    const reasons = failures.map(({ Attachment, Uuid, Reason }) => `${Attachment} ${Uuid} ${Reason}`).join('\n')
+    assert.match(reasons, new RegExp(`^/instances/.*/attachments/dicom ${bad?.uuid} no permission \\[Denied\\]$`, 'm'))
+    assert.match(reasons, new RegExp(`${lost?.uuid} .*neither on the file system nor in the object storage`))
+  })
+
+  it('does not count what Orthanc deleted meanwhile', async () => {
+    const orthanc = new FakeOrthanc()
+    const patient = orthanc.addPatient('p', [1, 1, 20])
+    const [instance = ''] = orthanc.idsOf('instances')
+    const [gone] = orthanc.files('instances')
+    const { kind } = stage(async ({ uuid }) => {
+      if (uuid !== gone?.uuid) return { outcome: 'moved', bytes: 10 }
+      orthanc.remove(instance)
+      return { outcome: 'missing' }
+    })
+    const job = kind.create(request({ Patients: [patient] }))
+    assert.equal(await run(job, orthanc), 'success')
+    assert.equal(job.content()['Failed'], 0)
+  })
+
+  it('goes on where it was, from the text of any step, and counts each file once', async () => {
+    const orthanc = new FakeOrthanc()
+    const patients = ['a', 'b', 'c'].map(name => orthanc.addPatient(name, [2, 2, 4]))
+    for (let stopAfter = 1; ; stopAfter++) {
+      const there = new Set<string>()
+      const move: Move = async ({ uuid }) => {
+        await sleep(1)
+        if (there.has(uuid)) return { outcome: 'already-there' }
+        there.add(uuid)
+        return { outcome: 'moved', bytes: 10 }
+      }
+      const { kind } = stage(move, 4)
+      const first = kind.create(request({ Patients: patients }))
+      let ended = false
+      for (let steps = 0; steps < stopAfter && !ended; steps++)
+        ended = (await first.step(orthanc, never)) !== 'continue'
+      if (ended) {
+        assert.ok(stopAfter > 3, 'it never stopped in the middle')
+        return
+      }
+      const text = JSON.stringify(first.serialize())
+      await first.stop('failure') // as sudden as a death: what is under way is not waited for
+      const counted = Number(count(first, 'Moved')['Files'])
+      const { kind: next, moved } = stage(move, 4)
+      const second = next.restore(JSON.parse(text))
+      assert.equal(await run(second, orthanc), 'success')
+      assert.deepEqual([...there].toSorted(), uuids(orthanc).toSorted())
+      const files = Number(count(second, 'Moved')['Files']) + Number(count(second, 'AlreadyThere')['Files'])
+      assert.equal(files, uuids(orthanc).length)
+      assert.equal(moved.length, files - counted)
+    }
+  })
+
+  it('lets go of everything when it stops', async () => {
+    const orthanc = new FakeOrthanc()
+    const patient = orthanc.addPatient('p', [1, 1, 50])
+    const { kind, seen } = stage(
+      (_attachment, signal) =>
+        new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
+    )
+    const job = kind.create(request({ Patients: [patient] }))
+    assert.equal(await job.step(orthanc, never), 'continue')
+    assert.equal(seen.running, 4)
+    await job.stop('paused')
+    assert.equal(seen.running, 0)
+    assert.equal(job.content()['Failed'], 0)
+  })
+
+  it('begins again when it is reset', async () => {
+    const orthanc = new FakeOrthanc()
+    const patient = orthanc.addPatient('p', [1, 1, 3])
+    const { kind } = stage(async () => {
+      throw new Fault('Unavailable', 'down')
+    })
+    const failed = kind.create(request({ Patients: [patient] }))
+    assert.equal(await run(failed, orthanc), 'failure')
+    const again = stage().kind.restore(failed.serialize())
+    again.reset()
+    assert.deepEqual([again.progress(), again.content()['Failed']], [0, 0])
+    assert.equal(await run(again, orthanc), 'success')
+    assert.equal(count(again, 'Moved')['Files'], 6)
+  })
+
+  it('repeats a question of which Orthanc made a mess, without losing or doubling', async () => {
+    const orthanc = new FakeOrthanc()
+    const patient = orthanc.addPatient('p', [2, 2, 3])
+    let asked = 0
+    orthanc.fails = () => ++asked % 11 === 0
+    const { kind } = stage()
+    const job = kind.create(request({ Patients: [patient] }))
+    for (let tries = 0; tries < 100; tries++)
+      if ((await job.step(orthanc, never).catch(() => 'continue')) === 'success') break
+    assert.equal(count(job, 'Moved')['Files'], uuids(orthanc).length)
+  })
+
+  it('gives up when nothing works any more', async () => {
+    const orthanc = new FakeOrthanc()
+    const patient = orthanc.addPatient('p', [1, 1, 1000])
+    const { kind, errors } = stage(async () => {
+      throw new Fault('Unavailable', 'down')
+    })
+    const job = kind.create(request({ Patients: [patient] }))
+    assert.equal(await run(job, orthanc), 'failure')
+    assert.ok(Number(job.content()['Failed']) < 300)
+    assert.match(errors.at(-1) ?? '', /the job gives up/)
+  })
+
+  it('only counts in a dry run', async () => {
+    const orthanc = new FakeOrthanc()
+    const patient = orthanc.addPatient('p', [1, 1, 3])
+    const { kind, moved } = stage()
+    const job = kind.create(request({ Patients: [patient] }, { dryRun: true }))
+    assert.equal(await run(job, orthanc), 'success')
+    assert.deepEqual(moved, [])
+    assert.deepEqual(
+      [count(job, 'OnFileSystem'), count(job, 'OnObjectStorage')],
+      [
+        { Files: 6, Bytes: 60 },
+        { Files: 0, Bytes: 0 },
+      ],
+    )
+  })
+
+  it('refuses a text that is not its own', () => {
+    const { kind } = stage()
+    for (const text of [{}, { Version: 2 }, { Version: 1, Cursor: {} }])
+      assert.throws(() => kind.restore(text), { code: 'BadRequest' })
+  })
+})
+
+describe('a move of everything', () => {
+  const many = (patients: number) => {
+    const orthanc = new FakeOrthanc()
+    for (let i = 0; i < patients; i++) orthanc.addPatient(`p${i}`, [1, 1, 1])
+    return orthanc
+  }
+
+  for (const patients of [0, 1, 99, 100, 101, 350])
+    it(`finds ${patients} patients page by page`, async () => {
+      const orthanc = many(patients)
+      const { kind, moved } = stage()
+      assert.equal(await run(kind.create(request(undefined)), orthanc), 'success')
+      assert.deepEqual(moved.toSorted(), uuids(orthanc).toSorted())
+      assert.ok(orthanc.asked.filter(uri => uri.startsWith('/patients?')).length <= 2 + patients / 90)
+    })
+
+  it('misses nobody when patients are deleted and come meanwhile', async () => {
+    const orthanc = many(350)
+    const all = orthanc.idsOf('patients')
+    let moves = 0
+    const { kind, moved } = stage(async () => {
+      if (++moves === 300) for (const id of all.slice(0, 60)) orthanc.remove(id)
+      if (moves === 500) orthanc.addPatient('late')
+      return { outcome: 'moved', bytes: 10 }
+    })
+    assert.equal(await run(kind.create(request(undefined)), orthanc), 'success')
+    const seen = new Set(moved)
+    assert.deepEqual(
+      uuids(orthanc).filter(uuid => !seen.has(uuid)),
+      [],
+    )
+  })
+
+  it('goes on from its text, also when the patient it was at is gone', async () => {
+    for (const deleted of [false, true]) {
+      const orthanc = many(250)
+      const { kind, moved } = stage(undefined, 1)
+      const first = kind.create(request(undefined))
+      while (first.progress() < 0.5) await first.step(orthanc, never)
+      await first.stop('paused')
+      const state = first.serialize()
+      if (deleted) orthanc.remove((state['Cursor'] as { Path: string[] }).Path[0] as string)
+      assert.equal(await run(kind.restore(state), orthanc), 'success')
+      const seen = new Set(moved)
+      assert.deepEqual(
+        uuids(orthanc).filter(uuid => !seen.has(uuid)),
+        [],
+      )
+    }
+  })
+})
