@@ -1,9 +1,9 @@
 /** The sections of Azure and Google; what all sections share is in config.test.ts. */
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import fc from 'fast-check'
 import { type AzureConfig, type GcsConfig, parseConfig } from '../src/config/config.ts'
 import { Fault } from '../src/fault.ts'
+import { fc } from './property.ts'
 
 const parse = (root: unknown) => parseConfig(JSON.stringify(root))
 const KEY = 'c2VjcmV0IGtleQ=='

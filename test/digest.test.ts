@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { describe, it } from 'node:test'
-import fc from 'fast-check'
 import { collect, contentOf } from '../src/bytes.ts'
 import { crc32c } from '../src/stores/crc32c.ts'
 import { digestOf, hasher } from '../src/stores/digest.ts'
@@ -9,6 +8,7 @@ import { memoryStore } from '../src/stores/memory.ts'
 import { retrying } from '../src/stores/retry.ts'
 import type { Store } from '../src/stores/store.ts'
 import { verifying } from '../src/stores/verify.ts'
+import { fc } from './property.ts'
 import { never, noise } from './store.suite.ts'
 
 describe('CRC-32C', () => {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { StorageSharedKeyCredential } from '@azure/storage-blob'
-import fc from 'fast-check'
 import { encodePath, encodeQuery } from '../src/stores/dialect.ts'
 import { sharedKeySigner } from '../src/stores/shared-key.ts'
+import { fc } from './property.ts'
 
 type Policy = ReturnType<StorageSharedKeyCredential['create']>
 type Request = Parameters<Policy['sendRequest']>[0]

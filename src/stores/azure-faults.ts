@@ -1,21 +1,16 @@
 /** The one table from Azure's errors to faults. Error codes: "Blob service error codes" of the REST reference. */
 import { XMLParser } from 'fast-xml-parser'
-import { Fault, type FaultCode } from '../fault.ts'
+import type { Fault } from '../fault.ts'
 import type { AzureCredentials } from './azure-auth.ts'
 import { clockRemedy } from './clock.ts'
 import type { Answer } from './dialect.ts'
+import { faultOfRow, type Row, usualStatus } from './fault-row.ts'
 
 export interface Asked {
   readonly account: string
   readonly container: string
   readonly accessTier: string | undefined
   readonly credentials: AzureCredentials
-}
-
-interface Row {
-  readonly code: FaultCode
-  readonly retryable?: boolean
-  readonly remedy?: string | ((asked: Asked, answer: Answer) => string)
 }
 
 /** What a shared access signature must hold for each verb. */
@@ -27,7 +22,7 @@ const letters: Readonly<Record<string, string>> = {
   list: 'l (list)',
 }
 
-const refused: Row = {
+const refused: Row<Asked> = {
   code: 'Denied',
   remedy: ({ account, credentials }, { headers }) => {
     const clock = clockRemedy(headers)
@@ -41,7 +36,7 @@ const refused: Row = {
     )
   },
 }
-const permission: Row = {
+const permission: Row<Asked> = {
   code: 'Denied',
   remedy: ({ container, credentials }, answer) => {
     if (credentials.kind === 'sas')
@@ -54,11 +49,14 @@ const permission: Row = {
     return `Most probably AccountKey is wrong, or the account's firewall does not let this machine in.`
   },
 }
-const busy: Row = { code: 'Unavailable' }
-const damaged: Row = { code: 'Corrupt', retryable: true }
-const kept: Row = { code: 'Denied', remedy: 'A policy, hold, lease or snapshot of the container protects the object.' }
+const busy: Row<Asked> = { code: 'Unavailable' }
+const damaged: Row<Asked> = { code: 'Corrupt', retryable: true }
+const kept: Row<Asked> = {
+  code: 'Denied',
+  remedy: 'A policy, hold, lease or snapshot of the container protects the object.',
+}
 
-const table: Readonly<Record<string, Row>> = {
+const table: Readonly<Record<string, Row<Asked>>> = {
   BlobNotFound: { code: 'NotFound' },
   ContainerNotFound: {
     code: 'BadConfig',
@@ -112,21 +110,11 @@ const table: Readonly<Record<string, Row>> = {
   OperationTimedOut: { code: 'Timeout' },
 }
 
-const byStatus: Readonly<Record<number, Row>> = {
-  400: { code: 'BadRequest' },
+const byStatus: Readonly<Record<number, Row<Asked>>> = {
+  ...usualStatus,
   401: refused,
   403: permission,
-  404: { code: 'NotFound' },
-  408: { code: 'Timeout' },
   409: busy,
-  412: { code: 'Corrupt' },
-  413: { code: 'TooLarge' },
-  416: { code: 'BadRequest' },
-  429: busy,
-  500: busy,
-  502: busy,
-  503: busy,
-  504: busy,
 }
 
 const parser = new XMLParser({ parseTagValue: false })
@@ -136,19 +124,13 @@ export function azureFault(answer: Answer, asked: Asked): Fault {
   const error = text.includes('<Error>') ? parser.parse(text)?.Error : undefined
   const name = String(headers['x-ms-error-code'] ?? error?.Code ?? '') // an answer to HEAD has only the header
   const tier = /^(InvalidHeaderValue|AccessTierNotSupported|BlobAccessTierNotSupported)/.test(name)
-  const row: Row =
+  const row: Row<Asked> | undefined =
     tier && asked.accessTier !== undefined
       ? { code: 'BadConfig', remedy: `Most probably the account does not know AccessTier '${asked.accessTier}'.` }
-      : (table[name] ?? byStatus[status] ?? { code: 'Internal' })
+      : (table[name] ?? byStatus[status])
   // The further lines of a message are the request's id and time; AuthenticationErrorDetail would hold what was signed.
   const said = typeof error?.Message === 'string' ? error.Message.split('\n')[0] : ''
-  const words = [name, said].filter(Boolean).join(': ') || 'the server gave no reason'
-  const retryAfter = Number(headers['retry-after'])
-  return new Fault(row.code, `${words} (HTTP ${status})`, {
-    remedy: typeof row.remedy === 'function' ? row.remedy(asked, answer) : row.remedy,
-    ...(row.retryable === undefined ? {} : { retryable: row.retryable }),
-    ...(retryAfter > 0 ? { retryAfterMs: retryAfter * 1000 } : {}),
-  })
+  return faultOfRow<Asked>(row, [name, said].filter(Boolean).join(': '), answer, asked)
 }
 
 /** Its times are in the signature itself, so nobody has to guess. */

@@ -1,18 +1,13 @@
 /** The one table from Google Cloud Storage's errors to faults: "HTTP status and error codes for JSON" of its reference. */
-import { Fault, type FaultCode } from '../fault.ts'
+import type { Fault } from '../fault.ts'
 import { clockRemedy } from './clock.ts'
 import type { Answer } from './dialect.ts'
+import { faultOfRow, type Row, usualStatus } from './fault-row.ts'
 
 export interface Asked {
   readonly bucket: string
   readonly serviceAccountFile: string | undefined
   readonly storageClass: string | undefined
-}
-
-interface Row {
-  readonly code: FaultCode
-  readonly retryable?: boolean
-  readonly remedy?: string | ((asked: Asked, answer: Answer) => string)
 }
 
 export const permissions: Readonly<Record<string, string>> = {
@@ -27,15 +22,15 @@ export function permissionRemedy(bucket: string, missing: string): string {
   return `The credentials need ${missing} on bucket '${bucket}', as the role Storage Object User (roles/storage.objectUser) has.`
 }
 
-const busy: Row = { code: 'Unavailable' }
-const damaged: Row = { code: 'Corrupt', retryable: true }
-const noBucket: Row = {
+const busy: Row<Asked> = { code: 'Unavailable' }
+const damaged: Row<Asked> = { code: 'Corrupt', retryable: true }
+const noBucket: Row<Asked> = {
   code: 'BadConfig',
   remedy: ({ bucket }) => `There is no bucket '${bucket}': check BucketName, or create it.`,
 }
 
 /** By the words of the message, where the status alone does not tell. The first that matches counts. */
-const byWords: readonly [RegExp, Row][] = [
+const byWords: readonly [RegExp, Row<Asked>][] = [
   [/bucket does not exist/i, noBucket],
   [/doesn't match calculated|BadDigest/i, damaged],
   [
@@ -50,8 +45,8 @@ const byWords: readonly [RegExp, Row][] = [
   [/billing|account.*(disabled|closed)/i, { code: 'Denied', remedy: "The project's billing account is closed." }],
 ]
 
-const byStatus: Readonly<Record<number, Row>> = {
-  400: { code: 'BadRequest' },
+const byStatus: Readonly<Record<number, Row<Asked>>> = {
+  ...usualStatus,
   401: {
     code: 'Denied',
     remedy: ({ serviceAccountFile }, { headers }) =>
@@ -64,32 +59,17 @@ const byStatus: Readonly<Record<number, Row>> = {
     code: 'Denied',
     remedy: ({ bucket }, { verb }) => permissionRemedy(bucket, permissions[verb] ?? 'a permission'),
   },
-  404: { code: 'NotFound' },
-  408: { code: 'Timeout' },
   410: { code: 'Unavailable' }, // an upload that Google has given up: begin anew
-  412: { code: 'Corrupt', remedy: 'The object was replaced while it was read; objects of Orthanc never are.' },
-  413: { code: 'TooLarge' },
-  416: { code: 'BadRequest' },
-  429: busy,
-  500: busy,
-  502: busy,
-  503: busy,
-  504: busy,
 }
 
 export function gcsFault(answer: Answer, asked: Asked): Fault {
-  const { status, headers, verb } = answer
+  const { status, verb } = answer
   const said = wordsOf(answer.text)
   const words = byWords.find(([pattern]) => pattern.test(said))?.[1]
   // What lists or writes can miss nothing but the bucket.
   const missing = status === 404 && (verb === 'list' || verb === 'write')
-  const row = words ?? (missing ? noBucket : byStatus[status]) ?? { code: 'Internal' as const }
-  const retryAfter = Number(headers['retry-after'])
-  return new Fault(row.code, `${said || 'the server gave no reason'} (HTTP ${status})`, {
-    remedy: typeof row.remedy === 'function' ? row.remedy(asked, answer) : row.remedy,
-    ...(row.retryable === undefined ? {} : { retryable: row.retryable }),
-    ...(retryAfter > 0 ? { retryAfterMs: retryAfter * 1000 } : {}),
-  })
+  const row = words ?? (missing ? noBucket : byStatus[status])
+  return faultOfRow(row, said, answer, asked)
 }
 
 /** Metadata requests fail in JSON, requests for bytes in plain text or XML. */

@@ -1,7 +1,8 @@
 import { XMLBuilder, XMLParser } from 'fast-xml-parser'
-import { Fault, type FaultCode } from '../fault.ts'
-import { type Answer, type Dialect, type Draft, encode, encodePath, encodeQuery } from './dialect.ts'
+import { Fault } from '../fault.ts'
+import { type Dialect, type Draft, encode, encodePath, encodeQuery } from './dialect.ts'
 import { type ConnectionOptions, type Environment, httpOptions, httpStore } from './http.ts'
+import { s3Fault } from './s3-faults.ts'
 import { type Credentials, EMPTY_PAYLOAD, sha256, signer, UNSIGNED_PAYLOAD } from './sigv4.ts'
 import type { Store } from './store.ts'
 import type { Transfer } from './transfer.ts'
@@ -157,7 +158,7 @@ export function s3Dialect(options: S3Options, probeKey: string): Dialect {
       return { headers: signed, query: '' }
     },
 
-    fault: answer => faultOf(answer, options),
+    fault: answer => s3Fault(answer, options),
   }
 }
 
@@ -192,119 +193,4 @@ function credentialsOf({ credentials, region }: S3Options): () => Promise<Creden
       })
     }
   }
-}
-
-interface Row {
-  readonly code: FaultCode
-  readonly retryable?: boolean
-  readonly remedy?: string | ((options: S3Options, verb: string, text: string) => string)
-}
-
-const keys: Row = {
-  code: 'Denied',
-  remedy:
-    "Most probably AccessKey or SecretKey differs from the server's; behind a proxy that rewrites hosts, try VirtualAddressing false.",
-}
-const region: Row = {
-  code: 'BadConfig',
-  remedy: (options, _verb, text) => {
-    const right = /<Region>([^<]+)<|expecting '([^']+)'/.exec(text)
-    return `Region is '${options.region}', but the bucket is ${right ? `in '${right[1] ?? right[2]}'` : 'elsewhere'}.`
-  },
-}
-const busy: Row = { code: 'Unavailable' }
-const damaged: Row = { code: 'Corrupt', retryable: true }
-const permissions: Readonly<Record<string, string>> = {
-  write: 's3:PutObject',
-  read: 's3:GetObject',
-  stat: 's3:GetObject',
-  remove: 's3:DeleteObject',
-  list: 's3:ListBucket',
-}
-
-const table: Readonly<Record<string, Row>> = {
-  NoSuchKey: { code: 'NotFound' },
-  NoSuchBucket: {
-    code: 'BadConfig',
-    remedy: options => `There is no bucket '${options.bucket}': check BucketName, Region and Endpoint, or create it.`,
-  },
-  SignatureDoesNotMatch: keys,
-  InvalidAccessKeyId: { code: 'Denied', remedy: 'The server does not know this AccessKey.' },
-  AccessDenied: {
-    code: 'Denied',
-    remedy: (options, verb) =>
-      `The credentials need the permission ${permissions[verb] ?? 's3:*'} on bucket '${options.bucket}'.`,
-  },
-  ExpiredToken: {
-    code: 'Denied',
-    remedy: 'The temporary credentials have expired: see where the default chain takes them from.',
-  },
-  InvalidToken: { code: 'Denied' },
-  RequestTimeTooSkewed: { code: 'Denied', remedy: "This machine's clock is wrong: synchronise it (NTP)." },
-  PermanentRedirect: region,
-  AuthorizationHeaderMalformed: region,
-  IllegalLocationConstraintException: region,
-  TemporaryRedirect: {
-    code: 'Unavailable',
-    remedy: 'The bucket is new and its name not yet known everywhere: wait, or use its own regional endpoint.',
-  },
-  InvalidObjectState: {
-    code: 'Denied',
-    remedy: 'The object is in an archive class: restore it first (S3 RestoreObject), or change the lifecycle rule.',
-  },
-  InvalidStorageClass: {
-    code: 'BadConfig',
-    remedy: options => `The server does not know StorageClass '${options.storageClass}'.`,
-  },
-  BadDigest: damaged,
-  InvalidDigest: damaged,
-  IncompleteBody: damaged,
-  RequestTimeout: { code: 'Timeout' },
-  SlowDown: busy,
-  ServiceUnavailable: busy,
-  InternalError: busy,
-  OperationAborted: busy,
-  InvalidRange: { code: 'BadRequest' },
-  PreconditionFailed: {
-    code: 'Corrupt',
-    remedy: 'The object was replaced while it was read; objects of Orthanc never are.',
-  },
-  NoSuchUpload: { code: 'Unavailable', remedy: 'The upload was abandoned by somebody else, such as a lifecycle rule.' },
-  EntityTooLarge: { code: 'TooLarge' },
-  QuotaExceeded: { code: 'TooLarge', remedy: 'Raise the quota of the bucket or user, or make room.' },
-  XMinioStorageFull: { code: 'TooLarge', remedy: "Make room on the server's disks." },
-}
-
-const byStatus: Readonly<Record<number, Row>> = {
-  301: region,
-  307: busy,
-  400: { code: 'BadRequest' },
-  401: keys,
-  403: { code: 'Denied' },
-  404: { code: 'NotFound' },
-  408: { code: 'Timeout' },
-  412: { code: 'Corrupt' },
-  413: { code: 'TooLarge' },
-  416: { code: 'BadRequest' },
-  429: busy,
-  500: busy,
-  502: busy,
-  503: busy,
-  504: busy,
-  507: { code: 'TooLarge' },
-}
-
-function faultOf(answer: Answer, options: S3Options): Fault {
-  const { status, text, verb, headers } = answer
-  const error = text.includes('<Error>') ? parser.parse(text)?.Error : undefined
-  const name: string = typeof error?.Code === 'string' ? error.Code : ''
-  const row = table[name] ?? byStatus[status] ?? { code: 'Internal' as const }
-  const said = typeof error?.Message === 'string' ? error.Message : ''
-  const words = [name, said].filter(Boolean).join(': ') || 'the server gave no reason'
-  const retryAfter = Number(headers['retry-after'])
-  return new Fault(row.code, `${words} (HTTP ${status})`, {
-    remedy: typeof row.remedy === 'function' ? row.remedy(options, verb, text) : row.remedy,
-    ...(row.retryable === undefined ? {} : { retryable: row.retryable }),
-    ...(retryAfter > 0 ? { retryAfterMs: retryAfter * 1000 } : {}),
-  })
 }
