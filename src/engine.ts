@@ -1,4 +1,4 @@
-/** Process entry: plugin/engine.cpp runs `node engine.mjs SOCKET` (docs/protocol.md). */
+/** Process entry: plugin/engine.cpp runs `node engine.mjs SOCKET PATH`, the latter of Orthanc's configuration (docs/protocol.md). */
 import { compose } from './compose.ts'
 import { parseConfig } from './config/config.ts'
 import { Fault } from './fault.ts'
@@ -40,7 +40,7 @@ if (composition) {
 }
 
 async function start() {
-  const { config, warnings } = parseConfig(await server.configuration())
+  const { config, warnings } = parseConfig(await server.configuration(), process.argv[3])
   for (const warning of warnings) log.warn(warning)
   if (!config) {
     await server.accept('no section of a storage provider in the configuration: the plugin is disabled', undefined)

@@ -12,7 +12,7 @@ import { warn } from './terminal.ts'
 
 /** The engine's configuration; undefined when no section of ours is there. Says its warnings. */
 export function readConfig(paths: readonly string[]): EngineConfig | undefined {
-  const { config, warnings } = parseConfig(mergedText(paths))
+  const { config, warnings } = parseConfig(mergedText(paths), paths[0])
   for (const warning of warnings) warn(warning)
   return config
 }

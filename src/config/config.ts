@@ -69,8 +69,11 @@ const orthanc = z.object({
   SyncStorageArea: flag.default(true),
 })
 
-/** `json`: Orthanc's whole configuration, normalised, without comments. Throws `BadConfig` with one line (SPEC section 2). */
-export function parseConfig(json: string): Parsed {
+/**
+ * `json`: Orthanc's whole configuration, normalised, without comments. `path`: the file or folder it came from; '' = none.
+ * Throws `BadConfig` with one line (SPEC section 2).
+ */
+export function parseConfig(json: string, path = ''): Parsed {
   const root = readJson(json)
   const providers = Object.keys(readers)
   const warnings = [...misspelt(root, [...providers, 'CloudStorage'])]
@@ -90,7 +93,7 @@ export function parseConfig(json: string): Parsed {
       provider,
       naming: namingOf(common),
       encryption: encryptionOf(name, common.StorageEncryption, warnings),
-      hybrid: hybridOf(name, common, disk, warnings),
+      hybrid: hybridOf(name, common, { ...disk, configuration: path }, warnings),
       moveConcurrency: cloud.MoveConcurrency,
       http: { caFile, proxy },
       startupCheck: cloud.StartupCheck,

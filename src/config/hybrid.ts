@@ -1,6 +1,6 @@
-import { isAbsolute } from 'node:path'
+import { statSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
 import type { Common } from './common.ts'
-import { bad } from './reading.ts'
 
 /** SPEC section 5. */
 export interface HybridConfig {
@@ -15,6 +15,8 @@ export interface HybridConfig {
 export interface DiskOptions {
   readonly StorageDirectory?: string | undefined
   readonly SyncStorageArea: boolean
+  /** Path of Orthanc's configuration, a file or a folder; '' = it has none. */
+  readonly configuration: string
 }
 
 const tiers = { WriteToFileSystem: 'file-system', WriteToObjectStorage: 'object-storage' } as const
@@ -28,12 +30,15 @@ export function hybridOf(name: string, o: Common, disk: DiskOptions, warnings: s
     if (mode === 'Disabled') mode = 'WriteToObjectStorage'
   }
   if (mode === 'Disabled') return undefined
-  const directory = disk.StorageDirectory
-  // Orthanc takes a relative one from the folder of its configuration file, which the engine does not know.
-  if (directory === undefined || !isAbsolute(directory))
-    throw bad(
-      `StorageDirectory is ${directory === undefined ? 'missing' : JSON.stringify(directory)}, but must be an absolute path ` +
-        `for ${name}.HybridMode: the folder in which Orthanc keeps its files`,
-    )
-  return { writesTo: tiers[mode], directory, sync: disk.SyncStorageArea }
+  return { writesTo: tiers[mode], directory: directoryOf(disk), sync: disk.SyncStorageArea }
+}
+
+/** As Orthanc has it: a relative path counts from the folder of the configuration, not from where Orthanc was started. */
+function directoryOf({ StorageDirectory = 'OrthancStorage', configuration }: DiskOptions): string {
+  const folder = configuration === '' || isFolder(configuration) ? configuration : dirname(configuration)
+  return resolve(folder, StorageDirectory)
+}
+
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
 }

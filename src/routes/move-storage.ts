@@ -106,6 +106,6 @@ async function waitFor(id: string, host: Host, signal: AbortSignal): Promise<Ans
 function failureOf(id: string, content: unknown): string {
   const failed = isObject(content) ? Number(content['Failed']) : 0
   return failed > 0
-    ? `${failed} files could not be moved, see "Failures" in /jobs/${id}`
+    ? `${failed} ${failed === 1 ? 'file' : 'files'} could not be moved, see "Failures" in /jobs/${id}`
     : `the job was canceled or has failed, see /jobs/${id}`
 }

@@ -28,7 +28,11 @@ for (const { name, make } of stores)
     const start = async (mode: Mode | 'no plugin', more: Record<string, unknown> = {}) => {
       const [[section, options] = ['', {}]] = Object.entries(place.config)
       orthanc = await startOrthanc({
-        config: { [section]: { ...options, HybridMode: mode, ...more }, CloudStorage: { MoveConcurrency: 4 } },
+        config: {
+          [section]: { ...options, HybridMode: mode, ...more },
+          CloudStorage: { MoveConcurrency: 4 },
+          StorageDirectory: 'index', // relative to the configuration, which is in `folder`
+        },
         dir: folder,
         ...(mode === 'no plugin' && { plugin: null }),
       })
@@ -115,19 +119,19 @@ for (const { name, make } of stores)
 
     it('moves a study there and back, with the files of all levels', async () => {
       await restart('WriteToFileSystem')
-      const { study, files } = await uploadStudy(30, 200)
+      const { study, files } = await uploadStudy(300, 200)
       const { ParentPatient } = await orthanc.getJson(`/studies/${study}`)
       for (const uri of [`/studies/${study}`, `/patients/${ParentPatient}`])
         await orthanc.put(`${uri}/attachments/1030`, Buffer.from('an attachment of its own'))
       const there = await move({ Resources: [ParentPatient], TargetStorage: 'object-storage' })
       assert.equal(there.status, 200, there.body.toString())
       const content = JSON.parse(there.body.toString())
-      assert.deepEqual([content.Patients, content.Studies, content.Moved.Files], [[ParentPatient], [], 32])
-      assert.deepEqual([onDisk(), folders(), (await place.keys()).length], [[], [], 32])
+      assert.deepEqual([content.Patients, content.Studies, content.Moved.Files], [[ParentPatient], [], 302])
+      assert.deepEqual([onDisk(), folders(), (await place.keys()).length], [[], [], 302])
       await allReadable(files)
       const where = await orthanc.getJson(`/patients/${ParentPatient}/cloud-storage`)
       const totals = where.Totals
-      assert.deepEqual([totals['object-storage'].Files, totals['file-system'].Files, totals.Missing], [32, 0, 0])
+      assert.deepEqual([totals['object-storage'].Files, totals['file-system'].Files, totals.Missing], [302, 0, 0])
       assert.deepEqual(where.Attachments[0].Places[0].Tier, 'object-storage')
       assert.ok((await place.keys()).includes(where.Attachments[0].Places[0].Key))
       assert.equal((await orthanc.request('GET', `/series/${ParentPatient}/cloud-storage`)).status, 404)
@@ -143,7 +147,7 @@ for (const { name, make } of stores)
       assert.equal(Path, `/jobs/${ID}`)
       const job = await jobEnds(ID)
       assert.deepEqual([job.Type, job.State, job.Progress, job.Priority], ['MoveStorage', 'Success', 100, 3])
-      assert.deepEqual([onDisk().length, await place.keys()], [32, []])
+      assert.deepEqual([onDisk().length, await place.keys()], [302, []])
       await allReadable(files)
       await clear()
     })
@@ -166,7 +170,7 @@ for (const { name, make } of stores)
       rmSync(join(folder, 'index', lost as string))
       const answer = await move({ Resources: [study], TargetStorage: 'object-storage' })
       assert.equal(answer.status, 500)
-      assert.match(JSON.parse(answer.body.toString()).Details, /^1 files could not be moved/)
+      assert.match(JSON.parse(answer.body.toString()).Details, /^1 file could not be moved/)
       const [job] = (await orthanc.getJson('/jobs?expand')).filter(
         (seen: { State: string }) => seen.State === 'Failure',
       )
