@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { Command } from 'commander'
 import { type Floor, measureFloor } from './floor.ts'
 import { type Figures, type Load, measure } from './measure.ts'
+import { type MoveFigures, measureMoves } from './moves.ts'
 import { report } from './report.ts'
 import { measureSealing } from './seal.ts'
 import { cleanUp, type Subject, subjects } from './subjects.ts'
@@ -27,9 +28,12 @@ const loads: readonly Load[] = [
   { name: '10 files of 200 MB at once', count: 10, rows: 10_000, columns: 10_000, clients: 10, reads: false },
 ]
 
+/** What `--only` calls the measurement of moves. */
+const MOVES = 'moves'
+
 const options = new Command('npm run bench --')
   .option('--rounds <n>', 'rounds of each measurement', '3')
-  .option('--only <text>', 'only loads whose name contains this')
+  .option('--only <text>', 'only loads whose name contains this, or "moves"')
   .option('--subject <text>', 'only storages whose name contains this')
   .option('--plugin <so>', "another storage plugin's library, measured in the same run")
   .option('--section <json>', "its configuration: a file with the sections of Orthanc's configuration")
@@ -40,10 +44,12 @@ const { plugin, section } = options
 const sealing = options.only ? undefined : await measureSealing()
 const results: Result[] = []
 let floor: Floor | undefined
+let moves: MoveFigures[] = []
 try {
   const isWanted = (name: string) => name.toLowerCase().includes((options.subject ?? '').toLowerCase())
-  const { subjects: wanted, stub } = await subjects(plugin && section ? { plugin, section } : undefined, isWanted)
+  const { subjects: wanted, stub, far } = await subjects(plugin && section ? { plugin, section } : undefined, isWanted)
   floor = await measureFloor(stub)
+  if (!options.only || MOVES.includes(options.only)) moves = await measureMoves(far)
   for (const load of loads.filter(({ name }) => name.includes(options.only ?? '')))
     for (let round = 0; round < (load.count < 100 ? 1 : Number(options.rounds)); round++)
       for (const subject of wanted) {
@@ -60,6 +66,6 @@ try {
 }
 const folder = join(import.meta.dirname, '..', options.only || options.subject ? 'build' : 'docs')
 mkdirSync(folder, { recursive: true })
-writeFileSync(join(folder, 'benchmarks.md'), report(results, sealing, floor))
+writeFileSync(join(folder, 'benchmarks.md'), report(results, { sealing, floor, moves }))
 console.error(`written: ${join(folder, 'benchmarks.md')}`)
 process.exit(0)

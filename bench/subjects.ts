@@ -66,7 +66,7 @@ function s3Section(endpoint: string, more: object = {}) {
 export async function subjects(
   foreign: { plugin: string; section: string } | undefined,
   wanted: (name: string) => boolean,
-): Promise<{ subjects: Subject[]; stub: number }> {
+): Promise<{ subjects: Subject[]; stub: number; far: Subject['config'] }> {
   const stub = await helper('s3-stub.ts')
   const far = await helper('delay-proxy.ts', String(stub))
   const local = (port: number) => `http://127.0.0.1:${port}`
@@ -115,7 +115,7 @@ export async function subjects(
     const config = JSON.parse(readFileSync(foreign.section, 'utf8'))
     found.push({ name: foreign.plugin.split('/').at(-1) ?? 'foreign', plugin: foreign.plugin, config })
   }
-  return { subjects: found.filter(({ name }) => wanted(name)), stub }
+  return { subjects: found.filter(({ name }) => wanted(name)), stub, far: s3Section(local(far)) }
 }
 
 /** They may be slower than any cloud: what counts is what our engine costs in front of them. */
