@@ -35,6 +35,7 @@ export async function build() {
 async function bundle(version) {
   const { build } = await import('esbuild')
   const entry = name => ({ [name]: join(root, 'src', name === 'cli' ? 'cli/main.ts' : `${name}.ts`) })
+  const explorer = readFileSync(join(root, 'src', 'explorer', 'explorer.js'), 'utf8')
   await build({
     entryPoints: { ...entry('engine'), ...entry('cli') },
     outdir: join(root, 'dist'),
@@ -47,7 +48,7 @@ async function bundle(version) {
     sourcemap: 'linked',
     legalComments: 'none',
     banner: { js: BANNER },
-    define: { VERSION: JSON.stringify(version) },
+    define: { VERSION: JSON.stringify(version), EXPLORER: JSON.stringify(explorer) },
     logLevel: 'warning',
   })
 }

@@ -10,7 +10,7 @@ const logFolder = join(root, 'build', 'log')
 
 export const BUILD_PACKAGES = ['orthanc', 'orthanc-dev', 'g++', 'make']
 export const CEPH_PACKAGES = ['ceph-mon', 'ceph-osd', 'ceph-common', 'radosgw']
-export const TEST_PACKAGES = [...BUILD_PACKAGES, 'dcmtk', ...CEPH_PACKAGES]
+export const TEST_PACKAGES = [...BUILD_PACKAGES, 'dcmtk', 'chromium', ...CEPH_PACKAGES]
 
 export function say(line) {
   process.stdout.write(`${line}\n`)

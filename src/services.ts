@@ -1,5 +1,6 @@
 /** What the engine offers to Orthanc beside the storage area, made of what compose() gave. */
 import type { Composition } from './compose.ts'
+import { explorer } from './explorer/script.ts'
 import { moveStorageRoute } from './routes/move-storage.ts'
 import { metricsOf, type Status, statusRoute } from './routes/status.ts'
 import { whereRoute } from './routes/where.ts'
@@ -25,6 +26,6 @@ export function servicesOf({ store, area, sides, hybrid, counts }: Composition, 
   const routes = [statusRoute(status, signal => store.check(signal)), whereRoute(sides)]
   const metrics = async () => metricsOf(status())
   return hybrid && jobs
-    ? { area, routes: [...routes, moveStorageRoute(hybrid.jobs)], jobs, metrics }
-    : { area, routes, metrics }
+    ? { area, routes: [...routes, moveStorageRoute(hybrid.jobs)], jobs, metrics, explorer }
+    : { area, routes, metrics, explorer }
 }

@@ -112,6 +112,14 @@ describe('import rules', () => {
   it('routes know the wire and the area', () =>
     all(({ to }) => !isOurs(to) || /^src\/(routes|wire|area)\/|^src\/(fault|bytes)/.test(to), inRoom('routes')))
 
+  it('the script for Orthanc Explorer knows nothing of the engine, and only services has it', () => {
+    all(({ to }) => to === 'node:fs', inRoom('explorer'))
+    all(
+      ({ from }) => from === 'src/services.ts',
+      ({ to }) => to.startsWith('src/explorer/'),
+    )
+  })
+
   it('nobody imports the command line', () => all(inRoom('cli'), ({ to }) => to.startsWith('src/cli/')))
 
   it('zod stays in config, undici and XML in the stores', () =>
@@ -122,7 +130,7 @@ describe('import rules', () => {
 })
 
 describe('sources', () => {
-  const sources = ['src', 'plugin', 'test', 'bench', 'scripts'].flatMap(folder => files(folder, /\.(ts|mjs|cpp|h)$/))
+  const sources = ['src', 'plugin', 'test', 'bench', 'scripts'].flatMap(folder => files(folder, /\.(ts|mjs|js|cpp|h)$/))
   it('have at most 400 lines each', () => {
     const long = sources.filter(file => readFileSync(join(root, file), 'utf8').split('\n').length > 401)
     assert.deepEqual(long, [])
