@@ -68,9 +68,11 @@
       .map(tier => `${filesIn(Totals[tier].Files)}, ${sizeOf(Totals[tier].Bytes)} ${names[tier]}`)
   }
 
-  /** The section of the page, empty: below what Explorer offers, in its own style. */
+  /** The section of the page, empty: below what Explorer offers, in its own style. Kept once made: the page must not jump. */
   function emptySection() {
-    $('#cloud-storage').remove()
+    const section = $('#cloud-storage')
+    section.children().not(':first').remove()
+    if (section.length > 0) return section
     return $('<ul id="cloud-storage" data-role="listview" data-inset="true" data-theme="d" data-divider-theme="c">')
       .append($('<li data-role="list-divider">').text('Storage'))
       .insertAfter('#study-access')
@@ -164,22 +166,25 @@
         unanswered = 0
         if (mine !== view) return
         if (isOver(job.State)) return await refresh(study, endOf(job))
-        bar.val(job.Progress)
-        text.text(progressOf(job, where.Attachments.length))
+        const { words, percent } = progressOf(job, where.Attachments.length)
+        text.text(words)
+        bar.val(percent)
       } catch (failed) {
         // Orthanc forgets jobs when JobsHistorySize says so; how this one ended is not known, but where the files are is.
         if (failed.status === 404) return await refresh(study)
-        if (++unanswered > PATIENCE) throw failed
+        if (++unanswered > PATIENCE) return await refresh(study)
       }
     }
   }
 
-  function progressOf({ State, Content }, total) {
-    const done = Content.Moved.Files + Content.AlreadyThere.Files + Content.Failed
-    const counts = `${done} of ${filesIn(total)}`
+  function progressOf({ State, Content, Progress }, total) {
     const { to } = targets[Content.TargetStorage]
-    if (State === 'Running') return `Moving ${to}: ${counts}`
-    return `${State === 'Paused' ? 'Paused' : 'Waiting'} on the way ${to}: ${counts}`
+    const doing = { Running: `Moving ${to}`, Paused: `Paused on the way ${to}` }[State] ?? `Waiting to move ${to}`
+    const named = ['Patients', 'Studies', 'Series', 'Instances'].flatMap(level => Content[level] ?? [])
+    if (named.length > 1) return { words: `${doing}, with others: ${Progress} %`, percent: Progress }
+    // Exact, where the job's own progress is a guess: it does not know what it has not yet seen.
+    const done = Content.Moved.Files + Content.AlreadyThere.Files + Content.Failed
+    return { words: `${doing}: ${done} of ${filesIn(total)}`, percent: total > 0 ? (100 * done) / total : 100 }
   }
 
   /** What to say of a job that ended. */
@@ -191,9 +196,11 @@
     const link = $('<a>').attr('href', `#job?uuid=${ID}`).text('All about this job')
     if (Failed === 0)
       return [alarm(`The move has ended early: ${ErrorDescription}.`), line(moved), line('').append(link)]
-    const reasons = [...new Set(Failures.map(({ Reason }) => Reason))].slice(0, SHOWN_REASONS)
+    // One of each kind: most name their file and are alike otherwise.
+    const kinds = new Map(Failures.map(({ Reason, Uuid }) => [Reason.replace(Uuid, ''), Reason]))
+    const reasons = [...kinds.values()].slice(0, SHOWN_REASONS)
     return [
-      alarm(`${filesIn(Failed)} could not be moved ${to}; they stay where they were.`),
+      alarm(`${filesIn(Failed)} could not be moved ${to}.`),
       ...reasons.map(reason => line(reason, 'reason')),
       line(moved),
       line('').append(link),
@@ -204,7 +211,7 @@
     .delegate('#study', 'pagebeforeshow', () => {
       // Absent when somebody opens the page without naming a study; Explorer itself does nothing then.
       const study = $.mobile.pageData?.uuid
-      if (study) refresh(study)
+      if (study) void refresh(study)
     })
     .delegate('#study', 'pagebeforehide', () => {
       view++
