@@ -225,6 +225,20 @@ describe('a move job', () => {
     assert.match(errors.at(-1) ?? '', /the job gives up/)
   })
 
+  it('names every lost file, however many, and moves all others', async () => {
+    const orthanc = new FakeOrthanc()
+    const patient = orthanc.addPatient('p', [1, 1, 600])
+    const files = uuids(orthanc)
+    const lost = new Set(files.slice(100, 450))
+    const { kind } = stage(async attachment => {
+      if (lost.has(attachment.uuid)) throw new Fault('NotFound', 'lost')
+      return { outcome: 'moved', bytes: 10 }
+    })
+    const job = kind.create(request({ Patients: [patient] }))
+    assert.equal(await run(job, orthanc), 'failure')
+    assert.deepEqual([job.content()['Failed'], count(job, 'Moved')['Files']], [350, files.length - 350])
+  })
+
   it('only counts in a dry run', async () => {
     const orthanc = new FakeOrthanc()
     const patient = orthanc.addPatient('p', [1, 1, 3])

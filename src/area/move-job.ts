@@ -1,4 +1,5 @@
 import { Fault } from '../fault.ts'
+import { isCode } from './either.ts'
 import type { Host, Job, JobKind, StepOutcome } from './host.ts'
 import type { HybridArea } from './hybrid.ts'
 import { begun, contentOf, KEPT_FAILURES, type MoveRequest, type MoveState, restore, serialize } from './move-state.ts'
@@ -18,7 +19,7 @@ export interface MoveJobs extends JobKind {
   create(request: MoveRequest): Job
 }
 
-/** Nothing but failures for so long: the store is gone, and the millionth time-out would tell nothing new. */
+/** Nothing but failures of the store for so long: it is gone, and the millionth time-out would tell nothing new. */
 const GIVE_UP_AFTER = 200
 
 /** The job type `MoveStorage`. */
@@ -145,7 +146,8 @@ function moveJob(initial: MoveState, { area, concurrency, error, stepMs = 1000 }
     // Deleted meanwhile, or overwritten: then it is not this job's any more.
     const still = await fileOf(visit.uri, file.name, ask)
     if (still?.attachment.uuid !== file.attachment.uuid) return
-    failuresInARow++
+    // A file that is lost or damaged says nothing about the next one.
+    failuresInARow = isCode(outcome.fault, 'NotFound') || isCode(outcome.fault, 'Corrupt') ? 0 : failuresInARow + 1
     results.Failed++
     const reason = outcome.fault.describe()
     if (results.Failures.length >= KEPT_FAILURES) return
