@@ -94,7 +94,7 @@ describe('import rules', () => {
       ({ to }) => to.startsWith('@azure/'),
     )
     all(
-      ({ from }) => from === 'src/stores/s3.ts',
+      ({ from }) => from === 'src/stores/s3-auth.ts',
       ({ to }) => to.startsWith('@aws-sdk/'),
     )
   })

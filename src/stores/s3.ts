@@ -2,6 +2,7 @@ import { XMLBuilder, XMLParser } from 'fast-xml-parser'
 import { Fault } from '../fault.ts'
 import { type Dialect, type Draft, encode, encodePath, encodeQuery } from './dialect.ts'
 import { type ConnectionOptions, type Environment, httpOptions, httpStore } from './http.ts'
+import { s3Credentials } from './s3-auth.ts'
 import { s3Fault } from './s3-faults.ts'
 import { type Credentials, EMPTY_PAYLOAD, sha256, signer, UNSIGNED_PAYLOAD } from './sigv4.ts'
 import type { Store } from './store.ts'
@@ -38,7 +39,7 @@ const builder = new XMLBuilder({})
 export function s3Dialect(options: S3Options, probeKey: string): Dialect {
   const { origin, host, base } = placeOf(options)
   const sign = signer(options.region)
-  const credentials = credentialsOf(options)
+  const credentials = s3Credentials(options.credentials, options.region)
   const objectPath = (key: string) => `${base}/${encodePath(key)}`
   const bucketPath = base === '' ? '/' : base
   const onWrite: Record<string, string> = {}
@@ -173,24 +174,4 @@ function placeOf({ endpoint, region, bucket, virtualAddressing }: S3Options) {
     return { origin: url.origin, host: url.host, base: `${folder}/${encode(bucket)}` }
   const host = `${bucket}.${url.host}`
   return { origin: `${url.protocol}//${host}`, host, base: folder }
-}
-
-/** Static keys, or AWS's whole default chain, which caches and refreshes by itself. */
-function credentialsOf({ credentials, region }: S3Options): () => Promise<Credentials> {
-  if (credentials) return () => Promise.resolve(credentials)
-  let chain: (() => Promise<Credentials>) | undefined
-  return async () => {
-    try {
-      const { fromNodeProviderChain } = await import('@aws-sdk/credential-providers')
-      chain ??= fromNodeProviderChain({ clientConfig: { region } })
-      return await chain()
-    } catch (cause) {
-      const said = cause instanceof Error ? cause.message : String(cause)
-      throw new Fault('Denied', `no credentials: ${said}`, {
-        cause,
-        remedy:
-          'Give AccessKey and SecretKey, or credentials that the default chain of AWS finds (environment, profile, role).',
-      })
-    }
-  }
 }

@@ -1,7 +1,10 @@
-export interface Token {
-  readonly value: string
+/** What authorises requests for a while: a token, or a pair of keys. */
+export interface Token<T = string> {
+  readonly value: T
   /** Milliseconds since 1970. */
   readonly expiresAt: number
+  /** When to look for a newer one; default: some time before its end. */
+  readonly renewAt?: number
 }
 
 /** A new one is fetched this long before the old one ends, or at half its life if that is short. */
@@ -11,12 +14,12 @@ const EARLY_MS = 5 * 60_000
  * One token for everybody, fetched once however many ask. While the old one is still good, a failure to fetch the next
  * is not yet a failure: it is tried again with the next request.
  */
-export function cachedToken(fetch: () => Promise<Token>): () => Promise<string> {
-  let token: Token | undefined
+export function cachedToken<T>(fetch: () => Promise<Token<T>>): () => Promise<T> {
+  let token: Token<T> | undefined
   let renewAt = 0
-  let coming: Promise<Token> | undefined
+  let coming: Promise<Token<T>> | undefined
 
-  async function renewed(): Promise<Token> {
+  async function renewed(): Promise<Token<T>> {
     coming ??= fetch().finally(() => {
       coming = undefined
     })
@@ -24,7 +27,7 @@ export function cachedToken(fetch: () => Promise<Token>): () => Promise<string> 
     if (fresh !== token) {
       const now = Date.now()
       token = fresh
-      renewAt = Math.max(fresh.expiresAt - EARLY_MS, now + (fresh.expiresAt - now) / 2)
+      renewAt = fresh.renewAt ?? Math.max(fresh.expiresAt - EARLY_MS, now + (fresh.expiresAt - now) / 2)
     }
     return fresh
   }
