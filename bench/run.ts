@@ -10,7 +10,7 @@ import { type Figures, type Load, measure } from './measure.ts'
 import { type MoveFigures, measureMoves } from './moves.ts'
 import { report } from './report.ts'
 import { measureSealing } from './seal.ts'
-import { cleanUp, type Subject, subjects } from './subjects.ts'
+import { cleanUp, forget, type Subject, subjects } from './subjects.ts'
 
 export interface Result {
   readonly subject: Subject
@@ -56,6 +56,7 @@ try {
         // A delay is about round trips: one client and small files show it.
         if (subject.name.includes('behind') && (load.clients > 1 || load.count < 100)) continue
         const figures = await measure(subject, load)
+        forget()
         results.push({ subject, load, figures })
         const { upload, read } = figures
         const rates = `${upload.perSecond.toFixed(1)} uploads/s, ${read?.perSecond.toFixed(1) ?? '-'} reads/s`

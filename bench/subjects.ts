@@ -132,6 +132,11 @@ const emulators: Readonly<Record<string, (folder: string) => Promise<Pick<Subjec
   },
 }
 
+/** Has the stub forget the objects of the last measurement. */
+export function forget(): void {
+  for (const child of children) child.send('forget')
+}
+
 export async function cleanUp(): Promise<void> {
   for (const child of children) child.kill('SIGKILL')
   for (const step of undo.reverse()) await step()

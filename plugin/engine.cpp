@@ -75,7 +75,7 @@ void Engine::Supervise() {
 
 Engine::Started Engine::Launch() {
   if (!OpenSocket()) return Started::Refused;
-  const std::string problem = process_.Start(settings_.node, settings_.script, path_, settings_.configuration_path);
+  const std::string problem = process_.Start(settings_.node, settings_.script, path_);
   if (problem.empty()) return Handshake();
   host_.Log(Level::Error, problem);
   return Started::Refused;

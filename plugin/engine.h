@@ -14,10 +14,9 @@
 namespace ocs {
 
 struct EngineSettings {
-  std::string node;                // executable
-  std::string script;              // engine.mjs
-  std::string configuration_path;  // file or folder; relative paths in it count from there
-  std::string configuration;       // Orthanc's, as JSON; holds secrets, so it never goes near argv, environ or a log
+  std::string node;           // executable
+  std::string script;         // engine.mjs
+  std::string configuration;  // Orthanc's, as JSON; holds secrets, so it never goes near argv, environ or a log
   std::chrono::milliseconds start_time{180'000};  // longer than the engine's own start-up check may take
   std::chrono::milliseconds drain_time{10'000};
   std::chrono::milliseconds ping_every{5'000};

@@ -228,10 +228,6 @@ ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthan
   ocs::EngineSettings settings;
   settings.configuration = text;
   OrthancPluginFreeString(context, text);
-  if (char* const path = OrthancPluginGetConfigurationPath(context); path != nullptr) {
-    settings.configuration_path = path;
-    OrthancPluginFreeString(context, path);
-  }
 
   const std::string folder = OwnFolder();
   const std::string engine_setting = ocs::FindSetting(settings.configuration, "CloudStorage", "Engine");

@@ -52,11 +52,10 @@ constexpr milliseconds kAfterTerm{2'000};
 
 std::string Errno(const std::string& what) { return what + ": " + std::strerror(errno); }
 
-std::string Process::Start(const std::string& node, const std::string& script, const std::string& socket,
-                           const std::string& path) {
+std::string Process::Start(const std::string& node, const std::string& script, const std::string& socket) {
   int output[2];
   if (pipe2(output, O_CLOEXEC) != 0) return Errno("cannot make a pipe for the storage engine");
-  const char* const argv[] = {node.c_str(), script.c_str(), socket.c_str(), path.c_str(), nullptr};
+  const char* const argv[] = {node.c_str(), script.c_str(), socket.c_str(), nullptr};
   const pid_t parent = getpid();
   pid_ = fork();
   if (pid_ == 0) BecomeEngine(parent, output[1], argv);

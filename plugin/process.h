@@ -15,9 +15,8 @@ std::string Errno(const std::string& what);
 
 class Process {
  public:
-  // Runs `node script socket path`. Returns "", or why there is no process.
-  std::string Start(const std::string& node, const std::string& script, const std::string& socket,
-                    const std::string& path);
+  // Runs `node script socket`. Returns "", or why there is no process.
+  std::string Start(const std::string& node, const std::string& script, const std::string& socket);
 
   // Readable when the process said something on stdout or stderr; below 0 once it has closed both.
   int output() const { return output_.fd(); }

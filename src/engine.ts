@@ -1,8 +1,9 @@
-/** Process entry: plugin/engine.cpp runs `node engine.mjs SOCKET PATH`, the latter of Orthanc's configuration (docs/protocol.md). */
+/** Process entry: plugin/engine.cpp runs `node engine.mjs SOCKET` (docs/protocol.md). */
 import { compose } from './compose.ts'
 import { parseConfig } from './config/config.ts'
 import { Fault } from './fault.ts'
 import { logTo } from './log.ts'
+import { configurationFolder } from './orthanc-folder.ts'
 import { servicesOf } from './services.ts'
 import { version } from './version.ts'
 import { Server } from './wire/server.ts'
@@ -40,7 +41,7 @@ if (composition) {
 }
 
 async function start() {
-  const { config, warnings } = parseConfig(await server.configuration(), process.argv[3])
+  const { config, warnings } = parseConfig(await server.configuration(), configurationFolder(process.ppid))
   for (const warning of warnings) log.warn(warning)
   if (!config) {
     await server.accept('no section of a storage provider in the configuration: the plugin is disabled', undefined)

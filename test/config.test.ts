@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { type DirectoryConfig, parseConfig, type S3Config } from '../src/config/config.ts'
 import { Fault } from '../src/fault.ts'
@@ -114,15 +113,13 @@ describe('what all providers share', () => {
     assert.equal(of({ HybridMode: 'Disabled' }).config?.hybrid, undefined)
   })
 
-  it('finds a relative StorageDirectory, or none, where Orthanc does: beside its configuration', () => {
+  it('takes a relative StorageDirectory, and the default, from where Orthanc does', () => {
     const root = { DirectoryStorage: { Path: '/o', HybridMode: 'WriteToFileSystem' } }
-    const of = (more: object, path?: string) =>
-      parseConfig(JSON.stringify({ ...root, ...more }), path).config?.hybrid?.directory
-    assert.equal(of({ StorageDirectory: 'db' }, '/etc/orthanc/orthanc.json'), '/etc/orthanc/db')
-    assert.equal(of({ StorageDirectory: '../db' }, import.meta.dirname), join(import.meta.dirname, '..', 'db'))
-    assert.equal(of({}, '/etc/orthanc/orthanc.json'), '/etc/orthanc/OrthancStorage')
-    assert.equal(of({}), join(process.cwd(), 'OrthancStorage'))
-    assert.equal(of({ StorageDirectory: '/db' }, '/etc/orthanc/orthanc.json'), '/db')
+    const of = (more: object) =>
+      parseConfig(JSON.stringify({ ...root, ...more }), '/etc/orthanc').config?.hybrid?.directory
+    assert.equal(of({}), '/etc/orthanc/OrthancStorage')
+    assert.equal(of({ StorageDirectory: '../db' }), '/etc/db')
+    assert.equal(of({ StorageDirectory: '/var/lib/orthanc' }), '/var/lib/orthanc')
   })
 
   it('takes MigrationFromFileSystemEnabled for the mode it once meant, with a warning', () => {
@@ -191,6 +188,16 @@ describe('a refusal is one line that names the option', () => {
       /but must be "flat" or "legacy"; did you mean legacy\?$/,
     ],
     ['a misspelt hybrid mode', directory({ HybridMode: 'WriteToFilesystem' }), /did you mean WriteToFileSystem\?$/],
+    [
+      'a hybrid mode without a folder, when nobody can tell where Orthanc has it',
+      directory({ HybridMode: 'WriteToFileSystem' }),
+      /^StorageDirectory is missing.*absolute path/,
+    ],
+    [
+      'a hybrid mode with a relative folder, when nobody can tell from where',
+      { ...directory({ HybridMode: 'WriteToFileSystem' }), StorageDirectory: 'OrthancStorage' },
+      /^StorageDirectory is "OrthancStorage", but must be an absolute path for DirectoryStorage.HybridMode/,
+    ],
     [
       'no files at a time',
       { ...directory({}), CloudStorage: { MoveConcurrency: 0 } },

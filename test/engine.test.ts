@@ -6,6 +6,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
+import { explorer } from '../src/explorer/script.ts'
 import { answers } from '../src/wire/answers.ts'
 import { Kind, PROTOCOL, StartFlag, Verb, Wish } from '../src/wire/frames.ts'
 import { type PeerConnection, PluginPeer, type Received } from './peer.ts'
@@ -81,6 +82,7 @@ describe('the engine process', () => {
         [Wish.route, '/cloud-storage/status'],
         [Wish.route, '/(patients|studies|series|instances)/([0-9a-f-]{44})/cloud-storage'],
         [Wish.metrics, ''],
+        [Wish.explorer, explorer],
       ],
     )
     const { argument, result } = await (await worker()).rest(1, '/cloud-storage/status')

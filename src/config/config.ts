@@ -70,10 +70,11 @@ const orthanc = z.object({
 })
 
 /**
- * `json`: Orthanc's whole configuration, normalised, without comments. `path`: the file or folder it came from; '' = none.
+ * `json`: Orthanc's whole configuration, normalised, without comments. `folder`: what Orthanc takes relative paths
+ * from, if that is known.
  * Throws `BadConfig` with one line (SPEC section 2).
  */
-export function parseConfig(json: string, path = ''): Parsed {
+export function parseConfig(json: string, folder?: string): Parsed {
   const root = readJson(json)
   const providers = Object.keys(readers)
   const warnings = [...misspelt(root, [...providers, 'CloudStorage'])]
@@ -93,7 +94,7 @@ export function parseConfig(json: string, path = ''): Parsed {
       provider,
       naming: namingOf(common),
       encryption: encryptionOf(name, common.StorageEncryption, warnings),
-      hybrid: hybridOf(name, common, { ...disk, configuration: path }, warnings),
+      hybrid: hybridOf(name, common, disk, folder, warnings),
       moveConcurrency: cloud.MoveConcurrency,
       http: { caFile, proxy },
       startupCheck: cloud.StartupCheck,

@@ -1,6 +1,6 @@
-import { statSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
+import { isAbsolute, join } from 'node:path'
 import type { Common } from './common.ts'
+import { bad } from './reading.ts'
 
 /** SPEC section 5. */
 export interface HybridConfig {
@@ -15,14 +15,21 @@ export interface HybridConfig {
 export interface DiskOptions {
   readonly StorageDirectory?: string | undefined
   readonly SyncStorageArea: boolean
-  /** Path of Orthanc's configuration, a file or a folder; '' = it has none. */
-  readonly configuration: string
 }
 
 const tiers = { WriteToFileSystem: 'file-system', WriteToObjectStorage: 'object-storage' } as const
 
-/** `name`: of the provider's section. undefined = everything is in the object store. */
-export function hybridOf(name: string, o: Common, disk: DiskOptions, warnings: string[]): HybridConfig | undefined {
+/** Orthanc's own default, which its configuration does not show. */
+const DEFAULT_DIRECTORY = 'OrthancStorage'
+
+/** `name`: of the provider's section; `folder`: where relative paths begin, if that is known. undefined = everything is in the object store. */
+export function hybridOf(
+  name: string,
+  o: Common,
+  disk: DiskOptions,
+  folder: string | undefined,
+  warnings: string[],
+): HybridConfig | undefined {
   let mode = o.HybridMode
   if (o.MigrationFromFileSystemEnabled) {
     const instead = mode === 'Disabled' ? ': it is taken for HybridMode "WriteToObjectStorage"' : ' and ignored'
@@ -30,15 +37,14 @@ export function hybridOf(name: string, o: Common, disk: DiskOptions, warnings: s
     if (mode === 'Disabled') mode = 'WriteToObjectStorage'
   }
   if (mode === 'Disabled') return undefined
-  return { writesTo: tiers[mode], directory: directoryOf(disk), sync: disk.SyncStorageArea }
+  const given = disk.StorageDirectory
+  const directory = folder === undefined ? given : absolute(given ?? DEFAULT_DIRECTORY, folder)
+  if (directory === undefined || !isAbsolute(directory))
+    throw bad(
+      `StorageDirectory is ${given === undefined ? 'missing' : JSON.stringify(given)}, but must be an absolute path ` +
+        `for ${name}.HybridMode: the folder in which Orthanc keeps its files`,
+    )
+  return { writesTo: tiers[mode], directory, sync: disk.SyncStorageArea }
 }
 
-/** As Orthanc has it: a relative path counts from the folder of the configuration, not from where Orthanc was started. */
-function directoryOf({ StorageDirectory = 'OrthancStorage', configuration }: DiskOptions): string {
-  const folder = configuration === '' || isFolder(configuration) ? configuration : dirname(configuration)
-  return resolve(folder, StorageDirectory)
-}
-
-function isFolder(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
-}
+const absolute = (path: string, folder: string) => (isAbsolute(path) ? path : join(folder, path))

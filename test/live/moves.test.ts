@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
@@ -14,6 +14,14 @@ import { directoryPlace, type Place, s3Place } from './places.ts'
 import { s3Server } from './servers.ts'
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
+
+async function manyAtOnce<T>(all: Iterable<T>, work: (one: T) => Promise<unknown>): Promise<void> {
+  const rest = [...all].values()
+  const worker = async () => {
+    for (const one of rest) await work(one)
+  }
+  await Promise.all(Array.from({ length: 8 }, worker))
+}
 
 describe('a move on a bad day', () => {
   let folder: string
@@ -43,15 +51,20 @@ describe('a move on a bad day', () => {
   }
   const uploadStudy = async (on: Orthanc, count: number, rows = 256) => {
     const files = new Map<string, string>()
-    for (let i = 0; i < count; i++) {
-      const file = makeImage({ seed: i + 1, rows, columns: rows })
-      files.set((await on.postJson('/instances', file)).ID, sha256(file))
-    }
+    await manyAtOnce(
+      Array.from({ length: count }, (_, i) => i + 1),
+      async seed => {
+        const file = makeImage({ seed, rows, columns: rows })
+        files.set((await on.postJson('/instances', file)).ID, sha256(file))
+      },
+    )
     const [study] = await on.getJson('/studies')
     return { study: study as string, files }
   }
   const allReadable = async (on: Orthanc, files: ReadonlyMap<string, string>) => {
-    for (const [id, hash] of files) assert.equal(sha256(await on.getBytes(`/instances/${id}/file`)), hash)
+    await manyAtOnce(files, async ([id, hash]) =>
+      assert.equal(sha256(await on.getBytes(`/instances/${id}/file`)), hash),
+    )
   }
   const move = async (on: Orthanc, study: string, TargetStorage: string) => {
     const body = JSON.stringify({ Resources: [study], TargetStorage })
@@ -128,6 +141,42 @@ describe('a move on a bad day', () => {
     await allReadable(second, files)
     for (const id of await second.getJson('/patients')) await second.delete(`/patients/${id}`)
     assert.deepEqual(onDisk(), [])
+  })
+
+  it('tells both reasons in one line when a file can be read from neither place', async () => {
+    const on = await start(await directoryPlace(), {})
+    const { files } = await uploadStudy(on, 1, 64)
+    const [file = ''] = onDisk()
+    const uuid = file.slice(6)
+    // A link that goes in circles: neither there nor absent.
+    rmSync(join(folder, 'index', file))
+    symlinkSync(uuid, join(folder, 'index', file))
+    const objects = place?.store.name.replace('directory:', '') ?? ''
+    symlinkSync(`${uuid}.dcm`, join(objects, `${uuid}.dcm`))
+    const [id] = files.keys()
+    assert.ok((await on.request('GET', `/instances/${id}/file`)).status >= 500)
+    const alarms = on
+      .log()
+      .split('\n')
+      .filter(line => /^[EW]/.test(line) && line.includes('cannot read'))
+    assert.equal(alarms.length, 1, alarms.join('\n'))
+    assert.match(alarms[0] ?? '', /cannot read .*index.*; and cannot read .*objects/)
+  })
+
+  it("finds Orthanc's files in a relative StorageDirectory, as Orthanc does", async () => {
+    const relative = { StorageDirectory: 'of/its/own' }
+    const on = await directoryPlace()
+    orthanc = await startOrthanc({ config: relative, dir: folder, plugin: null })
+    const { study, files } = await uploadStudy(orthanc, 2, 64)
+    const there = join(folder, 'of/its/own')
+    assert.equal(onDisk(there).length, 2)
+    const hybrid = await start(on, {}, relative)
+    await allReadable(hybrid, files)
+    assert.equal((await move(hybrid, study, 'object-storage')).Moved.Files, 2)
+    assert.equal(onDisk(there).length, 0)
+    assert.equal((await move(hybrid, study, 'file-system')).Moved.Files, 2)
+    assert.equal(onDisk(there).length, 2)
+    await allReadable(hybrid, files)
   })
 
   const server = s3Server()

@@ -1,0 +1,27 @@
+import { readFileSync, readlinkSync, statSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+
+/**
+ * What Orthanc takes relative paths of its configuration from: the folder of the configuration file, or the folder that was
+ * named instead of a file, or its working directory if none was. No call of Orthanc's tells it: OrthancPluginGetConfigurationPath
+ * gives the parent of a folder that is named without a slash at its end (tried with 1.10.1). Its command line does: the
+ * only argument that is no option. `orthanc`: process id. undefined = it cannot be told.
+ */
+export function configurationFolder(orthanc: number): string | undefined {
+  try {
+    const workingDirectory = readlinkSync(`/proc/${orthanc}/cwd`)
+    const [, ...args] = readFileSync(`/proc/${orthanc}/cmdline`, 'utf8').split('\0')
+    const [path, ...more] = args.filter(arg => arg !== '' && !arg.startsWith('-'))
+    if (path === undefined) return workingDirectory
+    if (more.length > 0) return undefined // that is no Orthanc
+    return folderOf(resolve(workingDirectory, path))
+  } catch {
+    return undefined
+  }
+}
+
+/** `path`: of a configuration, a file or a folder. */
+export function folderOf(path: string): string {
+  const absolute = resolve(path)
+  return statSync(absolute, { throwIfNoEntry: false })?.isDirectory() ? absolute : dirname(absolute)
+}
