@@ -77,3 +77,8 @@ export class Fault extends Error {
     return (this.remedy ? `${line}. ${this.remedy}` : line).replace(/\s+/g, ' ')
   }
 }
+
+/** Whether `error` is a Fault with this code: what a caller acts on. */
+export function isCode(error: unknown, code: FaultCode): error is Fault {
+  return error instanceof Fault && error.code === code
+}

@@ -35,7 +35,3 @@ export async function both(first: Promise<void>, second: Promise<void>): Promise
   const [one, two] = faults
   if (one) throw two ? graver(one, two) : one
 }
-
-export function isCode(error: unknown, code: FaultCode): boolean {
-  return error instanceof Fault && error.code === code
-}

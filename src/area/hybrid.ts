@@ -1,7 +1,7 @@
 import type { Content, Range } from '../bytes.ts'
-import { Fault } from '../fault.ts'
+import { Fault, isCode } from '../fault.ts'
 import type { Attachment, Found, StorageArea, Tier } from './area.ts'
-import { both, graver, isCode } from './either.ts'
+import { both, graver } from './either.ts'
 import type { Find } from './find.ts'
 import { type Digests, type Moved, type MoveOptions, moveBetween } from './move.ts'
 

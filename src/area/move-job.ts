@@ -1,5 +1,4 @@
-import { Fault } from '../fault.ts'
-import { isCode } from './either.ts'
+import { Fault, isCode } from '../fault.ts'
 import type { Host, Job, JobKind, StepOutcome } from './host.ts'
 import type { HybridArea } from './hybrid.ts'
 import { begun, contentOf, KEPT_FAILURES, type MoveRequest, type MoveState, restore, serialize } from './move-state.ts'

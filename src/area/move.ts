@@ -1,7 +1,6 @@
 import { type Bytes, type Content, discard, openWhole, type Source } from '../bytes.ts'
-import { Fault } from '../fault.ts'
+import { Fault, isCode } from '../fault.ts'
 import type { Attachment, StorageArea } from './area.ts'
-import { isCode } from './either.ts'
 import type { Side } from './hybrid.ts'
 
 export interface MoveOptions {

@@ -9,7 +9,7 @@ import {
   type Range,
   sourceOf,
 } from '../bytes.ts'
-import { Fault, type Where } from '../fault.ts'
+import { Fault, isCode, type Where } from '../fault.ts'
 import type { Budget } from '../seal/budget.ts'
 import type { Envelope } from '../seal/envelope.ts'
 import type { Store } from '../stores/store.ts'
@@ -60,7 +60,7 @@ export function objectArea(options: ObjectAreaOptions): StorageArea {
         recent = candidate.envelopes[0] ?? recent
         return content
       } catch (error) {
-        if (!(error instanceof Fault && error.code === 'NotFound')) throw error
+        if (!isCode(error, 'NotFound')) throw error
         // The key that should be there, not the last guess, is the one to report.
         if (!missing || candidate === candidates[0]) missing = error
       }
@@ -123,7 +123,7 @@ export function objectArea(options: ObjectAreaOptions): StorageArea {
     }
     const plain = await cache.getOrLoad(key, load).catch(error => {
       // The load may have been somebody else's, who gave up.
-      if (error instanceof Fault && error.code === 'Canceled' && !signal.aborted) return undefined
+      if (isCode(error, 'Canceled') && !signal.aborted) return undefined
       throw error
     })
     if (plain) {

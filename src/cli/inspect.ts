@@ -1,10 +1,8 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { Fault } from '../fault.ts'
 import { keyIdOf, OVERHEAD_BYTES } from '../seal/a1.ts'
+import { isDicom, PEEK_BYTES } from '../seal/tell.ts'
 import { fail, say, sayJson } from './terminal.ts'
-
-const DICM_AT = 128
-const HEAD_BYTES = DICM_AT + 4
 
 interface Report {
   readonly file: string
@@ -36,7 +34,7 @@ export function inspect(files: readonly string[], { json }: { json?: true }): vo
 function reportOf(file: string): Report {
   const { head, size } = read(file)
   const keyId = keyIdOf(head)
-  const dicom = head.toString('latin1', DICM_AT) === 'DICM'
+  const dicom = isDicom(head)
   if (keyId === undefined || dicom) return { file, kind: 'plain', size, ...(dicom ? { dicom } : {}) }
   if (size < OVERHEAD_BYTES) return { file, kind: 'damaged', version: 'A1', keyId, size }
   return { file, kind: 'sealed', version: 'A1', keyId, size, plainSize: size - OVERHEAD_BYTES }
@@ -56,8 +54,8 @@ function read(file: string): { head: Buffer; size: number } {
     handle = openSync(file, 'r')
     const stats = fstatSync(handle)
     if (!stats.isFile()) throw new Error('it is not a file')
-    const head = Buffer.alloc(HEAD_BYTES)
-    return { head: head.subarray(0, readSync(handle, head, 0, HEAD_BYTES, 0)), size: stats.size }
+    const head = Buffer.alloc(PEEK_BYTES)
+    return { head: head.subarray(0, readSync(handle, head, 0, PEEK_BYTES, 0)), size: stats.size }
   } catch (cause) {
     throw new Fault('BadRequest', `cannot read ${file}: ${cause instanceof Error ? cause.message : cause}`, { cause })
   } finally {

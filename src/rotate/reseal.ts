@@ -8,7 +8,7 @@
  * last bytes of the write are handed over: what remains is the time in which the store makes the write visible.
  */
 import type { Bytes, Source } from '../bytes.ts'
-import { Fault } from '../fault.ts'
+import { Fault, isCode } from '../fault.ts'
 import { a1 } from '../seal/a1.ts'
 import { type Keyring, keyring } from '../seal/keyring.ts'
 import type { Store } from '../stores/store.ts'
@@ -57,7 +57,7 @@ async function unlessVanished(work: () => Promise<void>): Promise<boolean> {
     await work()
     return true
   } catch (error) {
-    if (error instanceof Fault && error.code === 'NotFound') return false
+    if (isCode(error, 'NotFound')) return false
     throw error
   }
 }

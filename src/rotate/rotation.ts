@@ -12,6 +12,7 @@ import { collect } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import { ID_BYTES, keyIdOf, OVERHEAD_BYTES } from '../seal/a1.ts'
 import type { Keyring } from '../seal/keyring.ts'
+import { isDicom, PEEK_BYTES } from '../seal/tell.ts'
 import type { Store } from '../stores/store.ts'
 import type { SealedNames } from './names.ts'
 import { type Resealer, resealer } from './reseal.ts'
@@ -51,7 +52,6 @@ const MOST_REMEMBERED = 1000
 const MOST_IN_A_ROW = 20
 /** How far the others may run ahead of an object that takes long. It bounds memory. */
 const MOST_AHEAD = 100_000
-const DICM_AT = 128
 
 export class Rotation {
   readonly tally: Tally
@@ -176,8 +176,8 @@ export class Rotation {
     if (id === undefined && !names.mayBePlain)
       throw new Fault('Corrupt', 'the object is not sealed in format A1, although its name says so')
     // The preamble of a plain DICOM file is 128 bytes of anything, so it may look like a sealed object under any key.
-    const mayBeDicom = id !== undefined && names.mayBePlain && !keys.find(id) && size >= DICM_AT + 4
-    if (mayBeDicom && (await this.#bytes(key, DICM_AT, DICM_AT + 4)).toString('latin1') === 'DICM') return undefined
+    const mayBeDicom = id !== undefined && names.mayBePlain && !keys.find(id) && size >= PEEK_BYTES
+    if (mayBeDicom && isDicom(await this.#bytes(key, 0, PEEK_BYTES))) return undefined
     return id
   }
 

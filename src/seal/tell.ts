@@ -1,12 +1,18 @@
 import { type Bytes, type Content, contentOf } from '../bytes.ts'
-import { Fault } from '../fault.ts'
+import { isCode } from '../fault.ts'
 import { keyIdOf } from './a1.ts'
 import type { Envelope } from './envelope.ts'
 import type { Keyring } from './keyring.ts'
 
 /** A DICOM file has its mark behind a preamble of 128 bytes of anything. */
 const DICM_AT = 128
-const PEEK_BYTES = DICM_AT + 4
+/** How much of the beginning isDicom() needs to see. */
+export const PEEK_BYTES = DICM_AT + 4
+
+/** Whether a file that begins so may be DICOM, whatever is in its preamble. */
+export function isDicom(start: Buffer): boolean {
+  return start.toString('latin1', DICM_AT, PEEK_BYTES) === 'DICM'
+}
 
 /**
  * Delivers a file that is stored sealed or plain under one and the same name, which only its bytes tell (SPEC section 4,
@@ -21,7 +27,7 @@ export async function unsealIfSealed(
 ): Promise<Content> {
   const { start, content } = await peek(await get())
   const id = keyIdOf(start)
-  const dicom = start.toString('latin1', DICM_AT) === 'DICM'
+  const dicom = isDicom(start)
   if (id === undefined || (!keys.find(id) && (dicom || mayBePlain))) return content
   if (!dicom) return envelope.unseal(content)
   // It looks like both, which chance does once in 2^32: only the tag tells, and it is known only at the end.
@@ -33,7 +39,7 @@ async function verifies({ body }: Content): Promise<boolean> {
     for await (const _ of body);
     return true
   } catch (error) {
-    if (error instanceof Fault && error.code === 'Corrupt') return false
+    if (isCode(error, 'Corrupt')) return false
     throw error
   }
 }

@@ -1,6 +1,6 @@
 import type { Dispatcher } from 'undici'
 import { type Bytes, type Content, collectSource, contentOf, openWhole, type Range, type Source } from '../bytes.ts'
-import { Fault } from '../fault.ts'
+import { Fault, isCode } from '../fault.ts'
 import { type Dialect, type Draft, encodeQuery, type Headers } from './dialect.ts'
 import { digestOf, hasher } from './digest.ts'
 import { faultOfNetwork, network } from './network.ts'
@@ -151,7 +151,7 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
       const answer = await send('stat', dialect.stat(key), signal)
       return dialect.statOf(key, { headers: answer.headers, text: await textOf(answer.body) })
     } catch (error) {
-      if (!(error instanceof Fault && error.code === 'NotFound')) throw error
+      if (!isCode(error, 'NotFound')) throw error
       // An answer to HEAD may have no body, so it does not tell a missing object from a missing bucket. This one does.
       return dialect.statIsVague ? absent(send('stat', dialect.get(key, { start: 0, end: 1 }), signal)) : undefined
     }
@@ -161,7 +161,7 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
     try {
       await empty(await request)
     } catch (error) {
-      if (error instanceof Fault && error.code === 'NotFound') return undefined
+      if (isCode(error, 'NotFound')) return undefined
       throw error
     }
     throw new Fault('Unavailable', 'the object is there and is not there') // written in this very moment: ask again
@@ -171,7 +171,7 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
     try {
       await empty(await send('remove', dialect.remove(key), signal))
     } catch (error) {
-      if (!(error instanceof Fault && error.code === 'NotFound')) throw error
+      if (!isCode(error, 'NotFound')) throw error
     }
   }
 

@@ -21,7 +21,7 @@ import {
   type Source,
   sliceOf,
 } from '../bytes.ts'
-import { Fault } from '../fault.ts'
+import { Fault, isCode } from '../fault.ts'
 import type { Dialect, Draft, Headers } from './dialect.ts'
 import { digestOf, hasher } from './digest.ts'
 import { contentOfAnswer, type HttpStoreOptions, type Send, textOf, withDigest } from './http.ts'
@@ -110,7 +110,7 @@ export function transferring(whole: Store, dialect: Dialect, send: Send, options
     const first = { start, end: Math.min(start + transfer.partBytes, range?.end ?? Number.MAX_SAFE_INTEGER) }
     const answer = await send('read', dialect.get(key, first), signal).catch(error => {
       // Only an empty object has no first byte; that costs it a second request.
-      if (!range && error instanceof Fault && error.code === 'BadRequest') return undefined
+      if (!range && isCode(error, 'BadRequest')) return undefined
       throw error
     })
     if (!answer) return whole.get(key, undefined, signal)
