@@ -75,7 +75,10 @@ void Engine::Supervise() {
 
 Engine::Started Engine::Launch() {
   if (!OpenSocket()) return Started::Refused;
-  const std::string problem = process_.Start(settings_.node, settings_.script, path_);
+  std::vector<std::string> command{settings_.node};
+  command.insert(command.end(), settings_.node_options.begin(), settings_.node_options.end());
+  command.insert(command.end(), {settings_.script, path_});
+  const std::string problem = process_.Start(command);
   if (problem.empty()) return Handshake();
   host_.Log(Level::Error, problem);
   return Started::Refused;

@@ -52,13 +52,15 @@ constexpr milliseconds kAfterTerm{2'000};
 
 std::string Errno(const std::string& what) { return what + ": " + std::strerror(errno); }
 
-std::string Process::Start(const std::string& node, const std::string& script, const std::string& socket) {
+std::string Process::Start(const std::vector<std::string>& command) {
   int output[2];
   if (pipe2(output, O_CLOEXEC) != 0) return Errno("cannot make a pipe for the storage engine");
-  const char* const argv[] = {node.c_str(), script.c_str(), socket.c_str(), nullptr};
+  std::vector<const char*> argv;
+  for (const std::string& word : command) argv.push_back(word.c_str());
+  argv.push_back(nullptr);
   const pid_t parent = getpid();
   pid_ = fork();
-  if (pid_ == 0) BecomeEngine(parent, output[1], argv);
+  if (pid_ == 0) BecomeEngine(parent, output[1], argv.data());
   const std::string problem = pid_ < 0 ? Errno("cannot start the storage engine") : "";
   close(output[1]);
   output_ = Channel(output[0]);

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <string>
+#include <vector>
 
 #include "host.h"
 #include "wire.h"
@@ -15,8 +16,8 @@ std::string Errno(const std::string& what);
 
 class Process {
  public:
-  // Runs `node script socket`. Returns "", or why there is no process.
-  std::string Start(const std::string& node, const std::string& script, const std::string& socket);
+  // Runs an executable with its arguments. Returns "", or why there is no process.
+  std::string Start(const std::vector<std::string>& command);
 
   // Readable when the process said something on stdout or stderr; below 0 once it has closed both.
   int output() const { return output_.fd(); }

@@ -1,4 +1,5 @@
 /** Process entry: plugin/engine.cpp runs `node engine.mjs SOCKET` (docs/protocol.md). */
+import { setFlagsFromString } from 'node:v8'
 import { compose } from './compose.ts'
 import { parseConfig } from './config/config.ts'
 import { Fault } from './fault.ts'
@@ -7,6 +8,12 @@ import { configurationFolder } from './orthanc-folder.ts'
 import { servicesOf } from './services.ts'
 import { version } from './version.ts'
 import { Server } from './wire/server.ts'
+
+/**
+ * Payloads lie beside V8's heap. Once 16 MB of new ones are there, twice this figure, those nobody holds any more are let go
+ * of; plugin.cpp sets what must be known before V8 starts. The name is one of V8 12 and 13, that is Node.js 22 to 24.
+ */
+if (/^1[23]\./.test(process.versions.v8)) setFlagsFromString('--scavenger-max-new-space-capacity-mb=8')
 
 /** A store that does not answer must not keep Orthanc from saying so. */
 const CHECK_DEADLINE_MS = 60_000
