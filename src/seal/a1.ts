@@ -62,9 +62,20 @@ function plainSize(size: number): number {
   return size - OVERHEAD_BYTES
 }
 
-/** Encrypts or decrypts: counter mode is its own inverse. */
+/** What every IV and data key is combined with: computed once for a key, it saves 30 µs an object. As secret as the key. */
+const keystreams = new WeakMap<KeyObject, Buffer>()
+
+function keystreamOf(key: KeyObject): Buffer {
+  const stream =
+    keystreams.get(key) ?? createCipheriv('aes-256-ctr', key, Buffer.alloc(16)).update(Buffer.alloc(KEY_BYTES))
+  keystreams.set(key, stream)
+  return stream
+}
+
+/** Encrypts or decrypts 32 bytes: counter mode is its own inverse. */
 function wrap(key: KeyObject, bytes: Uint8Array): Buffer {
-  return createCipheriv('aes-256-ctr', key, Buffer.alloc(16)).update(bytes)
+  const stream = keystreamOf(key)
+  return Buffer.from(bytes.map((byte, i) => byte ^ (stream[i] as number)))
 }
 
 function headerOf(key: MasterKey, { dataKey, iv }: Randomness): Buffer {

@@ -38,7 +38,7 @@ export interface Environment {
   readonly probeKey: string
 }
 
-/** Up to this size a body is sent from one buffer; beyond, it is read twice: for its digest, then for the wire. */
+/** Up to this size a body travels in one buffer, either way. Beyond, it is sent by reading it twice: for its digest, then for the wire. */
 const WHOLE_BYTES = 1024 * 1024
 const LONGEST_STALL_MS = 60_000
 const LONGEST_ERROR_TEXT = 64 * 1024
@@ -246,12 +246,14 @@ export function contentOfAnswer(answer: Sent, range: Range | undefined, signal: 
     answer.body.on('error', () => {}).destroy()
     throw problem
   }
-  return { content: contentOf(length, bodyOf(answer, signal)), total }
+  return { content: contentOf(length, bodyOf(answer, length, signal)), total }
 }
 
-async function* bodyOf(answer: Sent, signal: AbortSignal): Bytes {
+async function* bodyOf({ body }: Sent, length: number, signal: AbortSignal): Bytes {
   try {
-    yield* answer.body
+    if (length > WHOLE_BYTES) return yield* body
+    const bytes = await body.bytes()
+    if (bytes.byteLength > 0) yield bytes
   } catch (error) {
     throw faultOfNetwork(error, signal)
   }

@@ -79,10 +79,11 @@ async function performOnFile(
 }
 
 async function fill(connection: Connection, content: { size: number; body: Bytes }): Promise<void> {
-  await connection.send(Kind.reserve, { argument: content.size })
+  let drained = connection.send(Kind.reserve, { argument: content.size })
   let at = 0
   for await (const chunk of content.body) {
-    await connection.send(Kind.fill, { argument: at }, chunk)
+    await drained
+    drained = connection.send(Kind.fill, { argument: at }, chunk) // not waited for at the end: RETURN leaves with it
     at += chunk.byteLength
   }
 }

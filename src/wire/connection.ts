@@ -77,16 +77,23 @@ export class Connection {
       throw this.#broken(`a frame of kind ${frame.kind} came instead of ${target.byteLength} bytes of data`)
   }
 
-  /** Queues one frame; resolves when more may be written, so that memory stays bounded. */
+  /**
+   * Queues one frame; resolves when more may be written, so that memory stays bounded. Frames that are sent without a pause
+   * leave together: one system call, one wake-up of Orthanc.
+   */
   send(kind: number, fields: Fields = {}, payload?: Uint8Array): Promise<void> | undefined {
     if (this.#fault) return Promise.reject(this.#fault)
-    const header = encodeHeader(kind, payload?.byteLength ?? 0, fields)
-    this.#socket.cork()
-    let free = this.#socket.write(header)
+    if (this.#socket.writableCorked === 0) {
+      this.#socket.cork()
+      process.nextTick(() => this.#socket.uncork())
+    }
+    let free = this.#socket.write(encodeHeader(kind, payload?.byteLength ?? 0, fields))
     if (payload && payload.byteLength > 0) free = this.#socket.write(payload)
-    this.#socket.uncork()
     if (free) return undefined
-    this.#drained ??= Promise.withResolvers<void>()
+    if (!this.#drained) {
+      this.#drained = Promise.withResolvers<void>()
+      this.#drained.promise.catch(() => {}) // who waits for it hears of a failure; it may be nobody
+    }
     return this.#drained.promise
   }
 
