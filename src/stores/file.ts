@@ -3,10 +3,12 @@ import { type FileHandle, mkdir, open, readdir, rename, rmdir, stat, unlink } fr
 import { basename, dirname, join, resolve } from 'node:path'
 import { type Bytes, checkedRange, contentOf, openWhole, type Range, type Source } from '../bytes.ts'
 import { Fault, type FaultCode } from '../fault.ts'
+import { folderSync } from './folder-sync.ts'
 import type { Stat, Store } from './store.ts'
 
 /** Read in slices of this size, into buffers of our own. */
 const SLICE_BYTES = 1024 * 1024
+const WRITE_BYTES = 512 * 1024
 
 /** A write under way: `.<name>.<random>.tmp` beside its target. What a crash leaves behind is never listed or read. */
 const TEMPORARY = /^\..*\.tmp$/
@@ -24,6 +26,7 @@ export interface DirectoryOptions {
 export function directoryStore(path: string, { sync = true }: DirectoryOptions = {}): Store {
   const root = resolve(path)
   const name = `directory:${root}`
+  const syncFolder = folderSync()
 
   const pathOf = (key: string): string => {
     const segments = key.split('/')
@@ -183,22 +186,34 @@ async function* slices(file: FileHandle, { start, end }: Range, signal: AbortSig
   }
 }
 
+/** Small chunks leave together: each write is a trip to another thread. */
 async function writeAll(file: FileHandle, body: Source, signal: AbortSignal): Promise<void> {
-  for await (const chunk of openWhole(body))
-    for (let at = 0; at < chunk.byteLength; ) {
+  let waiting: Uint8Array[] = []
+  let bytes = 0
+  const flush = async () => {
+    while (bytes > 0) {
       signal.throwIfAborted()
-      at += (await file.write(chunk, at)).bytesWritten
+      const { bytesWritten } = await file.writev(waiting)
+      bytes -= bytesWritten
+      waiting = beyond(waiting, bytesWritten)
     }
+  }
+  for await (const chunk of openWhole(body)) {
+    waiting.push(chunk)
+    bytes += chunk.byteLength
+    if (bytes >= WRITE_BYTES) await flush()
+  }
+  await flush()
 }
 
-/** Without it a power cut can take the name of a file whose bytes were synced. */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY)
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
+/** What is left of `chunks` behind their first `bytes` bytes. */
+function beyond(chunks: readonly Uint8Array[], bytes: number): Uint8Array[] {
+  let skip = bytes
+  return chunks.flatMap(chunk => {
+    const skipped = Math.min(skip, chunk.byteLength)
+    skip -= skipped
+    return skipped < chunk.byteLength ? [chunk.subarray(skipped)] : []
+  })
 }
 
 interface Row {
