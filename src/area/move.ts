@@ -1,4 +1,4 @@
-import { type Bytes, type Content, discard, openWhole, type Source } from '../bytes.ts'
+import { type Bytes, type Content, discard } from '../bytes.ts'
 import { Fault, isCode } from '../fault.ts'
 import type { Attachment, StorageArea } from './area.ts'
 import type { Side } from './hybrid.ts'
@@ -29,7 +29,8 @@ export type Digests = (algorithm: 'sha256' | 'md5') => { update(bytes: Uint8Arra
 interface Fingerprint {
   readonly size: number
   readonly sha256: string
-  readonly md5: string
+  /** In hex; only where it can be compared with what Orthanc knows. */
+  readonly md5: string | undefined
 }
 
 /**
@@ -44,15 +45,17 @@ export async function moveBetween(
   digests: Digests,
   signal: AbortSignal,
 ): Promise<Moved> {
-  const finger = (area: StorageArea) => fingerprintOf(area, attachment, digests, signal)
+  const knownMd5 = known?.md5 !== undefined
   // Whether the target has the file is worth a round trip only when it may be overwritten by something else: not when the
   // source was found to be exactly what Orthanc once stored.
-  const genuine = known?.md5 !== undefined && from.local && !keepSource
+  const genuine = knownMd5 && from.local && !keepSource
   const target = genuine ? undefined : await to.find(attachment, signal)
   if (target && keepSource) return { outcome: 'already-there' }
   let original: Fingerprint
   try {
-    original = target || genuine ? await finger(from.area) : await copy(from.area, to.area, attachment, digests, signal)
+    original = await (target || genuine
+      ? fingerprintOf(from.area, attachment, digests, knownMd5, signal)
+      : copyHashed(from.area, to.area, attachment, digests, knownMd5, signal))
   } catch (error) {
     if (!isCode(error, 'NotFound')) throw error
     return { outcome: (target ?? (await to.find(attachment, signal))) ? 'already-there' : 'missing' }
@@ -62,8 +65,8 @@ export async function moveBetween(
     if (written) await retract(to.area, attachment, signal)
     throw damaged(from.area, attachment, original, known)
   }
-  if (genuine) await copy(from.area, to.area, attachment, digests, signal)
-  const arrived = await finger(to.area)
+  if (genuine) await copy(from.area, to.area, attachment, signal)
+  const arrived = await fingerprintOf(to.area, attachment, digests, false, signal)
   if (arrived.size !== original.size || arrived.sha256 !== original.sha256) {
     if (!target) await retract(to.area, attachment, signal)
     throw differ(from.area, to.area, attachment, target !== undefined)
@@ -100,17 +103,16 @@ function differ(from: StorageArea, to: StorageArea, { uuid }: Attachment, wasThe
     : new Fault('Corrupt', `what arrived differs from what is on ${from.name}, where it stays`, { where })
 }
 
-/** Copies and says what was copied, from the same bytes where the target reads them once and in order. */
+/** `watched`: what becomes of each body that is read for the target; one in parts and in any order is not. */
 async function copy(
   from: StorageArea,
   to: StorageArea,
   attachment: Attachment,
-  digests: Digests,
   signal: AbortSignal,
-): Promise<Fingerprint> {
+  watched: (content: Content) => Bytes = ({ body }) => body,
+): Promise<void> {
   let begun: Content | undefined = await from.read(attachment, undefined, signal)
   const { size } = begun
-  let seen: Fingerprint | undefined
 
   async function* open(range: { start: number; end: number } | undefined): Bytes {
     if (range && (range.start > 0 || range.end < size)) {
@@ -119,39 +121,56 @@ async function copy(
     }
     const content = begun ?? (await from.read(attachment, undefined, signal))
     begun = undefined
-    seen = yield* hashed(content, digests)
+    yield* watched(content)
   }
 
-  const source: Source = { size, open }
   try {
-    await to.create(attachment, source, signal)
+    await to.create(attachment, { size, open }, signal)
   } finally {
     if (begun) await discard(begun)
   }
-  if (seen === undefined) for await (const _ of openWhole(source)); // it went in parts, in any order
-  if (seen === undefined) throw new Fault('Internal', 'a file was copied without being read')
-  return seen
+}
+
+/** Copies and says what was copied, from the same bytes where the target reads them once and in order. */
+async function copyHashed(
+  from: StorageArea,
+  to: StorageArea,
+  attachment: Attachment,
+  digests: Digests,
+  withMd5: boolean,
+  signal: AbortSignal,
+): Promise<Fingerprint> {
+  let seen: Fingerprint | undefined
+  await copy(from, to, attachment, signal, async function* (content) {
+    seen = yield* hashed(content, digests, withMd5)
+  })
+  return seen ?? fingerprintOf(from, attachment, digests, withMd5, signal)
 }
 
 /** The same bytes; at their end, what they were. */
-async function* hashed({ size, body }: Content, digests: Digests): AsyncGenerator<Uint8Array, Fingerprint> {
+async function* hashed(
+  { size, body }: Content,
+  digests: Digests,
+  withMd5: boolean,
+): AsyncGenerator<Uint8Array, Fingerprint> {
   const sha256 = digests('sha256')
-  const md5 = digests('md5')
+  const md5 = withMd5 ? digests('md5') : undefined
   for await (const chunk of body) {
     sha256.update(chunk)
-    md5.update(chunk)
+    md5?.update(chunk)
     yield chunk
   }
-  return { size, sha256: sha256.hex(), md5: md5.hex() }
+  return { size, sha256: sha256.hex(), md5: md5?.hex() }
 }
 
 async function fingerprintOf(
   area: StorageArea,
   attachment: Attachment,
   digests: Digests,
+  withMd5: boolean,
   signal: AbortSignal,
 ): Promise<Fingerprint> {
-  const bytes = hashed(await area.read(attachment, undefined, signal), digests)
+  const bytes = hashed(await area.read(attachment, undefined, signal), digests, withMd5)
   for (;;) {
     const { value, done } = await bytes.next()
     if (done) return value
