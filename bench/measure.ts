@@ -32,7 +32,7 @@ export interface Figures {
 }
 
 /** Uploads and reads before the measurement: compilers and pools are as warm as in a server that has run for a minute. */
-const WARM_UP = 50
+export const WARM_UP = 300
 
 const TICK_MS = 10 // utime and stime of /proc are in hundredths of a second on Linux
 

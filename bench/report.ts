@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'
 import type { Floor } from './floor.ts'
-import type { Cost, Figures } from './measure.ts'
+import { type Cost, type Figures, WARM_UP } from './measure.ts'
 import { MOVED_FILES, type MoveFigures } from './moves.ts'
 import type { Result } from './run.ts'
 import { CHUNK_BYTES, type SealFigures } from './seal.ts'
@@ -13,11 +13,12 @@ export interface More {
   readonly sealing: SealFigures | undefined
   readonly floor: Floor | undefined
   readonly moves: readonly MoveFigures[]
+  readonly rounds: number
 }
 
 /** docs/benchmarks.md: machine, tables, and the targets beside what was measured. */
 export function report(results: readonly Result[], more: More): string {
-  const { sealing, floor, moves } = more
+  const { sealing, floor, moves, rounds } = more
   const orthanc = execFileSync('Orthanc', ['--version'], { encoding: 'utf8' }).split('\n')[0]
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
   const [cpu] = cpus()
@@ -25,7 +26,8 @@ export function report(results: readonly Result[], more: More): string {
     '# Benchmarks',
     '',
     'Written by `npm run bench`; do not edit. Every figure is of a real Orthanc with `MaximumStorageCacheSize` 0, so that reads are real.',
-    'Before each measurement there are 50 uploads and reads that do not count; rounds are medians. The client runs on the same machine. "Stub" is `bench/s3-stub.ts`, an in-memory stand-in for an S3 server that costs next to nothing;',
+    `Before each measurement there are ${WARM_UP} uploads and reads that do not count. Figures are medians of ${rounds} rounds; what is said of one storage beside another is the median`,
+    'of the comparisons within each round. The client runs on the same machine. "Stub" is `bench/s3-stub.ts`, an in-memory stand-in for an S3 server that costs next to nothing;',
     'Ceph is a real server, which takes its own share of the same cores. Processor time is per operation, of Orthanc and engine apart.',
     '',
     `- Date: ${new Date().toISOString().slice(0, 10)}`,
@@ -39,13 +41,15 @@ export function report(results: readonly Result[], more: More): string {
       '| storage | uploads/s | MB/s | of file system | CPU ms, Orthanc + engine | reads/s | MB/s | of file system | CPU ms, Orthanc + engine | peak MB, Orthanc / engine |',
     )
     lines.push('|---|---|---|---|---|---|---|---|---|---|')
-    const base = median(results, load.name, FILE_SYSTEM)
     for (const name of new Set(results.filter(result => result.load === load).map(result => result.subject.name))) {
       const figures = median(results, load.name, name)
       if (!figures) continue
       const { upload, read, orthancPeak, enginePeak } = figures
       const peaks = `${orthancPeak.toFixed(0)} / ${enginePeak?.toFixed(0) ?? '–'}`
-      lines.push(`| ${name} | ${cells(upload, base?.upload)} | ${cells(read, base?.read)} | ${peaks} |`)
+      const rate = (of: (figures: Figures) => Cost | undefined) =>
+        paired(results, load.name, name, FILE_SYSTEM, speeds(of)) ?? Number.NaN
+      const [uploads, reads] = [rate(one => one.upload), rate(one => one.read)]
+      lines.push(`| ${name} | ${cells(upload, uploads)} | ${cells(read, reads)} | ${peaks} |`)
     }
     lines.push('')
   }
@@ -55,9 +59,9 @@ export function report(results: readonly Result[], more: More): string {
   return `${[...lines, ...targets(results, more)].join('\n')}\n`
 }
 
-function cells(cost: Cost | undefined, base: Cost | undefined): string {
+function cells(cost: Cost | undefined, ofFileSystem: number): string {
   if (!cost) return '– | – | – | –'
-  const ratio = base ? (cost.perSecond / base.perSecond).toFixed(2) : '–'
+  const ratio = Number.isNaN(ofFileSystem) ? '–' : ofFileSystem.toFixed(2)
   const cpu = `${cost.orthancCpu.toFixed(1)} + ${cost.engineCpu.toFixed(1)}`
   return `${cost.perSecond.toFixed(1)} | ${cost.megabytesPerSecond.toFixed(0)} | ${ratio} | ${cpu}`
 }
@@ -89,6 +93,39 @@ function median(results: readonly Result[], load: string, subject: string): Figu
     enginePeak: engine.length > 0 ? Math.max(...engine) : undefined,
   }
 }
+
+/** The median of what `compare` says of two storages in each round; undefined when they were not measured so. */
+function paired(
+  results: readonly Result[],
+  load: string,
+  ours: string,
+  other: string,
+  compare: (ours: Figures, other: Figures) => number | undefined,
+): number | undefined {
+  const of = (name: string) => results.filter(one => one.load.name === load && one.subject.name === name)
+  const found = of(ours).flatMap(mine => {
+    const theirs = of(other).find(({ round }) => round === mine.round)
+    const value = theirs && compare(mine.figures, theirs.figures)
+    return value === undefined ? [] : [value]
+  })
+  return found.length === 0 ? undefined : middle(found)
+}
+
+type Pick = (figures: Figures) => Cost | undefined
+
+const comparing = (compare: (ours: Cost, other: Cost) => number) => (of: Pick) => (ours: Figures, other: Figures) => {
+  const [mine, theirs] = [of(ours), of(other)]
+  return mine && theirs && compare(mine, theirs)
+}
+
+/** How many times as fast. */
+const speeds = comparing((ours, other) => ours.perSecond / other.perSecond)
+/** How many times the time. */
+const times = comparing((ours, other) => other.perSecond / ours.perSecond)
+/** Milliseconds that it takes longer. */
+const longer = comparing((ours, other) => 1000 / ours.perSecond - 1000 / other.perSecond)
+/** Milliseconds of processor time beyond the other's. */
+const cpuBeyond = comparing((ours, other) => ours.orthancCpu + ours.engineCpu - other.orthancCpu - other.engineCpu)
 
 /** How near to the file system any storage behind this HTTP server could come, with everything of ours taking no time. */
 function floorTable(results: readonly Result[], floor: Floor): string[] {
@@ -144,61 +181,38 @@ function movesTable(moves: readonly MoveFigures[]): string[] {
 /** The targets that this project set itself, beside what this run measured. */
 function targets(results: readonly Result[], { sealing, moves }: More): string[] {
   const rows: string[] = []
-  const add = (what: string, measured: number, limit: number, unit: string, least: boolean) => {
-    if (Number.isNaN(measured)) return
+  const add = (what: string, measured: number | undefined, limit: number, unit: string, least: boolean) => {
+    if (measured === undefined) return
     const met = least ? measured >= limit : measured <= limit
     rows.push(
       `| ${what} | ${least ? 'at least' : 'at most'} ${limit.toFixed(2)} ${unit} | ${measured.toFixed(2)} ${unit} | ${met ? 'met' : '**not met**'} |`,
     )
   }
-  const cpu = (cost: Cost | undefined) => (cost ? cost.orthancCpu + cost.engineCpu : Number.NaN)
+  const verbs: readonly (readonly ['upload' | 'read', Pick])[] = [
+    ['upload', one => one.upload],
+    ['read', one => one.read],
+  ]
+  const least = { upload: 1, read: 0.65 }
+  const mostCpu = { upload: 0.5, read: 1.2 }
   for (const clients of ['1 client', '10 clients']) {
     const load = `400 files of 220 KB, ${clients}`
-    const base = median(results, load, FILE_SYSTEM)
-    if (!base?.read) continue
-    for (const name of ['S3 (stub)', 'DirectoryStorage']) {
-      const ours = median(results, load, name)
-      if (!ours?.read) continue
+    const beside = (name: string, compare: (ours: Figures, other: Figures) => number | undefined) =>
+      paired(results, load, name, FILE_SYSTEM, compare)
+    for (const name of ['S3 (stub)', 'DirectoryStorage'])
+      for (const [verb, of] of verbs) {
+        const what = `${name}, ${clients}`
+        add(`${what}: ${verb}s, times the file system's rate`, beside(name, speeds(of)), least[verb], '', true)
+        const cpu = beside(name, cpuBeyond(of))
+        add(`${what}: CPU of each ${verb} beyond the file system's`, cpu, mostCpu[verb], 'ms', false)
+      }
+    for (const [verb, of] of verbs)
       add(
-        `${name}, ${clients}: uploads, times the file system's rate`,
-        ours.upload.perSecond / base.upload.perSecond,
-        1,
-        '',
-        true,
-      )
-      add(
-        `${name}, ${clients}: reads, times the file system's rate`,
-        ours.read.perSecond / base.read.perSecond,
-        0.65,
-        '',
-        true,
-      )
-      add(
-        `${name}, ${clients}: CPU of an upload beyond the file system's`,
-        cpu(ours.upload) - cpu(base.upload),
-        0.5,
+        `${BEHIND_DELAY}: a${verb === 'upload' ? 'n' : ''} ${verb} beyond the file system's time`,
+        beside(BEHIND_DELAY, longer(of)),
+        25,
         'ms',
         false,
       )
-      add(
-        `${name}, ${clients}: CPU of a read beyond the file system's`,
-        cpu(ours.read) - cpu(base.read),
-        1.2,
-        'ms',
-        false,
-      )
-    }
-    const far = median(results, load, BEHIND_DELAY)
-    if (!far?.read) continue
-    const beyond = (a: Cost, b: Cost) => 1000 / a.perSecond - 1000 / b.perSecond
-    add(
-      `behind 20 ms, ${clients}: an upload beyond the file system's time`,
-      beyond(far.upload, base.upload),
-      25,
-      'ms',
-      false,
-    )
-    add(`behind 20 ms, ${clients}: a read beyond the file system's time`, beyond(far.read, base.read), 25, 'ms', false)
   }
   for (const [name, limit] of [
     ['S3 (stub)', 300],
@@ -206,9 +220,8 @@ function targets(results: readonly Result[], { sealing, moves }: More): string[]
     [`S3 (stub)${ENCRYPTED}`, 350],
     [`DirectoryStorage${ENCRYPTED}`, 350],
   ] as const) {
-    const figures = median(results, '10 files of 200 MB at once', name)
-    if (figures?.enginePeak)
-      add(`${name}: the engine's memory with 10 uploads of 200 MB at once`, figures.enginePeak, limit, 'MB', false)
+    const peak = median(results, '10 files of 200 MB at once', name)?.enginePeak
+    add(`${name}: the engine's memory with 10 uploads of 200 MB at once`, peak, limit, 'MB', false)
   }
   const [several, one] = moves
   if (several && one) {
@@ -219,14 +232,10 @@ function targets(results: readonly Result[], { sealing, moves }: More): string[]
   if (sealing)
     for (const what of ['seal', 'unseal'] as const) add(`${what}, one core`, sealing[what], 1.6, 'GB/s', true)
   for (const load of new Set(results.map(result => result.load.name)))
-    for (const name of ['S3 (stub)', 'DirectoryStorage']) {
-      const plain = median(results, load, name)
-      const sealed = median(results, load, `${name}${ENCRYPTED}`)
-      if (!plain || !sealed) continue
-      const times = (a: Cost, b: Cost) => a.perSecond / b.perSecond
-      add(`${name}, ${load}: time of an encrypted upload`, times(plain.upload, sealed.upload), 1.15, 'times', false)
-      if (plain.read && sealed.read)
-        add(`${name}, ${load}: time of an encrypted read`, times(plain.read, sealed.read), 1.15, 'times', false)
-    }
+    for (const name of ['S3 (stub)', 'DirectoryStorage'])
+      for (const [verb, of] of verbs) {
+        const ratio = paired(results, load, `${name}${ENCRYPTED}`, name, times(of))
+        add(`${name}, ${load}: time of an encrypted ${verb}`, ratio, 1.15, 'times', false)
+      }
   return ['## Targets', '', '| what | target | measured | |', '|---|---|---|---|', ...rows]
 }

@@ -1,6 +1,7 @@
 /**
  * npm run bench: how fast, and at what cost, does Orthanc store and read on each kind of storage? Subjects take turns, so
- * that whatever the machine does meanwhile hits all alike; each figure is the median of the rounds. Writes docs/benchmarks.md.
+ * that whatever the machine does meanwhile hits all alike; each figure is the median of the rounds, and each comparison that
+ * of the comparisons within a round. Writes docs/benchmarks.md.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -15,6 +16,8 @@ import { cleanUp, forget, type Subject, subjects } from './subjects.ts'
 export interface Result {
   readonly subject: Subject
   readonly load: Load
+  /** From 0. Within a round, subjects are measured one right after the other. */
+  readonly round: number
   readonly figures: Figures
 }
 
@@ -51,13 +54,13 @@ try {
   floor = await measureFloor(stub)
   if (!options.only || MOVES.includes(options.only)) moves = await measureMoves(far)
   for (const load of loads.filter(({ name }) => name.includes(options.only ?? '')))
-    for (let round = 0; round < (load.count < 100 ? 1 : Number(options.rounds)); round++)
+    for (let round = 0; round < Number(options.rounds); round++)
       for (const subject of wanted) {
         // A delay is about round trips: one client and small files show it.
         if (subject.name.includes('behind') && (load.clients > 1 || load.count < 100)) continue
         const figures = await measure(subject, load)
         forget()
-        results.push({ subject, load, figures })
+        results.push({ subject, load, round, figures })
         const { upload, read } = figures
         const rates = `${upload.perSecond.toFixed(1)} uploads/s, ${read?.perSecond.toFixed(1) ?? '-'} reads/s`
         console.error(`${load.name}; ${subject.name}: ${rates}, engine ${figures.enginePeak?.toFixed(0) ?? '-'} MB`)
@@ -67,6 +70,6 @@ try {
 }
 const folder = join(import.meta.dirname, '..', options.only || options.subject ? 'build' : 'docs')
 mkdirSync(folder, { recursive: true })
-writeFileSync(join(folder, 'benchmarks.md'), report(results, { sealing, floor, moves }))
+writeFileSync(join(folder, 'benchmarks.md'), report(results, { sealing, floor, moves, rounds: Number(options.rounds) }))
 console.error(`written: ${join(folder, 'benchmarks.md')}`)
 process.exit(0)
