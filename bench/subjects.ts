@@ -15,6 +15,8 @@ export interface Subject {
   /** null = Orthanc's own file system; undefined = ours. */
   readonly plugin: string | null | undefined
   readonly config: Record<string, unknown>
+  /** A real server or an emulator: it keeps, in memory even, what nobody removes. */
+  readonly server?: true
 }
 
 export const FILE_SYSTEM = "Orthanc's own file system"
@@ -100,14 +102,14 @@ export async function subjects(
     const sdk = new S3Client({ endpoint: ceph.endpoint, region: ceph.region, credentials, forcePathStyle: true })
     await sdk.send(new CreateBucketCommand({ Bucket: 'bench' }))
     sdk.destroy()
-    found.push({ name: 'S3 (Ceph)', plugin: undefined, config: s3Section(ceph.endpoint) })
+    found.push({ name: 'S3 (Ceph)', plugin: undefined, config: s3Section(ceph.endpoint), server: true })
   }
   for (const [name, start] of Object.entries(emulators))
     if (wanted(name))
       try {
         const { config, stop } = await start(temporaryFolder())
         undo.push(stop)
-        found.push({ name, plugin: undefined, config })
+        found.push({ name, plugin: undefined, config, server: true })
       } catch (error) {
         console.error(`${name} is left out: ${error instanceof Error ? error.message : error}`)
       }

@@ -55,7 +55,9 @@ async function start() {
     return undefined
   }
   const composition = compose(config, log)
-  if (config.startupCheck)
+  // Only when Orthanc starts. An engine that follows one that died serves whatever the store does just now: what is on
+  // Orthanc's disk, or works again in a minute, may not wait for it.
+  if (config.startupCheck && server.restarts === 0)
     for (const checked of [composition.store, composition.hybrid?.disk])
       await checked?.check(AbortSignal.timeout(CHECK_DEADLINE_MS))
   const { store, callDeadlineMs, ranges, description } = composition

@@ -72,7 +72,8 @@ export class Fault extends Error {
   /** The one line for the log (SPEC section 7): verb, store, key, what happened, what to do. */
   describe(): string {
     const { verb, store, key } = this.where
-    const place = [verb && `cannot ${verb}`, key && `'${key}'`, store && `on ${store}`].filter(Boolean).join(' ')
+    const on = store && (verb && !key ? store : `on ${store}`)
+    const place = [verb && `cannot ${verb}`, key && `'${key}'`, on].filter(Boolean).join(' ')
     const line = [place, `${this.message} [${this.code}]`].filter(Boolean).join(': ')
     return (this.remedy ? `${line}. ${this.remedy}` : line).replace(/\s+/g, ' ')
   }

@@ -60,6 +60,28 @@ describe('the engine process', () => {
     assert.match(lines(frames).join('\n'), /stores Orthanc's files in directory:/)
   })
 
+  const unreachable = {
+    AwsS3Storage: {
+      BucketName: 'b',
+      Region: 'r',
+      AccessKey: 'a',
+      SecretKey: 's',
+      Endpoint: 'http://127.0.0.1:9',
+      MaxRetries: 0,
+    },
+  }
+
+  it('looks at the store when Orthanc starts', async () => {
+    const refusal = last(await control.start(unreachable))
+    assert.equal(refusal.status, answers.Unavailable.number)
+    assert.match(refusal.payload.toString(), /^cannot use s3:b: /)
+  })
+
+  it('does not look at the store when it follows an engine that died', async () => {
+    assert.equal(last(await control.start(unreachable, PROTOCOL, 1)).status, 0)
+    assert.equal((await (await worker()).read(randomUUID(), 1)).status, answers.Unavailable.number)
+  })
+
   it('stores, reads and removes a file under its key', async () => {
     await control.start(directory())
     const peer = await worker()

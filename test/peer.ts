@@ -109,9 +109,10 @@ export class PeerConnection {
   }
 
   /** START; resolves with everything up to and including RETURN. */
-  async start(configuration: unknown, protocol = PROTOCOL): Promise<Received[]> {
+  async start(configuration: unknown, protocol = PROTOCOL, restarts = 0): Promise<Received[]> {
     const frames = [await this.receive()]
-    this.send(Kind.call, { flags: Verb.start, argument: protocol }, JSON.stringify(configuration))
+    const fields = { flags: Verb.start, argument: protocol, status: restarts }
+    this.send(Kind.call, fields, JSON.stringify(configuration))
     while (frames.at(-1)?.kind !== Kind.return) frames.push(await this.receive())
     return frames
   }
