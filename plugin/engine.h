@@ -16,7 +16,7 @@ namespace ocs {
 struct EngineSettings {
   std::string node;  // executable
   std::vector<std::string> node_options;
-  std::string script;  // engine.mjs
+  std::string script;         // engine.mjs
   std::string configuration;  // Orthanc's, as JSON; holds secrets, so it never goes near argv, environ or a log
   std::chrono::milliseconds start_time{180'000};  // longer than the engine's own start-up check may take
   std::chrono::milliseconds drain_time{10'000};
