@@ -26,7 +26,7 @@ export function report(results: readonly Result[], more: More): string {
     '# Benchmarks',
     '',
     'Written by `npm run bench`; do not edit. Every figure is of a real Orthanc with `MaximumStorageCacheSize` 0, so that reads are real.',
-    `Before each measurement there are ${WARM_UP} uploads and reads that do not count. Figures are medians of ${rounds} rounds; what is said of one storage beside another is the median`,
+    `Before each measurement there are ${WARM_UP} uploads and reads that do not count. Figures are medians of ${rounds} rounds, but of one for files of 200 MB, and for large files on servers other than the stub; what is said of one storage beside another is the median`,
     'of the comparisons within each round. The client runs on the same machine. "Stub" is `bench/s3-stub.ts`, an in-memory stand-in for an S3 server that costs next to nothing;',
     'Ceph is a real server, which takes its own share of the same cores. Processor time is per operation, of Orthanc and engine apart.',
     '',
@@ -46,9 +46,8 @@ export function report(results: readonly Result[], more: More): string {
       if (!figures) continue
       const { upload, read, orthancPeak, enginePeak } = figures
       const peaks = `${orthancPeak.toFixed(0)} / ${enginePeak?.toFixed(0) ?? '–'}`
-      const rate = (of: (figures: Figures) => Cost | undefined) =>
-        paired(results, load.name, name, FILE_SYSTEM, speeds(of)) ?? Number.NaN
-      const [uploads, reads] = [rate(one => one.upload), rate(one => one.read)]
+      const rate = (of: CostOf) => paired(results, load.name, name, FILE_SYSTEM, speeds(of))
+      const [uploads, reads] = [rate(costs.upload), rate(costs.read)]
       lines.push(`| ${name} | ${cells(upload, uploads)} | ${cells(read, reads)} | ${peaks} |`)
     }
     lines.push('')
@@ -59,9 +58,9 @@ export function report(results: readonly Result[], more: More): string {
   return `${[...lines, ...targets(results, more)].join('\n')}\n`
 }
 
-function cells(cost: Cost | undefined, ofFileSystem: number): string {
+function cells(cost: Cost | undefined, ofFileSystem: number | undefined): string {
   if (!cost) return '– | – | – | –'
-  const ratio = Number.isNaN(ofFileSystem) ? '–' : ofFileSystem.toFixed(2)
+  const ratio = ofFileSystem?.toFixed(2) ?? '–'
   const cpu = `${cost.orthancCpu.toFixed(1)} + ${cost.engineCpu.toFixed(1)}`
   return `${cost.perSecond.toFixed(1)} | ${cost.megabytesPerSecond.toFixed(0)} | ${ratio} | ${cpu}`
 }
@@ -75,20 +74,20 @@ function median(results: readonly Result[], load: string, subject: string): Figu
     .filter(result => result.load.name === load && result.subject.name === subject)
     .map(r => r.figures)
   if (mine.length === 0) return undefined
-  const cost = (pick: (figures: Figures) => Cost | undefined): Cost | undefined => {
-    const costs = mine.map(pick).filter(one => one !== undefined)
-    if (costs.length === 0) return undefined
+  const cost = (of: CostOf): Cost | undefined => {
+    const all = mine.map(of).filter(one => one !== undefined)
+    if (all.length === 0) return undefined
     return {
-      perSecond: middle(costs.map(one => one.perSecond)),
-      megabytesPerSecond: middle(costs.map(one => one.megabytesPerSecond)),
-      orthancCpu: middle(costs.map(one => one.orthancCpu)),
-      engineCpu: middle(costs.map(one => one.engineCpu)),
+      perSecond: middle(all.map(one => one.perSecond)),
+      megabytesPerSecond: middle(all.map(one => one.megabytesPerSecond)),
+      orthancCpu: middle(all.map(one => one.orthancCpu)),
+      engineCpu: middle(all.map(one => one.engineCpu)),
     }
   }
   const engine = mine.map(one => one.enginePeak).filter(one => one !== undefined)
   return {
-    upload: cost(one => one.upload) as Cost,
-    read: cost(one => one.read),
+    upload: cost(costs.upload) as Cost,
+    read: cost(costs.read),
     orthancPeak: Math.max(...mine.map(one => one.orthancPeak)),
     enginePeak: engine.length > 0 ? Math.max(...engine) : undefined,
   }
@@ -111,17 +110,17 @@ function paired(
   return found.length === 0 ? undefined : middle(found)
 }
 
-type Pick = (figures: Figures) => Cost | undefined
+type CostOf = (figures: Figures) => Cost | undefined
+const costs: Readonly<Record<'upload' | 'read', CostOf>> = { upload: one => one.upload, read: one => one.read }
+const verbs = ['upload', 'read'] as const
 
-const comparing = (compare: (ours: Cost, other: Cost) => number) => (of: Pick) => (ours: Figures, other: Figures) => {
+const comparing = (compare: (ours: Cost, other: Cost) => number) => (of: CostOf) => (ours: Figures, other: Figures) => {
   const [mine, theirs] = [of(ours), of(other)]
   return mine && theirs && compare(mine, theirs)
 }
 
 /** How many times as fast. */
 const speeds = comparing((ours, other) => ours.perSecond / other.perSecond)
-/** How many times the time. */
-const times = comparing((ours, other) => other.perSecond / ours.perSecond)
 /** Milliseconds that it takes longer. */
 const longer = comparing((ours, other) => 1000 / ours.perSecond - 1000 / other.perSecond)
 /** Milliseconds of processor time beyond the other's. */
@@ -188,10 +187,6 @@ function targets(results: readonly Result[], { sealing, moves }: More): string[]
       `| ${what} | ${least ? 'at least' : 'at most'} ${limit.toFixed(2)} ${unit} | ${measured.toFixed(2)} ${unit} | ${met ? 'met' : '**not met**'} |`,
     )
   }
-  const verbs: readonly (readonly ['upload' | 'read', Pick])[] = [
-    ['upload', one => one.upload],
-    ['read', one => one.read],
-  ]
   const least = { upload: 1, read: 0.65 }
   const mostCpu = { upload: 0.5, read: 1.2 }
   for (const clients of ['1 client', '10 clients']) {
@@ -199,16 +194,16 @@ function targets(results: readonly Result[], { sealing, moves }: More): string[]
     const beside = (name: string, compare: (ours: Figures, other: Figures) => number | undefined) =>
       paired(results, load, name, FILE_SYSTEM, compare)
     for (const name of ['S3 (stub)', 'DirectoryStorage'])
-      for (const [verb, of] of verbs) {
+      for (const verb of verbs) {
         const what = `${name}, ${clients}`
-        add(`${what}: ${verb}s, times the file system's rate`, beside(name, speeds(of)), least[verb], '', true)
-        const cpu = beside(name, cpuBeyond(of))
+        add(`${what}: ${verb}s, times the file system's rate`, beside(name, speeds(costs[verb])), least[verb], '', true)
+        const cpu = beside(name, cpuBeyond(costs[verb]))
         add(`${what}: CPU of each ${verb} beyond the file system's`, cpu, mostCpu[verb], 'ms', false)
       }
-    for (const [verb, of] of verbs)
+    for (const verb of verbs)
       add(
         `${BEHIND_DELAY}: a${verb === 'upload' ? 'n' : ''} ${verb} beyond the file system's time`,
-        beside(BEHIND_DELAY, longer(of)),
+        beside(BEHIND_DELAY, longer(costs[verb])),
         25,
         'ms',
         false,
@@ -233,8 +228,9 @@ function targets(results: readonly Result[], { sealing, moves }: More): string[]
     for (const what of ['seal', 'unseal'] as const) add(`${what}, one core`, sealing[what], 1.6, 'GB/s', true)
   for (const load of new Set(results.map(result => result.load.name)))
     for (const name of ['S3 (stub)', 'DirectoryStorage'])
-      for (const [verb, of] of verbs) {
-        const ratio = paired(results, load, `${name}${ENCRYPTED}`, name, times(of))
+      for (const verb of verbs) {
+        // How many times as fast the plain one is, that is how many times the time of the encrypted one.
+        const ratio = paired(results, load, name, `${name}${ENCRYPTED}`, speeds(costs[verb]))
         add(`${name}, ${load}: time of an encrypted ${verb}`, ratio, 1.15, 'times', false)
       }
   return ['## Targets', '', '| what | target | measured | |', '|---|---|---|---|', ...rows]

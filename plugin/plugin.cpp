@@ -29,7 +29,7 @@ constexpr uint16_t kFaults = 32;
 
 // V8 sees the small objects of its heap, not the payloads that hang on them beside it: with its own settings it lets 64
 // MB of dead payloads gather and then marks its whole heap to find them, for up to half of the engine's processor time.
-// A small young generation lets go of them early and cheaply, and no marking begins below 96 MB (docs/benchmarks.md).
+// A small young generation lets go of them early and cheaply, and no marking begins below 96 MB (ARCHITECTURE.md).
 constexpr const char* kNodeOptions[] = {"--max-semi-space-size=2", "--initial-heap-size=96"};
 
 class OrthancHost : public ocs::Host {

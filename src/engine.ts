@@ -1,4 +1,4 @@
-/** Process entry: plugin/engine.cpp runs `node engine.mjs SOCKET` (docs/protocol.md). */
+/** Process entry: plugin/engine.cpp runs `node OPTIONS engine.mjs SOCKET` (docs/protocol.md). */
 import { setFlagsFromString } from 'node:v8'
 import { compose } from './compose.ts'
 import { parseConfig } from './config/config.ts'

@@ -66,10 +66,11 @@ function plainSize(size: number): number {
 const keystreams = new WeakMap<KeyObject, Buffer>()
 
 function keystreamOf(key: KeyObject): Buffer {
-  const stream =
-    keystreams.get(key) ?? createCipheriv('aes-256-ctr', key, Buffer.alloc(16)).update(Buffer.alloc(KEY_BYTES))
-  keystreams.set(key, stream)
-  return stream
+  const known = keystreams.get(key)
+  if (known) return known
+  const made = createCipheriv('aes-256-ctr', key, Buffer.alloc(16)).update(Buffer.alloc(KEY_BYTES))
+  keystreams.set(key, made)
+  return made
 }
 
 /** Encrypts or decrypts 32 bytes: counter mode is its own inverse. */
