@@ -1,5 +1,5 @@
 /**
- * npm run bench: how fast, and at what cost, does Orthanc store and read on each kind of storage? Subjects take turns, so
+ * npm run bench: how fast, and at what cost, does Orthanc store and read on each kind of storage? Storages take turns, so
  * that whatever the machine does meanwhile hits all alike; each figure is the median of the rounds, and each comparison that
  * of the comparisons within a round. Writes docs/benchmarks.md.
  */
@@ -11,7 +11,7 @@ import { type Figures, type Load, measure } from './measure.ts'
 import { type MoveFigures, measureMoves } from './moves.ts'
 import { report } from './report.ts'
 import { measureSealing } from './seal.ts'
-import { cleanUp, forget, type Subject, subjects } from './subjects.ts'
+import { BEHIND_DELAY, cleanUp, forget, type Subject, subjects } from './subjects.ts'
 
 export interface Result {
   readonly subject: Subject
@@ -21,15 +21,33 @@ export interface Result {
   readonly figures: Figures
 }
 
-const small = { count: 400, rows: 332, columns: 332, reads: true }
-const large = { count: 8, rows: 10_000, columns: 5_000, reads: true }
+const small = { count: 400, rows: 332, columns: 332, reads: true, client: 'lean' } as const
+const large = { count: 8, rows: 10_000, columns: 5_000, reads: true, client: 'lean' } as const
+const huge = { count: 10, rows: 10_000, columns: 10_000, reads: false, client: 'lean' } as const
 const loads: readonly Load[] = [
   { name: '400 files of 220 KB, 1 client', ...small, clients: 1 },
   { name: '400 files of 220 KB, 10 clients', ...small, clients: 10 },
-  { name: '10 files of 200 MB at once', count: 10, rows: 10_000, columns: 10_000, clients: 10, reads: false },
+  { name: '400 files of 220 KB, 1 client with fetch', ...small, clients: 1, client: 'fetch' },
+  { name: '400 files of 220 KB, 10 clients with fetch', ...small, clients: 10, client: 'fetch' },
+  { name: '10 files of 200 MB at once', ...huge, clients: 10 },
   { name: '8 files of 100 MB, 1 client', ...large, clients: 1 },
   { name: '8 files of 100 MB, 10 clients', ...large, clients: 10 },
 ]
+
+/** Who is measured in a round, and together: small files in turns, large ones one storage after the other. */
+function groupsOf(all: readonly Subject[], load: Load, round: number): Subject[][] {
+  if (load.count >= 100) {
+    // A delay is about round trips: one client shows it. Servers' own speed is not what the second kind of client is for.
+    const group = all.filter(
+      ({ name, server }) =>
+        (name !== BEHIND_DELAY || load.clients === 1) && (load.client === 'lean' || !(server || name === BEHIND_DELAY)),
+    )
+    return group.length > 0 ? [group] : []
+  }
+  // Servers are there to be seen at all: one round shows how they take large files. Memory is a peak, not a rate.
+  const once = ({ server }: Subject) => round > 0 && (server || !load.reads)
+  return all.filter(subject => subject.name !== BEHIND_DELAY && !once(subject)).map(subject => [subject])
+}
 
 /** What `--only` calls the measurement of moves. */
 const MOVES = 'moves'
@@ -60,17 +78,16 @@ try {
   write()
   for (const load of loads.filter(({ name }) => name.includes(options.only ?? ''))) {
     for (let round = 0; round < Number(options.rounds); round++)
-      for (const subject of wanted) {
-        // A delay is about round trips: one client and small files show it.
-        if (subject.name.includes('behind') && (load.clients > 1 || load.count < 100)) continue
-        // Servers are there to be seen at all: one round shows how they take large files. Memory is a peak, not a rate.
-        if (round > 0 && load.count < 100 && (subject.server || !load.reads)) continue
-        const figures = await measure(subject, load)
+      for (const group of groupsOf(wanted, load, round)) {
+        const measured = await measure(group, load)
         forget()
-        results.push({ subject, load, round, figures })
-        const { upload, read } = figures
-        const rates = `${upload.perSecond.toFixed(1)} uploads/s, ${read?.perSecond.toFixed(1) ?? '-'} reads/s`
-        console.error(`${load.name}; ${subject.name}: ${rates}, engine ${figures.enginePeak?.toFixed(0) ?? '-'} MB`)
+        for (const [i, figures] of measured.entries()) {
+          const subject = group[i] as Subject
+          results.push({ subject, load, round, figures })
+          const { upload, read } = figures
+          const rates = `${upload.perSecond.toFixed(1)} uploads/s, ${read?.perSecond.toFixed(1) ?? '-'} reads/s`
+          console.error(`${load.name}; ${subject.name}: ${rates}, engine ${figures.enginePeak?.toFixed(0) ?? '-'} MB`)
+        }
       }
     write() // after each load: half an hour is long, and what was measured is measured
   }

