@@ -1,9 +1,9 @@
 /** One measurement: a number of uploads and reads in fresh Orthancs, with what they cost Orthanc and engine. */
 import { hash } from 'node:crypto'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { makeImage } from '../test/dicom.ts'
 import { type Orthanc, startOrthanc } from '../test/live/orthanc.ts'
-import { type Client, clients, type Kind } from './clients.ts'
+import { Clients, type Done, type Kind } from './client.ts'
+import { type Image, imageOf } from './image.ts'
 import { type Subject, temporaryFolder } from './subjects.ts'
 
 export interface Load {
@@ -49,20 +49,10 @@ export function peakOf(pid: number): number {
   return Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1000
 }
 
-/** Shared by all files of a size: what varies is the header. */
-const pixels = new Map<number, Buffer>()
-function fileOf(load: Load, seed: number): Buffer {
-  const size = load.rows * load.columns * 2
-  const made =
-    pixels.get(size) ?? Buffer.alloc(size, Buffer.from(Array.from({ length: 65_537 }, (_, i) => (i * 31) & 0xff)))
-  pixels.set(size, made)
-  return makeImage({ seed, rows: load.rows, columns: load.columns, study: 1 + Math.floor(seed / 100) }, () => made)
-}
-
 /** Operations of one storage before the next one has its turn: long enough that disks do not just catch up meanwhile. */
 const TURN = 200
 /** Operations at the beginning of a turn that do not count. */
-const RUN_UP = 50
+const RUN_UP = 100
 
 /**
  * The storages of `subjects` in turns of some operations each, so that whatever the machine does meanwhile hits all alike.
@@ -70,8 +60,9 @@ const RUN_UP = 50
  */
 export async function measure(subjects: readonly Subject[], load: Load): Promise<Figures[]> {
   const started: Contender[] = []
+  const clients = new Clients()
   try {
-    for (const subject of subjects) started.push(await Contender.start(subject, load))
+    for (const subject of subjects) started.push(await Contender.start(subject, load, clients))
     for (const contender of started) await contender.warmUp()
     const inTurns = async (work: (contender: Contender, from: number, to: number) => Promise<void>) => {
       for (let from = 0; from < load.count; from += TURN)
@@ -83,6 +74,7 @@ export async function measure(subjects: readonly Subject[], load: Load): Promise
     for (const contender of started) figures.push(await contender.finish())
     return figures
   } finally {
+    clients.stop()
     for (const contender of started) await contender.stop()
   }
 }
@@ -104,52 +96,51 @@ class Contender {
   readonly #dir: string
   readonly #orthanc: Orthanc
   readonly #engine: number | undefined
-  readonly #client: Client
-  readonly #stored: { id: string; seed: number }[] = []
+  readonly #clients: Clients
+  readonly #stored: string[] = []
+  /** What was uploaded beside the load. */
   readonly #others: string[] = []
-  #made = 0
   readonly #upload = nothing()
   readonly #read = nothing()
 
-  private constructor(subject: Subject, load: Load, dir: string, orthanc: Orthanc) {
+  private constructor(subject: Subject, load: Load, clients: Clients, dir: string, orthanc: Orthanc) {
     this.#subject = subject
     this.#load = load
+    this.#clients = clients
     this.#dir = dir
     this.#orthanc = orthanc
     this.#engine = orthanc.enginePid()
-    this.#client = clients[load.client](load.clients)
   }
 
-  static async start(subject: Subject, load: Load): Promise<Contender> {
+  static async start(subject: Subject, load: Load, clients: Clients): Promise<Contender> {
     const dir = temporaryFolder()
     const { plugin, config } = subject
     const orthanc = await startOrthanc({ config, dir, verbose: false, ...(plugin === undefined ? {} : { plugin }) })
-    return new Contender(subject, load, dir, orthanc)
+    return new Contender(subject, load, clients, dir, orthanc)
   }
 
   async warmUp(): Promise<void> {
-    await this.#together(WARM_UP, async () => this.#get(await this.#storeOther()))
+    await this.#storeOthers(WARM_UP)
+    await this.#perform({ ids: this.#others })
     for (const pid of [this.#orthanc.pid, this.#engine]) if (pid) writeFileSync(`/proc/${pid}/clear_refs`, '5') // forgets the peak
   }
 
   async upload(from: number, to: number): Promise<void> {
-    await this.#together(RUN_UP, async () => void (await this.#storeOther()))
-    await this.#timed(this.#upload, to - from, async i => {
-      const seed = 100_001 + from + i
-      this.#stored.push({ id: await this.#store(fileOf(this.#load, seed)), seed })
-    })
+    await this.#storeOthers(RUN_UP)
+    const images = Array.from({ length: to - from }, (_, i) => this.#image(from + i))
+    this.#stored.push(...(await this.#timed(this.#upload, { images })).ids)
   }
 
   async read(from: number, to: number): Promise<void> {
-    await this.#together(RUN_UP, () => this.#get(this.#others.at(-1)))
-    await this.#timed(this.#read, to - from, i => this.#get(this.#stored[from + i]?.id))
+    await this.#perform({ ids: this.#others.slice(0, RUN_UP) })
+    await this.#timed(this.#read, { ids: this.#stored.slice(from, to) })
   }
 
   async finish(): Promise<Figures> {
     // A figure of a storage that gives back other bytes is worth nothing. Not within the time: hashing is not its work.
-    for (const { id, seed } of this.#load.reads ? this.#stored.slice(0, 20) : []) {
+    for (const [i, id] of this.#load.reads ? this.#stored.slice(0, 20).entries() : []) {
       const back = await this.#orthanc.getBytes(`/instances/${id}/file`)
-      if (hash('sha256', back) !== hash('sha256', fileOf(this.#load, seed)))
+      if (hash('sha256', back) !== hash('sha256', imageOf(this.#image(i))))
         throw new Error(`${this.#subject.name} damaged a file`)
     }
     const engine = this.#engine
@@ -166,43 +157,38 @@ class Contender {
   }
 
   async stop(): Promise<void> {
-    this.#client.close()
     await this.#orthanc.stop()
     rmSync(this.#dir, { recursive: true, force: true })
   }
 
-  /** A file of 220 KB that is not part of the load. */
-  async #storeOther(): Promise<string> {
-    const id = await this.#store(fileOf({ ...this.#load, rows: 332, columns: 332 }, 900_001 + this.#made++))
-    this.#others.push(id)
-    return id
+  /** Image number `i` of the load. */
+  #image(i: number): Image {
+    return { seed: 100_001 + i, rows: this.#load.rows, columns: this.#load.columns }
   }
 
-  async #store(file: Buffer): Promise<string> {
-    return JSON.parse(await this.#client.post(`${this.#orthanc.url}/instances`, file)).ID
+  /** Images of 220 KB that are not part of the load. */
+  async #storeOthers(count: number): Promise<void> {
+    const images = Array.from({ length: count }, (_, i) => ({
+      seed: 900_001 + this.#others.length + i,
+      rows: 332,
+      columns: 332,
+    }))
+    this.#others.push(...(await this.#perform({ images })).ids)
   }
 
-  #get(id: string | undefined): Promise<unknown> {
-    return this.#client.get(`${this.#orthanc.url}/instances/${id}/file`)
+  #perform(work: { images?: readonly Image[]; ids?: readonly string[] }): Promise<Done> {
+    const { client, clients } = this.#load
+    return this.#clients.perform({ url: this.#orthanc.url, kind: client, clients, ...work })
   }
 
-  /** Shares `count` operations between the clients. */
-  async #together(count: number, work: (i: number) => Promise<unknown>): Promise<void> {
-    let next = 0
-    const client = async () => {
-      while (next < count) await work(next++)
-    }
-    await Promise.all(Array.from({ length: this.#load.clients }, client))
-  }
-
-  async #timed(sum: Sum, count: number, work: (i: number) => Promise<unknown>): Promise<void> {
+  async #timed(sum: Sum, work: { images?: readonly Image[]; ids?: readonly string[] }): Promise<Done> {
     const before = [cpuOf(this.#orthanc.pid), cpuOf(this.#engine)] as const
-    const began = performance.now()
-    await this.#together(count, work)
-    sum.seconds += (performance.now() - began) / 1000
+    const done = await this.#perform(work)
+    sum.seconds += done.seconds
     sum.orthancCpu += cpuOf(this.#orthanc.pid) - before[0]
     sum.engineCpu += cpuOf(this.#engine) - before[1]
-    sum.count += count
+    sum.count += work.images?.length ?? work.ids?.length ?? 0
+    return done
   }
 
   #cost({ count, seconds, orthancCpu, engineCpu }: Sum): Cost {

@@ -1,0 +1,120 @@
+/**
+ * The clients: they upload and read, a given number of them at once. A process of their own with a small heap, for what it
+ * collects would be work that the machine does beside what is measured.
+ */
+import { type ChildProcess, fork } from 'node:child_process'
+import { Agent, request } from 'node:http'
+import { fileURLToPath } from 'node:url'
+import { type Image, imageOf } from './image.ts'
+
+/** How they talk HTTP, see `kinds`. */
+export type Kind = 'lean' | 'fetch'
+
+export interface Work {
+  /** Of Orthanc. */
+  readonly url: string
+  readonly kind: Kind
+  readonly clients: number
+  /** What to upload, or the instances to read. */
+  readonly images?: readonly Image[]
+  readonly ids?: readonly string[]
+}
+
+export interface Done {
+  readonly seconds: number
+  /** Of what was uploaded, in the order of the images. */
+  readonly ids: readonly string[]
+}
+
+export class Clients {
+  readonly #process: ChildProcess
+
+  constructor() {
+    this.#process = fork(fileURLToPath(import.meta.url), { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  }
+
+  /** One at a time. */
+  perform(work: Work): Promise<Done> {
+    return new Promise((resolve, reject) => {
+      const ended = () => reject(new Error('the clients failed'))
+      this.#process.once('exit', ended)
+      this.#process.once('message', done => {
+        this.#process.off('exit', ended)
+        resolve(done as Done)
+      })
+      this.#process.send(work)
+    })
+  }
+
+  stop(): void {
+    this.#process.kill('SIGKILL')
+  }
+}
+
+interface Http {
+  get(url: string): Promise<unknown>
+  /** Resolves to the answer's text. */
+  post(url: string, body: Buffer): Promise<string>
+}
+
+const agents = new Map<number, Agent>()
+function agentFor(connections: number): Agent {
+  const agent = agents.get(connections) ?? new Agent({ keepAlive: true, maxSockets: connections })
+  agents.set(connections, agent)
+  return agent
+}
+
+const kinds: Readonly<Record<Kind, (clients: number) => Http>> = {
+  /** Plain node:http, which drops what it reads. */
+  lean(clients) {
+    const agent = agentFor(clients)
+    const run = (method: string, url: string, body?: Buffer) =>
+      new Promise<string>((resolve, reject) => {
+        const headers = body ? { 'content-length': body.byteLength } : {}
+        const sent = request(url, { method, agent, headers }, answer => {
+          let text = ''
+          answer.on('data', chunk => {
+            if (body) text += chunk
+          })
+          answer.on('end', () =>
+            answer.statusCode === 200 ? resolve(text) : reject(new Error(`HTTP ${answer.statusCode}`)),
+          )
+        })
+        sent.on('error', reject)
+        sent.end(body)
+      })
+    return { get: url => run('GET', url), post: (url, body) => run('POST', url, body) }
+  },
+
+  /** As applications do it: what is read is there as a whole. */
+  fetch() {
+    const bytesOf = async (answer: Response) => {
+      if (answer.status !== 200) throw new Error(`HTTP ${answer.status}`)
+      return Buffer.from(await answer.arrayBuffer())
+    }
+    return {
+      get: async url => bytesOf(await fetch(url)),
+      post: async (url, body) =>
+        (await bytesOf(await fetch(url, { method: 'POST', body: body as Buffer<ArrayBuffer> }))).toString(),
+    }
+  },
+}
+
+async function perform({ url, kind, clients, images = [], ids = [] }: Work): Promise<Done> {
+  const http = kinds[kind](clients)
+  const stored: string[] = []
+  const upload = async (image: Image, i: number) => {
+    stored[i] = JSON.parse(await http.post(`${url}/instances`, imageOf(image))).ID
+  }
+  const read = (id: string) => http.get(`${url}/instances/${id}/file`)
+  const todo = [...images.map((image, i) => () => upload(image, i)), ...ids.map(id => () => read(id))]
+  const began = performance.now()
+  let next = 0
+  const client = async () => {
+    while (next < todo.length) await todo[next++]?.()
+  }
+  await Promise.all(Array.from({ length: clients }, client))
+  return { seconds: (performance.now() - began) / 1000, ids: stored }
+}
+
+if (process.send) process.on('message', async (work: Work) => process.send?.(await perform(work)))

@@ -1,0 +1,18 @@
+import { makeImage } from '../test/dicom.ts'
+
+export interface Image {
+  readonly seed: number
+  readonly rows: number
+  readonly columns: number
+}
+
+/** Shared by all images of a size: what varies is the header. */
+const pixels = new Map<number, Buffer>()
+
+export function imageOf({ seed, rows, columns }: Image): Buffer {
+  const size = rows * columns * 2
+  const made =
+    pixels.get(size) ?? Buffer.alloc(size, Buffer.from(Array.from({ length: 65_537 }, (_, i) => (i * 31) & 0xff)))
+  pixels.set(size, made)
+  return makeImage({ seed, rows, columns, study: 1 + Math.floor(seed / 100) }, () => made)
+}
