@@ -34,6 +34,9 @@ const loads: readonly Load[] = [
   { name: '8 files of 100 MB, 10 clients', ...large, clients: 10 },
 ]
 
+/** Of files of 100 MB, which take their time. */
+const LARGE_ROUNDS = 3
+
 /** Who is measured in a round, and together: small files in turns, large ones one storage after the other. */
 function groupsOf(all: readonly Subject[], load: Load, round: number): Subject[][] {
   if (load.count >= 100) {
@@ -44,6 +47,7 @@ function groupsOf(all: readonly Subject[], load: Load, round: number): Subject[]
     )
     return group.length > 0 ? [group] : []
   }
+  if (round >= LARGE_ROUNDS) return []
   // Servers are there to be seen at all: one round shows how they take large files. Memory is a peak, not a rate.
   const once = ({ server }: Subject) => round > 0 && (server || !load.reads)
   return all.filter(subject => subject.name !== BEHIND_DELAY && !once(subject)).map(subject => [subject])
@@ -53,7 +57,7 @@ function groupsOf(all: readonly Subject[], load: Load, round: number): Subject[]
 const MOVES = 'moves'
 
 const options = new Command('npm run bench --')
-  .option('--rounds <n>', 'rounds of each measurement', '3')
+  .option('--rounds <n>', 'rounds of small files; large ones have 3 at most', '5')
   .option('--only <text>', 'only loads whose name contains this, or "moves"')
   .option('--subject <text>', 'only storages whose name contains this')
   .option('--plugin <so>', "another storage plugin's library, measured in the same run")
@@ -66,6 +70,7 @@ mkdirSync(folder, { recursive: true })
 const file = join(folder, 'benchmarks.md')
 const { plugin, section } = options
 const sealing = options.only ? undefined : await measureSealing()
+process.setMaxListeners(0) // each Orthanc has one, and some ten are alive at once
 const results: Result[] = []
 let floor: Floor | undefined
 let moves: MoveFigures[] = []
