@@ -26,7 +26,7 @@ export function report(results: readonly Result[], more: More): string {
     '# Benchmarks',
     '',
     'Written by `npm run bench`; do not edit. Every figure is of a real Orthanc with `MaximumStorageCacheSize` 0, so that reads are real.',
-    `Before each measurement there are ${WARM_UP} uploads and reads that do not count. Figures are medians of ${rounds} rounds, of three at most for files of 100 MB, of one for files of 200 MB and for large files on servers other than the stub; what is said of one storage beside another is the median`,
+    `Before each measurement there are ${WARM_UP} uploads and reads that do not count. Figures are medians of ${rounds} rounds, of three at most for files of 100 and 200 MB, of one for those on servers other than the stub; what is said of one storage beside another is the median`,
     'of the comparisons within each round. With small files, storages take turns of 200 operations within a round. "Stub" is `bench/s3-stub.ts`, an in-memory stand-in for an S3 server that costs little;',
     'Ceph is a real server, which takes its own share of the same cores. Processor time is per operation, of Orthanc and engine apart.',
     '',

@@ -34,7 +34,7 @@ const loads: readonly Load[] = [
   { name: '8 files of 100 MB, 10 clients', ...large, clients: 10 },
 ]
 
-/** Of files of 100 MB, which take their time. */
+/** Of files of 100 and 200 MB, which take their time. */
 const LARGE_ROUNDS = 3
 
 /** Who is measured in a round, and together: small files in turns, large ones one storage after the other. */
@@ -48,9 +48,8 @@ function groupsOf(all: readonly Subject[], load: Load, round: number): Subject[]
     return group.length > 0 ? [group] : []
   }
   if (round >= LARGE_ROUNDS) return []
-  // Servers are there to be seen at all: one round shows how they take large files. Memory is a peak, not a rate.
-  const once = ({ server }: Subject) => round > 0 && (server || !load.reads)
-  return all.filter(subject => subject.name !== BEHIND_DELAY && !once(subject)).map(subject => [subject])
+  // Servers are there to be seen at all: one round shows how they take large files.
+  return all.filter(({ name, server }) => name !== BEHIND_DELAY && !(server && round > 0)).map(subject => [subject])
 }
 
 /** What `--only` calls the measurement of moves. */

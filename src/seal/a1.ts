@@ -28,6 +28,16 @@ const LARGEST_PLAIN_BYTES = 2 ** 36 - 32
 /** What `keyIdOf` needs to see of an object. */
 export const ID_BYTES = 6
 
+/**
+ * What goes through a cipher at once: Node copies what comes out, and as long as both copies fit into the processor's cache
+ * that is cheap. Measured on reads of 100 MB in chunks of 1 MiB: half of the engine's processor time.
+ */
+const PIECE_BYTES = 256 * 1024
+
+function* pieces(chunk: Uint8Array): Iterable<Uint8Array> {
+  for (let at = 0; at < chunk.byteLength; at += PIECE_BYTES) yield chunk.subarray(at, at + PIECE_BYTES)
+}
+
 /** Data key and IV of one object. Only vectors of tests give them; everybody else gets fresh random ones. */
 export interface Randomness {
   readonly dataKey: Buffer
@@ -95,7 +105,7 @@ export async function* sealStream(body: Bytes, key: MasterKey, random = fresh())
   const header = headerOf(key, random)
   const cipher = createCipheriv('aes-256-gcm', keyObject(random), random.iv).setAAD(header)
   yield header
-  for await (const chunk of body) yield cipher.update(chunk)
+  for await (const chunk of body) for (const piece of pieces(chunk)) yield cipher.update(piece)
   cipher.final()
   yield cipher.getAuthTag()
 }
@@ -121,7 +131,7 @@ function sealed(source: Source, key: MasterKey, random: Randomness): Source {
     const end = Math.min(range.end, tagAt) - HEADER_BYTES
     if (start < end) {
       const encrypt = gcmCounterMode(random.dataKey, random.iv, start)
-      for await (const chunk of source.open({ start, end })) yield* encrypt(chunk)
+      for await (const chunk of source.open({ start, end })) for (const piece of pieces(chunk)) yield* encrypt(piece)
     }
     if (range.end > tagAt) {
       tag ??= lastBytes()
@@ -146,7 +156,7 @@ async function* opened({ size, body }: Content, keys: Keyring): Bytes {
     if (!decipher && end >= HEADER_BYTES) decipher = startOpening(header, keys)
     const from = Math.max(HEADER_BYTES - at, 0)
     const to = Math.min(chunk.byteLength, tagAt - at)
-    if (decipher && from < to) yield decipher.update(chunk.subarray(from, to))
+    if (decipher) for (const piece of pieces(chunk.subarray(from, Math.max(from, to)))) yield decipher.update(piece)
     if (end > tagAt) chunk.copy(tag, Math.max(at - tagAt, 0), Math.max(tagAt - at, 0))
     at = end
   }
