@@ -103,6 +103,18 @@ describe('a worker connection', () => {
     assert.equal((await peer.create(uuid, 1, pattern(9))).status, 0)
   })
 
+  it('reserves once, also when a body begins with nothing', async () => {
+    async function* body() {
+      yield Buffer.alloc(0)
+      yield pattern(9)
+    }
+    area.read = async () => contentOf(9, body())
+    peer.socket.destroy()
+    await served
+    await connect()
+    assert.deepEqual((await peer.read(uuid, 1)).result, pattern(9))
+  })
+
   it('never returns ok when a body breaks in the middle', async () => {
     area.read = async () => contentOf(10, sourceOf(pattern(9)).open())
     peer.socket.destroy()

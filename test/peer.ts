@@ -172,8 +172,10 @@ export class PeerConnection {
         if (frame.argument + length > content.byteLength) throw new Error('a pull reaches beyond the content')
         this.send(Kind.data, { argument: frame.argument }, content.subarray(frame.argument, frame.argument + length))
         pulls++
-      } else if (frame.kind === Kind.reserve) result = Buffer.alloc(frame.argument)
-      else if (frame.kind === Kind.fill) {
+      } else if (frame.kind === Kind.reserve) {
+        if (result) throw new Error('a second reserve')
+        result = Buffer.alloc(frame.argument)
+      } else if (frame.kind === Kind.fill) {
         if (!result || frame.argument !== filled) throw new Error('a fill out of turn')
         filled += frame.payload.copy(result, filled)
       } else if (frame.kind === Kind.return) {

@@ -83,6 +83,7 @@ async function fill(connection: Connection, { size, body }: { size: number; body
   let drained: Promise<void> | undefined
   let at = 0
   for await (const chunk of body) {
+    if (chunk.byteLength === 0) continue
     await drained
     if (at === 0) connection.send(Kind.reserve, { argument: size })?.catch(() => {}) // the next one fails as well
     drained = connection.send(Kind.fill, { argument: at }, chunk)
