@@ -13,8 +13,6 @@ export type Kind = 'lean' | 'fetch'
 export interface Work {
   /** Of Orthanc. */
   readonly url: string
-  readonly kind: Kind
-  readonly clients: number
   /** What to upload, or the instances to read. */
   readonly images?: readonly Image[]
   readonly ids?: readonly string[]
@@ -29,8 +27,11 @@ export interface Done {
 export class Clients {
   readonly #process: ChildProcess
 
-  constructor() {
-    this.#process = fork(fileURLToPath(import.meta.url), { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  /** `count`: how many work at once. */
+  constructor(kind: Kind, count: number) {
+    this.#process = fork(fileURLToPath(import.meta.url), [kind, String(count)], {
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    })
   }
 
   /** One at a time. */
@@ -57,17 +58,10 @@ interface Http {
   post(url: string, body: Buffer): Promise<string>
 }
 
-const agents = new Map<number, Agent>()
-function agentFor(connections: number): Agent {
-  const agent = agents.get(connections) ?? new Agent({ keepAlive: true, maxSockets: connections })
-  agents.set(connections, agent)
-  return agent
-}
-
-const kinds: Readonly<Record<Kind, (clients: number) => Http>> = {
+const kinds: Readonly<Record<Kind, (count: number) => Http>> = {
   /** Plain node:http, which drops what it reads. */
-  lean(clients) {
-    const agent = agentFor(clients)
+  lean(count) {
+    const agent = new Agent({ keepAlive: true, maxSockets: count })
     const run = (method: string, url: string, body?: Buffer) =>
       new Promise<string>((resolve, reject) => {
         const headers = body ? { 'content-length': body.byteLength } : {}
@@ -100,8 +94,7 @@ const kinds: Readonly<Record<Kind, (clients: number) => Http>> = {
   },
 }
 
-async function perform({ url, kind, clients, images = [], ids = [] }: Work): Promise<Done> {
-  const http = kinds[kind](clients)
+async function perform(http: Http, count: number, { url, images = [], ids = [] }: Work): Promise<Done> {
   const stored: string[] = []
   const upload = async (image: Image, i: number) => {
     stored[i] = JSON.parse(await http.post(`${url}/instances`, imageOf(image))).ID
@@ -113,8 +106,12 @@ async function perform({ url, kind, clients, images = [], ids = [] }: Work): Pro
   const client = async () => {
     while (next < todo.length) await todo[next++]?.()
   }
-  await Promise.all(Array.from({ length: clients }, client))
+  await Promise.all(Array.from({ length: count }, client))
   return { seconds: (performance.now() - began) / 1000, ids: stored }
 }
 
-if (process.send) process.on('message', async (work: Work) => process.send?.(await perform(work)))
+if (process.send) {
+  const [kind, count] = [process.argv[2] as Kind, Number(process.argv[3])]
+  const http = kinds[kind](count)
+  process.on('message', async (work: Work) => process.send?.(await perform(http, count, work)))
+}

@@ -2,7 +2,7 @@
 import { hash } from 'node:crypto'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { type Orthanc, startOrthanc } from '../test/live/orthanc.ts'
-import { Clients, type Done, type Kind } from './client.ts'
+import { Clients, type Done, type Kind, type Work } from './client.ts'
 import { type Image, imageOf } from './image.ts'
 import { type Subject, temporaryFolder } from './subjects.ts'
 
@@ -50,7 +50,7 @@ export function peakOf(pid: number): number {
 }
 
 /** Operations of one storage before the next one has its turn: long enough that disks do not just catch up meanwhile. */
-const TURN = 200
+export const TURN = 200
 /** Operations at the beginning of a turn that do not count. */
 const RUN_UP = 100
 
@@ -60,7 +60,7 @@ const RUN_UP = 100
  */
 export async function measure(subjects: readonly Subject[], load: Load): Promise<Figures[]> {
   const started: Contender[] = []
-  const clients = new Clients()
+  const clients = new Clients(load.client, load.clients)
   try {
     for (const subject of subjects) started.push(await Contender.start(subject, load, clients))
     for (const contender of started) await contender.warmUp()
@@ -176,12 +176,11 @@ class Contender {
     this.#others.push(...(await this.#perform({ images })).ids)
   }
 
-  #perform(work: { images?: readonly Image[]; ids?: readonly string[] }): Promise<Done> {
-    const { client, clients } = this.#load
-    return this.#clients.perform({ url: this.#orthanc.url, kind: client, clients, ...work })
+  #perform(work: Omit<Work, 'url'>): Promise<Done> {
+    return this.#clients.perform({ url: this.#orthanc.url, ...work })
   }
 
-  async #timed(sum: Sum, work: { images?: readonly Image[]; ids?: readonly string[] }): Promise<Done> {
+  async #timed(sum: Sum, work: Omit<Work, 'url'>): Promise<Done> {
     const before = [cpuOf(this.#orthanc.pid), cpuOf(this.#engine)] as const
     const done = await this.#perform(work)
     sum.seconds += done.seconds

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'
 import type { Floor } from './floor.ts'
-import { type Cost, type Figures, WARM_UP } from './measure.ts'
+import { type Cost, type Figures, TURN, WARM_UP } from './measure.ts'
 import { MOVED_FILES, type MoveFigures } from './moves.ts'
 import type { Result } from './run.ts'
 import { CHUNK_BYTES, type SealFigures } from './seal.ts'
@@ -27,7 +27,7 @@ export function report(results: readonly Result[], more: More): string {
     '',
     'Written by `npm run bench`; do not edit. Every figure is of a real Orthanc with `MaximumStorageCacheSize` 0, so that reads are real.',
     `Before each measurement there are ${WARM_UP} uploads and reads that do not count. Figures are medians of ${rounds} rounds, of three at most for files of 100 and 200 MB, of one for those on servers other than the stub; what is said of one storage beside another is the median`,
-    'of the comparisons within each round. With small files, storages take turns of 200 operations within a round. "Stub" is `bench/s3-stub.ts`, an in-memory stand-in for an S3 server that costs little;',
+    `of the comparisons within each round. With small files, storages take turns of ${TURN} operations within a round. "Stub" is \`bench/s3-stub.ts\`, an in-memory stand-in for an S3 server that costs little;`,
     'Ceph is a real server, which takes its own share of the same cores. Processor time is per operation, of Orthanc and engine apart.',
     '',
     'The clients run on the same machine, and what they cost themselves is part of every rate. There are two kinds. Without a word about it, a client is plain `node:http` that drops what it reads, so that hardly anything',

@@ -2,7 +2,7 @@
  * The ciphertext of AES-256-GCM from any offset on, without the bytes before it: what a part of a large upload needs. GCM
  * encrypts in counter mode; only its first counter block is hidden inside, and only its tag needs the whole.
  */
-import { createCipheriv, createDecipheriv } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject } from 'node:crypto'
 
 const BLOCK_BYTES = 16
 
@@ -10,7 +10,7 @@ const BLOCK_BYTES = 16
  * The counter block J0 of NIST SP 800-38D. The tag of nothing at all is E(key, J0) XOR GHASH(nothing), and the latter is
  * zero: so decrypting that tag as one block gives J0, for any length of IV.
  */
-function firstCounter(key: Buffer, iv: Buffer): Buffer {
+function firstCounter(key: KeyObject, iv: Buffer): Buffer {
   const empty = createCipheriv('aes-256-gcm', key, iv)
   empty.final()
   const block = createDecipheriv('aes-256-ecb', key, null).setAutoPadding(false)
@@ -18,7 +18,8 @@ function firstCounter(key: Buffer, iv: Buffer): Buffer {
 }
 
 /** Encrypts the bytes that follow `offset`, chunk after chunk. */
-export function gcmCounterMode(key: Buffer, iv: Buffer, offset: number): (chunk: Uint8Array) => Iterable<Buffer> {
+export function gcmCounterMode(dataKey: Buffer, iv: Buffer, offset: number): (chunk: Uint8Array) => Iterable<Buffer> {
+  const key = createSecretKey(dataKey) // each cipher that is given bytes costs more, see keyObject() of a1.ts
   const counter = firstCounter(key, iv)
   const first = counter.readUInt32BE(12)
   let at = offset
