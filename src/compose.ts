@@ -21,7 +21,7 @@ import { within } from './stores/deadline.ts'
 import { directoryStore } from './stores/file.ts'
 import { gcsStore } from './stores/gcs.ts'
 import { measured } from './stores/measured.ts'
-import { retrying } from './stores/retry.ts'
+import { attempt, retrying } from './stores/retry.ts'
 import { s3Store } from './stores/s3.ts'
 import type { Store } from './stores/store.ts'
 import { verifying } from './stores/verify.ts'
@@ -73,8 +73,9 @@ export function compose(config: EngineConfig, log: Logger): Composition {
   const store = measured(info)(counted(punctual))
 
   const sealing = sealingOf(config.encryption, line => log.warn(line))
-  const cloud = sideOf(store, naming, sealing, false)
-  const hybrid = hybridOf(config, cloud, sealing, log)
+  const again: Again = (work, signal) => attempt(work, { maxRetries }, signal, info)
+  const cloud = sideOf(store, naming, sealing, again, false)
+  const hybrid = hybridOf(config, cloud, sealing, again, log)
   const place = hybrid ? `${hybrid.area.name}` : store.name
 
   return {
@@ -107,8 +108,9 @@ function providerStore({ provider, naming, http }: EngineConfig, log: Logger): S
 }
 
 type Sealing = ReturnType<typeof sealingOf>
+type Again = <T>(work: () => Promise<T>, signal: AbortSignal) => Promise<T>
 
-function sideOf(store: Store, naming: NamingConfig, sealing: Sealing, local: boolean): Side {
+function sideOf(store: Store, naming: NamingConfig, sealing: Sealing, again: Again, local: boolean): Side {
   const { envelopes } = sealing
   const keys = (attachment: Attachment) => [
     ...new Set(envelopes.flatMap(({ suffix }) => keysOf(naming, suffix, attachment))),
@@ -118,6 +120,7 @@ function sideOf(store: Store, naming: NamingConfig, sealing: Sealing, local: boo
     store,
     keysOf: (attachment, suffix) => keysOf(naming, suffix, attachment),
     cache: new VerifiedCache(CACHE_BYTES, LARGEST_CACHED_BYTES),
+    again,
   })
   const keyId = async ({ key, size }: Found, signal: AbortSignal) => {
     if (!sealing.sealedOnes || size < ID_BYTES) return undefined
@@ -130,6 +133,7 @@ function hybridOf(
   { hybrid, moveConcurrency }: EngineConfig,
   cloud: Side,
   sealing: Sealing,
+  again: Again,
   log: Logger,
 ): Hybrid | undefined {
   if (!hybrid) return undefined
@@ -147,6 +151,7 @@ function hybridOf(
           envelopes: [envelopes[0], ...otherEnvelopes],
           budget: new Budget(Number.MAX_SAFE_INTEGER),
         },
+        again,
         true,
       ),
     },

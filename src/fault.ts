@@ -2,6 +2,7 @@
 export type FaultCode =
   | 'NotFound' // the object, file or bucket is proven absent
   | 'Denied' // credentials or permissions
+  | 'Archived' // the object is there, but in an archive class: it cannot be read before it is restored
   | 'Corrupt' // bytes are not what they must be: length, checksum, tag
   | 'Unavailable' // nobody answered, or "try again later"
   | 'Timeout' // a deadline passed
@@ -28,6 +29,10 @@ export interface FaultOptions {
   readonly retryable?: boolean
   /** The provider's own wish (Retry-After), in milliseconds. */
   readonly retryAfterMs?: number | undefined
+  /** The store answers "forbidden" for what is absent, too: the object may be under another key or on another tier. */
+  readonly perhapsAbsent?: boolean
+  /** Repeating this request cannot help, but beginning the whole write anew can: the store forgot what came before it. */
+  readonly beginAnew?: boolean
 }
 
 /**
@@ -41,6 +46,8 @@ export class Fault extends Error {
   readonly remedy: string
   readonly retryable: boolean
   readonly retryAfterMs: number | undefined
+  readonly perhapsAbsent: boolean
+  readonly beginAnew: boolean
 
   constructor(code: FaultCode, message: string, options: FaultOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
@@ -49,17 +56,20 @@ export class Fault extends Error {
     this.remedy = options.remedy ?? ''
     this.retryable = options.retryable ?? (code === 'Unavailable' || code === 'Timeout')
     this.retryAfterMs = options.retryAfterMs
+    this.perhapsAbsent = options.perhapsAbsent ?? false
+    this.beginAnew = options.beginAnew ?? false
+  }
+
+  /** The same failure with another message or other options; what is not given stays. Its place is completed, not replaced. */
+  with(options: FaultOptions, message = this.message): Fault {
+    const { code, cause, remedy, retryable, retryAfterMs, perhapsAbsent, beginAnew } = this
+    const kept = { cause, remedy, retryable, retryAfterMs, perhapsAbsent, beginAnew }
+    return new Fault(code, message, { ...kept, ...options, where: { ...options.where, ...this.where } })
   }
 
   /** The same failure with its place completed. What is already known is kept: the thrower knows best. */
   at(where: Where): Fault {
-    return new Fault(this.code, this.message, {
-      where: { ...where, ...this.where },
-      cause: this.cause,
-      remedy: this.remedy,
-      retryable: this.retryable,
-      retryAfterMs: this.retryAfterMs,
-    })
+    return this.with({ where })
   }
 
   /** Anything thrown becomes a Fault; what is not one already is a defect, hence `Internal`. */

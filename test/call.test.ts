@@ -30,6 +30,9 @@ function areaOf(files: Map<string, Buffer>): StorageArea {
       const part = sourceOf(file)
       return range ? contentOf(range.end - range.start, part.open(range)) : contentOf(file.byteLength, part.open())
     },
+    async deliver(attachment, range, use, signal) {
+      return await use(await this.read(attachment, range, signal))
+    },
     async remove(attachment) {
       files.delete(attachment.uuid + attachment.type)
     },

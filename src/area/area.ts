@@ -15,6 +15,16 @@ export interface StorageArea {
   readonly name: string
   create(attachment: Attachment, body: Source, signal: AbortSignal): Promise<void>
   read(attachment: Attachment, range: Range | undefined, signal: AbortSignal): Promise<Content>
+  /**
+   * Reads, and lets `use` consume the content. What turns out wrong only when it has been consumed, by a digest or a tag, is
+   * read again: then `use` is called once more, with everything from the first byte on.
+   */
+  deliver<T>(
+    attachment: Attachment,
+    range: Range | undefined,
+    use: (content: Content) => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T>
   /** Removes every key the attachment may have; absence is success. */
   remove(attachment: Attachment, signal: AbortSignal): Promise<void>
 }

@@ -6,6 +6,7 @@ const gravity: readonly FaultCode[] = [
   'Internal',
   'BadConfig',
   'Denied',
+  'Archived',
   'TooLarge',
   'Unavailable',
   'Timeout',

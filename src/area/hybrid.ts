@@ -94,6 +94,10 @@ export function hybridArea({ sides, first, digests, warn }: HybridOptions): Hybr
 
     read,
 
+    async deliver(attachment, range, use, signal) {
+      return await use(await read(attachment, range, signal))
+    },
+
     async remove(attachment, signal) {
       // What a move is just writing would otherwise appear behind our back and stay for ever.
       for (let move = busy.get(attachment.uuid); move; move = busy.get(attachment.uuid)) {

@@ -27,6 +27,8 @@ export interface ObjectAreaOptions {
   /** Bytes being sealed and unsealed at once. */
   readonly budget: Budget
   readonly cache: VerifiedCache
+  /** Repeats work that fails with a fault which another try may mend; bounded. Default: not at all. */
+  readonly again?: <T>(work: () => Promise<T>, signal: AbortSignal) => Promise<T>
 }
 
 /** One place where an attachment may be. Two envelopes: its bytes tell which. */
@@ -37,7 +39,7 @@ interface Candidate {
 
 /** A storage area whose files are the objects of one store, sealed or not. */
 export function objectArea(options: ObjectAreaOptions): StorageArea {
-  const { store, keysOf, envelopes, tell, budget, cache } = options
+  const { store, keysOf, envelopes, tell, budget, cache, again = work => work() } = options
   const [writing] = envelopes
   /** The envelope of the last object that was found: in a mixed store, the next one most probably has the same. */
   let recent = writing
@@ -157,6 +159,9 @@ export function objectArea(options: ObjectAreaOptions): StorageArea {
     },
 
     read,
+
+    deliver: (attachment, range, use, signal) =>
+      again(async () => await use(await read(attachment, range, signal)), signal),
 
     async remove(attachment, signal) {
       await Promise.all(

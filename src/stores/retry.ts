@@ -50,12 +50,7 @@ export async function attempt<T>(
     if (signal.aborted) throw signal.reason instanceof Fault ? signal.reason : canceled(signal)
     const fault = Fault.from(error)
     if (!fault.retryable || policy.maxRetries === 0) throw fault
-    throw new Fault(fault.code, `${fault.message} (after ${policy.maxRetries + 1} attempts)`, {
-      where: fault.where,
-      cause: fault,
-      remedy: fault.remedy,
-      retryable: false,
-    })
+    throw fault.with({ cause: fault, retryable: false }, `${fault.message} (after ${policy.maxRetries + 1} attempts)`)
   }
 }
 

@@ -20,5 +20,10 @@ export const answers: Readonly<Record<FaultCode, Answer>> = {
   BadRequest: { number: 7, http: 400, message: `The object storage cannot answer such a request: ${see}` },
   BadConfig: { number: 8, http: 500, message: `The configuration of the object storage must be changed: ${see}` },
   Canceled: { number: 9, http: 503, message: `The operation on the object storage was given up: ${see}` },
+  Archived: {
+    number: 11,
+    http: 409,
+    message: `The file is archived in the object storage and must be restored first: ${see}`,
+  },
   Internal: { number: 10, http: 500, message: `The object storage plugin met an unforeseen problem: ${see}` },
 }

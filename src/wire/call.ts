@@ -66,12 +66,12 @@ async function performOnFile(
       return await area.create(attachment, inline ? sourceOf(rest) : pulledSource(turns, call.argument), signal)
     }
     case Verb.read:
-      return await fill(connection, await area.read(attachment, undefined, signal))
+      return await area.deliver(attachment, undefined, content => fill(connection, content), signal)
     case Verb.readRange: {
       const length = Number(rest.readBigUInt64LE())
       if (length === 0) return await connection.send(Kind.reserve)
       const range = { start: call.argument, end: call.argument + length }
-      return await fill(connection, await area.read(attachment, range, signal))
+      return await area.deliver(attachment, range, content => fill(connection, content), signal)
     }
     case Verb.remove:
       return await area.remove(attachment, signal)

@@ -21,6 +21,9 @@ const area: StorageArea = {
     const { start, end } = range ?? { start: 0, end: file.byteLength }
     return contentOf(end - start, sourceOf(file.subarray(start, end)).open())
   },
+  async deliver(attachment, range, use, signal) {
+    return await use(await this.read(attachment, range, signal))
+  },
   async remove({ uuid }) {
     files.delete(uuid)
   },
