@@ -59,7 +59,8 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
     }),
     marked: isMarked,
     // An answer without a word is no acknowledgement either.
-    acknowledges: (answer, crc) => (answer.text !== '' && objectOf(answer).crc32c === crc ? 'same' : 'other'),
+    acknowledges: (answer, crc) =>
+      (answer.text !== '' || !isMarked(answer.headers)) && objectOf(answer).crc32c === crc ? 'same' : 'other',
     get: (key, range, generation) => ({
       method: 'GET',
       path: objectPath(key),

@@ -190,7 +190,10 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
       const answer = await send('remove', dialect.remove(key), signal)
       await answer.body.dump()
       // Some servers give no mark with a removal; then it is a success only if the object is gone.
-      if (dialect.marked(answer.headers) || (await look.ask(key, signal)) === undefined) return
+      if (dialect.marked(answer.headers)) return
+      const told = await look.ask(key, signal)
+      if (!told) return
+      dialect.statOf(key, told) // throws when a stranger has answered that, too
     } catch (error) {
       if (isCode(error, 'NotFound')) return
       throw error

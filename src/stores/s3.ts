@@ -171,7 +171,10 @@ export function s3Dialect(options: S3Options, probeKey: string): Dialect {
       }),
       // S3 sends the head of the answer before it is done: a 200 may still turn out to be an error, or nothing at all.
       finished: answer => {
-        if (errorOf(answer.text)) throw fault({ ...answer, verb: 'write', origin, inUpload: true })
+        if (errorOf(answer.text)) {
+          const said = fault({ ...answer, verb: 'write', origin, inUpload: true })
+          throw said.with({ doubtful: said.retryable })
+        }
         const { ETag: etag } = resultOf<{ ETag: unknown }>(answer, 'CompleteMultipartUploadResult')
         if (typeof etag !== 'string' || etag === '') throw notTheStores(answer, 'no ETag')
       },
