@@ -1,6 +1,7 @@
 import type { Dispatcher } from 'undici'
 import { type Bytes, type Content, collectSource, contentOf, openWhole, type Range, type Source } from '../bytes.ts'
 import { Fault, isCode } from '../fault.ts'
+import { checkOf } from './check.ts'
 import { type Dialect, type Draft, encodeQuery, type Headers } from './dialect.ts'
 import { digestOf, hasher } from './digest.ts'
 import { faultOfNetwork, network } from './network.ts'
@@ -191,15 +192,6 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
     } while (from !== undefined)
   }
 
-  async function check(signal: AbortSignal): Promise<void> {
-    for (const probe of dialect.probes)
-      try {
-        probe.judge(await textOf((await send(probe.verb, probe.draft, signal)).body))
-      } catch (error) {
-        if (!(error instanceof Fault && probe.passes(error))) throw error
-      }
-  }
-
   const whole: Store = {
     name: dialect.name,
     put,
@@ -207,7 +199,7 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
     stat,
     remove,
     list,
-    check,
+    check: checkOf(dialect.check, send),
     async close() {
       await dispatcher.destroy(new Fault('Canceled', 'the store was closed'))
     },

@@ -1,9 +1,11 @@
 import { XMLBuilder, XMLParser } from 'fast-xml-parser'
 import { Fault } from '../fault.ts'
-import { type Dialect, type Draft, encode, encodePath, encodeQuery } from './dialect.ts'
+import { type Dialect, type Draft, encodePath, encodeQuery } from './dialect.ts'
 import { type ConnectionOptions, type Environment, httpOptions, httpStore } from './http.ts'
 import { s3Credentials } from './s3-auth.ts'
+import { s3Check } from './s3-check.ts'
 import { s3Fault } from './s3-faults.ts'
+import { placeOf } from './s3-place.ts'
 import { type Credentials, EMPTY_PAYLOAD, sha256, signer, UNSIGNED_PAYLOAD } from './sigv4.ts'
 import type { Store } from './store.ts'
 import type { Transfer } from './transfer.ts'
@@ -23,7 +25,6 @@ export interface S3Options extends ConnectionOptions {
 
 const GIB = 1024 ** 3
 const MIB = 1024 ** 2
-const MD5_OF_NOTHING = '1B2M2Y8AsgTpgAmY7PhCfg=='
 
 export function s3Store(options: S3Options, environment: Environment, log: (line: string) => void): Store {
   return httpStore(s3Dialect(options, environment.probeKey), {
@@ -37,30 +38,39 @@ const parser = new XMLParser({ parseTagValue: false, isArray: name => name === '
 const builder = new XMLBuilder({})
 
 export function s3Dialect(options: S3Options, probeKey: string): Dialect {
-  const { origin, host, base } = placeOf(options)
-  const sign = signer(options.region)
-  const credentials = s3Credentials(options.credentials, options.region)
+  const { origin, host, base, region } = placeOf(options)
+  const sign = signer(region)
+  const credentials = s3Credentials(options.credentials, region)
+  const name = `s3:${options.bucket}`
   const objectPath = (key: string) => `${base}/${encodePath(key)}`
   const bucketPath = base === '' ? '/' : base
   const onWrite: Record<string, string> = {}
   if (options.storageClass !== undefined) onWrite['x-amz-storage-class'] = options.storageClass
   if (Object.keys(options.tags).length > 0) onWrite['x-amz-tagging'] = encodeQuery(Object.entries(options.tags))
 
+  const put = (key: string, md5: string): Draft => ({
+    method: 'PUT',
+    path: objectPath(key),
+    headers: { ...onWrite, 'content-md5': md5 },
+  })
+  const get: Dialect['get'] = (key, range, etag) => ({
+    method: 'GET',
+    path: objectPath(key),
+    headers: {
+      ...(range ? { range: `bytes=${range.start}-${range.end - 1}` } : {}),
+      ...(etag === undefined ? {} : { 'if-match': etag }),
+    },
+  })
+  const remove = (key: string): Draft => ({ method: 'DELETE', path: objectPath(key) })
+
   return {
-    name: `s3:${options.bucket}`,
+    name,
     origin,
     requestId: 'x-amz-request-id',
     digest: 'md5',
-    put: (key, md5) => ({ method: 'PUT', path: objectPath(key), headers: { ...onWrite, 'content-md5': md5 } }),
+    put,
     confirms: () => true, // an ETag is an MD5 on some servers only; those that take Content-MD5 refuse other bytes
-    get: (key, range, etag) => ({
-      method: 'GET',
-      path: objectPath(key),
-      headers: {
-        ...(range ? { range: `bytes=${range.start}-${range.end - 1}` } : {}),
-        ...(etag === undefined ? {} : { 'if-match': etag }),
-      },
-    }),
+    get,
     versionOf: ({ etag }) => (typeof etag === 'string' ? etag : undefined),
     digestOf: () => undefined,
     stat: key => ({ method: 'HEAD', path: objectPath(key) }),
@@ -70,7 +80,7 @@ export function s3Dialect(options: S3Options, probeKey: string): Dialect {
       modified: new Date(String(headers['last-modified'])),
     }),
     statIsVague: true,
-    remove: key => ({ method: 'DELETE', path: objectPath(key) }),
+    remove,
     list: (prefix, from) => ({
       method: 'GET',
       path: bucketPath,
@@ -94,28 +104,7 @@ export function s3Dialect(options: S3Options, probeKey: string): Dialect {
       }))
       return { objects, next }
     },
-    probes: [
-      {
-        // An object that nobody writes. Absent is what we hope for. AccessDenied is how S3 says "absent" to somebody who
-        // may not list the bucket, which normal work does not need; wrong credentials and a missing bucket say otherwise.
-        verb: 'read',
-        draft: { method: 'GET', path: objectPath(probeKey) },
-        passes: fault => fault.code === 'NotFound' || fault.message.startsWith('AccessDenied'),
-        judge: () => {},
-      },
-      {
-        // Nothing is written: permission is looked at first, then the MD5, which is not that of the body.
-        verb: 'write',
-        draft: {
-          method: 'PUT',
-          path: objectPath(probeKey),
-          headers: { ...onWrite, 'content-md5': MD5_OF_NOTHING },
-          text: 'x',
-        },
-        passes: fault => fault.code === 'Corrupt',
-        judge: () => {},
-      },
-    ],
+    check: s3Check({ name, get, put, remove }, probeKey),
 
     parts: {
       largestPut: 5 * GIB,
@@ -161,17 +150,4 @@ export function s3Dialect(options: S3Options, probeKey: string): Dialect {
 
     fault: answer => s3Fault(answer, options),
   }
-}
-
-/** Path-style for IP addresses, which have no subdomains, and for names that no certificate or DNS label could hold. */
-function placeOf({ endpoint, region, bucket, virtualAddressing }: S3Options) {
-  const suffix = region.startsWith('cn-') ? 'amazonaws.com.cn' : 'amazonaws.com'
-  const url = new URL(endpoint ?? `https://s3.${region}.${suffix}`)
-  const folder = url.pathname.replace(/\/+$/, '')
-  const address = /^[\d.]+$|^\[/.test(url.hostname)
-  const label = url.protocol === 'https:' ? /^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$/ : /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/
-  if (!virtualAddressing || address || !label.test(bucket))
-    return { origin: url.origin, host: url.host, base: `${folder}/${encode(bucket)}` }
-  const host = `${bucket}.${url.host}`
-  return { origin: `${url.protocol}//${host}`, host, base: folder }
 }
