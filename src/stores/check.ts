@@ -90,8 +90,7 @@ export function probing(probes: Probes): Check {
     const removed = await ask('remove', isThere ? probes.remove : probes.removeNothing)
     if (!(removed instanceof Fault) || removed.code === 'NotFound') return
     const { name: store, key } = probes
-    if (removed.code === 'Denied')
-      warn(`${removed.at({ verb: 'remove', store }).describe()} What Orthanc removes will stay in the store`)
+    if (removed.code === 'Denied') warn(mayNotRemove(store, removed))
     if (isThere) warn(`the object '${key}' of the check at start stays in ${store}: ${removed.message}`)
   }
 
@@ -111,6 +110,11 @@ export function probing(probes: Probes): Check {
 /** For a failure that somebody may be about to mend, such as a side container that makes the bucket: asking again helps. */
 export function mayCome(fault: Fault): Fault {
   return fault.with({ retryable: true })
+}
+
+/** A missing permission to remove stops nothing: a store may be meant to keep everything. */
+export function mayNotRemove(store: string, fault: Fault): string {
+  return `there is no permission to remove, so what Orthanc removes will stay in ${store}: ${fault.describe()}`
 }
 
 /** A success that the store would not have given. */

@@ -1,5 +1,5 @@
 import { Fault } from '../fault.ts'
-import { type Check, type Found, mayCome, notTheStore } from './check.ts'
+import { type Check, type Found, mayCome, mayNotRemove, notTheStore } from './check.ts'
 import type { Draft } from './dialect.ts'
 import { permissionRemedy } from './gcs-faults.ts'
 
@@ -41,10 +41,7 @@ export function gcsCheck({ name, bucket, bucketPath }: GcsCheckOptions, key: str
     const missing = asked.filter(permission => !(Array.isArray(granted) && granted.includes(permission)))
     const needed = missing.filter(permission => permission !== REMOVE)
     if (needed.length > 0) throw lacks(needed)
-    if (missing.length > 0)
-      warn(
-        `${lacks(missing).at({ verb: 'remove', store: name }).describe()} What Orthanc removes will stay in the store, and an upload that is repeated may fail`,
-      )
+    if (missing.length > 0) warn(mayNotRemove(name, lacks(missing))) // Google wants it for writing an object again, too
   }
 
   return async (ask, { purpose, writes, warn }) => {
