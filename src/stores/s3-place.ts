@@ -1,10 +1,12 @@
-/** Where a bucket is: scheme, host and path of its requests, and for which region they are signed. */
+/** Where a bucket is: scheme, host and path of its requests. */
 import { encode } from './dialect.ts'
 
 export interface S3Place {
   readonly endpoint: string | undefined
   readonly region: string
   readonly bucket: string
+  /** What `bucket` is the ARN of; undefined = it is a name. */
+  readonly accessPoint?: { readonly name: string; readonly account: string } | undefined
   readonly virtualAddressing: boolean
 }
 
@@ -22,26 +24,18 @@ const SUFFIXES: Readonly<Record<string, string>> = {
 const suffixOf = (region: string) =>
   Object.entries(SUFFIXES).find(([prefix]) => region.startsWith(prefix))?.[1] ?? 'amazonaws.com'
 
-/** What stands in an access point's ARN, which may be given instead of a bucket's name; undefined = it is none. */
-export function accessPointOf(bucket: string) {
-  const [, region, account, name] =
-    /^arn:aws[a-z-]*:s3:([a-z0-9-]+):(\d{12}):accesspoint[:/]([a-z0-9][a-z0-9-]{1,48}[a-z0-9])$/.exec(bucket) ?? []
-  return region && account && name ? { region, account, name } : undefined
-}
-
 /** Path-style for IP addresses, which have no subdomains, and for names that no certificate or DNS label could hold. */
-export function placeOf({ endpoint, region, bucket, virtualAddressing }: S3Place) {
-  const point = endpoint === undefined ? accessPointOf(bucket) : undefined
-  if (point) {
-    const host = `${point.name}-${point.account}.s3-accesspoint.${point.region}.${suffixOf(point.region)}`
-    return { origin: `https://${host}`, host, base: '', region: point.region }
+export function placeOf({ endpoint, region, bucket, accessPoint, virtualAddressing }: S3Place) {
+  if (accessPoint) {
+    const host = `${accessPoint.name}-${accessPoint.account}.s3-accesspoint.${region}.${suffixOf(region)}`
+    return { origin: `https://${host}`, host, base: '' }
   }
   const url = new URL(endpoint ?? `https://s3.${region}.${suffixOf(region)}`)
   const folder = url.pathname.replace(/\/+$/, '')
   const address = /^[\d.]+$|^\[/.test(url.hostname)
   const label = url.protocol === 'https:' ? /^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$/ : /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/
   if (!virtualAddressing || address || !label.test(bucket))
-    return { origin: url.origin, host: url.host, base: `${folder}/${encode(bucket)}`, region }
+    return { origin: url.origin, host: url.host, base: `${folder}/${encode(bucket)}` }
   const host = `${bucket}.${url.host}`
-  return { origin: `${url.protocol}//${host}`, host, base: folder, region }
+  return { origin: `${url.protocol}//${host}`, host, base: folder }
 }

@@ -5,18 +5,14 @@ import { type ConnectionOptions, type Environment, httpOptions, httpStore } from
 import { s3Credentials } from './s3-auth.ts'
 import { s3Check } from './s3-check.ts'
 import { s3Fault } from './s3-faults.ts'
-import { placeOf } from './s3-place.ts'
+import { placeOf, type S3Place } from './s3-place.ts'
 import { type Credentials, EMPTY_PAYLOAD, sha256, signer, UNSIGNED_PAYLOAD } from './sigv4.ts'
 import type { Store } from './store.ts'
 import type { Transfer } from './transfer.ts'
 
 /** SPEC section 2, `AwsS3Storage`. */
-export interface S3Options extends ConnectionOptions {
-  readonly bucket: string
-  readonly region: string
+export interface S3Options extends ConnectionOptions, S3Place {
   readonly credentials: Credentials | undefined
-  readonly endpoint: string | undefined
-  readonly virtualAddressing: boolean
   readonly transfer: Transfer | undefined
   readonly storageClass: string | undefined
   readonly tags: Readonly<Record<string, string>>
@@ -38,9 +34,9 @@ const parser = new XMLParser({ parseTagValue: false, isArray: name => name === '
 const builder = new XMLBuilder({})
 
 export function s3Dialect(options: S3Options, probeKey: string): Dialect {
-  const { origin, host, base, region } = placeOf(options)
-  const sign = signer(region)
-  const credentials = s3Credentials(options.credentials, region)
+  const { origin, host, base } = placeOf(options)
+  const sign = signer(options.region)
+  const credentials = s3Credentials(options.credentials, options.region)
   const name = `s3:${options.bucket}`
   const objectPath = (key: string) => `${base}/${encodePath(key)}`
   const bucketPath = base === '' ? '/' : base
