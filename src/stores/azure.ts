@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import { XMLBuilder, XMLParser } from 'fast-xml-parser'
-import { Fault } from '../fault.ts'
 import { type AzureCredentials, azureAuthorizer } from './azure-auth.ts'
 import { azureCheck } from './azure-check.ts'
-import { azureFault } from './azure-faults.ts'
-import { type Dialect, type Draft, encode, encodePath } from './dialect.ts'
-import { type ConnectionOptions, type Environment, httpOptions, httpStore } from './http.ts'
+import { azureFault, isMarked } from './azure-faults.ts'
+import { type Dialect, type Draft, encode, encodePath, type Told } from './dialect.ts'
+import { type ConnectionOptions, type Environment, httpOptions, httpStore, otherBytes } from './http.ts'
 import type { Store } from './store.ts'
+import { isPage, notTheStores } from './stranger.ts'
 
 /** SPEC section 2, `AzureBlobStorage`. */
 export interface AzureOptions extends ConnectionOptions {
@@ -40,6 +40,10 @@ const parser = new XMLParser({
 })
 const builder = new XMLBuilder({})
 
+interface Blob {
+  readonly Name: Name
+  readonly Properties: { readonly 'Content-Length': string; readonly 'Last-Modified': string }
+}
 type Name = string | { readonly '#text': string; readonly '@_Encoded'?: string }
 
 function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'authorize'> {
@@ -53,38 +57,38 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
     path: objectPath(key),
     headers: { ...tier, 'x-ms-blob-type': 'BlockBlob', 'content-md5': md5 },
   })
-  const get: Dialect['get'] = (key, range, etag) => ({
-    method: 'GET',
-    path: objectPath(key),
-    headers: {
-      ...(range ? { range: `bytes=${range.start}-${range.end - 1}` } : {}),
-      ...(etag === undefined ? {} : { 'if-match': etag }),
-    },
-  })
-  const remove = (key: string): Draft => ({ method: 'DELETE', path: objectPath(key) })
-  const name = `azure:${options.account}/${container}`
 
   return {
-    name,
+    name: `azure:${options.account}/${container}`,
     origin: url.origin,
     requestId: 'x-ms-request-id',
     digest: 'md5',
     put,
-    confirms: ({ headers }, md5) => headers['content-md5'] === undefined || headers['content-md5'] === md5,
-    get,
+    marked: isMarked,
+    acknowledges: (answer, md5) => ((own(answer).headers['content-md5'] ?? md5) === md5 ? 'same' : 'other'),
+    get: (key, range, etag) => ({
+      method: 'GET',
+      path: objectPath(key),
+      headers: {
+        ...(range ? { range: `bytes=${range.start}-${range.end - 1}` } : {}),
+        ...(etag === undefined ? {} : { 'if-match': etag }),
+      },
+    }),
     versionOf: ({ etag }) => (typeof etag === 'string' ? etag : undefined),
-    digestOf: headers => {
+    digestOf: (_key, headers) => {
       const md5 = headers['content-range'] === undefined ? headers['content-md5'] : headers['x-ms-blob-content-md5']
-      return typeof md5 === 'string' ? md5 : undefined
+      return typeof md5 === 'string' ? { name: 'md5', value: md5 } : undefined
     },
     stat: key => ({ method: 'HEAD', path: objectPath(key) }),
-    statOf: (key, { headers }) => ({
-      key,
-      size: Number(headers['content-length']),
-      modified: new Date(String(headers['last-modified'])),
-    }),
-    statIsVague: false,
-    remove,
+    statOf: (key, answer) => {
+      const { headers } = own(answer)
+      return { key, size: Number(headers['content-length']), modified: new Date(String(headers['last-modified'])) }
+    },
+    compare: ({ headers }, md5) => {
+      if (md5 === undefined || headers['content-md5'] === undefined) return 'unclear'
+      return headers['content-md5'] === md5 ? 'same' : 'other'
+    },
+    remove: key => ({ method: 'DELETE', path: objectPath(key) }),
     list: (prefix, from) => ({
       method: 'GET',
       path: containerPath,
@@ -95,18 +99,16 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
         ...(from === undefined ? [] : [['marker', from] as const]),
       ],
     }),
-    page: text => {
-      const result = parser.parse(text)?.EnumerationResults
-      if (result === undefined) throw new Fault('Internal', 'the listing is not one of Azure')
-      type Blob = { Name: Name; Properties: { 'Content-Length': string; 'Last-Modified': string } }
-      const objects = (result.Blobs?.Blob ?? []).map(({ Name, Properties }: Blob) => ({
+    page: answer => {
+      const result = listingOf(answer)
+      const objects = (result.Blobs?.Blob ?? []).map(({ Name, Properties }) => ({
         key: typeof Name === 'string' ? Name : Name['@_Encoded'] ? decodeURIComponent(Name['#text']) : Name['#text'],
         size: Number(Properties['Content-Length']),
         modified: new Date(Properties['Last-Modified']),
       }))
       return { objects, next: result.NextMarker || undefined }
     },
-    check: azureCheck({ name, get, put, remove }, probeKey, { ...options, containerPath }),
+    check: azureCheck(probeKey, { ...options, containerPath }),
 
     // Measured against Azurite: at 16 MB blocks take as long as one request and 2.5 times its processor time; at 100 MB they
     // take two thirds of its time, and with a network between, whose single connections are slow, less.
@@ -127,20 +129,46 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
           ['blockid', blockId(id, number)],
         ],
         headers: { 'content-md5': digest() },
+        inUpload: true,
       }),
-      receipt: (_answer, { number }, id) => blockId(id, number),
+      receipt: (answer, { number, digest }, id) => {
+        const md5 = own(answer).headers['content-md5']
+        if (md5 !== undefined && md5 !== digest()) throw otherBytes()
+        return blockId(id, number)
+      },
       finish: (key, _id, receipts, whole) => ({
         method: 'PUT',
         path: objectPath(key),
         query: [['comp', 'blocklist']],
         headers: { ...tier, ...(whole === undefined ? {} : { 'x-ms-blob-content-md5': whole }) },
         text: builder.build({ BlockList: { Latest: receipts } }),
+        inUpload: true,
+        slow: true,
       }),
+      finished: answer => void own(answer),
       abandon: () => undefined, // blocks that no list names are discarded after a week
     },
 
     fault: answer => azureFault(answer, options),
   }
+}
+
+/** Every answer of Azure's names the request; a page of somebody else may have an ETag, too. */
+function own(answer: Told): Told {
+  const { headers } = answer
+  if (isMarked(headers) || (headers['etag'] !== undefined && !isPage(headers))) return answer
+  throw notTheStores(answer, 'no x-ms-request-id')
+}
+
+function listingOf(answer: Told) {
+  let result: unknown
+  try {
+    result = parser.parse(answer.text)?.EnumerationResults
+  } catch {
+    // damaged, or no XML at all
+  }
+  if (result === undefined) throw notTheStores(answer, 'no EnumerationResults')
+  return result as { readonly Blobs?: { readonly Blob?: readonly Blob[] }; readonly NextMarker?: string }
 }
 
 /** All block ids of an object must be equally long. */

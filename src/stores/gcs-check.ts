@@ -1,10 +1,10 @@
 import { Fault } from '../fault.ts'
-import { type Check, type Found, mayCome, mayNotRemove, notTheStore } from './check.ts'
-import type { Draft } from './dialect.ts'
+import { type Check, mayCome, mayNotRemove } from './check.ts'
+import type { Draft, Told } from './dialect.ts'
 import { permissionRemedy } from './gcs-faults.ts'
+import { notTheStores } from './stranger.ts'
 
 export interface GcsCheckOptions {
-  readonly name: string
   readonly bucket: string
   readonly bucketPath: string
 }
@@ -14,7 +14,7 @@ const WRITE = 'storage.objects.create'
 const REMOVE = 'storage.objects.delete'
 
 /** Google tells which permissions we have, to anybody who asks, so nothing needs to be tried. */
-export function gcsCheck({ name, bucket, bucketPath }: GcsCheckOptions, key: string): Check {
+export function gcsCheck(key: string, { bucket, bucketPath }: GcsCheckOptions): Check {
   /** Emulators do not know the question about permissions. */
   let tellsPermissions = true
 
@@ -36,19 +36,19 @@ export function gcsCheck({ name, bucket, bucketPath }: GcsCheckOptions, key: str
       remedy: permissionRemedy(bucket, missing.join(', ')),
     })
 
-  function judge(found: Found, asked: readonly string[], warn: (line: string) => void): void {
-    const granted = parsed(found, 'to a question about permissions')['permissions'] ?? []
+  function judge(name: string, told: Told, asked: readonly string[], warn: (line: string) => void): void {
+    const granted = parsed(told)['permissions'] ?? []
     const missing = asked.filter(permission => !(Array.isArray(granted) && granted.includes(permission)))
     const needed = missing.filter(permission => permission !== REMOVE)
     if (needed.length > 0) throw lacks(needed)
     if (missing.length > 0) warn(mayNotRemove(name, lacks(missing))) // Google wants it for writing an object again, too
   }
 
-  return async (ask, { purpose, writes, warn }) => {
+  return async ({ name }, ask, { purpose, writes, warn }) => {
     const asked = purpose === 'status' || !writes ? [READ] : [WRITE, READ, REMOVE]
     const told = tellsPermissions ? await ask('use', question(asked)) : undefined
     if (told && !(told instanceof Fault)) {
-      judge(told, asked, warn)
+      judge(name, told, asked, warn)
       if (purpose === 'status') return
     } else if (told?.code === 'Denied' || told?.code === 'BadConfig') throw isMissing(told) ? mayCome(told) : told
     // So that a missing bucket shows on an emulator, too. The permission to list is not needed.
@@ -56,19 +56,19 @@ export function gcsCheck({ name, bucket, bucketPath }: GcsCheckOptions, key: str
     if (listed instanceof Fault) {
       if (isMissing(listed)) throw mayCome(listed)
       if (listed.code !== 'Denied' || !listed.message.includes('storage.objects.list')) throw listed
-    } else parsed(listed, 'to a listing')
+    } else parsed(listed)
     if (told instanceof Fault) tellsPermissions = false
   }
 }
 
-function parsed({ text }: Found, asked: string): Record<string, unknown> {
+function parsed(told: Told): Record<string, unknown> {
   try {
-    const answer: unknown = JSON.parse(text)
+    const answer: unknown = JSON.parse(told.text)
     if (typeof answer === 'object' && answer !== null) return answer as Record<string, unknown>
   } catch {
     // no JSON
   }
-  throw notTheStore(asked)
+  throw notTheStores(told, 'no JSON')
 }
 
 /** What was asked is about the bucket, so nothing else can be missing. */
