@@ -11,8 +11,9 @@ import { join } from 'node:path'
 import { afterEach, describe, it } from 'node:test'
 import { collect } from '../src/bytes.ts'
 import { Fault } from '../src/fault.ts'
+import { httpOptions, httpStore } from '../src/stores/http.ts'
 import { retrying } from '../src/stores/retry.ts'
-import { type S3Options, s3Store } from '../src/stores/s3.ts'
+import { type S3Options, s3Dialect, s3Store } from '../src/stores/s3.ts'
 import type { Store } from '../src/stores/store.ts'
 import { chunked, never, noise } from './store.suite.ts'
 
@@ -266,6 +267,35 @@ describe('what a bad server does', () => {
     const { store } = await serve(() => {}, { requestTimeoutMs: 1100 })
     await assert.rejects(open({ endpoint: 'http://127.0.0.1:1' }).check(never), { code: 'Unavailable' })
     await assert.rejects(store.check(never), { code: 'Timeout' })
+  })
+
+  it('a part may take longer than the longest silence, as long as its bytes move', async () => {
+    const server = createServer(async (request, response) => {
+      const md5 = createHash('md5')
+      if (request.method === 'POST') {
+        request.resume()
+        const end = request.url?.includes('uploads=')
+          ? '<InitiateMultipartUploadResult><UploadId>id</UploadId></InitiateMultipartUploadResult>'
+          : '<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>'
+        return response.end(end)
+      }
+      for await (const chunk of request) {
+        md5.update(chunk)
+        await new Promise(resolve => setTimeout(resolve, 5)) // a slow line: some 10 MB/s
+      }
+      response.writeHead(200, { etag: `"${md5.digest('hex')}"` }).end()
+    })
+    const endpoint = `http://127.0.0.1:${await listen(server)}`
+    const transfer = { concurrency: 1, partBytes: 16 * MB }
+    const environment = { caFile: undefined, proxy: undefined, probeKey: 'probe' }
+    const s3 = { ...options, endpoint, transfer, maxRetries: 0 }
+    const store = httpStore(s3Dialect(s3, 'probe'), {
+      ...httpOptions(s3, environment, () => {}),
+      transfer,
+      stallMs: 300,
+    })
+    undo.push(() => store.close())
+    await store.put('k', chunked(noise(17 * MB), MB), never)
   })
 
   it('AccessDenied at the check is how S3 says "absent" to somebody who may not list', async () => {

@@ -201,3 +201,47 @@ describe('S3 says 200 to the end of an upload', () => {
     assert.ok((await collect(await cloud.store.get('k', undefined, never))).equals(noise(size)))
   })
 })
+
+describe('a small server that gives neither tags nor ids of requests', () => {
+  const bare = (cloud: Cloud) => {
+    cloud.meddle = (_request, response, done) => {
+      if (!done) return false
+      response.removeHeader('x-amz-request-id')
+      const head = response.writeHead.bind(response)
+      response.writeHead = ((status: number, { etag: _etag, ...headers }: Record<string, string> = {}) =>
+        head(status, headers)) as ServerResponse['writeHead']
+      return false
+    }
+  }
+
+  it('is believed when the object reads back as it was sent', async () => {
+    const cloud = await start('s3')
+    bare(cloud)
+    await cloud.store.put('k', chunked(noise(1000)), never)
+    assert.deepEqual(await collect(await cloud.store.get('k', undefined, never)), noise(1000))
+    assert.equal((await cloud.store.stat('k', never))?.size, 1000)
+    await cloud.store.remove('k', never)
+    assert.equal(cloud.objects.size, 0)
+  })
+
+  it('is not believed when it does not', async () => {
+    const cloud = await start('s3')
+    bare(cloud)
+    const { meddle } = cloud
+    cloud.meddle = (request, response, done) => {
+      if (done && request.method === 'PUT') cloud.objects.set('k', noise(1000, 2))
+      return meddle(request, response, done)
+    }
+    await assert.rejects(cloud.store.put('k', chunked(noise(1000)), never))
+  })
+
+  it('has not removed what is still there', async () => {
+    const cloud = await start('s3')
+    bare(cloud)
+    const { meddle } = cloud
+    await cloud.store.put('k', chunked(noise(1000)), never)
+    cloud.meddle = (request, response, done) =>
+      request.method === 'DELETE' ? !done && Boolean(response.writeHead(204).end()) : meddle(request, response, done)
+    await assert.rejects(cloud.store.remove('k', never), { code: 'Unavailable' })
+  })
+})

@@ -4,7 +4,7 @@ import { type Bytes, type Content, contentOf, type Range } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import type { Dialect, Told } from './dialect.ts'
 import { faultOfNetwork } from './network.ts'
-import { isPage, notTheStores } from './stranger.ts'
+import { isStrange, notTheStores } from './stranger.ts'
 
 export type Sent = Dispatcher.ResponseData
 
@@ -47,17 +47,13 @@ export function withDigest(content: Content, dialect: Dialect, key: string, { he
   return digest === undefined ? content : { ...content, digest }
 }
 
-/** Whether a success about an object may be somebody else's. */
-export function isStrange(dialect: Dialect, { headers }: Sent): boolean {
-  return !dialect.marked(headers) && (headers['etag'] === undefined || isPage(headers))
-}
-
 /**
  * The content of an answer to GET, after its head was checked: exactly the range asked for, or the whole object. What is wrong
  * with a head may be the way's doing, so another try may help. `total`: bytes of the object.
  */
 export async function contentOfAnswer(dialect: Dialect, answer: Sent, range: Range | undefined, signal: AbortSignal) {
-  if (isStrange(dialect, answer)) throw notTheStores(await toldOf(answer, signal), 'no mark of the store')
+  if (isStrange(answer.headers, dialect.marked(answer.headers)))
+    throw notTheStores(await toldOf(answer, signal), 'no mark of the store')
   const wrong = (words: string) => new Fault('Internal', words, { retryable: true })
   const length = Number(answer.headers['content-length'] ?? Number.NaN)
   let problem: Fault | undefined

@@ -6,7 +6,7 @@ import { azureFault, isMarked } from './azure-faults.ts'
 import { type Dialect, type Draft, encode, encodePath, type Told } from './dialect.ts'
 import { type ConnectionOptions, type Environment, httpOptions, httpStore, otherBytes } from './http.ts'
 import type { Store } from './store.ts'
-import { isPage, notTheStores } from './stranger.ts'
+import { isStrange, notTheStores } from './stranger.ts'
 
 /** SPEC section 2, `AzureBlobStorage`. */
 export interface AzureOptions extends ConnectionOptions {
@@ -153,11 +153,10 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
   }
 }
 
-/** Every answer of Azure's names the request; a page of somebody else may have an ETag, too. */
+/** Every answer of Azure's names the request. */
 function own(answer: Told): Told {
-  const { headers } = answer
-  if (isMarked(headers) || (headers['etag'] !== undefined && !isPage(headers))) return answer
-  throw notTheStores(answer, 'no x-ms-request-id')
+  if (isStrange(answer.headers, isMarked(answer.headers))) throw notTheStores(answer, 'no x-ms-request-id')
+  return answer
 }
 
 function listingOf(answer: Told) {

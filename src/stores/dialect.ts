@@ -100,8 +100,8 @@ export interface PartsDialect {
   receipt(answer: Told, part: Part, id: string): string
   /** undefined = the last part was the end of it. */
   finish(key: string, id: string, receipts: readonly string[], whole: string | undefined): Draft | undefined
-  /** Throws unless the answer to finish() says that the object is there now. */
-  finished(answer: Told): void
+  /** Throws unless the answer to finish() says that the object is there now. Absent: any success does. */
+  finished?(answer: Told): void
   /** undefined = the provider forgets the parts by itself. */
   abandon(key: string, id: string): Draft | undefined
 }

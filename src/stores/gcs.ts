@@ -150,7 +150,6 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
         return ''
       },
       finish: () => undefined,
-      finished: () => {},
       abandon: (_key, id) => ({ method: 'DELETE', path: uploadPath, query: session(id) }),
     },
 

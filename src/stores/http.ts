@@ -234,7 +234,7 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
       await dispatcher.destroy(new Fault('Canceled', 'the store was closed'))
     },
   }
-  return transferring(whole, dialect, send, look, options)
+  return transferring(whole, dialect, send, options)
 }
 
 export function otherBytes(): Fault {

@@ -90,7 +90,10 @@ export function inParts(all: Transferring): (key: string, body: Source, signal: 
     async function complete(draft: Draft): Promise<void> {
       await again(signal, async () => {
         if (await isThere()) return
-        await doubting(true, async () => parts.finished(await told(draft, signal)))
+        await doubting(true, async () => {
+          const answer = await told(draft, signal)
+          parts.finished?.(answer)
+        })
       })
     }
 
@@ -111,10 +114,9 @@ export function inParts(all: Transferring): (key: string, body: Source, signal: 
   async function abandon(key: string, id: string): Promise<void> {
     const draft = parts.abandon(key, id)
     if (!draft) return
-    await send('remove', draft, AbortSignal.timeout(ABANDON_MS)).then(
-      answer => answer.body.dump(),
-      () => undefined,
-    )
+    await send('remove', draft, AbortSignal.timeout(ABANDON_MS))
+      .then(answer => answer.body.dump())
+      .catch(() => undefined)
   }
 }
 

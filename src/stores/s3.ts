@@ -9,7 +9,7 @@ import { errorOf, isMarked, s3Fault } from './s3-faults.ts'
 import { placeOf, type S3Place } from './s3-place.ts'
 import { type Credentials, EMPTY_PAYLOAD, sha256, signer, UNSIGNED_PAYLOAD } from './sigv4.ts'
 import type { Store } from './store.ts'
-import { isPage, notTheStores } from './stranger.ts'
+import { isStrange, notTheStores } from './stranger.ts'
 import type { Transfer } from './transfer.ts'
 
 /** SPEC section 2, `AwsS3Storage`. */
@@ -74,7 +74,7 @@ export function s3Dialect(options: S3Options, probeKey: string): Dialect {
     digestOf: (key, headers) => etags.digestOf(key, headers),
     stat: key => ({ method: 'HEAD', path: objectPath(key), wordless: [301, 307, 400, 401, 403, 404] }),
     statOf: (key, answer) => {
-      const { headers } = withEtag(answer)
+      const { headers } = own(answer)
       return {
         key,
         size: Number(headers['content-length']),
@@ -171,12 +171,15 @@ export function s3Dialect(options: S3Options, probeKey: string): Dialect {
   }
 }
 
-/** Every success about an object has an ETag, with S3 and its kin; a page of somebody else may have one, too. */
-function withEtag(answer: Told): Told {
-  const { headers } = answer
-  if (typeof headers['etag'] !== 'string' || headers['etag'] === '') throw notTheStores(answer, 'no ETag')
-  if (isPage(headers) && !isMarked(headers)) throw notTheStores(answer, 'a web page')
+function own(answer: Told): Told {
+  if (isStrange(answer.headers, isMarked(answer.headers))) throw notTheStores(answer, 'no mark of S3')
   return answer
+}
+
+/** S3 and its kin acknowledge bytes with their tag. */
+function withEtag(answer: Told): Told {
+  if (typeof answer.headers['etag'] !== 'string' || answer.headers['etag'] === '') throw notTheStores(answer, 'no ETag')
+  return own(answer)
 }
 
 interface Listing {

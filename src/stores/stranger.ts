@@ -51,9 +51,15 @@ export function retryAfter({ headers }: { readonly headers: Headers }): { retryA
   return seconds > 0 ? { retryAfterMs: seconds * 1000 } : {}
 }
 
-/** Whether an answer with bytes can be the store's: web pages are what strangers send. */
-export function isPage(headers: Headers): boolean {
-  return /^text\/html\b/i.test(String(headers['content-type'] ?? ''))
+/**
+ * Whether a success about an object is somebody else's. `marked`: it bears the store's own mark. Small servers give none, and
+ * some not even a tag; then it may not be a page, nor nothing at all.
+ */
+export function isStrange(headers: Headers, marked: boolean): boolean {
+  if (marked) return false
+  const type = String(headers['content-type'] ?? '')
+  if (headers['etag'] !== undefined) return /^text\/html\b/i.test(type)
+  return !/^$|octet-stream/i.test(type) || !(Number(headers['content-length']) > 0)
 }
 
 /** The status and the first words of a page, such as its title. */

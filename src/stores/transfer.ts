@@ -18,7 +18,7 @@ import { hasher } from './digest.ts'
 import type { HttpStoreOptions, Send } from './http.ts'
 import { inParts, partsOf } from './in-parts.ts'
 import { inRanges } from './in-ranges.ts'
-import type { Look } from './look.ts'
+import { type Look, looking } from './look.ts'
 import { attempt } from './retry.ts'
 import type { Store } from './store.ts'
 
@@ -38,7 +38,8 @@ export interface Transferring {
   again<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T>
 }
 
-export function transferring(whole: Store, dialect: Dialect, send: Send, look: Look, options: HttpStoreOptions): Store {
+export function transferring(whole: Store, dialect: Dialect, send: Send, options: HttpStoreOptions): Store {
+  const look = looking(dialect, send)
   const { policy, log } = options
   const transfer = options.transfer ?? dialect.parts.usual
   const slots = pLimit(transfer.concurrency)
