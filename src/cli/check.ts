@@ -21,11 +21,12 @@ export async function check(files: readonly string[], { connect, json, wait }: C
   const log = logTo((level, line) => {
     if (level <= Level.warning) warn(line)
   })
-  const { store } = compose(config, log)
+  const { store, hybrid } = compose(config, log)
   const patienceMs = wait === undefined ? 0 : wait === true ? config.startupTimeoutMs : wait * 1000
   const options = { purpose: 'look', writes: !config.readOnly, warn } as const
   try {
-    if (connect) await untilReady({ store, options, log }, patienceMs)
+    for (const place of connect ? [hybrid?.disk, store] : [])
+      if (place) await untilReady({ store: place, options, log }, patienceMs)
   } finally {
     await store.close()
   }
