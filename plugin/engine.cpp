@@ -124,7 +124,7 @@ Engine::Started Engine::Refuse(const std::string& why) {
 }
 
 Engine::Started Engine::Handshake() {
-  const Deadline deadline = Clock::now() + settings_.start_time;
+  Deadline deadline = Clock::now() + settings_.start_time;
   for (;;) {  // the engine connects, or ends with a word on stderr
     if (StopRequested()) return Started::Refused;
     if (Clock::now() >= deadline) return Refuse("the storage engine did not connect in time");
@@ -163,6 +163,7 @@ Engine::Started Engine::Handshake() {
     const size_t limit = header.kind == Kind::Register ? kMaxWish : kMaxText;
     if (io == Io::Ok) io = ReceiveText(control, header.length, &text, deadline, limit);
     if (io != Io::Ok) break;
+    deadline = Clock::now() + settings_.start_time;  // it waits for its store, and says so now and then
     if (header.kind == Kind::Log) {
       host_.Log(static_cast<Level>(std::min<int>(header.flags, 2)), text);
     } else if (header.kind == Kind::ErrorCode) {

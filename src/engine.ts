@@ -1,11 +1,12 @@
 /** Process entry: plugin/engine.cpp runs `node OPTIONS engine.mjs SOCKET` (docs/protocol.md). */
 import { setFlagsFromString } from 'node:v8'
-import { compose } from './compose.ts'
-import { parseConfig } from './config/config.ts'
+import { type Composition, compose } from './compose.ts'
+import { type EngineConfig, parseConfig } from './config/config.ts'
 import { Fault } from './fault.ts'
 import { logTo } from './log.ts'
 import { configurationFolder } from './orthanc-folder.ts'
 import { servicesOf } from './services.ts'
+import { glance, untilReady } from './startup.ts'
 import { version } from './version.ts'
 import { Server } from './wire/server.ts'
 
@@ -15,8 +16,6 @@ import { Server } from './wire/server.ts'
  */
 if (/^1[23]\./.test(process.versions.v8)) setFlagsFromString('--scavenger-max-new-space-capacity-mb=8')
 
-/** A store that does not answer must not keep Orthanc from saying so. */
-const CHECK_DEADLINE_MS = 60_000
 const CLOSE_DEADLINE_MS = 5_000
 
 const socketPath = process.argv[2]
@@ -31,6 +30,8 @@ process.on('uncaughtException', error => {
   process.exit(70)
 })
 
+/** Aborted when Orthanc stops. */
+const stopping = new AbortController()
 const server = await Server.connect(socketPath, version)
 const log = logTo((level, line) => server.log(level, line))
 const composition = await start().catch(async error => {
@@ -40,6 +41,7 @@ const composition = await start().catch(async error => {
 if (composition) {
   process.once('SIGTERM', () => process.exit(0))
   await server.serve(composition.services)
+  stopping.abort()
   await Promise.race([
     composition.store.close(),
     new Promise(resolve => setTimeout(resolve, CLOSE_DEADLINE_MS).unref()),
@@ -48,8 +50,9 @@ if (composition) {
 }
 
 async function start() {
-  const { config, warnings } = parseConfig(await server.configuration(), configurationFolder(process.ppid))
+  const { config, warnings, notes } = parseConfig(await server.configuration(), configurationFolder(process.ppid))
   for (const warning of warnings) log.warn(warning)
+  for (const note of notes) log.info(note)
   if (!config) {
     await server.accept('no section of a storage provider in the configuration: the plugin is disabled', undefined)
     return undefined
@@ -57,12 +60,21 @@ async function start() {
   const composition = compose(config, log)
   // Only when Orthanc starts. An engine that follows one that died serves whatever the store does just now: what is on
   // Orthanc's disk, or works again in a minute, may not wait for it.
-  if (config.startupCheck && server.restarts === 0)
-    for (const checked of [composition.store, composition.hybrid?.disk])
-      await checked?.check(AbortSignal.timeout(CHECK_DEADLINE_MS))
+  const goOnAsking = config.startupCheck && server.restarts === 0 ? await ready(config, composition) : undefined
   const { store, callDeadlineMs, ranges, description } = composition
   const services = servicesOf(composition, server.restarts)
   log.warn(`orthanc-cloud-storage ${version} ${description}`)
   await server.accept(description, { callDeadlineMs, ranges, services })
+  void goOnAsking?.(stopping.signal)
   return { store, services }
+}
+
+/** Resolves with what is left to be done once Orthanc has started. */
+async function ready({ readOnly, startupTimeoutMs }: EngineConfig, { store, hybrid }: Composition) {
+  const options = { purpose: 'start', writes: !readOnly, warn: (line: string) => log.warn(line) } as const
+  if (hybrid) await untilReady({ store: hybrid.disk, options, log }, startupTimeoutMs)
+  // All that is new goes to the disk: the store may come later.
+  if (hybrid?.mode === 'WriteToFileSystem') return glance({ store, options, log })
+  await untilReady({ store, options, log }, startupTimeoutMs)
+  return undefined
 }

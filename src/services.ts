@@ -23,7 +23,7 @@ export function servicesOf({ store, area, sides, hybrid, counts }: Composition, 
     BytesRead: counts.bytesRead,
     BytesWritten: counts.bytesWritten,
   })
-  const routes = [statusRoute(status, signal => store.check(signal)), whereRoute(sides)]
+  const routes = [statusRoute(status, signal => store.check(signal, { purpose: 'status' })), whereRoute(sides)]
   const metrics = async () => metricsOf(status())
   return hybrid && jobs
     ? { area, routes: [...routes, moveStorageRoute(hybrid.jobs)], jobs, metrics, explorer }

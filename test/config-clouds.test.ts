@@ -1,5 +1,6 @@
 /** The sections of Azure and Google; what all sections share is in config.test.ts. */
 import assert from 'node:assert/strict'
+import { resolve } from 'node:path'
 import { describe, it } from 'node:test'
 import { type AzureConfig, type GcsConfig, parseConfig } from '../src/config/config.ts'
 import { Fault } from '../src/fault.ts'
@@ -156,6 +157,7 @@ describe('GoogleCloudStorage', () => {
 
   const fields: [object, Partial<GcsConfig>][] = [
     [{ ServiceAccountFile: '/etc/orthanc/google.json' }, { serviceAccountFile: '/etc/orthanc/google.json' }],
+    [{ ServiceAccountFile: 'google.json' }, { serviceAccountFile: resolve('google.json') }],
     [{ ServiceAccountFile: '' }, { serviceAccountFile: undefined }],
     [{ Endpoint: 'http://localhost:4443' }, { endpoint: 'http://localhost:4443' }],
     [{ Endpoint: 'storage.example' }, { endpoint: 'https://storage.example' }],
@@ -189,7 +191,6 @@ describe('a refusal is one line that names the option', () => {
       /AccessTier is "Cooll", but must be .*"Hot" or "Cool" or.*did you mean Cool\?$/,
     ],
     ['no bucket', { GoogleCloudStorage: {} }, /^GoogleCloudStorage\.BucketName is missing/],
-    ['a relative file', google({ ServiceAccountFile: 'google.json' }), /must be an absolute path$/],
     ['a bad endpoint', google({ Endpoint: 'ftp://x' }), /^GoogleCloudStorage\.Endpoint/],
     ['two clouds', { ...azure({}), ...google({}) }, /AzureBlobStorage and GoogleCloudStorage are both there/],
   ]

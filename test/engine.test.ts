@@ -69,6 +69,7 @@ describe('the engine process', () => {
       Endpoint: 'http://127.0.0.1:9',
       MaxRetries: 0,
     },
+    CloudStorage: { StartupTimeout: 0 },
   }
 
   it('looks at the store when Orthanc starts', async () => {

@@ -99,7 +99,7 @@ describe('Google', () => {
     })
     await assert.rejects(store.check(never), {
       code: 'Denied',
-      message: 'permission storage.objects.create, storage.objects.delete is missing',
+      message: 'permission storage.objects.create is missing',
       remedy: /Storage Object User/,
     })
   })

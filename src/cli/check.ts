@@ -1,29 +1,38 @@
 import { compose } from '../compose.ts'
 import { Level, logTo } from '../log.ts'
+import { untilReady } from '../startup.ts'
 import { readConfig } from './orthanc-config.ts'
 import { say, sayJson, warn } from './terminal.ts'
 
-const CHECK_DEADLINE_MS = 60_000
+export interface CheckArguments {
+  readonly connect: boolean
+  readonly json?: true
+  /** Seconds; true = as long as Orthanc's start would; undefined = ask once. */
+  readonly wait?: number | true
+}
 
-export async function check(files: readonly string[], options: { connect: boolean; json?: true }): Promise<void> {
+export async function check(files: readonly string[], { connect, json, wait }: CheckArguments): Promise<void> {
   const file = files.join(', ')
   const config = readConfig(files)
   if (!config) {
-    if (options.json) return sayJson({ enabled: false })
+    if (json) return sayJson({ enabled: false })
     return say(`${file}: no section of a storage provider, the plugin would be disabled`)
   }
   const log = logTo((level, line) => {
     if (level <= Level.warning) warn(line)
   })
-  const { store } = compose(config, log)
+  const { store, hybrid } = compose(config, log)
+  const patienceMs = wait === undefined ? 0 : wait === true ? config.startupTimeoutMs : wait * 1000
+  const options = { purpose: 'look', writes: !config.readOnly, warn } as const
   try {
-    if (options.connect) await store.check(AbortSignal.timeout(CHECK_DEADLINE_MS))
+    for (const place of connect ? [hybrid?.disk, store] : [])
+      if (place) await untilReady({ store: place, options, log }, patienceMs)
   } finally {
     await store.close()
   }
-  if (options.json) return sayJson({ enabled: true, store: store.name, answers: options.connect ? true : null })
+  if (json) return sayJson({ enabled: true, store: store.name, answers: connect ? true : null })
   say(
-    options.connect
+    connect
       ? `${file}: the configuration is valid and ${store.name} answers`
       : `${file}: the configuration is valid, files would be stored in ${store.name}`,
   )

@@ -35,6 +35,11 @@ program
   .description("Read Orthanc's configuration as the plugin does, and ask the store whether it lets us in.")
   .argument('<file...>', "Orthanc's configuration: files (JSON, comments allowed) or folders of *.json")
   .option('--no-connect', 'only read the configuration, do not contact the store')
+  .option(
+    '--wait [SECONDS]',
+    'ask again while the store or its bucket is not there yet; without a number, as long as Orthanc waits',
+    seconds,
+  )
   .option('--json', 'print the result as JSON')
   .action(check)
 
@@ -115,6 +120,13 @@ named and left alone. Run it on one machine at a time, with the same access to s
   )
   .action(rotateKeys)
 
+function seconds(text: string): number | true {
+  if (text === '') return true
+  const count = Number(text)
+  if (!/^\d+$/.test(text) || count > 86_400) throw new InvalidArgumentError('It is a number of seconds, up to 86400.')
+  return count
+}
+
 function concurrency(text: string): number {
   const count = Number(text)
   if (!/^\d+$/.test(text) || count < 1 || count > 256) throw new InvalidArgumentError('It is a number from 1 to 256.')
@@ -129,8 +141,13 @@ function oneLine(text: string): string {
     .replaceAll('\n', ' ')}\n`
 }
 
+/** So that "check --wait FILE" does not take the file for the number. */
+const words = process.argv.map((word, i, all) =>
+  word === '--wait' && !/^\d+$/.test(all[i + 1] ?? '') ? '--wait=' : word,
+)
+
 try {
-  await program.parseAsync()
+  await program.parseAsync(words)
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
   else fail(error)

@@ -9,12 +9,13 @@ import { type ParseError, parseTree, printParseErrorCode, stripComments } from '
 import { type EngineConfig, parseConfig } from '../config/config.ts'
 import { Fault } from '../fault.ts'
 import { folderOf } from '../orthanc-folder.ts'
-import { warn } from './terminal.ts'
+import { note, warn } from './terminal.ts'
 
 /** The engine's configuration; undefined when no section of ours is there. Says its warnings. */
 export function readConfig(paths: readonly string[]): EngineConfig | undefined {
-  const { config, warnings } = parseConfig(mergedText(paths), folderOf(paths[0] ?? ''))
+  const { config, warnings, notes } = parseConfig(mergedText(paths), folderOf(paths[0] ?? ''))
   for (const warning of warnings) warn(warning)
+  for (const line of notes) note(line)
   return config
 }
 

@@ -1,10 +1,10 @@
 import { z } from 'zod'
-import { common } from './common.ts'
+import { type Common, common, tidy, unreadable } from './common.ts'
 import type { ProviderOptions } from './config.ts'
 import { type ConnectionConfig, connection, connectionOf } from './connection.ts'
 import { type AzureAccount, readConnectionString } from './connection-string.ts'
 import { bad, section } from './reading.ts'
-import { endpoint, flag, oneOf, optionalText, requiredText } from './values.ts'
+import { BARE, endpoint, flag, isBare, oneOf, optionalText, requiredText } from './values.ts'
 
 export interface AzureConfig extends ConnectionConfig, AzureAccount {
   readonly kind: 'azure'
@@ -24,10 +24,24 @@ const shared = {
   ...connection,
   ...common,
 }
+const accountUrl = endpoint
+  .refine(url => !/[?&]sig=/i.test(url), {
+    error:
+      'a URL without a signature: give that in ConnectionString, as "BlobEndpoint=https://ACCOUNT.blob.core.windows.net/;SharedAccessSignature=sv=..."',
+    abort: true,
+  })
+  .refine(isBare, { ...BARE, abort: true })
+  .refine(url => !/^https?:\/\/[^/]+\.blob\.[^/]+\/./i.test(url), {
+    error: "the account's URL alone, such as https://ACCOUNT.blob.core.windows.net, without the container",
+  })
+const tier = (given: unknown) => {
+  const text = String(given).trim().toLowerCase()
+  return text === '' ? undefined : (TIERS.find(known => known.toLowerCase() === text) ?? given)
+}
 const schema = z.object({
   ConnectionString: optionalText.optional(),
-  AccountUrl: endpoint.default(''),
-  AccessTier: z.preprocess(tier => (tier === '' ? undefined : tier), oneOf(...TIERS).optional()),
+  AccountUrl: accountUrl.default(''),
+  AccessTier: z.preprocess(given => (given === undefined ? given : tier(given)), oneOf(...TIERS).optional()),
   ...shared,
 })
 const oldSchema = z.object({
@@ -48,7 +62,8 @@ export function readAzure(name: string, value: unknown, warnings: string[]): Pro
   const account: AzureAccount = o.ConnectionString
     ? readConnectionString(`${name}.ConnectionString`, o.ConnectionString)
     : { account: accountOf(o.AccountUrl), endpoint: o.AccountUrl, credentials: { kind: 'chain' } }
-  return { provider: { ...providerOf(o), ...account, accessTier: o.AccessTier }, common: o }
+  if (o.AccessTier === 'Archive') warnings.push(unreadable(`${name}.AccessTier`, o.AccessTier))
+  return { provider: { ...providerOf(o), ...account, accessTier: o.AccessTier }, common: sharedOf(o) }
 }
 
 /** The section's name and options before version 1.0 of the official plugin. */
@@ -58,7 +73,12 @@ export function readOldAzure(name: string, value: unknown, warnings: string[]): 
   const { AccountName, AccountKey } = o
   const text = `DefaultEndpointsProtocol=https;AccountName=${AccountName};AccountKey=${AccountKey}`
   const account = readConnectionString(name, text)
-  return { provider: { ...providerOf(o), ...account, accessTier: undefined }, common: o }
+  return { provider: { ...providerOf(o), ...account, accessTier: undefined }, common: sharedOf(o) }
+}
+
+/** The official plugin's HTTP library takes "./" out of the path; doubled slashes arrive. */
+function sharedOf<T extends Common>(o: T): T {
+  return { ...o, RootPath: tidy(o.RootPath, ['.']) }
 }
 
 function providerOf(o: Pick<z.output<typeof oldSchema>, keyof typeof shared>) {

@@ -8,9 +8,15 @@ export interface NamingConfig {
   readonly legacyUnknownFiles: boolean
 }
 
-const rootPath = text().refine(path => path === '' || path.split('/').every(s => s !== '' && s !== '.' && s !== '..'), {
-  error: 'a path such as "orthanc/files": not beginning or ending with "/", without empty, "." or ".." parts',
-})
+/**
+ * Joined to a name as the official plugin does it: a slash comes between, unless there is one at the end. Nothing else of
+ * the path changes. ".." is refused: no request with it arrives as it was signed, with the official plugin neither.
+ */
+const rootPath = text()
+  .refine(path => !path.startsWith('/') && !path.split('/').includes('..'), {
+    error: 'a path such as "orthanc/files": not beginning with "/", without ".."',
+  })
+  .transform(path => path.replace(/\/$/, ''))
 
 /** The options that every provider's section has. */
 export const common = {
@@ -20,9 +26,28 @@ export const common = {
   HybridMode: oneOf('Disabled', 'WriteToFileSystem', 'WriteToObjectStorage').default('Disabled'),
   MigrationFromFileSystemEnabled: flag.default(false),
   StorageEncryption: z.unknown().optional(), // encryption.ts
+  NamingScheme: z
+    .undefined({
+      error:
+        'left out: this plugin has the names of StorageStructure only, so it would neither find nor remove what is stored under others',
+    })
+    .optional(),
 }
 
 export type Common = z.output<z.ZodObject<typeof common>>
+
+/** For the log: `option` names a class of objects that cannot be read at once. */
+export function unreadable(option: string, value: string): string {
+  return `${option} is "${value}": what is stored so cannot be read by Orthanc before somebody has restored it, which takes hours`
+}
+
+/** What libraries make of a path before they send it: without some parts, by default empty ones and ".". */
+export function tidy(path: string, without: readonly string[] = ['', '.']): string {
+  return path
+    .split('/')
+    .filter(part => !without.includes(part))
+    .join('/')
+}
 
 export function namingOf(o: Common): NamingConfig {
   return { rootPath: o.RootPath, structure: o.StorageStructure, legacyUnknownFiles: o.EnableLegacyUnknownFiles }

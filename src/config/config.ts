@@ -5,7 +5,8 @@ import { type DirectoryConfig, readDirectory } from './directory.ts'
 import { type EncryptionConfig, encryptionOf } from './encryption.ts'
 import { type GcsConfig, readGcs } from './gcs.ts'
 import { type HybridConfig, hybridOf } from './hybrid.ts'
-import { bad, checked, freeze, misspelt, readJson, section } from './reading.ts'
+import { refuseOthers } from './other-plugins.ts'
+import { bad, checked, freeze, isObject, isUnset, misspelt, readJson, section } from './reading.ts'
 import { readS3, type S3Config } from './s3.ts'
 import { flag, optionalText, text, whole } from './values.ts'
 
@@ -23,6 +24,10 @@ export interface EngineConfig {
   readonly moveConcurrency: number
   readonly http: HttpConfig
   readonly startupCheck: boolean
+  /** How long a store that is not there yet is asked again when Orthanc starts; 0 = once. */
+  readonly startupTimeoutMs: number
+  /** Orthanc's `ReadOnly`: nothing is ever written or removed. */
+  readonly readOnly: boolean
 }
 
 export type ProviderConfig = S3Config | AzureConfig | GcsConfig | DirectoryConfig
@@ -45,21 +50,28 @@ export interface Parsed {
   readonly config: EngineConfig | undefined
   /** One line each, for the log at WARNING. */
   readonly warnings: readonly string[]
+  /** As warnings, for the log at INFO. */
+  readonly notes: readonly string[]
 }
 
-type Reader = (name: string, section: unknown, warnings: string[]) => ProviderOptions
-const readers: Readonly<Record<string, Reader>> = {
-  AwsS3Storage: readS3,
-  AzureBlobStorage: readAzure,
-  BlobStorage: readOldAzure,
-  GoogleCloudStorage: readGcs,
-  DirectoryStorage: readDirectory,
+interface Provider {
+  /** The option without which a section is no more than a stray variable of the environment. */
+  readonly place: string
+  read(name: string, section: unknown, warnings: string[], notes: string[]): ProviderOptions
+}
+const providers: Readonly<Record<string, Provider>> = {
+  AwsS3Storage: { place: 'BucketName', read: readS3 },
+  AzureBlobStorage: { place: 'ContainerName', read: readAzure },
+  BlobStorage: { place: 'ContainerName', read: readOldAzure },
+  GoogleCloudStorage: { place: 'BucketName', read: readGcs },
+  DirectoryStorage: { place: 'Path', read: readDirectory },
 }
 
 const cloudStorage = z.object({
   Engine: text().optional(),
   Node: text().optional(),
   StartupCheck: flag.default(true),
+  StartupTimeout: whole(0, 3600, 'seconds').default(60),
   MoveConcurrency: whole(1, 64, 'files').default(8),
 })
 const orthanc = z.object({
@@ -67,6 +79,7 @@ const orthanc = z.object({
   HttpProxy: optionalText.optional(),
   StorageDirectory: optionalText.optional(),
   SyncStorageArea: flag.default(true),
+  ReadOnly: flag.default(false),
 })
 
 /**
@@ -76,19 +89,18 @@ const orthanc = z.object({
  */
 export function parseConfig(json: string, folder?: string): Parsed {
   const root = readJson(json)
-  const providers = Object.keys(readers)
-  const warnings = [...misspelt(root, [...providers, 'CloudStorage'])]
-  const [name, ...more] = providers.filter(provider => root[provider] !== undefined)
-  if (name === undefined) return freeze({ config: undefined, warnings })
-  if (more.length > 0)
-    throw bad(`the sections ${[name, ...more].join(' and ')} are both there, but only one provider can store the files`)
-  const read = readers[name] as Reader
+  const warnings = [...misspelt(root, [...Object.keys(providers), 'CloudStorage'])]
+  const notes: string[] = []
+  const name = chosen(root, warnings)
+  if (name === undefined) return freeze({ config: undefined, warnings, notes })
+  refuseOthers(root, name, folder)
 
   const cloud = section(cloudStorage, 'CloudStorage', root['CloudStorage'] ?? {}, warnings)
-  const { HttpsCACertificates: caFile, HttpProxy: proxy, ...disk } = checked(orthanc, '', root)
+  const defined = Object.fromEntries(Object.entries(root).filter(([, value]) => !isUnset(value)))
+  const { HttpsCACertificates: caFile, HttpProxy: proxy, ReadOnly: readOnly, ...disk } = checked(orthanc, '', defined)
   if (root['HttpsVerifyPeers'] === false)
     warnings.push('HttpsVerifyPeers is false, but the certificate of the object storage is verified all the same')
-  const { provider, common } = read(name, root[name], warnings)
+  const { provider, common } = (providers[name] as Provider).read(name, root[name], warnings, notes)
   return freeze({
     config: {
       provider,
@@ -98,7 +110,31 @@ export function parseConfig(json: string, folder?: string): Parsed {
       moveConcurrency: cloud.MoveConcurrency,
       http: { caFile, proxy },
       startupCheck: cloud.StartupCheck,
+      startupTimeoutMs: cloud.StartupTimeout * 1000,
+      readOnly,
     },
     warnings,
+    notes,
   })
+}
+
+/** The section to read. One that does not say where to store is ignored, with a warning, beside one that does. */
+function chosen(root: Record<string, unknown>, warnings: string[]): string | undefined {
+  const given = Object.keys(providers).filter(name => root[name] !== undefined)
+  const complete = given.filter(name => saysWhere(root[name], placeOf(name)))
+  if (complete.length > 1)
+    throw bad(`the sections ${complete.join(' and ')} are both there, but only one provider can store the files`)
+  const [name] = complete
+  if (name === undefined) return given[0]
+  for (const other of given)
+    if (other !== name)
+      warnings.push(`the section "${other}" is ignored: it has no ${placeOf(other)}, and "${name}" says where to store`)
+  return name
+}
+
+const placeOf = (name: string) => providers[name]?.place ?? ''
+
+function saysWhere(section: unknown, option: string): boolean {
+  const value = isObject(section) ? section[option] : undefined
+  return !isUnset(value) && String(value).trim() !== ''
 }

@@ -29,6 +29,8 @@ const NAMES = [
 
 /** `path`: of the option, for messages. They never quote the text, which is a secret. */
 export function readConnectionString(path: string, text: string): AzureAccount {
+  if (/^https?:\/\//i.test(text))
+    throw bad(`${path} is a URL; with a signature, write "BlobEndpoint=https://...;SharedAccessSignature=sv=..."`)
   const pairs = new Map<string, string>()
   for (const pair of text.split(';').map(part => part.trim())) {
     if (pair === '') continue
@@ -45,10 +47,10 @@ export function readConnectionString(path: string, text: string): AzureAccount {
     return readConnectionString(path, text)
   }
 
-  const sas = pairs.get('SharedAccessSignature')?.replace(/^\?/, '')
   const key = pairs.get('AccountKey')
   const name = pairs.get('AccountName')
-  const endpoint = pairs.get('BlobEndpoint') ?? (name && standard(name, pairs))
+  const [endpoint, signature] = (pairs.get('BlobEndpoint') ?? (name && standard(name, pairs)))?.split('?') ?? []
+  const sas = pairs.get('SharedAccessSignature')?.replace(/^\?/, '') || signature
   if (!endpoint || !URL.canParse(endpoint) || !/^https?:$/.test(new URL(endpoint).protocol))
     throw bad(`${path} has neither AccountName nor a BlobEndpoint that is a URL`)
   const account = name ?? new URL(endpoint).hostname.split('.')[0] ?? ''

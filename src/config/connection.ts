@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import { whole } from './values.ts'
+import { seconds, whole } from './values.ts'
 
 /** The options of every provider that is reached over HTTP. */
 export interface ConnectionConfig {
@@ -11,8 +11,8 @@ export interface ConnectionConfig {
 }
 
 export const connection = {
-  ConnectionTimeout: whole(1, 3600, 'seconds').default(30),
-  RequestTimeout: whole(1, 86_400, 'seconds').default(1200),
+  ConnectionTimeout: seconds(3600, 30),
+  RequestTimeout: seconds(86_400, 1200),
   MaxConnections: whole(1, 1000, 'connections').default(25),
   MaxRetries: whole(0, 100, 'retries').default(10),
 }

@@ -1,6 +1,6 @@
 import { isAbsolute } from 'node:path'
 import { z } from 'zod'
-import { common } from './common.ts'
+import { common, tidy } from './common.ts'
 import type { ProviderOptions } from './config.ts'
 import { section } from './reading.ts'
 import { requiredText } from './values.ts'
@@ -18,5 +18,6 @@ const schema = z.object({
 /** `name`: of the section, which is `value`. */
 export function readDirectory(name: string, value: unknown, warnings: string[]): ProviderOptions {
   const options = section(schema, name, value, warnings)
-  return { provider: { kind: 'directory', path: options.Path }, common: options }
+  const shared = { ...options, RootPath: tidy(options.RootPath) }
+  return { provider: { kind: 'directory', path: options.Path }, common: shared }
 }

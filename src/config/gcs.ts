@@ -1,10 +1,10 @@
-import { isAbsolute } from 'node:path'
+import { resolve } from 'node:path'
 import { z } from 'zod'
 import { common } from './common.ts'
 import type { ProviderOptions } from './config.ts'
 import { type ConnectionConfig, connection, connectionOf } from './connection.ts'
 import { section } from './reading.ts'
-import { endpoint, optionalText, requiredText } from './values.ts'
+import { bareEndpoint, optionalText, requiredText } from './values.ts'
 
 export interface GcsConfig extends ConnectionConfig {
   readonly kind: 'gcs'
@@ -18,10 +18,8 @@ export interface GcsConfig extends ConnectionConfig {
 
 const schema = z.object({
   BucketName: requiredText("the bucket's name"),
-  ServiceAccountFile: optionalText
-    .refine(path => path === undefined || isAbsolute(path), { error: 'an absolute path' })
-    .optional(),
-  Endpoint: endpoint.default(''),
+  ServiceAccountFile: optionalText.optional(),
+  Endpoint: bareEndpoint.default(''),
   StorageClass: optionalText.optional(),
   ...connection,
   ...common,
@@ -33,7 +31,8 @@ export function readGcs(name: string, value: unknown, warnings: string[]): Provi
   const provider: GcsConfig = {
     kind: 'gcs',
     bucket: o.BucketName,
-    serviceAccountFile: o.ServiceAccountFile,
+    // A relative one is looked for where Orthanc was started, as with the official plugin: the engine is started there, too.
+    serviceAccountFile: o.ServiceAccountFile && resolve(o.ServiceAccountFile),
     endpoint: o.Endpoint === '' ? undefined : o.Endpoint,
     storageClass: o.StorageClass?.toUpperCase(),
     ...connectionOf(o),

@@ -5,6 +5,7 @@ import { Fault } from '../fault.ts'
 
 const aliases: Readonly<Record<string, string>> = { ConnectTimeout: 'ConnectionTimeout' }
 const secrets = /(Keys?|Proxy|ConnectionString)([.[]|$)/
+const UNSET_BY_IMAGE = 'MUST BE DEFINED BY YOU' // what the usual Docker image fills in for options
 
 export function bad(message: string): Fault {
   return new Fault('BadConfig', message)
@@ -28,6 +29,11 @@ export function readJson(json: string): Record<string, unknown> {
   return root
 }
 
+/** What nobody has defined counts as absent. */
+export function isUnset(value: unknown): boolean {
+  return value === undefined || value === null || (typeof value === 'string' && value.trim() === UNSET_BY_IMAGE)
+}
+
 /** Checks one section, after its aliases were renamed and its unknown options warned of. */
 export function section<T extends z.ZodObject>(
   schema: T,
@@ -40,7 +46,9 @@ export function section<T extends z.ZodObject>(
   const known = Object.keys(schema.shape)
   for (const [given, content] of Object.entries(value)) {
     const alias = aliases[given]
-    const option = alias && known.includes(alias) && value[alias] === undefined ? alias : given
+    const option = alias && known.includes(alias) && isUnset(value[alias]) ? alias : given
+    // Files may not be stored plain because a placeholder was left where encryption was meant.
+    if (isUnset(content) && option !== 'StorageEncryption') continue
     if (known.includes(option)) options[option] = content
     else warnings.push(`${name}.${given} is not an option of this plugin and is ignored${nearest(given, known)}`)
   }
@@ -84,11 +92,15 @@ function nearest(given: string, known: readonly string[]): string {
     : ''
 }
 
-/** A value as a message may show it: never a secret, never long. */
+/** A value as a message may show it: never a secret, never long. Users, passwords and signatures hide in URLs, too. */
 function shown(path: string, value: unknown): string {
   if (secrets.test(path)) return 'a secret that is not shown'
-  const json = JSON.stringify(value) ?? 'nothing'
+  const json = JSON.stringify(value, (_name, inner) => (typeof inner === 'string' ? bared(inner) : inner)) ?? 'nothing'
   return json.length > 100 ? `${json.slice(0, 100)}...` : json
+}
+
+function bared(text: string): string {
+  return text.replace(/^.*@/s, '...@').replace(/[?#].*$/s, '?...')
 }
 
 export function isObject(value: unknown): value is Record<string, unknown> {

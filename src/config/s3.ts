@@ -1,13 +1,16 @@
 import { z } from 'zod'
-import { common } from './common.ts'
+import { common, tidy, unreadable } from './common.ts'
 import type { ProviderOptions } from './config.ts'
 import { type ConnectionConfig, connection, connectionOf } from './connection.ts'
 import { bad, section } from './reading.ts'
-import { endpoint, flag, MB, optionalText, requiredText, text, whole } from './values.ts'
+import { type AccessPoint, accessPointOf, checkEndpoint } from './s3-bucket.ts'
+import { bareEndpoint, flag, MB, optionalText, requiredText, text, whole } from './values.ts'
 
 export interface S3Config extends ConnectionConfig {
   readonly kind: 's3'
   readonly bucket: string
+  /** What `bucket` is the ARN of; undefined = it is a name. */
+  readonly accessPoint: AccessPoint | undefined
   readonly region: string
   /** undefined = AWS's default credential chain. */
   readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string } | undefined
@@ -32,10 +35,10 @@ const tags = z
 
 const schema = z.object({
   BucketName: requiredText("the bucket's name"),
-  Region: requiredText("the bucket's region, such as eu-west-1"),
+  Region: optionalText.optional(),
   AccessKey: optionalText.optional(),
   SecretKey: optionalText.optional(),
-  Endpoint: endpoint.default(''),
+  Endpoint: bareEndpoint.default(''),
   VirtualAddressing: flag.default(true),
   UseTransferManager: flag.default(false),
   TransferPoolSize: whole(1, 100, 'parts').default(10),
@@ -48,16 +51,22 @@ const schema = z.object({
 })
 
 /** `name`: of the section, which is `value`. */
-export function readS3(name: string, value: unknown, warnings: string[]): ProviderOptions {
+export function readS3(name: string, value: unknown, warnings: string[], notes: string[]): ProviderOptions {
   const o = section(schema, name, value, warnings)
   if ((o.AccessKey === undefined) !== (o.SecretKey === undefined))
     throw bad(`${name} has only one of AccessKey and SecretKey; give both, or neither for the default credentials`)
+  const endpoint = o.Endpoint === '' ? undefined : o.Endpoint
+  const arn = accessPointOf(name, o.BucketName, endpoint)
+  checkEndpoint(name, o.BucketName, endpoint, o.VirtualAddressing, warnings)
+  if (/^(GLACIER|DEEP_ARCHIVE)$/i.test(o.StorageClass ?? ''))
+    warnings.push(unreadable(`${name}.StorageClass`, String(o.StorageClass)))
   const provider: S3Config = {
     kind: 's3',
     bucket: o.BucketName,
-    region: o.Region,
+    accessPoint: arn?.accessPoint,
+    region: arn?.region ?? regionOf(name, o.Region, endpoint, notes),
     credentials: o.AccessKey && o.SecretKey ? { accessKeyId: o.AccessKey, secretAccessKey: o.SecretKey } : undefined,
-    endpoint: o.Endpoint === '' ? undefined : o.Endpoint,
+    endpoint,
     virtualAddressing: o.VirtualAddressing,
     ...connectionOf(o),
     transfer: o.UseTransferManager
@@ -67,5 +76,14 @@ export function readS3(name: string, value: unknown, warnings: string[]): Provid
     tags: o.Tags,
     logRequests: o.EnableAwsSdkLogs,
   }
-  return { provider, common: o }
+  // The official plugin's AWS library sends no doubled slashes, so its objects lie under keys without them.
+  return { provider, common: { ...o, RootPath: tidy(o.RootPath) } }
+}
+
+/** Regions are a notion of AWS. Other servers take any, and those that do not tell the right one. */
+function regionOf(name: string, given: string | undefined, endpoint: string | undefined, notes: string[]): string {
+  if (given !== undefined) return given
+  if (endpoint === undefined) throw bad(`${name}.Region is missing; it must be the bucket's region, such as eu-west-1`)
+  notes.push(`${name}.Region is not given: with an own Endpoint it is taken for us-east-1`)
+  return 'us-east-1'
 }

@@ -1,12 +1,11 @@
 /**
  * The kinds of values that options have. Values of the usual Docker image come from environment variables through a JSON
- * parser (SPEC section 2): numbers and booleans stand where strings are meant, and the reverse. Each message is the end of
- * the sentence "... is X, but must be".
+ * parser (SPEC section 2): numbers and booleans stand where strings are meant, and the reverse; who writes them by hand
+ * writes True. Each message is the end of the sentence "... is X, but must be".
  */
 import { z } from 'zod'
 
 export const MB = 1024 * 1024
-const UNSET_BY_IMAGE = 'MUST BE DEFINED BY YOU' // what the usual Docker image fills in for a required option
 
 export const text = (error = 'a string') =>
   z.union([z.string(), z.number(), z.boolean()], { error }).transform(value => String(value))
@@ -14,21 +13,33 @@ export const text = (error = 'a string') =>
 export const requiredText = (what: string) =>
   text(what)
     .transform(value => value.trim())
-    .refine(value => value !== '' && value !== UNSET_BY_IMAGE, { error: what })
+    .refine(value => value !== '', { error: what })
 
 export const optionalText = text().transform(value => (value.trim() === '' ? undefined : value.trim()))
 
-export const flag = z
-  .union([z.boolean(), z.enum(['true', 'false'])], { error: 'true or false' })
-  .transform(value => value === true || value === 'true')
+const FLAGS: ReadonlyMap<string, boolean> = new Map([
+  ['true', true],
+  ['1', true],
+  ['false', false],
+  ['0', false],
+])
+export const flag = text('true or false')
+  .transform(value => FLAGS.get(value.trim().toLowerCase()))
+  .refine((value): value is boolean => value !== undefined, { error: 'true or false' })
 
 export const whole = (min: number, max: number, unit: string) => {
   const error = `a whole number of ${unit} from ${min} to ${max}`
   return z
-    .union([z.number(), z.string().regex(/^\d+$/, { error })], { error })
+    .union([z.number(), z.string().regex(/^\s*\d+\s*$/, { error })], { error })
     .transform(Number)
     .refine(value => Number.isInteger(value) && value >= min && value <= max, { error })
 }
+
+/** A time-out. 0 is the default, as for the official plugin. */
+export const seconds = (max: number, usual: number) =>
+  whole(0, max, 'seconds')
+    .transform(value => (value === 0 ? usual : value))
+    .default(usual)
 
 export const oneOf = <const T extends readonly string[]>(...values: T) =>
   z.enum(values, { error: values.map(value => `"${value}"`).join(' or ') })
@@ -39,4 +50,14 @@ export const endpoint = text()
   .transform(value => (value === '' || /^[a-z]+:\/\//i.test(value) ? value : `https://${value}`))
   .refine(value => value === '' || (URL.canParse(value) && /^https?:$/.test(new URL(value).protocol)), {
     error: 'a host name or an http(s) URL',
+    abort: true,
   })
+
+/** For refine(): nothing may follow an endpoint that would be dropped, or that is a secret. */
+export function isBare(url: string): boolean {
+  if (url === '') return true
+  const { username, password, search, hash } = new URL(url)
+  return username + password + search + hash === ''
+}
+export const BARE = { error: 'a host name or an http(s) URL without user, password, query and fragment' }
+export const bareEndpoint = endpoint.refine(isBare, BARE)

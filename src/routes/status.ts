@@ -21,16 +21,40 @@ export interface Status {
 /** A readiness probe does not wait longer. */
 const CHECK_MS = 5000
 
-/** `GET /cloud-storage/status`. `check` proves that the object store answers and lets us in. */
-export function statusRoute(status: () => Status, check: (signal: AbortSignal) => Promise<void>): Route {
+/**
+ * `GET /cloud-storage/status`. `check` proves that the object store answers and lets us in; polls that come at once share one,
+ * and so do those that come while one hangs.
+ */
+export function statusRoute(
+  status: () => Status,
+  check: (signal: AbortSignal) => Promise<void>,
+  checkMs = CHECK_MS,
+): Route {
+  let asked: Promise<Fault | undefined> | undefined
+
+  function problem(): Promise<Fault | undefined> {
+    asked ??= check(AbortSignal.timeout(checkMs))
+      .then(() => undefined, Fault.from)
+      .finally(() => {
+        asked = undefined
+      })
+    return asked
+  }
+
+  /** A disk that hangs does not look at signals. */
+  async function problemInTime(): Promise<Fault | undefined> {
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<Fault>(resolve => {
+      timer = setTimeout(() => resolve(new Fault('Timeout', 'the store does not answer')), checkMs)
+    })
+    return Promise.race([problem(), late]).finally(() => clearTimeout(timer))
+  }
+
   return {
     pattern: '/cloud-storage/status',
     methods: {
-      async GET(_request, _host, signal) {
-        const fault = await check(AbortSignal.any([signal, AbortSignal.timeout(CHECK_MS)])).then(
-          () => undefined,
-          Fault.from,
-        )
+      async GET() {
+        const fault = await problemInTime()
         return json({ ...status(), Reachable: fault === undefined, ...(fault && { Problem: fault.code }) })
       },
     },

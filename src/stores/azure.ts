@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { XMLBuilder, XMLParser } from 'fast-xml-parser'
-import { Fault } from '../fault.ts'
 import { type AzureCredentials, azureAuthorizer } from './azure-auth.ts'
+import { azureCheck } from './azure-check.ts'
 import { azureFault, isMarked } from './azure-faults.ts'
-import { type Dialect, type Draft, encode, encodePath, type Probe, type Told } from './dialect.ts'
-import { type ConnectionOptions, type Environment, httpOptions, httpStore, otherBytes, sender } from './http.ts'
+import { type Dialect, type Draft, encode, encodePath, type Told } from './dialect.ts'
+import { type ConnectionOptions, type Environment, httpOptions, httpStore, otherBytes } from './http.ts'
 import type { Store } from './store.ts'
 import { isStrange, notTheStores } from './stranger.ts'
 
@@ -25,46 +25,11 @@ export interface AzureLog {
 }
 
 const MIB = 1024 ** 2
-const MD5_OF_NOTHING = '1B2M2Y8AsgTpgAmY7PhCfg=='
 
 export function azureStore(options: AzureOptions, environment: Environment, log: AzureLog): Store {
   const http = httpOptions(options, environment, line => log.info(line))
   const authorize = azureAuthorizer(options.credentials, http.dispatcher)
-  const dialect: Dialect = { ...azureDialect(options, environment.probeKey), authorize }
-  const store = httpStore(dialect, http)
-  if (!options.createContainer) return store
-
-  const send = sender(dialect, http)
-  /** Does `work`, and if it finds no container, once more in a new one. */
-  async function inContainer(signal: AbortSignal, work: () => Promise<void>): Promise<void> {
-    try {
-      await work()
-    } catch (error) {
-      if (!isAbout(error, 'ContainerNotFound')) throw error
-      await create(signal)
-      await work()
-    }
-  }
-  async function create(signal: AbortSignal): Promise<void> {
-    const path = `${new URL(options.endpoint).pathname.replace(/\/+$/, '')}/${encode(options.container)}`
-    try {
-      await (
-        await send('create the container', { method: 'PUT', path, query: [['restype', 'container']] }, signal)
-      ).body.dump()
-      log.warn(`the container '${options.container}' was missing and is now made: check in Azure that it is private`)
-    } catch (error) {
-      if (!isAbout(error, 'ContainerAlreadyExists')) throw error // another Orthanc was faster
-    }
-  }
-  return {
-    ...store,
-    put: (key, body, signal) => inContainer(signal, () => store.put(key, body, signal)),
-    check: signal => inContainer(signal, () => store.check(signal)),
-  }
-}
-
-function isAbout(error: unknown, code: string): boolean {
-  return error instanceof Fault && error.message.startsWith(code)
+  return httpStore({ ...azureDialect(options, environment.probeKey), authorize }, http)
 }
 
 const parser = new XMLParser({
@@ -91,12 +56,6 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
     method: 'PUT',
     path: objectPath(key),
     headers: { ...tier, 'x-ms-blob-type': 'BlockBlob', 'content-md5': md5 },
-  })
-  const probe = (verb: string, draft: Draft, code: Fault['code']): Probe => ({
-    verb,
-    draft,
-    passes: fault => fault.code === code,
-    judge: () => {},
   })
 
   return {
@@ -149,13 +108,7 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
       }))
       return { objects, next: result.NextMarker || undefined }
     },
-    // None of them changes anything: nobody writes this object, and the MD5 is not that of the body, at which Azure looks
-    // after it has looked at the permission.
-    probes: [
-      probe('read', { method: 'GET', path: objectPath(probeKey) }, 'NotFound'),
-      probe('write', { ...put(probeKey, MD5_OF_NOTHING), text: 'x' }, 'Corrupt'),
-      probe('remove', { method: 'DELETE', path: objectPath(probeKey) }, 'NotFound'),
-    ],
+    check: azureCheck(probeKey, { ...options, containerPath }),
 
     // Measured against Azurite: at 16 MB blocks take as long as one request and 2.5 times its processor time; at 100 MB they
     // take two thirds of its time, and with a network between, whose single connections are slow, less.

@@ -1,5 +1,6 @@
 import type { Digest, Range } from '../bytes.ts'
 import type { Fault } from '../fault.ts'
+import type { Check } from './check.ts'
 import type { DigestName } from './digest.ts'
 import type { Stat } from './store.ts'
 import type { Transfer } from './transfer.ts'
@@ -105,17 +106,6 @@ export interface PartsDialect {
   abandon(key: string, id: string): Draft | undefined
 }
 
-/** One request of the check at start. */
-export interface Probe {
-  /** What is tried, for the words of a failure. */
-  readonly verb: string
-  readonly draft: Draft
-  /** A failure that proves what the probe is to prove. */
-  passes(fault: Fault): boolean
-  /** Throws when a success shows that something is wrong. */
-  judge(text: string): void
-}
-
 /**
  * What one provider's HTTP interface differs in: words, signatures, errors. How requests are sent, bodies streamed,
  * lengths and digests checked and failures repeated is http.ts's business.
@@ -154,8 +144,7 @@ export interface Dialect {
   remove(key: string): Draft
   list(prefix: string, from: string | undefined): Draft
   page(answer: Told): Page
-  /** Harmless requests, made one after the other at start. */
-  readonly probes: readonly Probe[]
+  readonly check: Check
   readonly parts: PartsDialect
   /** `length`: of the body in bytes, 0 without one. `streamed`: the body is not the draft's own text. */
   authorize(draft: Draft, length: number, streamed: boolean): Promise<Authorized>

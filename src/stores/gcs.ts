@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { Fault } from '../fault.ts'
 import { type Dialect, type Draft, encode, type Headers, type Part, type Told } from './dialect.ts'
 import { googleToken } from './gcs-auth.ts'
-import { gcsFault, isMarked, jsonOf, permissionRemedy } from './gcs-faults.ts'
+import { gcsCheck } from './gcs-check.ts'
+import { gcsFault, isMarked, jsonOf } from './gcs-faults.ts'
 import { type ConnectionOptions, type Environment, httpOptions, httpStore, otherBytes } from './http.ts'
 import type { Store } from './store.ts'
 import { notTheStores } from './stranger.ts'
@@ -19,7 +20,6 @@ export interface GcsOptions extends ConnectionOptions {
 
 const MIB = 1024 ** 2
 const GOOGLE = 'https://storage.googleapis.com'
-const NEEDED = ['storage.objects.create', 'storage.objects.get', 'storage.objects.delete']
 
 export function gcsStore(options: GcsOptions, environment: Environment, log: (line: string) => void): Store {
   const http = httpOptions(options, environment, log)
@@ -105,39 +105,7 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
       }))
       return { objects, next: nextPageToken }
     },
-    probes: [
-      {
-        // Google tells which of these permissions we have, to anybody who asks. Emulators do not know the question.
-        verb: 'use',
-        draft: {
-          method: 'GET',
-          path: `${bucketPath}/iam/testPermissions`,
-          query: NEEDED.map(name => ['permissions', name] as const),
-        },
-        passes: fault => fault.code === 'NotFound',
-        judge: text => {
-          const granted: unknown[] = JSON.parse(text).permissions ?? []
-          const missing = NEEDED.filter(name => !granted.includes(name))
-          if (missing.length === 0) return
-          const words = `permission ${missing.join(', ')} is missing`
-          throw new Fault('Denied', words, { remedy: permissionRemedy(bucket, missing.join(', ')) })
-        },
-      },
-      {
-        // So that a missing bucket shows on an emulator, too. The permission to list is not needed.
-        verb: 'list',
-        draft: {
-          method: 'GET',
-          path: `${bucketPath}/o`,
-          query: [
-            ['prefix', probeKey],
-            ['maxResults', '1'],
-          ],
-        },
-        passes: fault => fault.code === 'Denied' && fault.message.includes('storage.objects.list'),
-        judge: () => {},
-      },
-    ],
+    check: gcsCheck(probeKey, { bucket, bucketPath }),
 
     // Google takes the parts of an upload one after the other, so they bring no speed (measured: one request is faster at
     // every size), but when the network breaks, only a part is sent again. Its way to send in parallel leaves visible

@@ -2,6 +2,7 @@ import type { Dispatcher } from 'undici'
 import { type Bytes, type Content, collectSource, openWhole, type Range, type Source } from '../bytes.ts'
 import { Fault, isCode } from '../fault.ts'
 import { contentOfAnswer, lost, type Sent, toldOf, WHOLE_BYTES, withDigest } from './answer.ts'
+import { checkOf } from './check.ts'
 import { type Dialect, type Draft, encodeQuery } from './dialect.ts'
 import { digestOf, digestOfSource } from './digest.ts'
 import { isUnreadable, looking } from './look.ts'
@@ -217,15 +218,6 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
     } while (from !== undefined)
   }
 
-  async function check(signal: AbortSignal): Promise<void> {
-    for (const probe of dialect.probes)
-      try {
-        probe.judge((await toldOf(await send(probe.verb, probe.draft, signal), signal)).text)
-      } catch (error) {
-        if (!(error instanceof Fault && probe.passes(error))) throw error
-      }
-  }
-
   const whole: Store = {
     name: dialect.name,
     put,
@@ -237,7 +229,7 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
       return look.holds(key, { size: body.size, digest, compute: async () => digest }, signal)
     },
     list,
-    check,
+    check: checkOf(dialect, send),
     async close() {
       await dispatcher.destroy(new Fault('Canceled', 'the store was closed'))
     },

@@ -54,8 +54,8 @@ export function measured(log: (line: string) => void): Wrap {
       stat: (key, signal) => timed('stat', key, 'asked about', undefined, () => store.stat(key, signal)),
       remove: (key, signal) => timed('remove', key, 'removed', undefined, () => store.remove(key, signal)),
       list: listed,
-      check: signal =>
-        store.check(signal).catch(error => {
+      check: (signal, options) =>
+        store.check(signal, options).catch(error => {
           throw Fault.from(error, { verb: 'use', store: store.name })
         }),
       close: () => store.close(),

@@ -1,22 +1,20 @@
 import { XMLBuilder, XMLParser } from 'fast-xml-parser'
 import { Fault } from '../fault.ts'
-import { type Answer, type Dialect, type Draft, encode, encodePath, encodeQuery, type Told } from './dialect.ts'
+import { probing } from './check.ts'
+import { type Answer, type Dialect, type Draft, encodePath, encodeQuery, type Told } from './dialect.ts'
 import { Etags } from './etags.ts'
 import { type ConnectionOptions, type Environment, httpOptions, httpStore, otherBytes } from './http.ts'
 import { s3Credentials } from './s3-auth.ts'
 import { errorOf, isMarked, s3Fault } from './s3-faults.ts'
+import { placeOf, type S3Place } from './s3-place.ts'
 import { type Credentials, EMPTY_PAYLOAD, sha256, signer, UNSIGNED_PAYLOAD } from './sigv4.ts'
 import type { Store } from './store.ts'
 import { isStrange, notTheStores } from './stranger.ts'
 import type { Transfer } from './transfer.ts'
 
 /** SPEC section 2, `AwsS3Storage`. */
-export interface S3Options extends ConnectionOptions {
-  readonly bucket: string
-  readonly region: string
+export interface S3Options extends ConnectionOptions, S3Place {
   readonly credentials: Credentials | undefined
-  readonly endpoint: string | undefined
-  readonly virtualAddressing: boolean
   readonly transfer: Transfer | undefined
   readonly storageClass: string | undefined
   readonly tags: Readonly<Record<string, string>>
@@ -25,7 +23,6 @@ export interface S3Options extends ConnectionOptions {
 
 const GIB = 1024 ** 3
 const MIB = 1024 ** 2
-const MD5_OF_NOTHING = '1B2M2Y8AsgTpgAmY7PhCfg=='
 
 export function s3Store(options: S3Options, environment: Environment, log: (line: string) => void): Store {
   return httpStore(s3Dialect(options, environment.probeKey), {
@@ -108,28 +105,9 @@ export function s3Dialect(options: S3Options, probeKey: string): Dialect {
       }))
       return { objects, next }
     },
-    probes: [
-      {
-        // An object that nobody writes. Absent is what we hope for. AccessDenied is how S3 says "absent" to somebody who
-        // may not list the bucket, which normal work does not need; wrong credentials and a missing bucket say otherwise.
-        verb: 'read',
-        draft: { method: 'GET', path: objectPath(probeKey) },
-        passes: fault => fault.code === 'NotFound' || fault.message.startsWith('AccessDenied'),
-        judge: () => {},
-      },
-      {
-        // Nothing is written: permission is looked at first, then the MD5, which is not that of the body.
-        verb: 'write',
-        draft: {
-          method: 'PUT',
-          path: objectPath(probeKey),
-          headers: { ...onWrite, 'content-md5': MD5_OF_NOTHING },
-          text: 'x',
-        },
-        passes: fault => fault.code === 'Corrupt',
-        judge: () => {},
-      },
-    ],
+    // In a bucket with versions the removal of nothing would leave a mark behind. S3 looks at the condition, after the
+    // permission; servers that do not know it behave as without.
+    check: probing(probeKey, remove => ({ ...remove, headers: { ...remove.headers, 'if-match': '*' } })),
 
     parts: {
       largestPut: 5 * GIB,
@@ -221,17 +199,4 @@ function resultOf<T extends object>(answer: Told, name: string): Partial<T> {
   }
   if (result === undefined) throw notTheStores(answer, `no ${name}`)
   return typeof result === 'object' && result !== null ? result : {} // an empty element is a text
-}
-
-/** Path-style for IP addresses, which have no subdomains, and for names that no certificate or DNS label could hold. */
-function placeOf({ endpoint, region, bucket, virtualAddressing }: S3Options) {
-  const suffix = region.startsWith('cn-') ? 'amazonaws.com.cn' : 'amazonaws.com'
-  const url = new URL(endpoint ?? `https://s3.${region}.${suffix}`)
-  const folder = url.pathname.replace(/\/+$/, '')
-  const address = /^[\d.]+$|^\[/.test(url.hostname)
-  const label = url.protocol === 'https:' ? /^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$/ : /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/
-  if (!virtualAddressing || address || !label.test(bucket))
-    return { origin: url.origin, host: url.host, base: `${folder}/${encode(bucket)}` }
-  const host = `${bucket}.${url.host}`
-  return { origin: `${url.protocol}//${host}`, host, base: folder }
 }

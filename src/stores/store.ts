@@ -7,6 +7,18 @@ export interface Stat {
   readonly modified: Date
 }
 
+export interface CheckOptions {
+  /**
+   * `start`, the default: Orthanc starts, so what may be made is made, such as a missing container. `look`: as at start, but
+   * nothing is made. `status`: one cheap question, which writes nothing and needs no permission to write.
+   */
+  readonly purpose?: 'start' | 'look' | 'status'
+  /** Whether the permission to write is needed, too. Default true. */
+  readonly writes?: boolean
+  /** Told what is not as it should be, but stops nothing. */
+  readonly warn?: (line: string) => void
+}
+
 /**
  * Keys and bytes, nothing else: a store knows nothing of DICOM, sealing, tiers or retry.
  *
@@ -46,10 +58,10 @@ export interface Store {
   list(prefix: string, signal: AbortSignal): AsyncIterable<Stat>
 
   /**
-   * A harmless request which proves that the store answers and lets us in, done once at start.
-   * Rejects with a Fault whose `remedy` names the likely cause (SPEC section 7).
+   * Harmless requests which prove that the store answers and lets us in. Rejects with a Fault whose `remedy` names the likely
+   * cause (SPEC section 7); it is retryable when asking again later can help.
    */
-  check(signal: AbortSignal): Promise<void>
+  check(signal: AbortSignal, options?: CheckOptions): Promise<void>
 
   /** Lets go of connections and files. Calls under way are aborted. */
   close(): Promise<void>

@@ -46,8 +46,8 @@ if (server) {
     maxRetries: 2,
     ...more,
   })
-  const open = (container: string, more: Partial<AzureOptions> = {}, warn: (line: string) => void = silent): Store =>
-    azureStore(optionsFor(container, more), environment, { info: silent, warn })
+  const open = (container: string, more: Partial<AzureOptions> = {}): Store =>
+    azureStore(optionsFor(container, more), environment, { info: silent, warn: silent })
   const newContainer = async (): Promise<string> => {
     const name = `t-${randomUUID()}`
     await sdk.createContainer(name)
@@ -128,19 +128,22 @@ if (server) {
       await store.close()
     })
 
-    it('makes a missing container, once, and says so', async () => {
+    it('makes a missing container when Orthanc starts, and only then, and says so', async () => {
       const name = `made-${randomUUID()}`
       const lines: string[] = []
-      const store = open(name, { createContainer: true }, line => lines.push(line))
-      await store.check(never)
+      const warn = (line: string) => lines.push(line)
+      const store = open(name, { createContainer: true })
+      await assert.rejects(store.put('x', chunked(noise(5)), never), { code: 'BadConfig' }, 'a write makes none')
+      await assert.rejects(store.check(never, { purpose: 'status', warn }), { code: 'BadConfig' })
+      await store.check(never, { purpose: 'look', warn })
+      assert.match(lines.splice(0).join('\n'), /^there is no container .* yet: Orthanc makes it when it starts$/)
+      await store.check(never, { warn })
       await store.put('x', chunked(noise(5)), never)
-      await store.check(never)
+      await store.check(never, { warn })
       assert.equal(lines.length, 1)
       assert.match(lines[0] ?? '', new RegExp(`'${name}'.*check in Azure that it is private`))
       assert.equal((await sdk.getContainerClient(name).getAccessPolicy()).blobPublicAccess, undefined)
-      const unchecked = open(`made-${randomUUID()}`, { createContainer: true })
-      await unchecked.put('x', chunked(noise(5)), never) // with StartupCheck false nobody has looked before
-      await Promise.all([store.close(), unchecked.close()])
+      await store.close()
     })
   })
 
@@ -160,7 +163,20 @@ if (server) {
     itSays('a missing container', lacking({ container: 'no-such-container' }), 'BadConfig', /no container 'no-such-con/)
     itSays('a SAS that may not write', withSas('rdl'), 'Denied', /needs the permission w/, { verbs: ['check', 'put'] })
     itSays('a SAS that may not read', withSas('wdl'), 'Denied', /permission r/, { verbs: ['check', 'get', 'stat'] })
-    itSays('a SAS that may not delete', withSas('rwl'), 'Denied', /permission d/, { verbs: ['check', 'remove'] })
+    itSays('a SAS that may not delete', withSas('rwl'), 'Denied', /permission d/, { verbs: ['remove'] })
+    it('a SAS that may not delete stops no start, but is warned of', async () => {
+      const lines: string[] = []
+      const store = withSas('rwl')()
+      await store.check(never, { warn: line => lines.push(line) })
+      await store.close()
+      assert.match(lines.join('\n'), /^there is no permission to remove, .* azure:.*permission d/)
+    })
+    it('a SAS that may only read is enough where Orthanc is ReadOnly, and for the status', async () => {
+      const store = withSas('r')()
+      await store.check(never, { writes: false })
+      await store.check(never, { purpose: 'status' })
+      await store.close()
+    })
     itSays('a SAS that may not list', withSas('rwd'), 'Denied', /permission l/, { verbs: ['list'] })
     itSays(
       'a host that does not exist',

@@ -1,23 +1,30 @@
-/** What must stop Orthanc at its start, and the one line that says why; and the library itself. */
+/** What must stop Orthanc at its start, and the one line that says why; what must not; and the library itself. */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { randomUUID } from 'node:crypto'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
+import { makeImage } from '../dicom.ts'
 import { connectionString } from './azurite.ts'
+import { freePort } from './child.ts'
 import { PLUGIN, RefusedToStart, startOrthanc } from './orthanc.ts'
 import { liveServer, s3Server } from './servers.ts'
 
 describe('Orthanc does not start', () => {
   let folder: string
+  /** So that what may still come is not waited for. */
+  const once = { CloudStorage: { StartupTimeout: 0 } }
   before(() => {
     folder = mkdtempSync(join(tmpdir(), 'ocs-refusal-'))
   })
   after(() => rmSync(folder, { recursive: true, force: true }))
 
   const refuses = async (config: Record<string, unknown>, line: RegExp, secret?: string): Promise<void> => {
-    const started = startOrthanc({ config, dir: join(folder, 'orthanc') })
+    const started = startOrthanc({ config: { ...once, ...config }, dir: join(folder, 'orthanc') })
     const refused = await started.then(
       async orthanc => {
         await orthanc.stop()
@@ -41,7 +48,10 @@ describe('Orthanc does not start', () => {
       /StorageStructure is "Flat".*did you mean flat/,
     ))
   it('with two providers', () =>
-    refuses({ DirectoryStorage: { Path: '/tmp' }, AwsS3Storage: {} }, /AwsS3Storage and DirectoryStorage/))
+    refuses(
+      { DirectoryStorage: { Path: '/tmp' }, AwsS3Storage: { BucketName: 'b' } },
+      /AwsS3Storage and DirectoryStorage are both there/,
+    ))
   it('with encryption whose key cannot be read, rather than storing plaintext', () =>
     refuses(
       { DirectoryStorage: { Path: '/tmp', StorageEncryption: { MasterKey: [1, '/nowhere/master.key'] } } },
@@ -114,6 +124,74 @@ describe('Orthanc does not start', () => {
     refuses({ AwsS3Storage: section }, /NoSuchBucket.*check BucketName/, section.SecretKey))
   it('with an endpoint where nobody listens', () =>
     refuses({ AwsS3Storage: { ...section, Endpoint: 'http://127.0.0.1:1' } }, /ECONNREFUSED.*Nothing listens there/))
+})
+
+describe('Orthanc starts', () => {
+  let folder: string
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), 'ocs-late-'))
+  })
+  after(() => rmSync(folder, { recursive: true, force: true }))
+  const image = makeImage({ seed: 1, rows: 8, columns: 8 })
+
+  /** Resolves when the log of an Orthanc that is starting says it, or when it has started, or will not. */
+  async function said(dir: string, line: RegExp, started: Promise<unknown>): Promise<void> {
+    const log = join(dir, 'orthanc.log')
+    let over = false
+    const end = () => {
+      over = true
+    }
+    started.then(end, end)
+    while (!over && !(existsSync(log) && line.test(readFileSync(log, 'utf8')))) await sleep(20)
+  }
+
+  const server = s3Server()
+  if (!server) return
+  const section = (bucket: string) => ({
+    BucketName: bucket,
+    Region: server.region,
+    AccessKey: server.accessKey,
+    SecretKey: server.secretKey,
+    Endpoint: server.endpoint,
+  })
+
+  it('when the bucket that it waits for is made', async () => {
+    const bucket = `late-${randomUUID()}`
+    const dir = join(folder, 'bucket')
+    const waits = new RegExp(`waiting for up to 60 s .*NoSuchBucket.*'${bucket}'`)
+    const started = startOrthanc({ config: { AwsS3Storage: section(bucket) }, dir })
+    await said(dir, waits, started)
+    const sdk = new S3Client({
+      endpoint: server.endpoint,
+      region: server.region,
+      credentials: { accessKeyId: server.accessKey, secretAccessKey: server.secretKey },
+      forcePathStyle: true,
+    })
+    await sdk.send(new CreateBucketCommand({ Bucket: bucket }))
+    sdk.destroy()
+    const orthanc = await started
+    try {
+      assert.match(orthanc.log(), waits)
+      await orthanc.postJson('/instances', image)
+      assert.equal((await orthanc.getJson('/cloud-storage/status')).Reachable, true)
+    } finally {
+      await orthanc.stop()
+    }
+  })
+
+  it('at once, without its store, where new files go to the disk', async () => {
+    const Endpoint = `http://127.0.0.1:${await freePort()}`
+    const AwsS3Storage = { ...section('b'), Endpoint, HybridMode: 'WriteToFileSystem', MaxRetries: 0 }
+    const orthanc = await startOrthanc({ config: { AwsS3Storage }, dir: join(folder, 'disk') })
+    try {
+      const { ID } = await orthanc.postJson('/instances', image)
+      assert.deepEqual(await orthanc.getBytes(`/instances/${ID}/file`), image)
+      assert.equal((await orthanc.getJson('/cloud-storage/status')).Reachable, false)
+      assert.match(orthanc.log(), /W.*Orthanc starts without its object store.*ECONNREFUSED/)
+    } finally {
+      await orthanc.stop()
+    }
+  })
 })
 
 describe('the library', () => {

@@ -141,12 +141,19 @@ if (server) {
   it('s3 names the permission that the check at start finds missing, and writes nothing to find it', async () => {
     const Bucket = await newBucket()
     const store = open(Bucket)
-    await store.check(never)
+    const lines: string[] = []
+    await store.check(never, { warn: line => lines.push(line) })
+    assert.equal(lines.join(), '')
     assert.equal(await store.stat('probe', never), undefined)
     const Statement = [{ Effect: 'Deny', Principal: '*', Action: 's3:PutObject', Resource: `arn:aws:s3:::${Bucket}/*` }]
     const Policy = JSON.stringify({ Version: '2012-10-17', Statement })
     await sdk.send(new PutBucketPolicyCommand({ Bucket, Policy }))
     await assert.rejects(store.check(never), { code: 'Denied', remedy: /permission s3:PutObject on bucket/ })
+    await store.check(never, { writes: false })
+    await store.check(never, { purpose: 'status' })
+    await sdk.send(new PutBucketPolicyCommand({ Bucket, Policy: Policy.replace('s3:PutObject', 's3:DeleteObject') }))
+    await store.check(never, { warn: line => lines.push(line) })
+    assert.match(lines.join('\n'), /^there is no permission to remove, .*s3:DeleteObject/)
     await store.close()
   })
 

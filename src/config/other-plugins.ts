@@ -1,0 +1,52 @@
+/** Other plugins that would store Orthanc's files. Orthanc takes one of them, and tells nobody which. */
+import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs'
+import { basename, join, resolve } from 'node:path'
+import { bad, isObject } from './reading.ts'
+
+/** The names of libraries, by the section that turns them on. */
+const LIBRARIES: Readonly<Record<string, RegExp>> = {
+  AwsS3Storage: /^libOrthancAwsS3Storage.*\.so/i,
+  AzureBlobStorage: /^libOrthancAzureBlobStorage.*\.so/i,
+  GoogleCloudStorage: /^libOrthancGoogleCloudStorage.*\.so/i,
+}
+const ADVANCED = /^lib(Orthanc)?AdvancedStorage.*\.so|^OrthancAdvancedStorage.*\.so/i
+
+/** Our own library may have been put in the place of an official one, under its name. It is small, and names itself. */
+const LARGEST_OURS = 4 * 1024 * 1024
+const OUR_NAME = 'orthanc-cloud-storage'
+
+/** `section`: of the provider; `folder`: where Orthanc takes relative paths from, if that is known. */
+export function refuseOthers(root: Record<string, unknown>, section: string, folder: string | undefined): void {
+  const { Plugins: given, AdvancedStorage: advanced } = root
+  const paths = Array.isArray(given) ? given.filter(path => typeof path === 'string') : []
+  const others = [LIBRARIES[section]]
+  if (isObject(advanced) && [true, 'true'].includes(advanced['Enable'] as boolean | string)) others.push(ADVANCED)
+  for (const library of paths.flatMap(path => librariesAt(resolve(folder ?? '.', path))))
+    if (others.some(name => name?.test(basename(library))) && !isOurs(library))
+      throw bad(
+        `Plugins names ${library}, which stores files, too, when ${section} is configured; take it out of there, or this plugin: with both, nobody knows which one stores`,
+      )
+}
+
+/** As Orthanc does: a file, or what lies directly in a folder. What cannot be read Orthanc itself tells of. */
+function librariesAt(path: string): readonly string[] {
+  try {
+    return statSync(path).isDirectory() ? readdirSync(path).map(name => join(path, name)) : [path]
+  } catch {
+    return []
+  }
+}
+
+function isOurs(library: string): boolean {
+  let file: number | undefined
+  try {
+    file = openSync(library, 'r')
+    const bytes = Buffer.alloc(LARGEST_OURS)
+    const size = readSync(file, bytes)
+    return size < LARGEST_OURS && bytes.subarray(0, size).includes(OUR_NAME)
+  } catch {
+    return false
+  } finally {
+    if (file !== undefined) closeSync(file)
+  }
+}

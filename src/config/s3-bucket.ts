@@ -1,0 +1,50 @@
+/** What stands in BucketName and Endpoint beside a name and a host, and what is meant by it. */
+import { bad } from './reading.ts'
+
+/** A bucket's access point, which AWS has under a host of its own. */
+export interface AccessPoint {
+  readonly name: string
+  readonly account: string
+}
+
+const ACCESS_POINT = /^arn:aws[a-z-]*:s3:([a-z0-9-]+):(\d{12}):accesspoint[:/]([a-z0-9][a-z0-9-]{1,48}[a-z0-9])$/
+
+/** `name`: of the section. undefined = `bucket` is a bucket's name or an alias. Throws for what cannot be used. */
+export function accessPointOf(name: string, bucket: string, endpoint: string | undefined) {
+  // A store of one's own may name its buckets as it likes.
+  if (/--xa?-s3$/.test(bucket) && endpoint === undefined)
+    throw bad(
+      `${name}.BucketName is "${bucket}", a directory bucket (S3 Express One Zone), which this plugin cannot use; take a general purpose bucket`,
+    )
+  if (!bucket.startsWith('arn:')) return undefined
+  const [, ofBucket] = /^arn:aws[a-z-]*:s3:::([^/:]+)$/.exec(bucket) ?? []
+  if (ofBucket) throw bad(`${name}.BucketName is the ARN of a bucket; give its name alone, "${ofBucket}"`)
+  const [, region, account, point] = ACCESS_POINT.exec(bucket) ?? []
+  if (!region || !account || !point || endpoint !== undefined)
+    throw bad(
+      `${name}.BucketName is an ARN that cannot be used ${endpoint === undefined ? 'here' : 'with an own Endpoint'}; give the bucket's name, or the alias of the access point (it ends in "-s3alias")`,
+    )
+  return { region, accessPoint: { name: point, account } }
+}
+
+/** Many consoles show the bucket's own host as "endpoint". */
+export function checkEndpoint(
+  name: string,
+  bucket: string,
+  endpoint: string | undefined,
+  virtualAddressing: boolean,
+  warnings: string[],
+): void {
+  if (endpoint === undefined) return
+  const url = new URL(endpoint)
+  if (!url.hostname.startsWith(`${bucket.toLowerCase()}.`) || /^[\d.]+$/.test(url.hostname)) return
+  const host = url.host.slice(bucket.length + 1)
+  const right = `${url.protocol}//${host}${url.pathname === '/' ? '' : url.pathname}`
+  if (virtualAddressing)
+    throw bad(
+      `${name}.Endpoint is "${endpoint}", which begins with the bucket's name; write "${right}": with VirtualAddressing the bucket comes in front of it by itself`,
+    )
+  warnings.push(
+    `${name}.Endpoint begins with the bucket's name. If "${url.host}" is the bucket's own host, all objects lie in a folder "${bucket}/" of the bucket, as with the official plugin; "${right}" would be right for a bucket that is still empty`,
+  )
+}
