@@ -94,7 +94,7 @@ describe('what all providers share', () => {
       },
     )
     assert.deepEqual(config?.naming, { rootPath: 'a/b', structure: 'legacy', legacyUnknownFiles: true })
-    assert.deepEqual(config?.http, { caFile: '/etc/ca.crt', proxy: 'proxy:3128' })
+    assert.deepEqual(config?.http, { caFile: '/etc/ca.crt', proxy: 'proxy:3128', noProxy: [] })
     assert.equal(config?.startupCheck, false)
   })
 

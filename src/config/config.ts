@@ -7,7 +7,7 @@ import { type GcsConfig, readGcs } from './gcs.ts'
 import { type HybridConfig, hybridOf } from './hybrid.ts'
 import { bad, checked, freeze, misspelt, readJson, section } from './reading.ts'
 import { readS3, type S3Config } from './s3.ts'
-import { flag, optionalText, text, whole } from './values.ts'
+import { flag, listOfHosts, optionalText, text, whole } from './values.ts'
 
 export type { AzureConfig, DirectoryConfig, EncryptionConfig, GcsConfig, HybridConfig, NamingConfig, S3Config }
 
@@ -32,6 +32,8 @@ export interface HttpConfig {
   readonly caFile: string | undefined
   /** May hold a password: never log it. */
   readonly proxy: string | undefined
+  /** Hosts that no proxy leads to: names, addresses, ranges. */
+  readonly noProxy: readonly string[]
 }
 
 /** What a provider's section says, about itself and about what all providers have in common. */
@@ -61,6 +63,7 @@ const cloudStorage = z.object({
   Node: text().optional(),
   StartupCheck: flag.default(true),
   MoveConcurrency: whole(1, 64, 'files').default(8),
+  NoProxy: listOfHosts.default([]),
 })
 const orthanc = z.object({
   HttpsCACertificates: optionalText.optional(),
@@ -96,7 +99,7 @@ export function parseConfig(json: string, folder?: string): Parsed {
       encryption: encryptionOf(name, common.StorageEncryption, warnings),
       hybrid: hybridOf(name, common, disk, folder, warnings),
       moveConcurrency: cloud.MoveConcurrency,
-      http: { caFile, proxy },
+      http: { caFile, proxy, noProxy: cloud.NoProxy },
       startupCheck: cloud.StartupCheck,
     },
     warnings,

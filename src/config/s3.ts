@@ -3,7 +3,7 @@ import { common } from './common.ts'
 import type { ProviderOptions } from './config.ts'
 import { type ConnectionConfig, connection, connectionOf } from './connection.ts'
 import { bad, section } from './reading.ts'
-import { endpoint, flag, MB, optionalText, requiredText, text, whole } from './values.ts'
+import { endpoint, flag, MB, optionalText, requiredText, text, unsendable, whole } from './values.ts'
 
 export interface S3Config extends ConnectionConfig {
   readonly kind: 's3'
@@ -52,6 +52,12 @@ export function readS3(name: string, value: unknown, warnings: string[]): Provid
   const o = section(schema, name, value, warnings)
   if ((o.AccessKey === undefined) !== (o.SecretKey === undefined))
     throw bad(`${name} has only one of AccessKey and SecretKey; give both, or neither for the default credentials`)
+  for (const option of ['AccessKey', 'StorageClass'] as const) {
+    const character = unsendable(o[option] ?? '')
+    if (character) throw bad(`${name}.${option} has a character that cannot be sent (${character}): type it anew`)
+  }
+  if (/[\p{Cc}\p{Cf}\u00a0]/u.test(o.SecretKey ?? ''))
+    warnings.push(`${name}.SecretKey has an invisible character (${unsendable(o.SecretKey ?? '')}): is it meant?`)
   const provider: S3Config = {
     kind: 's3',
     bucket: o.BucketName,

@@ -27,8 +27,9 @@ const MIB = 1024 ** 2
 const MD5_OF_NOTHING = '1B2M2Y8AsgTpgAmY7PhCfg=='
 
 export function azureStore(options: AzureOptions, environment: Environment, log: AzureLog): Store {
-  const http = httpOptions(options, environment, line => log.info(line))
-  const authorize = azureAuthorizer(options.credentials, http.dispatcher)
+  const warn = environment.warn ?? (line => log.warn(line))
+  const http = httpOptions(options, { ...environment, warn }, new URL(options.endpoint).origin, line => log.info(line))
+  const authorize = azureAuthorizer(options.credentials, http.dispatcher, warn)
   const dialect: Dialect = { ...azureDialect(options, environment.probeKey), authorize }
   const store = httpStore(dialect, http)
   if (!options.createContainer) return store

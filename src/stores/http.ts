@@ -3,7 +3,8 @@ import { type Bytes, type Content, collectSource, contentOf, openWhole, type Ran
 import { Fault, isCode } from '../fault.ts'
 import { type Dialect, type Draft, encodeQuery, type Headers } from './dialect.ts'
 import { digestOf, hasher } from './digest.ts'
-import { faultOfNetwork, network } from './network.ts'
+import { network } from './network.ts'
+import { faultOfNetwork } from './network-faults.ts'
 import { attempt, type RetryPolicy } from './retry.ts'
 import type { Stat, Store } from './store.ts'
 import { type Transfer, transferring } from './transfer.ts'
@@ -34,6 +35,10 @@ export interface Environment {
   readonly caFile: string | undefined
   /** Orthanc's HttpProxy. */
   readonly proxy: string | undefined
+  /** Hosts that no proxy leads to; CloudStorage.NoProxy. */
+  readonly noProxy?: readonly string[]
+  /** What somebody should look at, though it is no failure yet. */
+  readonly warn?: (line: string) => void
   /** An object that nobody writes, below the root path: permissions may end there. */
   readonly probeKey: string
 }
@@ -55,14 +60,16 @@ export type Send = (
   size?: number,
 ) => Promise<Sent>
 
-/** What a provider's configuration becomes for httpStore(). */
+/** What a provider's configuration becomes for httpStore(). `origin`: where the store is. */
 export function httpOptions(
   { connectTimeoutMs, requestTimeoutMs, maxConnections, maxRetries }: ConnectionOptions,
-  { caFile, proxy }: Environment,
+  { caFile, proxy, noProxy = [], warn }: Environment,
+  origin: string,
   log: (line: string) => void,
 ): HttpStoreOptions {
+  const ways = { caFile, proxy, noProxy, store: origin, info: log, warn: warn ?? log }
   return {
-    dispatcher: network({ caFile, proxy, connectTimeoutMs, maxConnections }),
+    dispatcher: network({ ...ways, connectTimeoutMs, maxConnections }),
     policy: { maxRetries },
     transfer: undefined,
     stallMs: Math.min(LONGEST_STALL_MS, requestTimeoutMs),
@@ -72,14 +79,21 @@ export function httpOptions(
 }
 
 export function sender(dialect: Dialect, { dispatcher, logRequest, stallMs }: HttpStoreOptions): Send {
-  return async (verb, draft, signal, body, size) => {
+  const ask = async (
+    verb: string,
+    draft: Draft,
+    signal: AbortSignal,
+    body: Bytes | Buffer | undefined,
+    size: number | undefined,
+    second: boolean,
+  ): Promise<Sent | undefined> => {
     const { around, text } = draft
     const payload = body !== undefined && around ? framed(around, body) : (body ?? text)
     const framing = around ? around.before.byteLength + around.after.byteLength : 0
     const length = size === undefined ? Buffer.byteLength(text ?? '') : size + framing
     const started = performance.now()
     try {
-      const { headers, query } = await dialect.authorize(draft, length, body !== undefined)
+      const { headers, query, again } = await dialect.authorize(draft, length, body !== undefined, signal)
       if (length > 0 || draft.method === 'PUT' || draft.method === 'POST') headers['content-length'] = String(length)
       const queries = [encodeQuery(draft.query ?? []), query].filter(part => part !== '')
       const answer = await dispatcher.request({
@@ -95,10 +109,19 @@ export function sender(dialect: Dialect, { dispatcher, logRequest, stallMs }: Ht
       logRequest?.(requestLine(draft, answer, performance.now() - started, dialect.requestId))
       if (answer.statusCode < 300 || answer.statusCode === draft.alsoFine) return answer
       const said = await textOf(answer.body, LONGEST_ERROR_TEXT)
-      throw dialect.fault({ verb, status: answer.statusCode, headers: answer.headers, text: said })
+      const head = { verb, status: answer.statusCode, headers: answer.headers, text: said }
+      const fault = dialect.fault(head)
+      if (second || !again?.(head)) throw fault
+      // What streams has gone and must be read anew, by whoever owns it.
+      if (body !== undefined && !Buffer.isBuffer(body)) throw fault.with({ retryable: true })
+      return undefined
     } catch (error) {
       throw faultOfNetwork(error, signal)
     }
+  }
+  return async (verb, draft, signal, body, size) => {
+    const answer = await ask(verb, draft, signal, body, size, false)
+    return answer ?? ((await ask(verb, draft, signal, body, size, true)) as Sent)
   }
 }
 

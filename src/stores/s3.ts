@@ -2,7 +2,7 @@ import { XMLBuilder, XMLParser } from 'fast-xml-parser'
 import { Fault } from '../fault.ts'
 import { type Dialect, type Draft, encode, encodePath, encodeQuery } from './dialect.ts'
 import { type ConnectionOptions, type Environment, httpOptions, httpStore } from './http.ts'
-import { s3Credentials } from './s3-auth.ts'
+import { type S3Signing, s3Signing } from './s3-auth.ts'
 import { s3Fault } from './s3-faults.ts'
 import { type Credentials, EMPTY_PAYLOAD, sha256, signer, UNSIGNED_PAYLOAD } from './sigv4.ts'
 import type { Store } from './store.ts'
@@ -26,8 +26,11 @@ const MIB = 1024 ** 2
 const MD5_OF_NOTHING = '1B2M2Y8AsgTpgAmY7PhCfg=='
 
 export function s3Store(options: S3Options, environment: Environment, log: (line: string) => void): Store {
-  return httpStore(s3Dialect(options, environment.probeKey), {
-    ...httpOptions(options, environment, log),
+  const http = httpOptions(options, environment, placeOf(options).origin, log)
+  const warn = environment.warn ?? log
+  const signing = s3Signing(options.credentials, { region: options.region, dispatcher: http.dispatcher, warn })
+  return httpStore(s3Dialect(options, environment.probeKey, signing), {
+    ...http,
     transfer: options.transfer,
     logRequest: options.logRequests ? log : undefined,
   })
@@ -36,10 +39,9 @@ export function s3Store(options: S3Options, environment: Environment, log: (line
 const parser = new XMLParser({ parseTagValue: false, isArray: name => name === 'Contents' })
 const builder = new XMLBuilder({})
 
-export function s3Dialect(options: S3Options, probeKey: string): Dialect {
+function s3Dialect(options: S3Options, probeKey: string, signing: S3Signing): Dialect {
   const { origin, host, base } = placeOf(options)
   const sign = signer(options.region)
-  const credentials = s3Credentials(options.credentials, options.region)
   const objectPath = (key: string) => `${base}/${encodePath(key)}`
   const bucketPath = base === '' ? '/' : base
   const onWrite: Record<string, string> = {}
@@ -151,12 +153,13 @@ export function s3Dialect(options: S3Options, probeKey: string): Dialect {
       abandon: (key, id) => ({ method: 'DELETE', path: objectPath(key), query: [['uploadId', id]] }),
     },
 
-    async authorize(draft: Draft, _length: number, streamed: boolean) {
+    async authorize(draft: Draft, _length: number, streamed: boolean, signal: AbortSignal) {
       // A body that streams is bound by its Content-MD5, which is signed, instead of by its SHA-256.
       const payloadHash = streamed ? UNSIGNED_PAYLOAD : draft.text === undefined ? EMPTY_PAYLOAD : sha256(draft.text)
       const { method, path, query = [], headers = {} } = draft
-      const signed = sign({ method, host, path, query, headers, payloadHash }, await credentials())
-      return { headers: signed, query: '' }
+      const keys = await signing.keys(signal)
+      const signed = sign({ method, host, path, query, headers, payloadHash }, keys, new Date(signing.now()))
+      return { headers: signed, query: '', again: answer => signing.again(answer, keys) }
     },
 
     fault: answer => s3Fault(answer, options),
