@@ -55,24 +55,31 @@ function tokensOf(file: string | undefined, place: Place): () => Promise<Tokens<
   return () => Promise.resolve(tokens)
 }
 
-/** Opens `file` anew whenever it has changed. */
+/** Opens `file` anew whenever it has changed; once, however many ask. */
 function following<T>(file: string, open: () => Promise<T>): () => Promise<T> {
   let current: { readonly stamp: string; readonly opened: T } | undefined
+  let looking: Promise<T> | undefined
   let lookedAt = 0
 
-  async function latest() {
+  async function look(): Promise<T> {
     lookedAt = Date.now()
-    const { mtimeMs, size, ino } = await stat(file)
-    const stamp = `${mtimeMs} ${size} ${ino}`
-    return stamp === current?.stamp ? current : { stamp, opened: await open() }
+    try {
+      const { mtimeMs, size, ino } = await stat(file)
+      const stamp = `${mtimeMs} ${size} ${ino}`
+      if (stamp !== current?.stamp) current = { stamp, opened: await open() }
+    } catch (error) {
+      // While somebody replaces the file it may be missing or cut off for a moment: what worked goes on working.
+      if (!current) unusable(file, error)
+    }
+    return current.opened
   }
 
-  return async () => {
-    if (!current) current = await latest().catch(error => unusable(file, error))
-    else if (Date.now() - lookedAt > LOOK_MS)
-      // While somebody replaces the file it may be missing or cut off for a moment: what worked goes on working.
-      current = await latest().catch(() => current as NonNullable<typeof current>)
-    return current.opened
+  return () => {
+    if (current && Date.now() - lookedAt <= LOOK_MS) return Promise.resolve(current.opened)
+    looking ??= look().finally(() => {
+      looking = undefined
+    })
+    return looking
   }
 }
 

@@ -11,6 +11,7 @@ export interface NetworkOptions extends ProxyOptions {
   /** PEM file with further authorities; Orthanc's HttpsCACertificates. */
   readonly caFile: string | undefined
   readonly info: (line: string) => void
+  readonly names?: Names
 }
 
 /** Servers close idle connections after some time; ours are closed before that, so that a request seldom meets a dead one. */
@@ -34,7 +35,7 @@ class Network extends Dispatcher {
   readonly #options: NetworkOptions
   readonly #wayTo: ReturnType<typeof wayfinder>
   readonly #context: ReturnType<typeof authorities>
-  readonly #names = new Names()
+  readonly #names: Names
   readonly #dial: object
   readonly #pool: object
   readonly #direct: Dispatcher
@@ -47,6 +48,7 @@ class Network extends Dispatcher {
     super()
     const { connectTimeoutMs, maxConnections } = options
     this.#options = options
+    this.#names = options.names ?? new Names()
     this.#wayTo = wayfinder(options)
     this.#context = authorities(options.caFile, options.warn)
     this.#pool = { connections: maxConnections, keepAliveTimeout: IDLE_MS, pipelining: 1, allowH2: false }
@@ -54,7 +56,7 @@ class Network extends Dispatcher {
       timeout: connectTimeoutMs,
       lookup: this.#names.lookup,
       autoSelectFamily: true,
-      autoSelectFamilyAttemptTimeout: Math.max(10, Math.min(ADDRESS_MS, connectTimeoutMs / 3)),
+      autoSelectFamilyAttemptTimeout: Math.max(10, Math.min(ADDRESS_MS, Math.round(connectTimeoutMs / 3))),
     }
     this.#direct = new Agent({ ...this.#pool, connect: this.#connector() })
   }
