@@ -185,10 +185,16 @@ function telling(options: object, proxy: Via, host?: string): Pool.Options {
     connect: (to, callback) =>
       connect(to, (error, socket) => {
         if (!error) callback(null, socket as Socket)
-        else if (host !== undefined && !error.message.startsWith('Proxy response (')) callback(error, null)
-        else callback(new ProxyTrouble(proxy, host ?? '', error), null)
+        else
+          callback(host === undefined || isOfTunnel(error) ? new ProxyTrouble(proxy, host ?? '', error) : error, null)
       }),
   }
+}
+
+/** Whether the proxy made no tunnel. What fails in the tunnel is the store's: TLS, or a time-out of it. */
+function isOfTunnel(error: Error): boolean {
+  const code = 'code' in error ? String(error.code) : ''
+  return code.startsWith('UND_ERR_') && code !== 'UND_ERR_CONNECT_TIMEOUT'
 }
 
 /** A way that leads nowhere, and says why. */
