@@ -79,7 +79,12 @@ const xml = (response: ServerResponse, status: number, text: string) =>
   response.writeHead(status, { 'content-type': 'text/xml' }).end(text)
 
 const signing = (warn: (line: string) => void = () => {}) =>
-  s3Signing(undefined, { region: 'eu-west-1', dispatcher: own(new Agent()), warn })
+  s3Signing(undefined, { region: 'eu-west-1', dispatcher: agent(), warn })
+function agent(): Agent {
+  const dispatcher = new Agent()
+  undo.push(() => dispatcher.destroy())
+  return dispatcher
+}
 function own<T extends { close(): Promise<void> }>(closable: T): T {
   undo.push(() => closable.close())
   return closable

@@ -66,7 +66,10 @@ function chainOf(dispatcher: Dispatcher, warn: (line: string) => void): Tokens<s
       services.credentials(
         async () => {
           current ??= credential()
-          const { token, expiresOnTimestamp } = await (await current).getToken(SCOPE)
+          const opened = current
+          current = undefined // after a failure, too, it has a cache of its own
+          const { token, expiresOnTimestamp } = await (await opened).getToken(SCOPE)
+          current = opened
           return { value: token, expiresAt: expiresOnTimestamp }
         },
         saidBy,
@@ -79,7 +82,7 @@ function chainOf(dispatcher: Dispatcher, warn: (line: string) => void): Tokens<s
     get: signal => tokens.get(signal),
     refused(token) {
       if (!tokens.refused(token)) return false
-      current = undefined // it has a cache of its own
+      current = undefined
       return true
     },
   }
