@@ -105,7 +105,7 @@ describe('the default chain of Azure', () => {
     const file = join(net.folder, 'assertion')
     writeFileSync(file, 'assertion-1')
     const identity = { AZURE_TENANT_ID: 'tenant', AZURE_CLIENT_ID: 'client', AZURE_FEDERATED_TOKEN_FILE: file }
-    return withEnvironment({ ...identity, AZURE_TOKEN_CREDENTIALS: 'prod' }, work)
+    return withEnvironment({ ...identity, AZURE_TOKEN_CREDENTIALS: 'WorkloadIdentityCredential' }, work)
   }
   const deletes = () => net.visits.filter(({ line }) => line.startsWith('DELETE')).map(one => one.headers.authorization)
 

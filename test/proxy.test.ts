@@ -67,6 +67,7 @@ describe('the way to a host', () => {
     ['a name with a port', 'minio:9000', ['http://minio:9000'], ['http://minio:9001', 'http://minio']],
     ['the port of the scheme', 'minio:443', ['https://minio'], ['http://minio']],
     ['an address with a port', '10.1.2.3:443', ['https://10.1.2.3'], ['http://10.1.2.3']],
+    ['a URL', 'https://s3.hospital.example/', ['https://s3.hospital.example'], ['https://s4.hospital.example']],
     ['everything', '*', ['http://minio', 'https://10.0.0.1', CLOUD], []],
     ['several', 'a, b ,c', ['http://a', 'http://b', 'http://c'], ['http://d']],
   ] as const)

@@ -4,7 +4,7 @@ import type { z } from 'zod'
 import { Fault } from '../fault.ts'
 
 const aliases: Readonly<Record<string, string>> = { ConnectTimeout: 'ConnectionTimeout' }
-const secrets = /(Keys?|Proxy|ConnectionString)([.[]|$)/
+const secrets = /(Keys?|HttpProxy|ConnectionString)([.[]|$)/
 
 export function bad(message: string): Fault {
   return new Fault('BadConfig', message)

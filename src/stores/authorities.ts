@@ -1,4 +1,5 @@
 /** Whose certificates are trusted: Node's own authorities, the operating system's, and those that an option names. */
+import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import * as tls from 'node:tls'
 
@@ -40,16 +41,15 @@ function ofFile(file: string | undefined, warn: (line: string) => void): readonl
   if (file === undefined) return []
   try {
     const text = readFileSync(file, 'utf8')
-    if (!text.includes('-----BEGIN')) throw new Error(`${file} holds no certificate in PEM`)
-    tls.createSecureContext({ ca: text })
+    new X509Certificate(text) // the first of them: what is no certificate would be passed over in silence
     return [text]
   } catch (error) {
     const said = error instanceof Error ? error.message : String(error)
     warn(
-      `HttpsCACertificates cannot be used: ${said}. The authorities of Node.js and of the system are trusted; if they do not suffice, install the package ca-certificates or correct the path`,
+      `HttpsCACertificates cannot be used (${file}): ${said}. The authorities of Node.js and of the system are trusted; if they do not suffice, install the package ca-certificates or correct the path`,
     )
+    return []
   }
-  return []
 }
 
 function firstOf(files: readonly (string | undefined)[]): readonly string[] {

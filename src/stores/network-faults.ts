@@ -183,7 +183,7 @@ function innermost(error: unknown): Inside {
     const found = innermost(inner)
     if (found.code !== '' || found.fault) return found
   }
-  return { code, message: error.message }
+  return { code, message: opensslReason(error) ?? error.message }
 }
 
 /** That there is no IPv6 is no news. */
@@ -191,9 +191,13 @@ function mostTelling(errors: readonly unknown[]): unknown {
   return errors.find(error => !(error instanceof Error && /^E(NET|HOST)UNREACH$/.test(codeOf(error)))) ?? errors[0]
 }
 
-/** What OpenSSL says stands only in the message where a write failed by it: `write EPROTO ...:SSL routines:f:REASON:...`. */
 function codeOf(error: Error): string {
   const code = 'code' in error ? String(error.code) : ''
-  const [, reason] = (code === 'EPROTO' && /SSL routines:[^:]*:([^:]+):/.exec(error.message)) || []
+  const reason = code === 'EPROTO' ? opensslReason(error) : undefined
   return reason === undefined ? code : `ERR_SSL_${reason.toUpperCase().replaceAll(' ', '_')}`
+}
+
+/** Out of `write EPROTO ADDRESS:error:NUMBER:SSL routines:FUNCTION:REASON:FILE:LINE:`, with which a write fails in place of a code. */
+function opensslReason({ message }: Error): string | undefined {
+  return /:SSL routines:[^:]*:([^:]+):/.exec(message)?.[1]
 }

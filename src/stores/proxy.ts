@@ -116,7 +116,13 @@ function decoded(text: string): string {
 
 /** NO_PROXY's usual syntax: names (with all below them), addresses, ranges such as 10.0.0.0/8, each with a port or not, or *. */
 function bypass(entries: readonly string[], warn: (line: string) => void): (to: URL) => boolean {
-  const rules = entries.flatMap(entry => ruleOf(entry.trim().toLowerCase(), warn) ?? [])
+  const plain = entries.map(entry =>
+    entry
+      .trim()
+      .toLowerCase()
+      .replace(/^https?:\/\/|\/$/g, ''),
+  )
+  const rules = plain.flatMap(entry => ruleOf(entry, warn) ?? [])
   return to => {
     const port = Number(to.port) || (to.protocol === 'https:' ? 443 : 80)
     const host = to.hostname.replace(/^\[|\]$|\.$/g, '')
