@@ -34,7 +34,7 @@ describe('AwsS3Storage', () => {
         encryption: undefined,
         hybrid: undefined,
         moveConcurrency: 8,
-        http: { caFile: undefined, proxy: undefined },
+        http: { caFile: undefined, proxy: undefined, noProxy: [] },
         startupCheck: true,
       },
       warnings: [],
