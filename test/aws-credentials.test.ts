@@ -158,6 +158,13 @@ describe("credentials of AWS's default chain", () => {
     }
   })
 
+  it('name the authority that is missing when nobody trusts STS', async () => {
+    const net = await fakeInternet([], () => {})
+    undo.push(() => net.close())
+    webIdentity({ AWS_ENDPOINT_URL_STS: `https://127.0.0.1:${net.port}` })
+    await assert.rejects(signing().keys(never), { code: 'Denied', retryable: false, remedy: /HttpsCACertificates/ })
+  })
+
   it('are Denied when STS says so', async () => {
     const endpoint = await serve((_, response) =>
       xml(

@@ -43,6 +43,7 @@ class Network extends Dispatcher {
   readonly #proxied = new Map<string, Dispatcher>()
   readonly #settled = new Map<string, Dispatcher>()
   readonly #first = new Map<string, Promise<Dispatcher>>()
+  #ended = false
 
   constructor(options: NetworkOptions) {
     super()
@@ -66,15 +67,18 @@ class Network extends Dispatcher {
     const agent = this.#settled.get(origin)
     if (agent) return agent.dispatch(options, handler)
     const first = this.#first.get(origin) ?? this.#firstContact(origin)
-    void first.then(found => found.dispatch(options, handler))
+    // Once it has ended, the direct one fails whatever it is given.
+    void first.then(found => (this.#ended ? this.#direct : found).dispatch(options, handler))
     return true
   }
 
   override async close(): Promise<void> {
+    this.#ended = true
     await Promise.all([this.#direct, ...this.#proxied.values()].map(agent => agent.close()))
   }
 
   override async destroy(error?: unknown): Promise<void> {
+    this.#ended = true
     const why = error instanceof Error ? error : null
     await Promise.all([this.#direct, ...this.#proxied.values()].map(agent => agent.destroy(why)))
   }
@@ -118,7 +122,12 @@ class Network extends Dispatcher {
   #answers({ hostname, port }: URL): Promise<boolean> {
     return new Promise(resolve => {
       const host = hostname.replace(/^\[|\]$/g, '')
-      const socket = dial({ ...this.#dial, host, port: Number(port) || 443, timeout: DIRECT_MS })
+      const socket = dial({
+        ...this.#dial,
+        host,
+        port: Number(port) || 443,
+        timeout: Math.min(DIRECT_MS, this.#options.connectTimeoutMs),
+      })
       const end = (answers: boolean) => {
         socket.destroy()
         resolve(answers)

@@ -62,9 +62,9 @@ export class TokenServices {
       return { status, headers: Object.fromEntries(lines), body: Buffer.concat(chunks) }
     } catch (error) {
       const fault = faultOfNetwork(error, late)
-      const passes = fault.retryable || fault.code === 'Timeout' || fault.code === 'Unavailable'
-      if (passes && !signal?.aborted && (!isMetadata(hostname) || this.#metadataExpected()))
-        this.#trouble = fault.with({ cause: error, retryable: true }, `${host}: ${fault.message}`)
+      const passes = fault.retryable || fault.code === 'Timeout'
+      if (fault.code !== 'Internal' && !signal?.aborted && (!isMetadata(hostname) || this.#metadataExpected()))
+        this.#trouble = fault.with({ cause: error, retryable: passes }, `${host}: ${fault.message}`)
       // What these libraries know is errors with a code.
       throw Object.assign(new Error(fault.message, { cause: error }), { code: codeOf(error) ?? 'ECONNREFUSED' })
     }
@@ -92,7 +92,8 @@ export class TokenServices {
       if (!trouble) throw new Fault('Denied', `no credentials: ${said(cause)}`, { cause, remedy: remedy() })
       const words = said(cause)
       const message = words.includes(trouble.message) ? words : `${words}; ${trouble.message}`
-      throw new Fault('Unavailable', `no credentials: ${message}`, { cause, remedy: trouble.remedy || remedy() })
+      const code = trouble.retryable ? 'Unavailable' : trouble.code
+      throw new Fault(code, `no credentials: ${message}`, { cause, remedy: trouble.remedy || remedy() })
     }
   }
 }
