@@ -26,6 +26,8 @@ export interface Content {
 export interface Digest {
   readonly name: 'md5' | 'crc32c'
   readonly value: string
+  /** Whether a body with the digest `found` is right, where that is less simple than being the same. */
+  confirms?(found: string): boolean
 }
 
 export function sourceOf(bytes: Uint8Array): Source {

@@ -73,7 +73,9 @@ export function compose(config: EngineConfig, log: Logger): Composition {
   const store = measured(info)(counted(punctual))
 
   const sealing = sealingOf(config.encryption, line => log.warn(line))
-  const again: Again = (work, signal) => attempt(work, { maxRetries }, signal, info)
+  // What a store could mend by itself it has tried to; what is left is bytes that turned out wrong.
+  const again: Again = (work, signal) =>
+    attempt(work, { maxRetries }, signal, info, ({ code, retryable }) => code === 'Corrupt' && retryable)
   const cloud = sideOf(store, naming, sealing, again, false)
   const hybrid = hybridOf(config, cloud, sealing, again, log)
   const place = hybrid ? `${hybrid.area.name}` : store.name

@@ -33,6 +33,8 @@ export interface FaultOptions {
   readonly perhapsAbsent?: boolean
   /** Repeating this request cannot help, but beginning the whole write anew can: the store forgot what came before it. */
   readonly beginAnew?: boolean
+  /** The answer was lost, or came from somebody else: the store may have done what it was asked. */
+  readonly doubtful?: boolean
 }
 
 /**
@@ -48,6 +50,7 @@ export class Fault extends Error {
   readonly retryAfterMs: number | undefined
   readonly perhapsAbsent: boolean
   readonly beginAnew: boolean
+  readonly doubtful: boolean
 
   constructor(code: FaultCode, message: string, options: FaultOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
@@ -58,12 +61,13 @@ export class Fault extends Error {
     this.retryAfterMs = options.retryAfterMs
     this.perhapsAbsent = options.perhapsAbsent ?? false
     this.beginAnew = options.beginAnew ?? false
+    this.doubtful = options.doubtful ?? false
   }
 
   /** The same failure with another message or other options; what is not given stays. Its place is completed, not replaced. */
   with(options: FaultOptions, message = this.message): Fault {
-    const { code, cause, remedy, retryable, retryAfterMs, perhapsAbsent, beginAnew } = this
-    const kept = { cause, remedy, retryable, retryAfterMs, perhapsAbsent, beginAnew }
+    const { code, cause, remedy, retryable, retryAfterMs, perhapsAbsent, beginAnew, doubtful } = this
+    const kept = { cause, remedy, retryable, retryAfterMs, perhapsAbsent, beginAnew, doubtful }
     return new Fault(code, message, { ...kept, ...options, where: { ...options.where, ...this.where } })
   }
 

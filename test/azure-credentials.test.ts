@@ -25,7 +25,7 @@ describe('the default chain of Azure', () => {
       return response.writeHead(401, { 'x-ms-error-code': 'InvalidAuthenticationInfo' }).end()
     if (visit.host === 'acct.blob.core.windows.net')
       return visit.headers.authorization?.startsWith('Bearer token-of-a-workload')
-        ? response.writeHead(202).end()
+        ? response.writeHead(202, { 'x-ms-request-id': 'R' }).end()
         : response.writeHead(403, { 'x-ms-error-code': 'AuthorizationPermissionMismatch' }).end()
     if (visit.line.includes('/discovery/instance'))
       return json(response, 200, { tenant_discovery_endpoint: `${authority}/v2.0/.well-known/openid-configuration` })

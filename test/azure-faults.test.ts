@@ -17,6 +17,7 @@ const sas = { kind: 'sas', sas: 'sv=2021-12-02&sp=r&sig=SECRET' } as const
 async function open(listener: RequestListener, more: Partial<AzureOptions> = {}) {
   const server = createServer((request, response) => {
     request.resume()
+    response.setHeader('x-ms-request-id', 'R') // as Azure does
     request.on('end', () => listener(request, response))
   })
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
@@ -75,7 +76,7 @@ describe('Azure', () => {
       'BadConfig',
       /AccessTier 'Premium'/,
     ],
-    ['an archived object', says(409, 'BlobArchived'), {}, 'Denied', /rehydrate/],
+    ['an archived object', says(409, 'BlobArchived'), {}, 'Archived', /rehydrate/],
     ['immutability', says(409, 'BlobImmutableDueToPolicy'), {}, 'Denied', /protects/],
     ['damage on the way', says(400, 'Md5Mismatch'), {}, 'Corrupt', /words/],
     ['a container on its way out', says(409, 'ContainerBeingDeleted'), {}, 'Unavailable', /words/],

@@ -33,7 +33,8 @@ async function serve(
       response.setHeader('date', new Date(clock.now).toUTCString())
       times.push(timeOf(request))
       if (Math.abs((times.at(-1) ?? 0) - clock.now) > 15 * MINUTE) refuse(response)
-      else response.writeHead(204, { 'x-ms-request-id': '1' }).end()
+      else
+        response.writeHead(204, { 'x-amz-request-id': '1', 'x-ms-request-id': '1', 'x-guploader-uploadid': '1' }).end()
     })
   })
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))

@@ -19,6 +19,7 @@ async function open(script: Script, more: Partial<GcsOptions> = {}) {
   const server = createServer(async (request, response) => {
     const chunks: Buffer[] = []
     for await (const chunk of request) chunks.push(chunk)
+    response.setHeader('x-guploader-uploadid', 'R') // as Google does
     script(Object.assign(request, { body: Buffer.concat(chunks) }), response)
   })
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))

@@ -30,7 +30,9 @@ describe('credentials for Google', () => {
   let refused = ''
   let down = false
   const json = (response: ServerResponse, status: number, body: object) =>
-    response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+    response
+      .writeHead(status, { 'content-type': 'application/json', 'x-guploader-uploadid': 'R' })
+      .end(JSON.stringify(body))
 
   const verified = (bearer: string) => {
     const [head = '', claims = '', signature = ''] = bearer.replace(/^Bearer /, '').split('.')
@@ -283,7 +285,7 @@ describe('credentials for Google', () => {
     const seen: (string | undefined)[] = []
     const plain = createServer((request, response) => {
       seen.push(request.headers.authorization)
-      response.writeHead(204).end()
+      response.writeHead(204, { 'x-guploader-uploadid': 'R' }).end()
     })
     await new Promise<void>(resolve => plain.listen(0, '127.0.0.1', resolve))
     const address = plain.address()

@@ -11,8 +11,10 @@ import { join } from 'node:path'
 import { afterEach, describe, it } from 'node:test'
 import { collect } from '../src/bytes.ts'
 import { Fault } from '../src/fault.ts'
+import { httpOptions, httpStore } from '../src/stores/http.ts'
 import { retrying } from '../src/stores/retry.ts'
-import { type S3Options, s3Store } from '../src/stores/s3.ts'
+import { type S3Options, s3Dialect, s3Store } from '../src/stores/s3.ts'
+import { s3Signing } from '../src/stores/s3-auth.ts'
 import type { Store } from '../src/stores/store.ts'
 import { chunked, never, noise } from './store.suite.ts'
 
@@ -45,6 +47,7 @@ function scripted(script: Script): { seen: Seen[]; listener: RequestListener } {
     const chunks: Buffer[] = []
     for await (const chunk of request) chunks.push(chunk)
     const one = { line: `${request.method} ${request.url}`, headers: request.headers, body: Buffer.concat(chunks) }
+    response.setHeader('x-amz-request-id', 'R') // as every S3 server does
     script(one, response, seen.push(one))
   }
   return { seen, listener }
@@ -98,13 +101,18 @@ function give(bytes: Buffer, { headers }: Seen, response: ServerResponse): void 
   response.writeHead(206, { etag: '"e"', 'content-length': part.length, 'content-range': range }).end(part)
 }
 
+/** Acknowledges a write, as S3 does. */
+const take = ({ body }: Seen, response: ServerResponse) =>
+  response.writeHead(200, { etag: `"${createHash('md5').update(body).digest('hex')}"` }).end()
+
 const get = async (store: Store, range?: { start: number; end: number }) => collect(await store.get('k', range, never))
 
 describe('requests', () => {
   it('are one for each operation, tags, class and MD5 in the PUT itself, without Expect', async () => {
     const bytes = noise(300_000)
     const { seen, store } = await serve(
-      (request, response) => (request.line.startsWith('GET') ? give(bytes, request, response) : response.end()),
+      (request, response) =>
+        /^(GET|HEAD)/.test(request.line) ? give(bytes, request, response) : take(request, response),
       { tags: { a: 'b c' }, storageClass: 'GLACIER_IR' },
     )
     await store.put('k', chunked(bytes), never)
@@ -164,7 +172,7 @@ describe('what a bad server does', () => {
     const bytes = noise(200_000)
     const { seen, store } = await serve((request, response, nth) => {
       if (nth > 1) return give(bytes, request, response)
-      response.writeHead(200, { 'content-length': bytes.length })
+      response.writeHead(200, { etag: '"e"', 'content-length': bytes.length })
       response.write(bytes.subarray(0, 150_000), () => response.destroy())
     })
     assert.deepEqual(await get(store), bytes)
@@ -192,8 +200,8 @@ describe('what a bad server does', () => {
     [400, 'BadDigest'],
   ] as const)
     it(`${status} ${code} is asked again`, async () => {
-      const { seen, store } = await serve((_, response, nth) =>
-        nth < 3 ? fail(response, status, code) : response.end(),
+      const { seen, store } = await serve((request, response, nth) =>
+        nth < 3 ? fail(response, status, code) : take(request, response),
       )
       await store.put('k', chunked(noise(1000)), never)
       assert.deepEqual(
@@ -205,7 +213,7 @@ describe('what a bad server does', () => {
   for (const [status, code, fault, remedy] of [
     [403, 'AccessDenied', 'Denied', /permission s3:PutObject/],
     [403, 'RequestTimeTooSkewed', 'Denied', /clock/],
-    [403, 'InvalidObjectState', 'Denied', /archive/],
+    [403, 'InvalidObjectState', 'Archived', /archive/],
     [400, 'InvalidStorageClass', 'BadConfig', /StorageClass/],
     [400, 'ExpiredToken', 'Denied', /expired/],
     [501, 'NotImplemented', 'Internal', /^$/],
@@ -260,6 +268,37 @@ describe('what a bad server does', () => {
     const { store } = await serve(() => {}, { requestTimeoutMs: 1100 })
     await assert.rejects(open({ endpoint: 'http://127.0.0.1:1' }).check(never), { code: 'Unavailable' })
     await assert.rejects(store.check(never), { code: 'Timeout' })
+  })
+
+  it('a part may take longer than the longest silence, as long as its bytes move', async () => {
+    const server = createServer(async (request, response) => {
+      const md5 = createHash('md5')
+      if (request.method === 'POST') {
+        request.resume()
+        const end = request.url?.includes('uploads=')
+          ? '<InitiateMultipartUploadResult><UploadId>id</UploadId></InitiateMultipartUploadResult>'
+          : '<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>'
+        return response.end(end)
+      }
+      for await (const chunk of request) {
+        md5.update(chunk)
+        await new Promise(resolve => setTimeout(resolve, 5)) // a slow line: some 10 MB/s
+      }
+      response.writeHead(200, { etag: `"${md5.digest('hex')}"` }).end()
+    })
+    const endpoint = `http://127.0.0.1:${await listen(server)}`
+    const transfer = { concurrency: 1, partBytes: 16 * MB }
+    const environment = { caFile: undefined, proxy: undefined, probeKey: 'probe' }
+    const s3 = { ...options, endpoint, transfer, maxRetries: 0 }
+    const http = httpOptions(s3, environment, endpoint, () => {})
+    const signing = s3Signing(s3.credentials, { region: s3.region, dispatcher: http.dispatcher, warn: () => {} })
+    const store = httpStore(s3Dialect(s3, 'probe', signing), {
+      ...http,
+      transfer,
+      stallMs: 300,
+    })
+    undo.push(() => store.close())
+    await store.put('k', chunked(noise(17 * MB), MB), never)
   })
 
   it('AccessDenied at the check is how S3 says "absent" to somebody who may not list', async () => {

@@ -3,7 +3,7 @@ import { XMLParser } from 'fast-xml-parser'
 import type { Fault } from '../fault.ts'
 import type { AzureCredentials } from './azure-auth.ts'
 import { clockRemedy } from './clock.ts'
-import type { Answer } from './dialect.ts'
+import type { Answer, Headers } from './dialect.ts'
 import { faultOfRow, type Row, usualStatus } from './fault-row.ts'
 
 export interface Asked {
@@ -50,6 +50,11 @@ const permission: Row<Asked> = {
   },
 }
 const busy: Row<Asked> = { code: 'Unavailable' }
+const discarded: Row<Asked> = {
+  code: 'Unavailable',
+  beginAnew: true,
+  remedy: 'Blocks of the upload were discarded by somebody else.',
+}
 const damaged: Row<Asked> = { code: 'Corrupt', retryable: true }
 const kept: Row<Asked> = {
   code: 'Denied',
@@ -86,11 +91,11 @@ const table: Readonly<Record<string, Row<Asked>>> = {
   AccountIsDisabled: { code: 'Denied' },
   InvalidResourceName: { code: 'BadConfig', remedy: ({ container }) => `'${container}' cannot be a container's name.` },
   BlobArchived: {
-    code: 'Denied',
+    code: 'Archived',
     remedy: 'The object is in the archive tier: rehydrate it first, or change AccessTier or the lifecycle rule.',
   },
   BlobBeingRehydrated: {
-    code: 'Denied',
+    code: 'Archived',
     remedy: 'The object is on its way out of the archive tier, which takes hours.',
   },
   Md5Mismatch: damaged,
@@ -100,7 +105,8 @@ const table: Readonly<Record<string, Row<Asked>>> = {
     code: 'Corrupt',
     remedy: 'The object was replaced while it was read; objects of Orthanc never are.',
   },
-  InvalidBlockList: { code: 'Unavailable', remedy: 'Blocks of the upload were discarded by somebody else.' },
+  InvalidBlockList: discarded,
+  InvalidBlobOrBlock: discarded,
   RequestBodyTooLarge: { code: 'TooLarge' },
   BlobImmutableDueToPolicy: kept,
   SnapshotsPresent: kept,
@@ -121,7 +127,7 @@ const parser = new XMLParser({ parseTagValue: false })
 
 export function azureFault(answer: Answer, asked: Asked): Fault {
   const { status, text, headers } = answer
-  const error = text.includes('<Error>') ? parser.parse(text)?.Error : undefined
+  const error = errorOf(text)
   const name = String(headers['x-ms-error-code'] ?? error?.Code ?? '') // an answer to HEAD has only the header
   const tier = /^(InvalidHeaderValue|AccessTierNotSupported|BlobAccessTierNotSupported)/.test(name)
   const row: Row<Asked> | undefined =
@@ -130,7 +136,22 @@ export function azureFault(answer: Answer, asked: Asked): Fault {
       : (table[name] ?? byStatus[status])
   // The further lines of a message are the request's id and time; AuthenticationErrorDetail would hold what was signed.
   const said = typeof error?.Message === 'string' ? error.Message.split('\n')[0] : ''
-  return faultOfRow<Asked>(row, [name, said].filter(Boolean).join(': '), answer, asked)
+  const own = name !== '' || isMarked(headers)
+  return faultOfRow<Asked>(row, [name, said].filter(Boolean).join(': '), own, answer, asked)
+}
+
+function errorOf(text: string): { Code?: unknown; Message?: unknown } | undefined {
+  if (!/<Error[\s>]/.test(text)) return undefined
+  try {
+    return parser.parse(text)?.Error
+  } catch {
+    return undefined
+  }
+}
+
+/** What Azure gives each request. */
+export function isMarked(headers: Headers): boolean {
+  return headers['x-ms-request-id'] !== undefined || headers['x-ms-version'] !== undefined
 }
 
 /** Its times are in the signature itself, so nobody has to guess. */

@@ -2,10 +2,11 @@ import { randomBytes } from 'node:crypto'
 import { XMLBuilder, XMLParser } from 'fast-xml-parser'
 import { Fault } from '../fault.ts'
 import { type AzureCredentials, azureAuthorizer } from './azure-auth.ts'
-import { azureFault } from './azure-faults.ts'
-import { type Dialect, type Draft, encode, encodePath, type Probe } from './dialect.ts'
-import { type ConnectionOptions, type Environment, httpOptions, httpStore, sender } from './http.ts'
+import { azureFault, isMarked } from './azure-faults.ts'
+import { type Dialect, type Draft, encode, encodePath, type Probe, type Told } from './dialect.ts'
+import { type ConnectionOptions, type Environment, httpOptions, httpStore, otherBytes, sender } from './http.ts'
 import type { Store } from './store.ts'
+import { isStrange, notTheStores } from './stranger.ts'
 
 /** SPEC section 2, `AzureBlobStorage`. */
 export interface AzureOptions extends ConnectionOptions {
@@ -75,6 +76,10 @@ const parser = new XMLParser({
 })
 const builder = new XMLBuilder({})
 
+interface Blob {
+  readonly Name: Name
+  readonly Properties: { readonly 'Content-Length': string; readonly 'Last-Modified': string }
+}
 type Name = string | { readonly '#text': string; readonly '@_Encoded'?: string }
 
 function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'authorize'> {
@@ -101,7 +106,8 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
     requestId: 'x-ms-request-id',
     digest: 'md5',
     put,
-    confirms: ({ headers }, md5) => headers['content-md5'] === undefined || headers['content-md5'] === md5,
+    marked: isMarked,
+    acknowledges: (answer, md5) => ((own(answer).headers['content-md5'] ?? md5) === md5 ? 'same' : 'other'),
     get: (key, range, etag) => ({
       method: 'GET',
       path: objectPath(key),
@@ -111,17 +117,19 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
       },
     }),
     versionOf: ({ etag }) => (typeof etag === 'string' ? etag : undefined),
-    digestOf: headers => {
+    digestOf: (_key, headers) => {
       const md5 = headers['content-range'] === undefined ? headers['content-md5'] : headers['x-ms-blob-content-md5']
-      return typeof md5 === 'string' ? md5 : undefined
+      return typeof md5 === 'string' ? { name: 'md5', value: md5 } : undefined
     },
     stat: key => ({ method: 'HEAD', path: objectPath(key) }),
-    statOf: (key, { headers }) => ({
-      key,
-      size: Number(headers['content-length']),
-      modified: new Date(String(headers['last-modified'])),
-    }),
-    statIsVague: false,
+    statOf: (key, answer) => {
+      const { headers } = own(answer)
+      return { key, size: Number(headers['content-length']), modified: new Date(String(headers['last-modified'])) }
+    },
+    compare: ({ headers }, md5) => {
+      if (md5 === undefined || headers['content-md5'] === undefined) return 'unclear'
+      return headers['content-md5'] === md5 ? 'same' : 'other'
+    },
     remove: key => ({ method: 'DELETE', path: objectPath(key) }),
     list: (prefix, from) => ({
       method: 'GET',
@@ -133,11 +141,9 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
         ...(from === undefined ? [] : [['marker', from] as const]),
       ],
     }),
-    page: text => {
-      const result = parser.parse(text)?.EnumerationResults
-      if (result === undefined) throw new Fault('Internal', 'the listing is not one of Azure')
-      type Blob = { Name: Name; Properties: { 'Content-Length': string; 'Last-Modified': string } }
-      const objects = (result.Blobs?.Blob ?? []).map(({ Name, Properties }: Blob) => ({
+    page: answer => {
+      const result = listingOf(answer)
+      const objects = (result.Blobs?.Blob ?? []).map(({ Name, Properties }) => ({
         key: typeof Name === 'string' ? Name : Name['@_Encoded'] ? decodeURIComponent(Name['#text']) : Name['#text'],
         size: Number(Properties['Content-Length']),
         modified: new Date(Properties['Last-Modified']),
@@ -171,20 +177,45 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
           ['blockid', blockId(id, number)],
         ],
         headers: { 'content-md5': digest() },
+        inUpload: true,
       }),
-      receipt: (_answer, { number }, id) => blockId(id, number),
+      receipt: (answer, { number, digest }, id) => {
+        const md5 = own(answer).headers['content-md5']
+        if (md5 !== undefined && md5 !== digest()) throw otherBytes()
+        return blockId(id, number)
+      },
       finish: (key, _id, receipts, whole) => ({
         method: 'PUT',
         path: objectPath(key),
         query: [['comp', 'blocklist']],
         headers: { ...tier, ...(whole === undefined ? {} : { 'x-ms-blob-content-md5': whole }) },
         text: builder.build({ BlockList: { Latest: receipts } }),
+        inUpload: true,
+        slow: true,
       }),
+      finished: answer => void own(answer),
       abandon: () => undefined, // blocks that no list names are discarded after a week
     },
 
     fault: answer => azureFault(answer, options),
   }
+}
+
+/** Every answer of Azure's names the request. */
+function own(answer: Told): Told {
+  if (isStrange(answer.headers, isMarked(answer.headers))) throw notTheStores(answer, 'no x-ms-request-id')
+  return answer
+}
+
+function listingOf(answer: Told) {
+  let result: unknown
+  try {
+    result = parser.parse(answer.text)?.EnumerationResults
+  } catch {
+    // damaged, or no XML at all
+  }
+  if (result === undefined) throw notTheStores(answer, 'no EnumerationResults')
+  return result as { readonly Blobs?: { readonly Blob?: readonly Blob[] }; readonly NextMarker?: string }
 }
 
 /** All block ids of an object must be equally long. */

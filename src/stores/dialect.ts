@@ -1,4 +1,4 @@
-import type { Range } from '../bytes.ts'
+import type { Digest, Range } from '../bytes.ts'
 import type { Fault } from '../fault.ts'
 import type { DigestName } from './digest.ts'
 import type { Stat } from './store.ts'
@@ -20,15 +20,35 @@ export interface Draft {
   readonly around?: { readonly before: Buffer; readonly after: Buffer }
   /** A status beyond 2xx that is no failure. */
   readonly alsoFine?: number
+  /** The request belongs to an upload that began before. */
+  readonly inUpload?: boolean
+  /** With these statuses an answer has no words that would prove anything, so they are no failure yet: what follows decides. */
+  readonly wordless?: readonly number[]
+  /** The server has much to do before it answers. */
+  readonly slow?: boolean
 }
 
-/** The head of an answer, and its text when it is an error. Header names are lower-case. */
-export interface Answer {
-  readonly verb: string
+/** The head of an answer, and its text. Header names are lower-case. */
+export interface Told {
   readonly status: number
   readonly headers: Headers
   readonly text: string
 }
+
+/** An answer that is no success. */
+export interface Answer extends Told {
+  readonly verb: string
+  /** Scheme, host and port of the request. */
+  readonly origin: string
+  /** Whether the request belongs to an upload that began before: what is missing is the upload. */
+  readonly inUpload: boolean
+}
+
+/**
+ * What an answer says of bytes that were sent or found: the same as ours, others, or nothing that can be compared; then
+ * only reading the object back tells.
+ */
+export type Verdict = 'same' | 'other' | 'unclear'
 
 export type Headers = Readonly<Record<string, string | string[] | undefined>>
 
@@ -75,12 +95,14 @@ export interface PartsDialect {
   /** undefined = parts can be sent without further ado. */
   begin(key: string): Draft | undefined
   /** What the parts are known by, out of the answer to begin(). */
-  uploadId(answer: Pick<Answer, 'headers' | 'text'> | undefined): string
+  uploadId(answer: Told | undefined): string
   part(key: string, id: string, part: Part): Draft
   /** What finish() must be told of a part that arrived. Throws when it did not arrive whole. */
-  receipt(answer: Pick<Answer, 'headers' | 'text' | 'status'>, part: Part, id: string): string
+  receipt(answer: Told, part: Part, id: string): string
   /** undefined = the last part was the end of it. */
   finish(key: string, id: string, receipts: readonly string[], whole: string | undefined): Draft | undefined
+  /** Throws unless the answer to finish() says that the object is there now. Absent: any success does. */
+  finished?(answer: Told): void
   /** undefined = the provider forgets the parts by itself. */
   abandon(key: string, id: string): Draft | undefined
 }
@@ -110,20 +132,30 @@ export interface Dialect {
   /** With which digest the provider checks what it is sent. */
   readonly digest: DigestName
   put(key: string, digest: string): Draft
-  /** Whether an answer to put() is about bytes of this digest, as far as it tells. */
-  confirms(answer: Pick<Answer, 'headers' | 'text'>, digest: string): boolean
+  /**
+   * Whether an answer bears a mark that only the provider gives, such as its own id of the request. Proxies, load balancers
+   * and captive portals answer, too, and they answer 200.
+   */
+  marked(headers: Headers): boolean
+  /** What an answer to put() acknowledges. Throws when it is no acknowledgement. */
+  acknowledges(answer: Told, digest: string): Verdict
+  /** An object was read back and is what was sent, although its tag is not the digest: so it is on this server. */
+  learnOtherTags?(): void
   /** `version`: only if the object is still the one that versionOf() was asked about. */
   get(key: string, range: Range | undefined, version?: string): Draft
   versionOf(headers: Headers): string | undefined
   /** The digest of the whole object, where an answer to get() tells it. */
-  digestOf(headers: Headers): string | undefined
+  digestOf(key: string, headers: Headers): Digest | undefined
   stat(key: string): Draft
-  statOf(key: string, answer: Pick<Answer, 'headers' | 'text'>): Stat
-  /** Whether a NotFound as answer to stat() leaves open what is missing, object or bucket. */
-  readonly statIsVague: boolean
+  /** Throws when the answer is not about an object. */
+  statOf(key: string, answer: Told): Stat
+  /**
+   * What an answer to stat() says of the bytes. `parts`: the digests of its parts, if the object went up in parts.
+   */
+  compare(answer: Told, digest: string | undefined, parts: readonly string[] | undefined): Verdict
   remove(key: string): Draft
   list(prefix: string, from: string | undefined): Draft
-  page(text: string): Page
+  page(answer: Told): Page
   /** Harmless requests, made one after the other at start. */
   readonly probes: readonly Probe[]
   readonly parts: PartsDialect

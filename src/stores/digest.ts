@@ -1,5 +1,5 @@
 import { createHash, hash } from 'node:crypto'
-import type { Digest } from '../bytes.ts'
+import { type Digest, openWhole, type Source } from '../bytes.ts'
 import { crc32c } from './crc32c.ts'
 
 /** How a provider checks what it is sent, and says what it has: MD5 (RFC 1321), or CRC-32C as four big-endian bytes. */
@@ -27,6 +27,16 @@ export function hasher(name: DigestName): Hasher {
 
 export function digestOf(name: DigestName, bytes: Uint8Array): string {
   return name === 'md5' ? hash('md5', bytes, 'base64') : base64Of(crc32c(bytes))
+}
+
+/** Of all bytes of a source. */
+export async function digestOfSource(name: DigestName, body: Source, signal: AbortSignal): Promise<string> {
+  const whole = hasher(name)
+  for await (const chunk of openWhole(body)) {
+    signal.throwIfAborted()
+    whole.update(chunk)
+  }
+  return whole.digest()
 }
 
 function base64Of(crc: number): string {

@@ -1,22 +1,25 @@
 /** What the tables from a provider's errors to faults are made of: s3-faults.ts, azure-faults.ts, gcs-faults.ts. */
 import { Fault, type FaultCode } from '../fault.ts'
 import type { Answer } from './dialect.ts'
+import { retryAfter, strangersFault } from './stranger.ts'
 
 /** `Asked`: what of a store's options a remedy may name. */
 export interface Row<Asked> {
   readonly code: FaultCode
-  /** As in FaultOptions. */
+  /** These three as in FaultOptions. */
   readonly retryable?: boolean
+  readonly beginAnew?: boolean
+  readonly perhapsAbsent?: (answer: Answer) => boolean
   readonly remedy?: string | ((asked: Asked, answer: Answer) => string)
 }
 
 const busy = { code: 'Unavailable' } as const
 
-/** What a status means where nothing more is known. */
+/** What a status means where the store's words tell nothing more. A status alone never proves an absence. */
 export const usualStatus: Readonly<Record<number, Row<unknown>>> = {
   400: { code: 'BadRequest' },
   403: { code: 'Denied' },
-  404: { code: 'NotFound' },
+  404: busy,
   408: { code: 'Timeout' },
   412: { code: 'Corrupt', remedy: 'The object was replaced while it was read; objects of Orthanc never are.' },
   413: { code: 'TooLarge' },
@@ -29,13 +32,24 @@ export const usualStatus: Readonly<Record<number, Row<unknown>>> = {
   507: { code: 'TooLarge' },
 }
 
-/** `words`: the provider's own; '' = it gave none. */
-export function faultOfRow<Asked>(row: Row<Asked> | undefined, words: string, answer: Answer, asked: Asked): Fault {
-  const { code, retryable, remedy } = row ?? { code: 'Internal' as const }
-  const retryAfter = Number(answer.headers['retry-after'])
+/** Asking about one object: here some stores say "forbidden" for what is absent. */
+export const asksForOne = ({ verb }: Answer) => verb === 'read' || verb === 'stat'
+
+/** `words`: the store's own; '' = it gave none. `own`: whether the answer is the store's at all. */
+export function faultOfRow<Asked>(
+  row: Row<Asked> | undefined,
+  words: string,
+  own: boolean,
+  answer: Answer,
+  asked: Asked,
+): Fault {
+  if (!own) return strangersFault(answer)
+  const { code, retryable, beginAnew = false, perhapsAbsent, remedy } = row ?? { code: 'Internal' as const }
   return new Fault(code, `${words || 'the server gave no reason'} (HTTP ${answer.status})`, {
     remedy: typeof remedy === 'function' ? remedy(asked, answer) : remedy,
     ...(retryable === undefined ? {} : { retryable }),
-    ...(retryAfter > 0 ? { retryAfterMs: retryAfter * 1000 } : {}),
+    beginAnew,
+    perhapsAbsent: perhapsAbsent?.(answer) ?? false,
+    ...retryAfter(answer),
   })
 }

@@ -1,8 +1,8 @@
 /** The one table from Google Cloud Storage's errors to faults: "HTTP status and error codes for JSON" of its reference. */
 import type { Fault } from '../fault.ts'
 import { clockRemedy } from './clock.ts'
-import type { Answer } from './dialect.ts'
-import { faultOfRow, type Row, usualStatus } from './fault-row.ts'
+import type { Answer, Headers } from './dialect.ts'
+import { asksForOne, faultOfRow, type Row, usualStatus } from './fault-row.ts'
 
 export interface Asked {
   readonly bucket: string
@@ -57,29 +57,56 @@ const byStatus: Readonly<Record<number, Row<Asked>>> = {
   },
   403: {
     code: 'Denied',
+    // Google says so of an absent object, too, to somebody who may not list the bucket.
+    perhapsAbsent: asksForOne,
     remedy: ({ bucket }, { verb }) => permissionRemedy(bucket, permissions[verb] ?? 'a permission'),
   },
-  410: { code: 'Unavailable' }, // an upload that Google has given up: begin anew
 }
+const absent: Row<Asked> = { code: 'NotFound' }
+const forgotten: Row<Asked> = { code: 'Unavailable', beginAnew: true }
 
 export function gcsFault(answer: Answer, asked: Asked): Fault {
-  const { status, verb } = answer
-  const said = wordsOf(answer.text)
-  const words = byWords.find(([pattern]) => pattern.test(said))?.[1]
-  // What lists or writes can miss nothing but the bucket.
-  const missing = status === 404 && (verb === 'list' || verb === 'write')
-  const row = words ?? (missing ? noBucket : byStatus[status])
-  return faultOfRow(row, said, answer, asked)
+  const { status, headers, text } = answer
+  const { said, proven } = wordsOf(text)
+  const own = proven || isMarked(headers)
+  return faultOfRow(rowOf(answer, said, own), said, own || (answer.inUpload && status === 410), answer, asked)
 }
 
-/** Metadata requests fail in JSON, requests for bytes in plain text or XML. */
-function wordsOf(text: string): string {
-  try {
-    const error: unknown = JSON.parse(text)?.error
-    if (typeof error === 'object' && error !== null && 'message' in error) return String(error.message)
-  } catch {
-    // no JSON
-  }
+function rowOf({ status, verb, inUpload, text }: Answer, said: string, own: boolean): Row<Asked> | undefined {
+  const words = byWords.find(([pattern]) => pattern.test(said))?.[1]
+  if (words) return words
+  if (inUpload && (status === 404 || status === 410)) return forgotten
+  if (status !== 404 || !own) return byStatus[status]
+  // What lists or writes can miss nothing but the bucket.
+  if (verb === 'list' || verb === 'write') return noBucket
+  return errorOf(text)?.code === 404 || /^NoSuchKey|No such object/.test(said) ? absent : byStatus[status]
+}
+
+/** Metadata requests fail in JSON, requests for bytes in plain text or XML. `proven`: these are the words of nobody else. */
+function wordsOf(text: string): { readonly said: string; readonly proven: boolean } {
+  const error = errorOf(text)
+  if (error) return { said: String(error.message), proven: true }
   const xml = [/<Code>([^<]*)</, /<Message>([^<]*)</].map(pattern => pattern.exec(text)?.[1]).filter(Boolean)
-  return xml.length > 0 ? xml.join(': ') : text.trim().slice(0, 300)
+  if (/<Error[\s>]/.test(text) && xml.length > 0) return { said: xml.join(': '), proven: true }
+  return { said: text.trim().slice(0, 300), proven: /^No such object: /.test(text) }
+}
+
+function errorOf(text: string): { readonly code?: unknown; readonly message: unknown } | undefined {
+  const error = (jsonOf(text) as { error?: unknown } | undefined)?.error
+  return typeof error === 'object' && error !== null && 'message' in error ? error : undefined
+}
+
+/** An object in JSON, or undefined. */
+export function jsonOf(text: string): object | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** What Google gives each request. */
+export function isMarked(headers: Headers): boolean {
+  return Object.keys(headers).some(name => name.startsWith('x-goog-') || name === 'x-guploader-uploadid')
 }

@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { Fault } from '../fault.ts'
-import { type Dialect, type Draft, encode, type Headers, type Part } from './dialect.ts'
+import { type Dialect, type Draft, encode, type Headers, type Part, type Told } from './dialect.ts'
 import { googleAuthorizer } from './gcs-auth.ts'
-import { gcsFault, permissionRemedy } from './gcs-faults.ts'
+import { gcsFault, isMarked, jsonOf, permissionRemedy } from './gcs-faults.ts'
 import { type ConnectionOptions, type Environment, httpOptions, httpStore, otherBytes } from './http.ts'
 import type { Store } from './store.ts'
+import { notTheStores } from './stranger.ts'
 
 /** SPEC section 2, `GoogleCloudStorage`. */
 export interface GcsOptions extends ConnectionOptions {
@@ -39,7 +40,6 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
   const uploadPath = `${base}/upload/storage/v1/b/${encode(bucket)}/o`
   const media = ['alt', 'media'] as const
   const onWrite = { contentType: 'application/octet-stream', ...(storageClass === undefined ? {} : { storageClass }) }
-  const confirms = ({ text }: { text: string }, crc: string) => crcOf(text) === crc
 
   return {
     name: `gcs:${bucket}`,
@@ -55,38 +55,48 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
       ],
       ...related({ name: key, crc32c: crc, ...onWrite }),
     }),
-    confirms,
+    marked: isMarked,
+    // An answer without a word is no acknowledgement either.
+    acknowledges: (answer, crc) =>
+      (answer.text !== '' || !isMarked(answer.headers)) && objectOf(answer).crc32c === crc ? 'same' : 'other',
     get: (key, range, generation) => ({
       method: 'GET',
       path: objectPath(key),
       query: [media, ...(generation === undefined ? [] : [['generation', generation] as const])],
       headers: range ? { range: `bytes=${range.start}-${range.end - 1}` } : {},
+      wordless: [404], // of emulators; Google says it, and in a request for metadata everybody does
     }),
     versionOf: headers => textOf(headers, 'x-goog-generation'),
-    digestOf: headers => {
+    digestOf: (_key, headers) => {
       const decompressed = !['identity', undefined].includes(textOf(headers, 'x-goog-stored-content-encoding'))
-      return decompressed ? undefined : /crc32c=([^,\s]+)/.exec(hashesOf(headers))?.[1]
+      const value = decompressed ? undefined : /crc32c=([^,\s]+)/.exec(hashesOf(headers))?.[1]
+      return value === undefined ? undefined : { name: 'crc32c', value }
     },
-    stat: key => ({ method: 'GET', path: objectPath(key), query: [['fields', 'size,updated']] }),
-    statOf: (key, { text }) => {
-      const { size, updated } = JSON.parse(text)
-      return { key, size: Number(size), modified: new Date(updated) }
+    stat: key => ({ method: 'GET', path: objectPath(key), query: [['fields', 'size,updated,crc32c']] }),
+    statOf: (key, answer) => {
+      const { size, updated } = objectOf(answer)
+      if (size === undefined) throw notTheStores(answer, 'no size')
+      return { key, size: Number(size), modified: new Date(String(updated)) }
     },
-    statIsVague: false,
+    compare: (answer, crc) => {
+      const { crc32c } = objectOf(answer)
+      if (crc === undefined || crc32c === undefined) return 'unclear'
+      return crc32c === crc ? 'same' : 'other'
+    },
     remove: key => ({ method: 'DELETE', path: objectPath(key) }),
     list: (prefix, from) => ({
       method: 'GET',
       path: `${bucketPath}/o`,
       query: [
         ['prefix', prefix],
-        ['fields', 'items(name,size,updated),nextPageToken'],
+        ['fields', 'kind,items(name,size,updated),nextPageToken'],
         ...(from === undefined ? [] : [['pageToken', from] as const]),
       ],
     }),
-    page: text => {
-      const { items = [], nextPageToken } = JSON.parse(text)
-      type Item = { name: string; size: string; updated: string }
-      const objects = items.map(({ name, size, updated }: Item) => ({
+    page: answer => {
+      const { kind, items, nextPageToken } = objectOf<Listing>(answer)
+      if (kind !== 'storage#objects' && !Array.isArray(items)) throw notTheStores(answer, 'no listing')
+      const objects = (items ?? []).map(({ name, size, updated }) => ({
         key: name,
         size: Number(size),
         modified: new Date(updated),
@@ -150,7 +160,7 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
       uploadId: answer => {
         const location = textOf(answer?.headers ?? {}, 'location') ?? ''
         const id = URL.canParse(location) ? new URL(location).searchParams.get('upload_id') : undefined
-        if (!id) throw new Fault('Internal', 'the answer has no upload_id')
+        if (!id) throw answer ? notTheStores(answer, 'no upload_id') : new Fault('Internal', 'there was no answer')
         return id
       },
       part: (_key, id, { range, total, whole }) => ({
@@ -162,6 +172,7 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
           ...(whole === undefined ? {} : { 'x-goog-hash': `crc32c=${whole}` }),
         },
         alsoFine: 308,
+        inUpload: true,
       }),
       receipt: (answer, part) => {
         const problem = arrived(answer, part)
@@ -200,22 +211,33 @@ function related(metadata: object): Pick<Draft, 'headers' | 'around'> {
 }
 
 /** After each part but the last Google says how far it has come; after the last it describes the object. */
-function arrived(answer: { status: number; headers: Headers; text: string }, { range, total, whole }: Part) {
+function arrived(answer: Told, { range, total, whole }: Part) {
   if (answer.status === 308) {
     const [, last] = /^bytes=0-(\d+)$/.exec(textOf(answer.headers, 'range') ?? '') ?? []
     if (Number(last) + 1 === range.end && range.end < total) return undefined
     // Sent again from its beginning: bytes that have arrived already are skipped by Google.
     return new Fault('Unavailable', `only the bytes up to ${last ?? 'none'} of a part up to ${range.end} arrived`)
   }
-  return whole !== undefined && crcOf(answer.text) === whole ? undefined : otherBytes()
+  return whole !== undefined && answer.text !== '' && objectOf(answer).crc32c === whole ? undefined : otherBytes()
 }
 
-function crcOf(text: string): unknown {
-  try {
-    return JSON.parse(text).crc32c
-  } catch {
-    return undefined
-  }
+interface Metadata {
+  readonly size?: unknown
+  readonly updated?: unknown
+  readonly crc32c?: unknown
+}
+
+interface Listing {
+  readonly kind?: string
+  readonly items?: readonly { readonly name: string; readonly size: string; readonly updated: string }[]
+  readonly nextPageToken?: string
+}
+
+/** An answer about metadata is an object in JSON. */
+function objectOf<T extends object = Metadata>(answer: Told): T {
+  const value = jsonOf(answer.text)
+  if (value === undefined) throw notTheStores(answer, 'no JSON')
+  return value as T
 }
 
 function textOf(headers: Headers, name: string): string | undefined {

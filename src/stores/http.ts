@@ -1,10 +1,11 @@
 import type { Dispatcher } from 'undici'
-import { type Bytes, type Content, collectSource, contentOf, openWhole, type Range, type Source } from '../bytes.ts'
+import { type Bytes, type Content, collectSource, openWhole, type Range, type Source } from '../bytes.ts'
 import { Fault, isCode } from '../fault.ts'
-import { type Dialect, type Draft, encodeQuery, type Headers } from './dialect.ts'
-import { digestOf, hasher } from './digest.ts'
+import { contentOfAnswer, lost, type Sent, toldOf, WHOLE_BYTES, withDigest } from './answer.ts'
+import { type Dialect, type Draft, encodeQuery } from './dialect.ts'
+import { digestOf, digestOfSource } from './digest.ts'
+import { looking } from './look.ts'
 import { network } from './network.ts'
-import { faultOfNetwork } from './network-faults.ts'
 import { attempt, type RetryPolicy } from './retry.ts'
 import type { Stat, Store } from './store.ts'
 import { type Transfer, transferring } from './transfer.ts'
@@ -16,6 +17,8 @@ export interface HttpStoreOptions {
   readonly transfer: Transfer | undefined
   /** Longest wait without a byte in either direction. */
   readonly stallMs: number
+  /** Longest wait for anything. */
+  readonly requestTimeoutMs: number
   /** One line per request, if wanted; and one per repeated attempt. */
   readonly logRequest: ((line: string) => void) | undefined
   readonly log: (line: string) => void
@@ -43,13 +46,16 @@ export interface Environment {
   readonly probeKey: string
 }
 
-/** Up to this size a body travels in one buffer, either way. Beyond, it is sent by reading it twice: for its digest, then for the wire. */
-const WHOLE_BYTES = 1024 * 1024
 const LONGEST_STALL_MS = 60_000
-const LONGEST_ERROR_TEXT = 64 * 1024
+/** A body in memory is sent in slices: the wait for the answer begins anew with each. */
+const SLICE_BYTES = 256 * 1024
+/**
+ * When the last slice is handed over, the kernel may still hold so much of it, and nobody sees it leave. A line that is slower
+ * than this rate is not a line.
+ */
+const KERNEL_BYTES = 4 * 1024 * 1024
+const SLOWEST_BYTES_PER_S = 10_000
 const LONGEST_PAGE_TEXT = 16 * 1024 * 1024
-
-export type Sent = Dispatcher.ResponseData
 
 /** Sends drafts; rejects unless the answer is 2xx. Whoever gets the answer drains or destroys its body. */
 export type Send = (
@@ -73,12 +79,20 @@ export function httpOptions(
     policy: { maxRetries },
     transfer: undefined,
     stallMs: Math.min(LONGEST_STALL_MS, requestTimeoutMs),
+    requestTimeoutMs,
     logRequest: undefined,
     log,
   }
 }
 
-export function sender(dialect: Dialect, { dispatcher, logRequest, stallMs }: HttpStoreOptions): Send {
+export function sender(dialect: Dialect, options: HttpStoreOptions): Send {
+  const { dispatcher, logRequest, stallMs, requestTimeoutMs } = options
+  /** How long the head of an answer may take after the last byte of the request was handed over. */
+  const patience = (length: number, { slow = false }: Draft) =>
+    slow
+      ? requestTimeoutMs
+      : Math.min(stallMs + (Math.min(length, KERNEL_BYTES) / SLOWEST_BYTES_PER_S) * 1000, requestTimeoutMs)
+
   const ask = async (
     verb: string,
     draft: Draft,
@@ -88,7 +102,7 @@ export function sender(dialect: Dialect, { dispatcher, logRequest, stallMs }: Ht
     second: boolean,
   ): Promise<Sent | undefined> => {
     const { around, text } = draft
-    const payload = body !== undefined && around ? framed(around, body) : (body ?? text)
+    const payload = sliced(body !== undefined && around ? framed(around, body) : (body ?? text))
     const framing = around ? around.before.byteLength + around.after.byteLength : 0
     const length = size === undefined ? Buffer.byteLength(text ?? '') : size + framing
     const started = performance.now()
@@ -103,26 +117,32 @@ export function sender(dialect: Dialect, { dispatcher, logRequest, stallMs }: Ht
         headers,
         body: (payload as Dispatcher.RequestOptions['body']) ?? null,
         signal,
-        headersTimeout: stallMs,
+        headersTimeout: patience(length, draft),
         bodyTimeout: stallMs,
       })
       logRequest?.(requestLine(draft, answer, performance.now() - started, dialect.requestId))
-      if (answer.statusCode < 300 || answer.statusCode === draft.alsoFine) return answer
-      const said = await textOf(answer.body, LONGEST_ERROR_TEXT)
-      const head = { verb, status: answer.statusCode, headers: answer.headers, text: said }
-      const fault = dialect.fault(head)
-      if (second || !again?.(head)) throw fault
+      const { statusCode: status } = answer
+      if (status < 300 || status === draft.alsoFine) return answer
+      if (isWordless(dialect, draft, answer)) return answer
+      const { origin } = dialect
+      const refusal = { ...(await toldOf(answer, signal)), verb, origin, inUpload: draft.inUpload ?? false }
+      const fault = dialect.fault(refusal)
+      if (second || !again?.(refusal)) throw fault
       // What streams has gone and must be read anew, by whoever owns it.
       if (body !== undefined && !Buffer.isBuffer(body)) throw fault.with({ retryable: true })
       return undefined
     } catch (error) {
-      throw faultOfNetwork(error, signal)
+      throw lost(error, signal)
     }
   }
   return async (verb, draft, signal, body, size) => {
     const answer = await ask(verb, draft, signal, body, size, false)
     return answer ?? ((await ask(verb, draft, signal, body, size, true)) as Sent)
   }
+}
+
+function isWordless(dialect: Dialect, { method, wordless }: Draft, { statusCode, headers }: Sent): boolean {
+  return wordless?.includes(statusCode) === true && (method === 'HEAD' || !dialect.marked(headers))
 }
 
 /** A small body stays one buffer: one write to the socket, and much less work than a stream. */
@@ -135,67 +155,72 @@ function framed({ before, after }: NonNullable<Draft['around']>, body: Bytes | B
   })()
 }
 
+function sliced(payload: Bytes | Buffer | string | undefined): Bytes | Buffer | string | undefined {
+  if (!Buffer.isBuffer(payload) || payload.byteLength <= WHOLE_BYTES) return payload
+  return (async function* () {
+    for (let at = 0; at < payload.byteLength; at += SLICE_BYTES) yield payload.subarray(at, at + SLICE_BYTES)
+  })()
+}
+
 /** The one store that talks HTTP. What differs between providers is in `dialect`. */
 export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
   const { dispatcher, policy, log } = options
   const send = sender(dialect, options)
 
-  const empty = async (answer: Sent): Promise<void> => {
-    await answer.body.dump()
-  }
+  const look = looking(dialect, send)
 
   async function put(key: string, body: Source, signal: AbortSignal): Promise<void> {
+    // Larger ones are read twice: for their digest, then for the wire.
     if (body.size <= WHOLE_BYTES) {
       const bytes = await collectSource(body)
       return putOnce(key, digestOf(dialect.digest, bytes), bytes, body.size, signal)
     }
-    const whole = hasher(dialect.digest)
-    for await (const chunk of openWhole(body)) {
-      signal.throwIfAborted()
-      whole.update(chunk)
-    }
-    await putOnce(key, whole.digest(), openWhole(body), body.size, signal)
+    await putOnce(key, await digestOfSource(dialect.digest, body, signal), openWhole(body), body.size, signal)
   }
 
   async function putOnce(key: string, digest: string, body: Bytes | Buffer, size: number, signal: AbortSignal) {
-    const answer = await send('write', dialect.put(key, digest), signal, body, size)
-    const confirmed = dialect.confirms({ headers: answer.headers, text: await textOf(answer.body) }, digest)
-    if (!confirmed) throw otherBytes()
+    const answer = await toldOf(await send('write', dialect.put(key, digest), signal, body, size), signal)
+    const verdict = dialect.acknowledges(answer, digest)
+    if (verdict === 'other') throw otherBytes()
+    if (verdict === 'unclear') await compareOnce(key, digest, answer.headers['etag'], signal)
+  }
+
+  /** The first time that a tag is not the digest, the object is read back: afterwards it is known what tags are here. */
+  async function compareOnce(key: string, digest: string, tag: unknown, signal: AbortSignal): Promise<void> {
+    const found = await look.readBack(key, signal).catch(error => {
+      if (isCode(error, 'Denied')) return undefined // who may only write must believe that the server looked at the digest
+      throw error
+    })
+    if (found && found.digest !== digest) throw otherBytes()
+    if (!found || found.tag === tag) dialect.learnOtherTags?.()
   }
 
   async function get(key: string, range: Range | undefined, signal: AbortSignal): Promise<Content> {
     const answer = await send('read', dialect.get(key, range), signal)
-    const { content } = contentOfAnswer(answer, range, signal)
-    return range ? content : withDigest(content, dialect, answer.headers)
+    if (answer.statusCode >= 300) throw await look.absent(key, answer, signal)
+    const { content, total } = await contentOfAnswer(dialect, answer, range, signal)
+    return content.size === total ? withDigest(content, dialect, key, answer) : content
   }
 
   async function stat(key: string, signal: AbortSignal): Promise<Stat | undefined> {
-    try {
-      const answer = await send('stat', dialect.stat(key), signal)
-      return dialect.statOf(key, { headers: answer.headers, text: await textOf(answer.body) })
-    } catch (error) {
-      if (!isCode(error, 'NotFound')) throw error
-      // An answer to HEAD may have no body, so it does not tell a missing object from a missing bucket. This one does.
-      return dialect.statIsVague ? absent(send('stat', dialect.get(key, { start: 0, end: 1 }), signal)) : undefined
-    }
-  }
-
-  async function absent(request: Promise<Sent>): Promise<undefined> {
-    try {
-      await empty(await request)
-    } catch (error) {
-      if (isCode(error, 'NotFound')) return undefined
-      throw error
-    }
-    throw new Fault('Unavailable', 'the object is there and is not there') // written in this very moment: ask again
+    const told = await look.ask(key, signal)
+    return told && dialect.statOf(key, told)
   }
 
   async function remove(key: string, signal: AbortSignal): Promise<void> {
     try {
-      await empty(await send('remove', dialect.remove(key), signal))
+      const answer = await send('remove', dialect.remove(key), signal)
+      await answer.body.dump()
+      // Some servers give no mark with a removal; then it is a success only if the object is gone.
+      if (dialect.marked(answer.headers)) return
+      const told = await look.ask(key, signal)
+      if (!told) return
+      dialect.statOf(key, told) // throws when a stranger has answered that, too
     } catch (error) {
-      if (!isCode(error, 'NotFound')) throw error
+      if (isCode(error, 'NotFound')) return
+      throw error
     }
+    throw new Fault('Unavailable', 'the removal was answered, but the object is still there')
   }
 
   async function* list(prefix: string, signal: AbortSignal): AsyncIterable<Stat> {
@@ -203,7 +228,7 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
     do {
       const page = await attempt(
         async () =>
-          dialect.page(await textOf((await send('list', dialect.list(prefix, from), signal)).body, LONGEST_PAGE_TEXT)),
+          dialect.page(await toldOf(await send('list', dialect.list(prefix, from), signal), signal, LONGEST_PAGE_TEXT)),
         policy,
         signal,
         log,
@@ -217,7 +242,7 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
   async function check(signal: AbortSignal): Promise<void> {
     for (const probe of dialect.probes)
       try {
-        probe.judge(await textOf((await send(probe.verb, probe.draft, signal)).body))
+        probe.judge((await toldOf(await send(probe.verb, probe.draft, signal), signal)).text)
       } catch (error) {
         if (!(error instanceof Fault && probe.passes(error))) throw error
       }
@@ -229,6 +254,10 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
     get,
     stat,
     remove,
+    async holds(key, body, signal) {
+      const digest = await digestOfSource(dialect.digest, body, signal)
+      return look.holds(key, { size: body.size, digest, compute: async () => digest }, signal)
+    },
     list,
     check,
     async close() {
@@ -238,64 +267,12 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
   return transferring(whole, dialect, send, options)
 }
 
-export function withDigest(content: Content, dialect: Dialect, headers: Headers): Content {
-  const value = dialect.digestOf(headers)
-  return value === undefined ? content : { ...content, digest: { name: dialect.digest, value } }
-}
-
 export function otherBytes(): Fault {
   return new Fault('Corrupt', 'the store acknowledged other bytes than those it was sent', { retryable: true })
-}
-
-/** The content of an answer to GET, after its head was checked: exactly the range asked for, or the whole object. */
-export function contentOfAnswer(answer: Sent, range: Range | undefined, signal: AbortSignal) {
-  const length = Number(answer.headers['content-length'] ?? Number.NaN)
-  let problem: Fault | undefined
-  let total = length
-  if (range) {
-    const [, start, end, whole] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(String(answer.headers['content-range'])) ?? []
-    total = Number(whole)
-    if (answer.statusCode !== 206 || Number(start) !== range.start)
-      problem = new Fault('Internal', `the server answered ${answer.statusCode} to a request for a range of bytes`)
-    else if (Number(end) + 1 !== range.end)
-      problem = new Fault(
-        'BadRequest',
-        `bytes ${range.start} to ${range.end} were asked of an object of ${total} bytes`,
-      )
-  } else if (answer.statusCode !== 200)
-    problem = new Fault('Internal', `the server answered ${answer.statusCode} to a GET`)
-  if (!problem && !Number.isSafeInteger(length)) problem = new Fault('Internal', 'the answer does not tell its length')
-  if (problem) {
-    answer.body.on('error', () => {}).destroy()
-    throw problem
-  }
-  return { content: contentOf(length, bodyOf(answer, length, signal)), total }
-}
-
-async function* bodyOf({ body }: Sent, length: number, signal: AbortSignal): Bytes {
-  try {
-    if (length > WHOLE_BYTES) return yield* body
-    const bytes = await body.bytes()
-    if (bytes.byteLength > 0) yield bytes
-  } catch (error) {
-    throw faultOfNetwork(error, signal)
-  }
 }
 
 /** Without the query, which may hold a signature. */
 function requestLine({ method, path }: Draft, answer: Sent, ms: number, idHeader: string): string {
   const id = answer.headers[idHeader] ?? '-'
   return `${method} ${path}: HTTP ${answer.statusCode} in ${ms.toFixed(0)} ms, request ${id}`
-}
-
-export async function textOf(body: Sent['body'], longest = LONGEST_ERROR_TEXT): Promise<string> {
-  const chunks: Buffer[] = []
-  let size = 0
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    size += chunk.byteLength
-    if (size > longest)
-      throw new Fault('Internal', `an answer of more than ${longest} bytes came where a message was expected`)
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString('utf8')
 }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pRetry from 'p-retry'
-import type { Bytes, Content, Range } from '../bytes.ts'
+import type { Bytes, Content, Range, Source } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import type { Wrap } from './store.ts'
 
@@ -14,15 +14,19 @@ export interface RetryPolicy {
 const LONGEST_DELAY_MS = 5_000
 const LONGEST_RETRY_AFTER_MS = 30_000
 
+const another = ({ retryable, beginAnew }: Fault) => retryable || beginAnew
+
 /**
- * The one owner of retries. Repeats `work` while it rejects with a retryable Fault. What it finally throws is marked as
- * not retryable: nobody above may multiply the attempts.
+ * The one owner of retries. Repeats `work` while it rejects with a Fault that another try may mend. What it finally throws
+ * is marked as not retryable: nobody above may multiply the attempts. `mayHelp`: which faults to repeat; the others pass as
+ * they are.
  */
 export async function attempt<T>(
   work: () => Promise<T>,
   policy: RetryPolicy,
   signal: AbortSignal,
   log: (line: string) => void,
+  mayHelp: (fault: Fault) => boolean = another,
 ): Promise<T> {
   try {
     return await pRetry(
@@ -37,9 +41,9 @@ export async function attempt<T>(
         factor: 2,
         randomize: true,
         signal,
-        shouldRetry: ({ error }) => error instanceof Fault && error.retryable,
+        shouldRetry: ({ error }) => error instanceof Fault && mayHelp(error),
         onFailedAttempt: async ({ error, attemptNumber, retriesLeft }) => {
-          if (!(error instanceof Fault) || !error.retryable || retriesLeft === 0) return
+          if (!(error instanceof Fault) || !mayHelp(error) || retriesLeft === 0) return
           log(`attempt ${attemptNumber} failed and is repeated: ${error.describe()}`)
           if (error.retryAfterMs)
             await sleep(Math.min(error.retryAfterMs, LONGEST_RETRY_AFTER_MS), undefined, { signal })
@@ -49,8 +53,9 @@ export async function attempt<T>(
   } catch (error) {
     if (signal.aborted) throw signal.reason instanceof Fault ? signal.reason : canceled(signal)
     const fault = Fault.from(error)
-    if (!fault.retryable || policy.maxRetries === 0) throw fault
-    throw fault.with({ cause: fault, retryable: false }, `${fault.message} (after ${policy.maxRetries + 1} attempts)`)
+    if (!mayHelp(fault) || policy.maxRetries === 0) throw fault
+    const final = { cause: fault, retryable: false, beginAnew: false }
+    throw fault.with(final, `${fault.message} (after ${policy.maxRetries + 1} attempts)`)
   }
 }
 
@@ -82,7 +87,8 @@ export function retrying(policy: RetryPolicy, log: (line: string) => void): Wrap
           return
         } catch (error) {
           const fault = Fault.from(error)
-          if (!fault.retryable || breaks >= policy.maxRetries || at >= end || signal.aborted) throw fault
+          if (!fault.retryable || signal.aborted) throw fault
+          if (breaks >= policy.maxRetries || at >= end) throw fault.with({ retryable: false })
           log(`a body broke at byte ${at} and is resumed there: ${fault.describe()}`)
           const rest = { start: at, end }
           body = (await again(signal, () => store.get(key, rest, signal))).body
@@ -90,9 +96,30 @@ export function retrying(policy: RetryPolicy, log: (line: string) => void): Wrap
       }
     }
 
+    /** When an answer was lost, the object may be there: it is looked at before the write is repeated, or said to have failed. */
+    async function put(key: string, body: Source, signal: AbortSignal): Promise<void> {
+      let doubtful = false
+      const there = async () => {
+        if (!doubtful || !store.holds || !(await store.holds(key, body, signal))) return false
+        log(`the answer to the write of '${key}' was lost, but the object is there, as it was sent`)
+        return true
+      }
+      try {
+        await again(signal, async () => {
+          if (await there()) return
+          await store.put(key, body, signal).catch(error => {
+            doubtful ||= error instanceof Fault && error.doubtful
+            throw error
+          })
+        })
+      } catch (error) {
+        if (signal.aborted || !(await there().catch(() => false))) throw error
+      }
+    }
+
     return {
       ...store,
-      put: (key, body, signal) => again(signal, () => store.put(key, body, signal)),
+      put,
       async get(key, range, signal) {
         const content = await again(signal, () => store.get(key, range, signal))
         return { ...content, body: resumed(key, range, content, signal) }

@@ -40,15 +40,8 @@ export function s3Signing(fixed: Credentials | undefined, { region, dispatcher, 
   }
 }
 
-/** HEAD has no words: of its refusals only this one is never about the object. */
-function isAboutKeys({ status, text, verb }: Answer): boolean {
-  if (
-    /<Code>(ExpiredToken|InvalidToken|InvalidTokenId|TokenRefreshRequired|InvalidAccessKeyId|ExpiredTokenException)</.test(
-      text,
-    )
-  )
-    return true
-  return verb === 'stat' && status === 400 && text === ''
+function isAboutKeys({ text }: Answer): boolean {
+  return /<Code>(ExpiredToken|InvalidToken|InvalidTokenId|TokenRefreshRequired|InvalidAccessKeyId)</.test(text)
 }
 
 function chainOf(region: string, dispatcher: Dispatcher, warn: (line: string) => void): Tokens<Credentials> {

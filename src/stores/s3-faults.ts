@@ -1,13 +1,14 @@
 /** The one table from errors of S3 and its kin to faults. Error codes: "Error responses" of the S3 reference. */
 import { XMLParser } from 'fast-xml-parser'
 import type { Fault } from '../fault.ts'
-import type { Answer } from './dialect.ts'
-import { faultOfRow, type Row, usualStatus } from './fault-row.ts'
+import type { Answer, Headers } from './dialect.ts'
+import { asksForOne, faultOfRow, type Row, usualStatus } from './fault-row.ts'
 
 interface Asked {
   readonly bucket: string
   readonly region: string
   readonly storageClass: string | undefined
+  readonly tags: Readonly<Record<string, string>>
 }
 
 const parser = new XMLParser({ parseTagValue: false })
@@ -19,12 +20,26 @@ const keys: Row<Asked> = {
 }
 const region: Row<Asked> = {
   code: 'BadConfig',
-  remedy: (options, { text }) => {
-    const right = /<Region>([^<]+)<|expecting '([^']+)'/.exec(text)
-    return `Region is '${options.region}', but the bucket is ${right ? `in '${right[1] ?? right[2]}'` : 'elsewhere'}.`
+  remedy: (options, { text, headers }) => {
+    const said = /<Region>([^<]+)<|expecting '([^']+)'/.exec(text)
+    const right = said?.[1] ?? said?.[2] ?? headers['x-amz-bucket-region']
+    return `Region is '${options.region}', but the bucket is ${right ? `in '${right}'` : 'elsewhere'}.`
   },
 }
 const busy: Row<Asked> = { code: 'Unavailable' }
+const archived: Row<Asked> = {
+  code: 'Archived',
+  remedy: 'The object is in an archive class: restore it first (S3 RestoreObject), or change the lifecycle rule.',
+}
+const kmsKey: Row<Asked> = {
+  code: 'Denied',
+  remedy: "The bucket's KMS key cannot be used: look at its state, its region and its policy.",
+}
+const kmsActions: Readonly<Record<string, string>> = {
+  write: 'kms:GenerateDataKey',
+  read: 'kms:Decrypt',
+  stat: 'kms:Decrypt',
+}
 const damaged: Row<Asked> = { code: 'Corrupt', retryable: true }
 const permissions: Readonly<Record<string, string>> = {
   write: 's3:PutObject',
@@ -44,8 +59,14 @@ const table: Readonly<Record<string, Row<Asked>>> = {
   InvalidAccessKeyId: { code: 'Denied', remedy: 'The server does not know this AccessKey.' },
   AccessDenied: {
     code: 'Denied',
-    remedy: (options, { verb }) =>
-      `The credentials need the permission ${permissions[verb] ?? 's3:*'} on bucket '${options.bucket}'.`,
+    // S3 says so of an absent object, too, to somebody who may not list the bucket.
+    perhapsAbsent: answer => asksForOne(answer) && !/\bkms:/i.test(answer.text),
+    remedy: (options, { verb, text }) => {
+      const kms = /\bkms:\w+/i.exec(text)?.[0] ?? (/\bkms\b/i.test(text) ? kmsActions[verb] : undefined)
+      if (kms) return `The credentials need the permission ${kms} on the bucket's KMS key.`
+      const list = verb === 'stat' ? ' (and s3:ListBucket, to be told that an object is absent)' : ''
+      return `The credentials need the permission ${permissions[verb] ?? 's3:*'}${list} on bucket '${options.bucket}'.`
+    },
   },
   ExpiredToken: {
     code: 'Denied',
@@ -60,10 +81,7 @@ const table: Readonly<Record<string, Row<Asked>>> = {
     code: 'Unavailable',
     remedy: 'The bucket is new and its name not yet known everywhere: wait, or use its own regional endpoint.',
   },
-  InvalidObjectState: {
-    code: 'Denied',
-    remedy: 'The object is in an archive class: restore it first (S3 RestoreObject), or change the lifecycle rule.',
-  },
+  InvalidObjectState: archived,
   InvalidStorageClass: {
     code: 'BadConfig',
     remedy: options => `The server does not know StorageClass '${options.storageClass}'.`,
@@ -81,7 +99,17 @@ const table: Readonly<Record<string, Row<Asked>>> = {
     code: 'Corrupt',
     remedy: 'The object was replaced while it was read; objects of Orthanc never are.',
   },
-  NoSuchUpload: { code: 'Unavailable', remedy: 'The upload was abandoned by somebody else, such as a lifecycle rule.' },
+  NoSuchUpload: {
+    code: 'Unavailable',
+    beginAnew: true,
+    remedy: 'The upload was abandoned by somebody else, such as a lifecycle rule.',
+  },
+  InvalidPart: { code: 'Unavailable', beginAnew: true },
+  NotImplemented: {
+    code: 'Internal',
+    remedy: ({ tags }) =>
+      Object.keys(tags).length > 0 ? 'Most probably the server knows no object tags: remove Tags.' : '',
+  },
   EntityTooLarge: { code: 'TooLarge' },
   QuotaExceeded: { code: 'TooLarge', remedy: 'Raise the quota of the bucket or user, or make room.' },
   XMinioStorageFull: { code: 'TooLarge', remedy: "Make room on the server's disks." },
@@ -95,10 +123,31 @@ const byStatus: Readonly<Record<number, Row<Asked>>> = {
 }
 
 export function s3Fault(answer: Answer, asked: Asked): Fault {
-  const { status, text } = answer
-  const error = text.includes('<Error>') ? parser.parse(text)?.Error : undefined
+  const { status } = answer
+  const error = errorOf(answer.text)
   const name: string = typeof error?.Code === 'string' ? error.Code : ''
   const said = typeof error?.Message === 'string' ? error.Message : ''
-  const words = [name, said].filter(Boolean).join(': ')
-  return faultOfRow(table[name] ?? byStatus[status], words, answer, asked)
+  const row = table[name] ?? (name.startsWith('KMS.') ? kmsKey : byStatus[status])
+  return faultOfRow(
+    row,
+    [name, said].filter(Boolean).join(': '),
+    name !== '' || isMarked(answer.headers),
+    answer,
+    asked,
+  )
+}
+
+/** The error that an answer holds, also one with HTTP 200; undefined = it holds none. */
+export function errorOf(text: string): { Code?: unknown; Message?: unknown } | undefined {
+  if (!/<Error[\s>]/.test(text)) return undefined
+  try {
+    return parser.parse(text)?.Error
+  } catch {
+    return undefined // damaged, or a page that looks like it
+  }
+}
+
+/** Ids that S3 and its kin give each request. */
+export function isMarked(headers: Headers): boolean {
+  return headers['x-amz-request-id'] !== undefined || headers['x-amz-id-2'] !== undefined
 }

@@ -1,11 +1,13 @@
 import { XMLBuilder, XMLParser } from 'fast-xml-parser'
 import { Fault } from '../fault.ts'
-import { type Dialect, type Draft, encode, encodePath, encodeQuery } from './dialect.ts'
-import { type ConnectionOptions, type Environment, httpOptions, httpStore } from './http.ts'
+import { type Answer, type Dialect, type Draft, encode, encodePath, encodeQuery, type Told } from './dialect.ts'
+import { Etags } from './etags.ts'
+import { type ConnectionOptions, type Environment, httpOptions, httpStore, otherBytes } from './http.ts'
 import { type S3Signing, s3Signing } from './s3-auth.ts'
-import { s3Fault } from './s3-faults.ts'
+import { errorOf, isMarked, s3Fault } from './s3-faults.ts'
 import { type Credentials, EMPTY_PAYLOAD, sha256, signer, UNSIGNED_PAYLOAD } from './sigv4.ts'
 import type { Store } from './store.ts'
+import { isStrange, notTheStores } from './stranger.ts'
 import type { Transfer } from './transfer.ts'
 
 /** SPEC section 2, `AwsS3Storage`. */
@@ -39,14 +41,17 @@ export function s3Store(options: S3Options, environment: Environment, log: (line
 const parser = new XMLParser({ parseTagValue: false, isArray: name => name === 'Contents' })
 const builder = new XMLBuilder({})
 
-function s3Dialect(options: S3Options, probeKey: string, signing: S3Signing): Dialect {
+export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signing): Dialect {
   const { origin, host, base } = placeOf(options)
   const sign = signer(options.region)
   const objectPath = (key: string) => `${base}/${encodePath(key)}`
   const bucketPath = base === '' ? '/' : base
   const onWrite: Record<string, string> = {}
+  const etags = new Etags()
   if (options.storageClass !== undefined) onWrite['x-amz-storage-class'] = options.storageClass
   if (Object.keys(options.tags).length > 0) onWrite['x-amz-tagging'] = encodeQuery(Object.entries(options.tags))
+
+  const fault = (answer: Answer) => s3Fault(answer, options)
 
   return {
     name: `s3:${options.bucket}`,
@@ -54,7 +59,14 @@ function s3Dialect(options: S3Options, probeKey: string, signing: S3Signing): Di
     requestId: 'x-amz-request-id',
     digest: 'md5',
     put: (key, md5) => ({ method: 'PUT', path: objectPath(key), headers: { ...onWrite, 'content-md5': md5 } }),
-    confirms: () => true, // an ETag is an MD5 on some servers only; those that take Content-MD5 refuse other bytes
+    marked: isMarked,
+    acknowledges: (answer, md5) => {
+      const { headers } = withEtag(answer)
+      const verdict = etags.compare(headers, md5)
+      // Where an ETag is known to be something else, the server's word for Content-MD5 must do.
+      return verdict === 'unclear' && !etags.surprises(headers) ? 'same' : verdict
+    },
+    learnOtherTags: () => etags.learnOther(),
     get: (key, range, etag) => ({
       method: 'GET',
       path: objectPath(key),
@@ -64,14 +76,17 @@ function s3Dialect(options: S3Options, probeKey: string, signing: S3Signing): Di
       },
     }),
     versionOf: ({ etag }) => (typeof etag === 'string' ? etag : undefined),
-    digestOf: () => undefined,
-    stat: key => ({ method: 'HEAD', path: objectPath(key) }),
-    statOf: (key, { headers }) => ({
-      key,
-      size: Number(headers['content-length']),
-      modified: new Date(String(headers['last-modified'])),
-    }),
-    statIsVague: true,
+    digestOf: (key, headers) => etags.digestOf(key, headers),
+    stat: key => ({ method: 'HEAD', path: objectPath(key), wordless: [301, 307, 400, 401, 403, 404] }),
+    statOf: (key, answer) => {
+      const { headers } = own(answer)
+      return {
+        key,
+        size: Number(headers['content-length']),
+        modified: new Date(String(headers['last-modified'])),
+      }
+    },
+    compare: ({ headers }, md5, parts) => etags.compare(headers, md5, parts),
     remove: key => ({ method: 'DELETE', path: objectPath(key) }),
     list: (prefix, from) => ({
       method: 'GET',
@@ -83,13 +98,12 @@ function s3Dialect(options: S3Options, probeKey: string, signing: S3Signing): Di
         ...(from === undefined ? [] : [['continuation-token', from] as const]),
       ],
     }),
-    page: text => {
-      const result = parser.parse(text)?.ListBucketResult
-      if (result === undefined) throw new Fault('Internal', 'the listing is not one of S3')
+    page: told => {
+      const result = resultOf<Listing>(told, 'ListBucketResult')
       const next = result.IsTruncated === 'true' ? result.NextContinuationToken : undefined
       if (result.IsTruncated === 'true' && !next)
         throw new Fault('Internal', 'the listing is cut off without a token to go on')
-      const objects = (result.Contents ?? []).map((object: { Key: string; Size: string; LastModified: string }) => ({
+      const objects = (result.Contents ?? []).map(object => ({
         key: result.EncodingType === 'url' ? decodeURIComponent(object.Key.replaceAll('+', ' ')) : object.Key,
         size: Number(object.Size),
         modified: new Date(object.LastModified),
@@ -128,7 +142,7 @@ function s3Dialect(options: S3Options, probeKey: string, signing: S3Signing): Di
       wantsWhole: false,
       begin: key => ({ method: 'POST', path: objectPath(key), query: [['uploads', '']], headers: onWrite }),
       uploadId: answer => {
-        const id = parser.parse(answer?.text ?? '')?.InitiateMultipartUploadResult?.UploadId
+        const id = answer && resultOf<{ UploadId: unknown }>(answer, 'InitiateMultipartUploadResult').UploadId
         if (typeof id !== 'string' || id === '') throw new Fault('Internal', 'the answer has no UploadId')
         return id
       },
@@ -140,16 +154,32 @@ function s3Dialect(options: S3Options, probeKey: string, signing: S3Signing): Di
           ['uploadId', id],
         ],
         headers: { 'content-md5': digest() },
+        inUpload: true,
       }),
-      receipt: ({ headers }) => String(headers['etag'] ?? ''),
+      receipt: (answer, part) => {
+        const { headers } = withEtag(answer)
+        if (etags.compare(headers, part.digest()) === 'other') throw otherBytes()
+        return String(headers['etag'])
+      },
       finish: (key, id, receipts) => ({
         method: 'POST',
         path: objectPath(key),
         query: [['uploadId', id]],
+        inUpload: true,
+        slow: true, // it may join thousands of parts
         text: builder.build({
           CompleteMultipartUpload: { Part: receipts.map((etag, i) => ({ PartNumber: i + 1, ETag: etag })) },
         }),
       }),
+      // S3 sends the head of the answer before it is done: a 200 may still turn out to be an error, or nothing at all.
+      finished: answer => {
+        if (errorOf(answer.text)) {
+          const said = fault({ ...answer, verb: 'write', origin, inUpload: true })
+          throw said.with({ doubtful: said.retryable })
+        }
+        const { ETag: etag } = resultOf<{ ETag: unknown }>(answer, 'CompleteMultipartUploadResult')
+        if (typeof etag !== 'string' || etag === '') throw notTheStores(answer, 'no ETag')
+      },
       abandon: (key, id) => ({ method: 'DELETE', path: objectPath(key), query: [['uploadId', id]] }),
     },
 
@@ -162,8 +192,38 @@ function s3Dialect(options: S3Options, probeKey: string, signing: S3Signing): Di
       return { headers: signed, query: '', again: answer => signing.again(answer, keys) }
     },
 
-    fault: answer => s3Fault(answer, options),
+    fault,
   }
+}
+
+function own(answer: Told): Told {
+  if (isStrange(answer.headers, isMarked(answer.headers))) throw notTheStores(answer, 'no mark of S3')
+  return answer
+}
+
+/** S3 and its kin acknowledge bytes with their tag. */
+function withEtag(answer: Told): Told {
+  if (typeof answer.headers['etag'] !== 'string' || answer.headers['etag'] === '') throw notTheStores(answer, 'no ETag')
+  return own(answer)
+}
+
+interface Listing {
+  readonly IsTruncated?: string
+  readonly NextContinuationToken?: string
+  readonly EncodingType?: string
+  readonly Contents?: readonly { readonly Key: string; readonly Size: string; readonly LastModified: string }[]
+}
+
+/** The element that the answer to this request has, and nobody else's. */
+function resultOf<T extends object>(answer: Told, name: string): Partial<T> {
+  let result: unknown
+  try {
+    result = parser.parse(answer.text)?.[name]
+  } catch {
+    // damaged, or no XML at all
+  }
+  if (result === undefined) throw notTheStores(answer, `no ${name}`)
+  return typeof result === 'object' && result !== null ? result : {} // an empty element is a text
 }
 
 /** Path-style for IP addresses, which have no subdomains, and for names that no certificate or DNS label could hold. */

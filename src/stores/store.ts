@@ -37,6 +37,11 @@ export interface Store {
   /** An absent object is a success. */
   remove(key: string, signal: AbortSignal): Promise<void>
 
+  /**
+   * Whether the object is there with exactly these bytes: asked when the answer to a put was lost. Not every store can lose one.
+   */
+  holds?(key: string, body: Source, signal: AbortSignal): Promise<boolean>
+
   /** All objects whose key begins with `prefix`, in ascending order of the key's UTF-8 bytes; pages are its own matter. */
   list(prefix: string, signal: AbortSignal): AsyncIterable<Stat>
 

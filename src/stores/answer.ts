@@ -1,0 +1,90 @@
+/** What becomes of an answer over HTTP: its text, or the bytes of an object. */
+import type { Dispatcher } from 'undici'
+import { type Bytes, type Content, contentOf, type Range } from '../bytes.ts'
+import { Fault } from '../fault.ts'
+import type { Dialect, Told } from './dialect.ts'
+import { faultOfNetwork } from './network-faults.ts'
+import { isStrange, notTheStores } from './stranger.ts'
+
+export type Sent = Dispatcher.ResponseData
+
+/** Up to this size a body travels in one buffer, either way. */
+export const WHOLE_BYTES = 1024 * 1024
+const LONGEST_MESSAGE = 64 * 1024
+
+/** An answer with its text. A listing must be whole; of a message, which may be a page, its beginning is enough. */
+export async function toldOf(
+  { statusCode: status, headers, body }: Sent,
+  signal: AbortSignal,
+  longestPage?: number,
+): Promise<Told> {
+  const longest = longestPage ?? LONGEST_MESSAGE
+  const chunks: Buffer[] = []
+  let size = 0
+  try {
+    for await (const chunk of body as AsyncIterable<Buffer>) {
+      size += chunk.byteLength
+      if (size > longest && longestPage !== undefined)
+        throw new Fault('Internal', `more than ${longest} bytes came where a page of a listing was expected`)
+      chunks.push(chunk)
+      if (size > longest) break
+    }
+  } catch (error) {
+    throw lost(error, signal)
+  }
+  return { status, headers, text: Buffer.concat(chunks).toString('utf8') }
+}
+
+/** What the network did to a request: whether the store has done what it was asked is not known. */
+export function lost(error: unknown, signal: AbortSignal): Fault {
+  const fault = faultOfNetwork(error, signal)
+  return error instanceof Fault ? fault : fault.with({ doubtful: true })
+}
+
+/** The content of a whole object, with what the answer tells of its digest. */
+export function withDigest(content: Content, dialect: Dialect, key: string, { headers }: Sent): Content {
+  const digest = dialect.digestOf(key, headers)
+  return digest === undefined ? content : { ...content, digest }
+}
+
+/**
+ * The content of an answer to GET, after its head was checked: exactly the range asked for, or the whole object. What is wrong
+ * with a head may be the way's doing, so another try may help. `total`: bytes of the object.
+ */
+export async function contentOfAnswer(dialect: Dialect, answer: Sent, range: Range | undefined, signal: AbortSignal) {
+  if (isStrange(answer.headers, dialect.marked(answer.headers)))
+    throw notTheStores(await toldOf(answer, signal), 'no mark of the store')
+  const wrong = (words: string) => new Fault('Internal', words, { retryable: true })
+  const length = Number(answer.headers['content-length'] ?? Number.NaN)
+  let problem: Fault | undefined
+  let total = length
+  if (range) {
+    const [, start, end, whole] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(String(answer.headers['content-range'])) ?? []
+    total = Number(whole)
+    if (answer.statusCode !== 206 || Number(start) !== range.start)
+      problem = wrong(`the server answered ${answer.statusCode} to a request for a range of bytes`)
+    else if (total < range.end)
+      problem = new Fault(
+        'BadRequest',
+        `bytes ${range.start} to ${range.end} were asked of an object of ${total} bytes`,
+      )
+    else if (Number(end) + 1 !== range.end || length !== range.end - range.start)
+      problem = wrong('the server answered with another range of bytes')
+  } else if (answer.statusCode !== 200) problem = wrong(`the server answered ${answer.statusCode} to a GET`)
+  if (!problem && !Number.isSafeInteger(length)) problem = wrong('the answer does not tell its length')
+  if (problem) {
+    answer.body.on('error', () => {}).destroy()
+    throw problem
+  }
+  return { content: contentOf(length, bodyOf(answer, length, signal)), total }
+}
+
+async function* bodyOf({ body }: Sent, length: number, signal: AbortSignal): Bytes {
+  try {
+    if (length > WHOLE_BYTES) return yield* body
+    const bytes = await body.bytes()
+    if (bytes.byteLength > 0) yield bytes
+  } catch (error) {
+    throw faultOfNetwork(error, signal)
+  }
+}

@@ -1,0 +1,82 @@
+import { createHash } from 'node:crypto'
+import type { Digest } from '../bytes.ts'
+import type { Headers, Verdict } from './dialect.ts'
+
+const MD5 = /^"?([0-9a-f]{32})"?$/
+const OF_PARTS = /^"?([0-9a-f]{32}-\d+)"?$/
+const MOST_ODD = 100
+
+/**
+ * ETags of S3, which are the MD5 of the bytes on most servers, and of most objects: not of those in parts (the MD5 of the
+ * parts' MD5s), not of those encrypted with KMS, and on some servers never. What a server does is learnt from what it
+ * answers: an ETag that is the MD5 of bytes we know cannot be so by chance.
+ */
+export class Etags {
+  /** 'md5': seen to be so. 'other': an ETag was proven to be something else, so none is compared any more. */
+  #are: 'unknown' | 'md5' | 'other' = 'unknown'
+  /** Bodies that did not fit their ETag, while nothing was known: the same twice is no accident of the way. */
+  readonly #odd = new Map<string, string>()
+
+  /** What an ETag says of bytes with this MD5 (base64), sent as one or in parts with these MD5s. */
+  compare(headers: Headers, md5: string | undefined, parts?: readonly string[]): Verdict {
+    const etag = String(headers['etag'] ?? '')
+    if (parts && OF_PARTS.exec(etag)?.[1] === etagOfParts(parts)) return 'same'
+    const whole = MD5.exec(etag)?.[1]
+    if (whole === undefined || md5 === undefined) return 'unclear'
+    if (whole === hex(md5)) {
+      if (this.#are === 'unknown') this.#are = 'md5'
+      return 'same'
+    }
+    return this.#are === 'md5' && !isEncrypted(headers) ? 'other' : 'unclear'
+  }
+
+  /** Whether an ETag that cannot be compared is worth reading the object back: not where that is known to be usual. */
+  surprises(headers: Headers): boolean {
+    return this.#are === 'unknown' && MD5.test(String(headers['etag'] ?? '')) && !isEncrypted(headers)
+  }
+
+  /** An object was seen to be right, although its ETag, told twice, is another. */
+  learnOther(): void {
+    this.#are = 'other'
+  }
+
+  /** What a whole body must have, as far as its ETag tells. */
+  digestOf(key: string, headers: Headers): Digest | undefined {
+    const etag = MD5.exec(String(headers['etag'] ?? ''))?.[1]
+    if (etag === undefined || this.#are === 'other' || isEncrypted(headers)) return undefined
+    const value = Buffer.from(etag, 'hex').toString('base64')
+    return { name: 'md5', value, confirms: found => this.#confirms(key, value, found) }
+  }
+
+  #confirms(key: string, value: string, found: string): boolean {
+    if (found === value) {
+      if (this.#are === 'unknown') this.#are = 'md5'
+      return true
+    }
+    if (this.#are !== 'unknown') return this.#are === 'other'
+    const both = `${value} ${found}`
+    if (this.#odd.get(key) === both) {
+      this.#are = 'other'
+      this.#odd.clear()
+      return true
+    }
+    this.#odd.set(key, both)
+    if (this.#odd.size > MOST_ODD) this.#odd.delete(this.#odd.keys().next().value as string)
+    return false
+  }
+}
+
+function etagOfParts(parts: readonly string[]): string {
+  const all = createHash('md5')
+  for (const md5 of parts) all.update(Buffer.from(md5, 'base64'))
+  return `${all.digest('hex')}-${parts.length}`
+}
+
+const hex = (base64: string) => Buffer.from(base64, 'base64').toString('hex')
+
+function isEncrypted(headers: Headers): boolean {
+  return (
+    /^aws:kms/.test(String(headers['x-amz-server-side-encryption'] ?? '')) ||
+    headers['x-amz-server-side-encryption-customer-algorithm'] !== undefined
+  )
+}

@@ -1,0 +1,76 @@
+/** Looking at one object: whether it is there, and whether it is what was sent. */
+import { Fault, isCode } from '../fault.ts'
+import { contentOfAnswer, type Sent, toldOf } from './answer.ts'
+import type { Dialect, Told } from './dialect.ts'
+import { hasher } from './digest.ts'
+import type { Send } from './http.ts'
+import { notTheStores } from './stranger.ts'
+
+/** An object as it should be. */
+export interface Expected {
+  /** Bytes. */
+  readonly size: number
+  /** As the dialect's digest is written, where it is known already. */
+  readonly digest: string | undefined
+  /** The same of each part, if it went up in parts. */
+  readonly parts?: readonly string[]
+  /** The digest, however much work it is. */
+  compute(): Promise<string>
+}
+
+export interface Look {
+  /** What the store says of an object; undefined only for a proven absence. */
+  ask(key: string, signal: AbortSignal): Promise<Told | undefined>
+  /** Whether the object is there as expected. The size alone proves nothing. */
+  holds(key: string, expected: Expected, signal: AbortSignal): Promise<boolean>
+  /** The digest of the bytes that are there, which are all read, and the store's own tag of them. */
+  readBack(key: string, signal: AbortSignal): Promise<{ readonly digest: string; readonly tag: unknown }>
+  /** Why a read was refused without words: gone, when the store says so on being asked. */
+  absent(key: string, refusal: Sent, signal: AbortSignal): Promise<Fault>
+}
+
+export function looking(dialect: Dialect, send: Send): Look {
+  async function ask(key: string, signal: AbortSignal): Promise<Told | undefined> {
+    try {
+      const answer = await send('stat', dialect.stat(key), signal)
+      return answer.statusCode < 300 ? await toldOf(answer, signal) : await askInWords(key, signal)
+    } catch (error) {
+      if (isCode(error, 'NotFound')) return undefined
+      throw error
+    }
+  }
+
+  /** An answer to HEAD has no body, so it does not tell a missing object from a missing bucket, or from a stranger. This one does. */
+  async function askInWords(key: string, signal: AbortSignal): Promise<undefined> {
+    const answer = await send('stat', dialect.get(key, { start: 0, end: 1 }), signal)
+    await answer.body.dump()
+    throw new Fault('Unavailable', 'the object is there and is not there') // written in this very moment: ask again
+  }
+
+  async function readBack(key: string, signal: AbortSignal) {
+    const answer = await send('read', dialect.get(key, undefined), signal)
+    const { content } = await contentOfAnswer(dialect, answer, undefined, signal)
+    const seen = hasher(dialect.digest)
+    for await (const chunk of content.body) seen.update(chunk)
+    return { digest: seen.digest(), tag: answer.headers['etag'] }
+  }
+
+  return {
+    ask,
+    readBack,
+
+    async absent(key, refusal, signal) {
+      const told = await toldOf(refusal, signal)
+      if (await ask(key, signal)) return notTheStores(told, 'no mark of the store')
+      return new Fault('NotFound', 'the store has no such object')
+    },
+
+    async holds(key, { size, digest, parts, compute }, signal) {
+      const told = await ask(key, signal)
+      if (!told || dialect.statOf(key, told).size !== size) return false
+      const verdict = dialect.compare(told, digest, parts)
+      if (verdict !== 'unclear') return verdict === 'same'
+      return (await readBack(key, signal)).digest === (digest ?? (await compute()))
+    },
+  }
+}

@@ -1,0 +1,70 @@
+/**
+ * Answers that do not come from the store: of an ingress without a backend, a load balancer, a corporate proxy, a captive
+ * portal. They prove nothing, neither that an object is absent nor that it was stored.
+ */
+import { Fault, type FaultCode } from '../fault.ts'
+import type { Answer, Headers, Told } from './dialect.ts'
+
+const LONGEST_WORDS = 120
+const between =
+  'Something between Orthanc and the store answers in its place: look at the proxy, load balancer or ingress, and at the endpoint.'
+
+/** A success that is none of the store's. `expected`: what the store would have said. */
+export function notTheStores(answer: Told, expected: string): Fault {
+  return new Fault('Unavailable', `the answer has ${expected}, so it is not the store's: ${pageOf(answer)}`, {
+    remedy: between,
+    doubtful: true,
+  })
+}
+
+/** A failure in nobody's words, or in somebody else's. */
+export function strangersFault(answer: Answer): Fault {
+  const { status, text } = answer
+  if (status >= 300 && status < 400) return redirected(answer)
+  const fault = (code: FaultCode, remedy: string) =>
+    new Fault(code, `not the store's words: ${pageOf(answer)}`, { remedy, doubtful: true, ...retryAfter(answer) })
+  if (/plain HTTP request was sent to HTTPS port/i.test(text))
+    return fault('BadConfig', 'The server speaks TLS: write https:// in front of the endpoint.')
+  if (status === 413)
+    return fault('TooLarge', 'A proxy before the store limits the size of a request (nginx: client_max_body_size).')
+  if (status === 408 || status === 504) return fault('Timeout', between)
+  return fault('Unavailable', status >= 500 || status === 429 ? '' : between)
+}
+
+/** Redirects are not followed: the signature is for one host, and the next host may be anybody's. */
+function redirected({ status, headers, origin }: Answer): Fault {
+  const location = String(headers['location'] ?? '')
+  const there = URL.canParse(location, origin) ? new URL(location, origin) : undefined
+  const here = new URL(origin)
+  const words = `the server redirects${there ? ` to ${there.origin}` : ''} (HTTP ${status})`
+  if (there?.hostname === here.hostname && there.protocol === 'https:' && here.protocol === 'http:')
+    return new Fault('BadConfig', words, { remedy: 'Write https:// in front of the endpoint.' })
+  if (there?.hostname === here.hostname && there.protocol === 'http:' && here.protocol === 'https:')
+    return new Fault('BadConfig', words, { remedy: 'Write http:// in front of the endpoint.' })
+  return new Fault('Unavailable', words, {
+    remedy: `Redirects are not followed. If ${there?.host || 'that host'} is the store, name it in the endpoint; else a proxy or captive portal wants something first.`,
+  })
+}
+
+export function retryAfter({ headers }: { readonly headers: Headers }): { retryAfterMs?: number } {
+  const seconds = Number(headers['retry-after'])
+  return seconds > 0 ? { retryAfterMs: seconds * 1000 } : {}
+}
+
+/**
+ * Whether a success about an object is somebody else's. `marked`: it bears the store's own mark. Small servers give none, and
+ * some not even a tag; then it may not be a page, nor nothing at all.
+ */
+export function isStrange(headers: Headers, marked: boolean): boolean {
+  if (marked) return false
+  const type = String(headers['content-type'] ?? '')
+  if (headers['etag'] !== undefined) return /^text\/html\b/i.test(type)
+  return !/^$|octet-stream/i.test(type) || !(Number(headers['content-length']) > 0)
+}
+
+/** The status and the first words of a page, such as its title. */
+function pageOf({ status, text }: Told): string {
+  const title = /<title[^>]*>([^<]*)</i.exec(text)?.[1] ?? text.replace(/<[^>]*>/g, ' ')
+  const words = [...title.replace(/\s+/g, ' ').trim()].slice(0, LONGEST_WORDS).join('')
+  return words === '' ? `HTTP ${status}` : `HTTP ${status}, "${words}"`
+}

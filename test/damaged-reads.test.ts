@@ -1,0 +1,154 @@
+/** Bytes that were damaged on the way or at rest are never a success; what another reading mends is read again. */
+import assert from 'node:assert/strict'
+import { createHash, randomUUID } from 'node:crypto'
+import type { ServerResponse } from 'node:http'
+import { afterEach, describe, it } from 'node:test'
+import { keysOf } from '../src/area/naming.ts'
+import { objectArea } from '../src/area/object-area.ts'
+import { VerifiedCache } from '../src/area/verified-cache.ts'
+import { collect, type Range, sourceOf } from '../src/bytes.ts'
+import { a1 } from '../src/seal/a1.ts'
+import { Budget } from '../src/seal/budget.ts'
+import { plain } from '../src/seal/envelope.ts'
+import { keyring, masterKey } from '../src/seal/keyring.ts'
+import { attempt } from '../src/stores/retry.ts'
+import { type Cloud, type CloudOptions, type Provider, providers, startCloud } from './clouds.ts'
+import { chunked, never, noise } from './store.suite.ts'
+
+const MB = 1024 * 1024
+const undo: Cloud[] = []
+afterEach(async () => {
+  for (const cloud of undo.splice(0)) await cloud.close()
+})
+
+async function start(provider: Provider, options?: CloudOptions): Promise<Cloud> {
+  const cloud = await startCloud(provider, options)
+  undo.push(cloud)
+  return cloud
+}
+
+const keys = keyring(masterKey(1, Buffer.alloc(32, 7).toString('base64')), [])
+const naming = { rootPath: '', structure: 'flat', legacyUnknownFiles: false } as const
+
+function areaOn({ store }: Cloud, sealed: boolean) {
+  return objectArea({
+    store,
+    keysOf: (attachment, suffix) => keysOf(naming, suffix, attachment),
+    envelopes: [sealed ? a1(keys) : plain],
+    tell: get => get(),
+    budget: new Budget(64 * MB),
+    cache: new VerifiedCache(64 * MB, 16 * MB),
+    again: (work, signal) =>
+      attempt(
+        work,
+        { maxRetries: 3, firstDelayMs: 1 },
+        signal,
+        () => {},
+        ({ code, retryable }) => code === 'Corrupt' && retryable,
+      ),
+  })
+}
+
+/** Answers reads with a byte flipped, so many times. */
+function flipping(cloud: Cloud, times: number): void {
+  let left = times
+  cloud.meddle = ({ method }, response, done) => {
+    if (method !== 'GET' || !done || left === 0) return false
+    left--
+    const end = response.end.bind(response)
+    response.end = ((bytes: Buffer) => {
+      const flipped = Buffer.from(bytes)
+      const at = Math.floor(flipped.length / 2)
+      flipped[at] = (flipped[at] ?? 0) ^ (1 << (left % 8)) // each time another bit, as chance would
+      return end(flipped)
+    }) as ServerResponse['end']
+    return false
+  }
+}
+
+for (const provider of providers)
+  for (const sealed of [false, true])
+    describe(`${provider}, ${sealed ? 'encrypted' : 'plain'}, through something that flips bits`, () => {
+      for (const size of [1, 1000, 3 * MB])
+        for (const whole of [undefined, { start: 0, end: size }] as (Range | undefined)[]) {
+          const what = `${size} bytes${whole ? ' asked as a range' : ''}`
+          it(`${what} are read again until they are right`, async () => {
+            const cloud = await start(provider)
+            const area = areaOn(cloud, sealed)
+            const file = { uuid: randomUUID(), type: 'dicom' } as const
+            await area.create(file, sourceOf(noise(size)), never)
+            flipping(cloud, 2)
+            assert.deepEqual(await area.deliver(file, whole, collect, never), noise(size))
+            assert.equal(cloud.seen.filter(({ method }) => method === 'GET').length, 3)
+          })
+
+          it(`${what} that are damaged for good are no success`, async () => {
+            const cloud = await start(provider)
+            const area = areaOn(cloud, sealed)
+            const file = { uuid: randomUUID(), type: 'dicom' } as const
+            await area.create(file, sourceOf(noise(size)), never)
+            flipping(cloud, 100)
+            await assert.rejects(area.deliver(file, whole, collect, never), { code: 'Corrupt', retryable: false })
+          })
+        }
+    })
+
+describe('ETags of S3', () => {
+  const foreign = (bytes: Buffer) => createHash('sha1').update(bytes).digest('hex').slice(0, 32)
+  /** A server whose ETags are 32 hex digits, but not the MD5. */
+  const odd = (cloud: Cloud, headers: Record<string, string> = {}) => {
+    cloud.meddle = (request, response, done) => {
+      if (!done) return false
+      const bytes =
+        request.method === 'PUT' ? request.body : cloud.objects.get(request.url.pathname.replace('/bucket/', ''))
+      const head = response.writeHead.bind(response)
+      response.writeHead = ((status: number, given: Record<string, string>) =>
+        head(
+          status,
+          bytes ? { ...given, etag: `"${foreign(bytes)}"`, ...headers } : given,
+        )) as ServerResponse['writeHead']
+      return false
+    }
+  }
+  const gets = ({ seen }: Cloud) => seen.filter(({ method }) => method === 'GET').length
+
+  it('that are no MD5 are found out by reading one object back; after that nothing is read twice', async () => {
+    const cloud = await start('s3')
+    odd(cloud)
+    for (const key of ['a', 'b', 'c']) await cloud.store.put(key, chunked(noise(1000)), never)
+    assert.equal(gets(cloud), 1)
+    assert.deepEqual(await collect(await cloud.store.get('b', undefined, never)), noise(1000))
+    assert.equal(gets(cloud), 2)
+  })
+
+  it('of objects under a KMS key are not compared', async () => {
+    const cloud = await start('s3')
+    odd(cloud, { 'x-amz-server-side-encryption': 'aws:kms' })
+    await cloud.store.put('a', chunked(noise(1000)), never)
+    assert.deepEqual(await collect(await cloud.store.get('a', undefined, never)), noise(1000))
+    assert.equal(gets(cloud), 1)
+  })
+
+  it('that do not fit what somebody else wrote are believed only when two readings agree', async () => {
+    const cloud = await start('s3')
+    cloud.objects.set('a', noise(1000))
+    odd(cloud)
+    await assert.rejects(async () => collect(await cloud.store.get('a', undefined, never)), { code: 'Corrupt' })
+    assert.deepEqual(await collect(await cloud.store.get('a', undefined, never)), noise(1000))
+    assert.deepEqual(await collect(await cloud.store.get('a', undefined, never)), noise(1000))
+  })
+
+  it('tell of a write that arrived as other bytes on a server that ignores Content-MD5', async () => {
+    const cloud = await start('s3')
+    await cloud.store.put('known', chunked(noise(10)), never)
+    let once = true
+    cloud.meddle = (request, response, done) => {
+      if (!done || request.method !== 'PUT' || !once) return false
+      once = false
+      response.writeHead(200, { etag: `"${createHash('md5').update('others').digest('hex')}"` }).end()
+      return true
+    }
+    await cloud.store.put('k', chunked(noise(1000)), never)
+    assert.equal(cloud.seen.filter(({ line }) => line === 'PUT /bucket/k').length, 2)
+  })
+})

@@ -1,0 +1,86 @@
+/** Answers that are not the store's prove nothing: no absence, no success. All providers, all verbs. */
+import assert from 'node:assert/strict'
+import type { ServerResponse } from 'node:http'
+import { afterEach, describe, it } from 'node:test'
+import { collect } from '../src/bytes.ts'
+import type { Store } from '../src/stores/store.ts'
+import { type Cloud, providers, startCloud } from './clouds.ts'
+import { chunked, never, noise } from './store.suite.ts'
+
+type Answer = readonly [status: number, headers: Record<string, string>, body: string]
+
+const page = '<html><head><title>Please accept our terms</title></head></html>'
+const html = { 'content-type': 'text/html' }
+const strange: Readonly<Record<string, Answer>> = {
+  'an ingress without a backend': [404, { 'content-type': 'text/plain' }, 'default backend - 404'],
+  'a reverse proxy without a route': [404, { 'content-type': 'text/plain' }, '404 page not found\n'],
+  'a web server': [404, { ...html, server: 'nginx' }, '<html><title>404 Not Found</title></html>'],
+  'a 404 without a word': [404, {}, ''],
+  'a 410 without a word': [410, {}, ''],
+  'a firewall': [403, html, '<html><title>Access to this site is blocked</title></html>'],
+  'a proxy that wants a login': [401, html, '<html><title>Login</title></html>'],
+  'a captive portal': [200, html, page],
+  'a captive portal with a tag of its own': [200, { ...html, etag: '"5f3-61a"' }, page],
+  'a 200 without a word': [200, {}, ''],
+  'a 204 without a word': [204, {}, ''],
+  'JSON of somebody else': [404, { 'content-type': 'application/json' }, '{"code":404,"message":"no route"}'],
+  'a redirect to a portal': [302, { location: 'http://portal.example/login' }, ''],
+  'a damaged error': [404, { 'content-type': 'application/xml' }, '<Error><Code>NoSu'],
+  'a page as large as a book': [503, html, `<html>${'x'.repeat(200_000)}`],
+}
+const verbs: Readonly<Record<string, (store: Store) => Promise<unknown>>> = {
+  put: store => store.put('k', chunked(noise(1000)), never),
+  get: async store => collect(await store.get('k', undefined, never)),
+  'get of a range': async store => collect(await store.get('k', { start: 0, end: 5 }, never)),
+  stat: store => store.stat('k', never),
+  remove: store => store.remove('k', never),
+  list: async store => {
+    for await (const _ of store.list('', never));
+  },
+}
+
+const undo: Cloud[] = []
+afterEach(async () => {
+  for (const cloud of undo.splice(0)) await cloud.close()
+})
+const answering =
+  ([status, headers, body]: Answer) =>
+  (response: ServerResponse) => {
+    for (const name of response.getHeaderNames()) response.removeHeader(name)
+    response.writeHead(status, headers).end(body)
+    return true
+  }
+
+for (const provider of providers)
+  describe(`strangers in place of ${provider}`, () => {
+    for (const [who, answer] of Object.entries(strange))
+      for (const [verb, call] of Object.entries(verbs))
+        it(`${who} is no answer to ${verb}, and it is asked again`, async () => {
+          const cloud = await startCloud(provider)
+          undo.push(cloud)
+          const stranger = answering(answer)
+          cloud.meddle = (_, response) => stranger(response)
+          const fault = await call(cloud.store).then(
+            value => assert.fail(`it was believed: ${value}`),
+            error => error,
+          )
+          assert.equal(fault.code, 'Unavailable', fault.describe())
+          assert.ok(cloud.seen.length > 1, 'it was asked again')
+          assert.match(fault.describe(), /not the store's|redirects/)
+        })
+
+    it('a stranger in between does no harm once the store answers again', async () => {
+      const cloud = await startCloud(provider)
+      undo.push(cloud)
+      const stranger = answering([404, {}, 'default backend - 404'])
+      const met = new Set<string>()
+      cloud.meddle = ({ line }, response, done) =>
+        !done && !met.has(line) && Boolean(met.add(line)) && stranger(response)
+      await cloud.store.put('k', chunked(noise(1000)), never)
+      assert.deepEqual(await collect(await cloud.store.get('k', undefined, never)), noise(1000))
+      assert.equal((await cloud.store.stat('k', never))?.size, 1000)
+      await cloud.store.remove('k', never)
+      assert.equal(await cloud.store.stat('k', never), undefined)
+      assert.equal(cloud.objects.size, 0)
+    })
+  })
