@@ -208,7 +208,7 @@ describe('a proxy', () => {
     await assert.rejects(read(open({}, { proxy })), {
       code: 'Unavailable',
       message: /ECONNREFUSED/,
-      remedy: `the proxy ${proxy} (HttpProxy) is not to be reached: check that it runs, or name the store's host in NoProxy.`,
+      remedy: `The proxy ${proxy} (HttpProxy) is not to be reached: check that it runs, or name the store's host in NoProxy.`,
     })
   })
 
@@ -222,7 +222,7 @@ describe('a proxy', () => {
       await assert.rejects(read(open({}, { proxy: `u:SECRET@${net.proxy}` })), (fault: Fault) => {
         assert.equal(fault.code, code)
         assert.match(fault.remedy, remedy)
-        assert.match(fault.remedy, /the proxy .*\(HttpProxy\)/)
+        assert.match(fault.remedy, /The proxy .*\(HttpProxy\)/)
         return !fault.describe().includes('SECRET')
       })
     })
@@ -315,7 +315,7 @@ describe('a proxy', () => {
     const mute = await listen(createTcpServer(socket => void sockets.push(socket)) as unknown as Server)
     try {
       const store = open({ connectTimeoutMs: 1000 }, { proxy: `127.0.0.1:${mute.port}` })
-      await assert.rejects(read(store), { code: 'Timeout', remedy: /the proxy .* is not to be reached/ })
+      await assert.rejects(read(store), { code: 'Timeout', remedy: /The proxy .* is not to be reached/ })
     } finally {
       for (const socket of sockets) socket.destroy()
       await close(mute)

@@ -150,7 +150,8 @@ export function faultOfNetwork(error: unknown, signal: AbortSignal): Fault {
 }
 
 /** What concerns the proxy must not send anybody to the endpoint. */
-function ofProxy({ proxy, status, host }: ProxyTrouble, known: Row): Row {
+function ofProxy({ proxy: name, status, host }: ProxyTrouble, known: Row): Row {
+  const proxy = `T${name.slice(1)}`
   if (status === 407)
     return {
       code: 'Denied',

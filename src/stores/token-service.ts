@@ -91,7 +91,7 @@ export class TokenServices {
       if (cause instanceof Fault) throw cause
       if (!trouble) throw new Fault('Denied', `no credentials: ${said(cause)}`, { cause, remedy: remedy() })
       const words = said(cause)
-      const message = words.includes(trouble.message) ? words : `${words}; ${trouble.message}`
+      const message = trouble.message.endsWith(words) ? trouble.message : `${words}; ${trouble.message}`
       const code = trouble.retryable ? 'Unavailable' : trouble.code
       throw new Fault(code, `no credentials: ${message}`, { cause, remedy: trouble.remedy || remedy() })
     }
