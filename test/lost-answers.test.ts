@@ -23,6 +23,14 @@ const inParts: Readonly<Record<Provider, { size: number; options: CloudOptions }
   azure: { size: 33 * MB, options: {} },
   gcs: { size: 65 * MB, options: {} },
 }
+const made = new Map<number, Buffer>()
+/** The same large bytes for all tests, made once. */
+function large(size: number): Buffer {
+  const bytes = made.get(size) ?? noise(size)
+  made.set(size, bytes)
+  return bytes
+}
+
 /** The request that makes an object visible. */
 const isWrite = ({ method, url }: Request) =>
   method === 'PUT' || (method === 'POST' && !url.searchParams.has('uploads'))
@@ -90,8 +98,8 @@ for (const provider of providers)
         const { size, options } = inParts[provider]
         const cloud = await start(provider, options)
         losing(cloud, isLast, lose)
-        await cloud.store.put('k', chunked(noise(size), MB), never)
-        assert.ok(cloud.objects.get('k')?.equals(noise(size)))
+        await cloud.store.put('k', chunked(large(size), MB), never)
+        assert.ok(cloud.objects.get('k')?.equals(large(size)))
         const parts = cloud.seen.filter(request => isWrite(request) && !isLast(request))
         assert.ok(parts.length <= 5, `${parts.length} parts`)
       })
@@ -120,6 +128,16 @@ for (const provider of providers)
       assert.deepEqual(cloud.objects.get('k'), noise(1000))
     })
 
+    it('who may write but not read writes again', async () => {
+      const cloud = await start(provider)
+      losing(cloud, isWrite, hangUp)
+      const { meddle } = cloud
+      cloud.meddle = (request, response, done) =>
+        isWrite(request) ? meddle(request, response, done) : !done && forbid(response)
+      await cloud.store.put('k', chunked(noise(1000)), never)
+      assert.equal(cloud.seen.filter(isWrite).length, 2)
+    })
+
     it('an upload that the store forgot is begun anew', async () => {
       const { size, options } = inParts[provider]
       const cloud = await start(provider, options)
@@ -132,8 +150,8 @@ for (const provider of providers)
           String(headers['content-range']).startsWith(`bytes ${16 * MB}-`)
         return !done && second && forgotten++ === 0 && forget(provider, response)
       }
-      await cloud.store.put('k', chunked(noise(size), MB), never)
-      assert.ok(cloud.objects.get('k')?.equals(noise(size)))
+      await cloud.store.put('k', chunked(large(size), MB), never)
+      assert.ok(cloud.objects.get('k')?.equals(large(size)))
       assert.ok(forgotten > 1)
     })
 
@@ -141,7 +159,7 @@ for (const provider of providers)
       const { size, options } = inParts[provider]
       const cloud = await start(provider, { ...options, maxRetries: 1 })
       cloud.meddle = (request, response, done) => !done && isLast(request) && forget(provider, response)
-      await assert.rejects(cloud.store.put('k', chunked(noise(size), MB), never), {
+      await assert.rejects(cloud.store.put('k', chunked(large(size), MB), never), {
         code: 'Unavailable',
         retryable: false,
       })
@@ -152,6 +170,12 @@ for (const provider of providers)
 function refuse(response: ServerResponse): boolean {
   response.writeHead(403, { 'x-ms-error-code': 'BlobImmutableDueToPolicy' })
   response.end('<Error><Code>AccessDenied</Code><Message>the object may not be replaced</Message></Error>')
+  return true
+}
+
+function forbid(response: ServerResponse): boolean {
+  response.writeHead(403, { 'x-ms-error-code': 'AuthorizationPermissionMismatch' })
+  response.end('<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>')
   return true
 }
 
@@ -178,14 +202,14 @@ describe('S3 says 200 to the end of an upload', () => {
     it(`${what}: not believed`, async () => {
       const cloud = await start('s3', { ...options, maxRetries: 1 })
       cloud.meddle = (request, response, done) => !done && isLast(request) && Boolean(response.end(text))
-      await assert.rejects(cloud.store.put('k', chunked(noise(size), MB), never), { code: 'Unavailable' })
+      await assert.rejects(cloud.store.put('k', chunked(large(size), MB), never), { code: 'Unavailable' })
     })
 
     it(`${what}: looked at, and found there`, async () => {
       const cloud = await start('s3', options)
       cloud.meddle = (request, response, done) => done && isLast(request) && Boolean(response.end(text))
-      await cloud.store.put('k', chunked(noise(size), MB), never)
-      assert.ok(cloud.objects.get('k')?.equals(noise(size)))
+      await cloud.store.put('k', chunked(large(size), MB), never)
+      assert.ok(cloud.objects.get('k')?.equals(large(size)))
     })
   }
 
@@ -197,8 +221,8 @@ describe('S3 says 200 to the end of an upload', () => {
       first = false
       return Boolean(response.writeHead(200).end())
     }
-    await cloud.store.put('k', chunked(noise(size), MB), never)
-    assert.ok((await collect(await cloud.store.get('k', undefined, never))).equals(noise(size)))
+    await cloud.store.put('k', chunked(large(size), MB), never)
+    assert.ok((await collect(await cloud.store.get('k', undefined, never))).equals(large(size)))
   })
 })
 

@@ -21,7 +21,7 @@ export interface Expected {
 export interface Look {
   /** What the store says of an object; undefined only for a proven absence. */
   ask(key: string, signal: AbortSignal): Promise<Told | undefined>
-  /** Whether the object is there as expected. The size alone proves nothing. */
+  /** Whether the object is there as expected. The size alone proves nothing, and what may not be read is not there. */
   holds(key: string, expected: Expected, signal: AbortSignal): Promise<boolean>
   /** The digest of the bytes that are there, which are all read, and the store's own tag of them. */
   readBack(key: string, signal: AbortSignal): Promise<{ readonly digest: string; readonly tag: unknown }>
@@ -66,11 +66,21 @@ export function looking(dialect: Dialect, send: Send): Look {
     },
 
     async holds(key, { size, digest, parts, compute }, signal) {
-      const told = await ask(key, signal)
-      if (!told || dialect.statOf(key, told).size !== size) return false
-      const verdict = dialect.compare(told, digest, parts)
-      if (verdict !== 'unclear') return verdict === 'same'
-      return (await readBack(key, signal)).digest === (digest ?? (await compute()))
+      try {
+        const told = await ask(key, signal)
+        if (!told || dialect.statOf(key, told).size !== size) return false
+        const verdict = dialect.compare(told, digest, parts)
+        if (verdict !== 'unclear') return verdict === 'same'
+        return (await readBack(key, signal)).digest === (digest ?? (await compute()))
+      } catch (error) {
+        if (isUnreadable(error)) return false
+        throw error
+      }
     },
   }
+}
+
+/** Who may write may not always read; and an archive is not read at once. */
+export function isUnreadable(error: unknown): boolean {
+  return isCode(error, 'Denied') || isCode(error, 'Archived')
 }
