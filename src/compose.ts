@@ -96,7 +96,7 @@ export function compose(config: EngineConfig, log: Logger): Composition {
 function providerStore({ provider, naming, http }: EngineConfig, log: Logger): Store {
   const info = (line: string) => log.info(line)
   const warn = (line: string) => log.warn(line)
-  const environment = { ...http, probeKey: naming.rootPath === '' ? PROBE : `${naming.rootPath}/${PROBE}` }
+  const environment = { ...http, warn, probeKey: naming.rootPath === '' ? PROBE : `${naming.rootPath}/${PROBE}` }
   switch (provider.kind) {
     case 's3':
       return s3Store(provider, environment, info)

@@ -55,6 +55,41 @@ describe('AzureBlobStorage', () => {
     })
 })
 
+describe('a token over plain http', () => {
+  const refused = (root: object, line: RegExp) =>
+    assert.throws(
+      () => parse(root),
+      (fault: unknown) => fault instanceof Fault && fault.code === 'BadConfig' && line.test(fault.describe()),
+    )
+  const SAS = 'sv=1&sig=SECRET'
+
+  it('is refused, by the name of the option', () => {
+    refused(
+      azure({ ConnectionString: '', AccountUrl: 'http://azure.hospital.example/acct' }),
+      /AzureBlobStorage\.AccountUrl/,
+    )
+    const file = '/etc/google.json'
+    refused(google({ ServiceAccountFile: file, Endpoint: 'http://gcs:4443' }), /GoogleCloudStorage\.Endpoint/)
+    refused(google({ ServiceAccountFile: file, Endpoint: 'http://127.0.0.1.example' }), /GoogleCloudStorage\.Endpoint/)
+  })
+
+  it('may go to this machine, and an emulator elsewhere is sent none', () => {
+    for (const host of ['127.0.0.1:10000', 'localhost:10000', '[::1]:10000'])
+      assert.ok(azureOf({ ConnectionString: '', AccountUrl: `http://${host}/acct` }))
+    assert.ok(gcsOf({ ServiceAccountFile: '/etc/google.json', Endpoint: 'http://127.0.0.1:4443' }))
+    assert.ok(gcsOf({ Endpoint: 'http://fake-gcs:4443' }))
+    assert.ok(azureOf({ ConnectionString: `BlobEndpoint=http://azurite:1/acct;AccountName=acct;AccountKey=${KEY}` }))
+  })
+
+  it('is a WARNING when it is a shared access signature', () => {
+    const given = (host: string) =>
+      parse(azure({ ConnectionString: `BlobEndpoint=http://${host}/acct;SharedAccessSignature=${SAS}` })).warnings
+    assert.deepEqual(given('127.0.0.1:1'), [])
+    assert.match(given('azurite:1').join(), /ConnectionString sends its signature unencrypted/)
+    assert.ok(!given('azurite:1').join().includes('SECRET'))
+  })
+})
+
 describe('a connection string', () => {
   const emulator = 'http://127.0.0.1:10000/devstoreaccount1'
   const sas = 'sv=2021-12-02&ss=b&sig=a%2Bb%3D'

@@ -35,7 +35,7 @@ describe('AwsS3Storage', () => {
         encryption: undefined,
         hybrid: undefined,
         moveConcurrency: 8,
-        http: { caFile: undefined, proxy: undefined },
+        http: { caFile: undefined, proxy: undefined, noProxy: [] },
         startupCheck: true,
         startupTimeoutMs: 60_000,
         readOnly: false,
@@ -98,8 +98,33 @@ describe('what all providers share', () => {
       },
     )
     assert.deepEqual(config?.naming, { rootPath: 'a/b', structure: 'legacy', legacyUnknownFiles: true })
-    assert.deepEqual(config?.http, { caFile: '/etc/ca.crt', proxy: 'proxy:3128' })
+    assert.deepEqual(config?.http, { caFile: '/etc/ca.crt', proxy: 'proxy:3128', noProxy: [] })
     assert.equal(config?.startupCheck, false)
+  })
+
+  it('takes hosts that no proxy leads to, as a list or as NO_PROXY has them', () => {
+    const of = (NoProxy: unknown) => parseS3({}, { CloudStorage: { NoProxy } }).config?.http.noProxy
+    assert.deepEqual(of(['minio', ' .hospital.example', '']), ['minio', '.hospital.example'])
+    assert.deepEqual(of('minio, 10.0.0.0/8'), ['minio', '10.0.0.0/8'])
+    assert.throws(() => of(7), {
+      code: 'BadConfig',
+      message: /CloudStorage\.NoProxy is 7, but must be a list of hosts/,
+    })
+  })
+
+  it('tells of characters that cannot be sent, and shows no secret', () => {
+    const keys = { AccessKey: 'AKID', SecretKey: 'SECRET' }
+    assert.throws(() => parseS3({ ...keys, AccessKey: 'AK\u200bID' }), {
+      code: 'BadConfig',
+      message: /AwsS3Storage\.AccessKey has a character that cannot be sent \(U\+200B at position 3\)/,
+    })
+    assert.throws(() => parseS3({ ...keys, StorageClass: 'A\u00a0B' }), {
+      message: /AwsS3Storage\.StorageClass.*U\+00A0/,
+    })
+    const { warnings } = parseS3({ ...keys, SecretKey: 'SEC\u200bRET' })
+    assert.match(warnings.join(), /SecretKey has an invisible character \(U\+200B at position 4\)/)
+    const provider = parseS3({ ...keys, AccessKey: '\ufeffAKID\u00a0' }).config?.provider as S3Config
+    assert.equal(provider.credentials?.accessKeyId, 'AKID', 'at the ends they are cut off')
   })
 
   it('takes a directory', () => {

@@ -22,8 +22,17 @@ export interface FakeInternet {
   readonly proxy: string
   /** For HttpsCACertificates. */
   readonly caFile: string
+  /** Where the server itself listens, on 127.0.0.1. */
+  readonly port: number
   readonly folder: string
   readonly visits: Visit[]
+  /** What the proxy was asked to connect to, with the secret it was given. */
+  readonly connects: { readonly to: string; readonly secret: string | undefined }[]
+  /** What the proxy says instead of connecting; undefined = it connects. */
+  refusal: number | undefined
+  /** Ends all connections. */
+  hangUp(): void
+  stopServing(): Promise<void>
   close(): Promise<void>
 }
 
@@ -34,6 +43,7 @@ export async function fakeInternet(
   const folder = mkdtempSync(join(tmpdir(), 'ocs-internet-'))
   const { key, cert } = makeCertificate(folder, hosts)
   const visits: Visit[] = []
+  const connects: FakeInternet['connects'] = []
   const sockets = new Set<Socket>()
   const server = createSecureServer({ key: readFileSync(key), cert: readFileSync(cert) }, async (request, response) => {
     let body = ''
@@ -44,7 +54,9 @@ export async function fakeInternet(
     answer(visit, response)
   })
   const proxy = createServer()
-  proxy.on('connect', (_request, socket) => {
+  proxy.on('connect', (request, socket) => {
+    connects.push({ to: String(request.url), secret: request.headers['proxy-authorization'] })
+    if (internet.refusal !== undefined) return socket.end(`HTTP/1.1 ${internet.refusal} No\r\n\r\n`)
     const there = connect((server.address() as AddressInfo).port, '127.0.0.1', () => {
       socket.write('HTTP/1.1 200 OK\r\n\r\n')
     })
@@ -53,13 +65,26 @@ export async function fakeInternet(
       sockets.add(end)
       end.on('error', () => {})
     }
+    return socket
   })
   for (const one of [server, proxy]) await new Promise<void>(resolve => one.listen(0, '127.0.0.1', resolve))
-  return {
+  const internet: FakeInternet = {
     proxy: `127.0.0.1:${(proxy.address() as AddressInfo).port}`,
     caFile: cert,
+    port: (server.address() as AddressInfo).port,
     folder,
     visits,
+    connects,
+    refusal: undefined,
+    hangUp() {
+      for (const socket of sockets) socket.destroy()
+      server.closeAllConnections()
+    },
+    async stopServing() {
+      const stopped = new Promise(resolve => server.close(resolve))
+      server.closeAllConnections()
+      await stopped
+    },
     async close() {
       for (const socket of sockets) socket.destroy()
       for (const one of [server, proxy]) {
@@ -69,6 +94,7 @@ export async function fakeInternet(
       rmSync(folder, { recursive: true, force: true })
     },
   }
+  return internet
 }
 
 /** Self-signed, for all of `hosts` and 127.0.0.1. */

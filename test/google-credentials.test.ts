@@ -4,8 +4,9 @@
  */
 import assert from 'node:assert/strict'
 import { createVerify, generateKeyPairSync } from 'node:crypto'
-import { rmSync, writeFileSync } from 'node:fs'
-import type { ServerResponse } from 'node:http'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { after, before, beforeEach, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -25,6 +26,9 @@ const [right, other] = [pair(), pair()]
 describe('credentials for Google', () => {
   let net: FakeInternet
   let trusted = right.publicKey
+  let handedOut = 0
+  let refused = ''
+  let down = false
   const json = (response: ServerResponse, status: number, body: object) =>
     response
       .writeHead(status, { 'content-type': 'application/json', 'x-guploader-uploadid': 'R' })
@@ -37,10 +41,16 @@ describe('credentials for Google', () => {
     return JSON.parse(Buffer.from(claims, 'base64url').toString())
   }
   const answer = (visit: Visit, response: ServerResponse) => {
+    if (visit.host === 'oauth2.googleapis.com' && down) return json(response, 503, { error: 'unavailable' })
     if (visit.host === 'oauth2.googleapis.com')
-      return json(response, 200, { access_token: 'token-of-a-user', expires_in: 3600, token_type: 'Bearer' })
+      return json(response, 200, {
+        access_token: `token-of-a-user-${++handedOut}`,
+        expires_in: 3600,
+        token_type: 'Bearer',
+      })
     const bearer = visit.headers.authorization ?? ''
-    const claims = bearer === 'Bearer token-of-a-user' ? {} : verified(bearer)
+    const claims =
+      bearer === `Bearer ${refused}` ? undefined : bearer.startsWith('Bearer token-of-a-') ? {} : verified(bearer)
     if (!claims) return json(response, 401, { error: { code: 401, message: 'Invalid Credentials' } })
     if (visit.line.includes('testPermissions')) {
       const permissions = ['create', 'get', 'delete'].map(verb => `storage.objects.${verb}`)
@@ -55,7 +65,9 @@ describe('credentials for Google', () => {
   after(() => net.close())
   beforeEach(() => {
     trusted = right.publicKey
-    net.visits.length = 0
+    net.visits.length = handedOut = 0
+    refused = ''
+    down = false
   })
 
   const accountFile = (privateKey: string, name = 'account.json'): string => {
@@ -162,29 +174,115 @@ describe('credentials for Google', () => {
       await store.close()
     })
 
-  it('application default credentials fetch their token through the proxy, trusting the CA file, once', async () => {
-    const file = join(net.folder, 'user.json')
-    const user = { type: 'authorized_user', client_id: 'c', client_secret: 's', refresh_token: 'r' }
-    writeFileSync(file, JSON.stringify(user))
-    process.env['GOOGLE_APPLICATION_CREDENTIALS'] = file
+  const withEnvironment = async (variables: Record<string, string>, work: () => Promise<void>) => {
+    Object.assign(process.env, variables)
     try {
+      await work()
+    } finally {
+      for (const name of Object.keys(variables)) delete process.env[name]
+    }
+  }
+  const asUser = (work: () => Promise<void>, more: object = {}) => {
+    const file = join(net.folder, 'user.json')
+    const user = { type: 'authorized_user', client_id: 'c', client_secret: 's', refresh_token: 'r', ...more }
+    writeFileSync(file, JSON.stringify(user))
+    return withEnvironment({ GOOGLE_APPLICATION_CREDENTIALS: file }, work)
+  }
+  const asked = (host: string) => net.visits.filter(visit => visit.host === host)
+  const bearers = () => asked('storage.googleapis.com').map(({ headers }) => headers.authorization)
+
+  it('application default credentials fetch their token through the proxy, trusting the CA file, once', () =>
+    asUser(async () => {
       const store = open(undefined)
       await Promise.all(['x', 'y', 'z'].map(key => store.remove(key, never)))
       await store.close()
-    } finally {
-      delete process.env['GOOGLE_APPLICATION_CREDENTIALS']
-    }
-    assert.equal(net.visits.filter(({ host }) => host === 'oauth2.googleapis.com').length, 1)
-    const asked = net.visits.filter(({ host }) => host === 'storage.googleapis.com')
-    assert.deepEqual(
-      asked.map(({ headers }) => headers.authorization),
-      Array(3).fill('Bearer token-of-a-user'),
+      assert.equal(asked('oauth2.googleapis.com').length, 1)
+      assert.match(asked('oauth2.googleapis.com')[0]?.headers['content-type'] ?? '', /x-www-form-urlencoded/)
+      assert.deepEqual(bearers(), Array(3).fill('Bearer token-of-a-user-1'))
+    }))
+
+  it('a token that is refused is dropped, and the request repeated once with a new one', () =>
+    asUser(async () => {
+      refused = 'token-of-a-user-1'
+      const store = open(undefined)
+      await store.remove('x', never)
+      await store.close()
+      assert.deepEqual(bearers(), ['Bearer token-of-a-user-1', 'Bearer token-of-a-user-2'])
+    }))
+
+  it('are Unavailable while the token service is', () =>
+    asUser(async () => {
+      down = true
+      const store = open(undefined)
+      await assert.rejects(store.remove('x', never), (error: unknown) => {
+        assert.ok(error instanceof Fault && error.code === 'Unavailable' && error.retryable, String(error))
+        assert.match(error.message, /no credentials: .*oauth2\.googleapis\.com answers HTTP 503/)
+        return true
+      })
+      down = false
+      await store.remove('x', never)
+      await store.close()
+    }))
+
+  it('name the project that pays, where they have one', async () => {
+    await asUser(
+      async () => {
+        const store = open(undefined)
+        await store.remove('x', never)
+        await store.close()
+      },
+      { quota_project_id: 'payer' },
     )
+    const file = accountFile(right.privateKey, 'payer.json')
+    writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, 'utf8')), quota_project_id: 'payer' }))
+    const store = open(file)
+    await store.remove('x', never)
+    await store.close()
+    assert.deepEqual(
+      asked('storage.googleapis.com').map(({ headers }) => headers['x-goog-user-project']),
+      ['payer', 'payer'],
+    )
+  })
+
+  it('are Unavailable while the metadata server is late, and come when it is there', async () => {
+    const closed = createServer()
+    await new Promise<void>(resolve => closed.listen(0, '127.0.0.1', resolve))
+    const { port } = closed.address() as AddressInfo
+    await new Promise(resolve => closed.close(resolve))
+    // A proxy of the environment is not for the metadata server.
+    const environment = { GCE_METADATA_HOST: `127.0.0.1:${port}`, HTTPS_PROXY: 'http://127.0.0.1:1', HOME: net.folder }
+    const home = process.env['HOME']
+    try {
+      await withEnvironment(environment, async () => {
+        const store = open(undefined)
+        await assert.rejects(store.remove('x', never), {
+          code: 'Unavailable',
+          retryable: true,
+          message: /ECONNREFUSED/,
+        })
+        const metadata = createServer(({ url }, response) => {
+          response.setHeader('metadata-flavor', 'Google')
+          if (!url?.includes('/token')) return response.end('default')
+          const token = { access_token: 'token-of-a-machine', expires_in: 3600, token_type: 'Bearer' }
+          return response.setHeader('content-type', 'application/json').end(JSON.stringify(token))
+        })
+        await new Promise<void>(resolve => metadata.listen(port, '127.0.0.1', resolve))
+        try {
+          await store.remove('x', never)
+        } finally {
+          metadata.closeAllConnections()
+          metadata.close()
+        }
+        await store.close()
+      })
+    } finally {
+      process.env['HOME'] = home
+    }
+    assert.deepEqual(bearers(), ['Bearer token-of-a-machine'])
   })
 
   it('no token travels to an emulator over http', async () => {
     const seen: (string | undefined)[] = []
-    const { createServer } = await import('node:http')
     const plain = createServer((request, response) => {
       seen.push(request.headers.authorization)
       response.writeHead(204, { 'x-guploader-uploadid': 'R' }).end()

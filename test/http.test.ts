@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
-import { type AddressInfo, connect } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, it } from 'node:test'
@@ -14,6 +14,7 @@ import { Fault } from '../src/fault.ts'
 import { httpOptions, httpStore } from '../src/stores/http.ts'
 import { retrying } from '../src/stores/retry.ts'
 import { type S3Options, s3Dialect, s3Store } from '../src/stores/s3.ts'
+import { s3Signing } from '../src/stores/s3-auth.ts'
 import type { Store } from '../src/stores/store.ts'
 import { chunked, never, noise } from './store.suite.ts'
 
@@ -289,8 +290,10 @@ describe('what a bad server does', () => {
     const transfer = { concurrency: 1, partBytes: 16 * MB }
     const environment = { caFile: undefined, proxy: undefined, probeKey: 'probe' }
     const s3 = { ...options, endpoint, transfer, maxRetries: 0 }
-    const store = httpStore(s3Dialect(s3, 'probe'), {
-      ...httpOptions(s3, environment, () => {}),
+    const http = httpOptions(s3, environment, endpoint, () => {})
+    const signing = s3Signing(s3.credentials, { region: s3.region, dispatcher: http.dispatcher, warn: () => {} })
+    const store = httpStore(s3Dialect(s3, 'probe', signing), {
+      ...http,
       transfer,
       stallMs: 300,
     })
@@ -337,32 +340,7 @@ describe('the corporate network', () => {
     const endpoint = `https://127.0.0.1:${await listen(secure as unknown as Server)}`
     await assert.rejects(get(open({ endpoint })), { code: 'Denied', remedy: /HttpsCACertificates/ })
     assert.deepEqual(await get(open({ endpoint }, { caFile: cert })), noise(10))
-    assert.throws(() => open({ endpoint }, { caFile: join(folder, 'absent.pem') }), {
-      code: 'BadConfig',
-      message: /HttpsCACertificates/,
-    })
   })
-
-  for (const [what, user, expected] of [
-    ['without a password', '', undefined],
-    ['with a password', 'us%20er:pass@', `Basic ${Buffer.from('us er:pass').toString('base64')}`],
-  ] as const)
-    it(`HttpProxy ${what} carries the requests`, async () => {
-      const { endpoint } = await serve((request, response) => give(noise(10), request, response))
-      const tokens: (string | undefined)[] = []
-      const proxy = createServer()
-      proxy.on('connect', (request, socket) => {
-        tokens.push(request.headers['proxy-authorization'])
-        const [host, port] = (request.url ?? '').split(':')
-        const there = connect(Number(port), host, () => socket.write('HTTP/1.1 200 OK\r\n\r\n'))
-        there.pipe(socket).pipe(there)
-        for (const end of [there, socket]) end.on('error', () => {})
-        undo.push(() => there.destroy())
-      })
-      const port = await listen(proxy)
-      assert.deepEqual(await get(open({ endpoint }, { proxy: `${user}127.0.0.1:${port}` })), noise(10))
-      assert.deepEqual(tokens, [expected])
-    })
 
   it('a Fault never shows the proxy', () => {
     assert.throws(

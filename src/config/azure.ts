@@ -4,7 +4,7 @@ import type { ProviderOptions } from './config.ts'
 import { type ConnectionConfig, connection, connectionOf } from './connection.ts'
 import { type AzureAccount, readConnectionString } from './connection-string.ts'
 import { bad, section } from './reading.ts'
-import { BARE, endpoint, flag, isBare, oneOf, optionalText, requiredText } from './values.ts'
+import { BARE, endpoint, flag, isBare, isPrivate, oneOf, optionalText, requiredText } from './values.ts'
 
 export interface AzureConfig extends ConnectionConfig, AzureAccount {
   readonly kind: 'azure'
@@ -59,9 +59,15 @@ export function readAzure(name: string, value: unknown, warnings: string[]): Pro
     throw bad(
       `${name} has both ConnectionString and AccountUrl; give one: a URL means the default credentials of Azure`,
     )
+  if (o.AccountUrl && !isPrivate(o.AccountUrl))
+    throw bad(
+      `${name}.AccountUrl begins with http://: the token of an identity must not travel unencrypted; write https://`,
+    )
   const account: AzureAccount = o.ConnectionString
     ? readConnectionString(`${name}.ConnectionString`, o.ConnectionString)
     : { account: accountOf(o.AccountUrl), endpoint: o.AccountUrl, credentials: { kind: 'chain' } }
+  if (account.credentials.kind === 'sas' && !isPrivate(account.endpoint))
+    warnings.push(`${name}.ConnectionString sends its signature unencrypted (http://): whoever sees it can use it`)
   if (o.AccessTier === 'Archive') warnings.push(unreadable(`${name}.AccessTier`, o.AccessTier))
   return { provider: { ...providerOf(o), ...account, accessTier: o.AccessTier }, common: sharedOf(o) }
 }

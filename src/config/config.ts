@@ -8,7 +8,7 @@ import { type HybridConfig, hybridOf } from './hybrid.ts'
 import { refuseOthers } from './other-plugins.ts'
 import { bad, checked, freeze, isObject, isUnset, misspelt, readJson, section } from './reading.ts'
 import { readS3, type S3Config } from './s3.ts'
-import { flag, optionalText, text, whole } from './values.ts'
+import { flag, listOfHosts, optionalText, text, whole } from './values.ts'
 
 export type { AzureConfig, DirectoryConfig, EncryptionConfig, GcsConfig, HybridConfig, NamingConfig, S3Config }
 
@@ -37,6 +37,8 @@ export interface HttpConfig {
   readonly caFile: string | undefined
   /** May hold a password: never log it. */
   readonly proxy: string | undefined
+  /** Hosts that no proxy leads to: names, addresses, ranges. */
+  readonly noProxy: readonly string[]
 }
 
 /** What a provider's section says, about itself and about what all providers have in common. */
@@ -73,6 +75,7 @@ const cloudStorage = z.object({
   StartupCheck: flag.default(true),
   StartupTimeout: whole(0, 3600, 'seconds').default(60),
   MoveConcurrency: whole(1, 64, 'files').default(8),
+  NoProxy: listOfHosts.default([]),
 })
 const orthanc = z.object({
   HttpsCACertificates: optionalText.optional(),
@@ -108,7 +111,7 @@ export function parseConfig(json: string, folder?: string): Parsed {
       encryption: encryptionOf(name, common.StorageEncryption, warnings),
       hybrid: hybridOf(name, common, disk, folder, warnings),
       moveConcurrency: cloud.MoveConcurrency,
-      http: { caFile, proxy },
+      http: { caFile, proxy, noProxy: cloud.NoProxy },
       startupCheck: cloud.StartupCheck,
       startupTimeoutMs: cloud.StartupTimeout * 1000,
       readOnly,

@@ -3,8 +3,8 @@ import { z } from 'zod'
 import { common } from './common.ts'
 import type { ProviderOptions } from './config.ts'
 import { type ConnectionConfig, connection, connectionOf } from './connection.ts'
-import { section } from './reading.ts'
-import { bareEndpoint, optionalText, requiredText } from './values.ts'
+import { bad, section } from './reading.ts'
+import { bareEndpoint, isPrivate, optionalText, requiredText } from './values.ts'
 
 export interface GcsConfig extends ConnectionConfig {
   readonly kind: 'gcs'
@@ -28,6 +28,10 @@ const schema = z.object({
 /** `name`: of the section, which is `value`. */
 export function readGcs(name: string, value: unknown, warnings: string[]): ProviderOptions {
   const o = section(schema, name, value, warnings)
+  if (o.ServiceAccountFile && o.Endpoint && !isPrivate(o.Endpoint))
+    throw bad(
+      `${name}.Endpoint begins with http://: the token of ServiceAccountFile must not travel unencrypted; write https://, or leave ServiceAccountFile out for an emulator, which wants no token`,
+    )
   const provider: GcsConfig = {
     kind: 'gcs',
     bucket: o.BucketName,

@@ -4,7 +4,7 @@ import type { z } from 'zod'
 import { Fault } from '../fault.ts'
 
 const aliases: Readonly<Record<string, string>> = { ConnectTimeout: 'ConnectionTimeout' }
-const secrets = /(Keys?|Proxy|ConnectionString)([.[]|$)/
+const secrets = /(Keys?|HttpProxy|ConnectionString)([.[]|$)/
 const UNSET_BY_IMAGE = 'MUST BE DEFINED BY YOU' // what the usual Docker image fills in for options
 
 export function bad(message: string): Fault {

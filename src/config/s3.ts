@@ -4,7 +4,7 @@ import type { ProviderOptions } from './config.ts'
 import { type ConnectionConfig, connection, connectionOf } from './connection.ts'
 import { bad, section } from './reading.ts'
 import { type AccessPoint, accessPointOf, checkEndpoint } from './s3-bucket.ts'
-import { bareEndpoint, flag, MB, optionalText, requiredText, text, whole } from './values.ts'
+import { bareEndpoint, flag, MB, optionalText, requiredText, text, unsendable, whole } from './values.ts'
 
 export interface S3Config extends ConnectionConfig {
   readonly kind: 's3'
@@ -60,6 +60,12 @@ export function readS3(name: string, value: unknown, warnings: string[], notes: 
   checkEndpoint(name, o.BucketName, endpoint, o.VirtualAddressing, warnings)
   if (/^(GLACIER|DEEP_ARCHIVE)$/i.test(o.StorageClass ?? ''))
     warnings.push(unreadable(`${name}.StorageClass`, String(o.StorageClass)))
+  for (const option of ['AccessKey', 'StorageClass'] as const) {
+    const character = unsendable(o[option] ?? '')
+    if (character) throw bad(`${name}.${option} has a character that cannot be sent (${character}): type it anew`)
+  }
+  if (/[\p{Cc}\p{Cf}\u00a0]/u.test(o.SecretKey ?? ''))
+    warnings.push(`${name}.SecretKey has an invisible character (${unsendable(o.SecretKey ?? '')}): is it meant?`)
   const provider: S3Config = {
     kind: 's3',
     bucket: o.BucketName,

@@ -61,3 +61,23 @@ export function isBare(url: string): boolean {
 }
 export const BARE = { error: 'a host name or an http(s) URL without user, password, query and fragment' }
 export const bareEndpoint = endpoint.refine(isBare, BARE)
+/** As NO_PROXY takes them: in one string with commas between, or as an array. */
+export const listOfHosts = z
+  .union([z.string().transform(list => list.split(',')), z.array(z.string())], {
+    error: 'a list of hosts, such as ["minio", ".hospital.example", "10.0.0.0/8"]',
+  })
+  .transform(hosts => hosts.map(host => host.trim()).filter(host => host !== ''))
+
+/** Whether what is sent to this URL stays on this machine or is encrypted. */
+export function isPrivate(url: string): boolean {
+  const { protocol, hostname } = new URL(url)
+  return protocol === 'https:' || /^(localhost|.*\.localhost|127\.[\d.]+|\[::1\])$/.test(hostname)
+}
+
+/** For what goes into a header as it is. An invisible character, pasted along, is named by its number: nobody can see it. */
+export function unsendable(value: string): string | undefined {
+  const at = [...value].findIndex(c => !/^[ -~]$/.test(c))
+  return at < 0
+    ? undefined
+    : `U+${[...value][at]?.codePointAt(0)?.toString(16).toUpperCase().padStart(4, '0')} at position ${at + 1}`
+}

@@ -3,7 +3,7 @@ import type { Dispatcher } from 'undici'
 import { type Bytes, type Content, contentOf, type Range } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import type { Dialect, Told } from './dialect.ts'
-import { faultOfNetwork } from './network.ts'
+import { faultOfNetwork } from './network-faults.ts'
 import { isStrange, notTheStores } from './stranger.ts'
 
 export type Sent = Dispatcher.ResponseData

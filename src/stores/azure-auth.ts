@@ -1,9 +1,11 @@
 /** How a request to Azure is authorised: by the account's key, by a shared access signature, or by a token. */
-import { type Dispatcher, getGlobalDispatcher } from 'undici'
-import { Fault } from '../fault.ts'
-import type { Authorized, Draft } from './dialect.ts'
+import type { Dispatcher } from 'undici'
+import { Clock } from './clock.ts'
+import type { Answer, Authorized, Draft } from './dialect.ts'
+import { maker } from './machine.ts'
 import { type SharedKey, sharedKeySigner } from './shared-key.ts'
-import { cachedToken } from './token.ts'
+import { cachedToken, type Tokens } from './token.ts'
+import { TokenServices } from './token-service.ts'
 
 export type AzureCredentials =
   | ({ readonly kind: 'key' } & SharedKey)
@@ -16,44 +18,79 @@ export type AzureCredentials =
 const API_VERSION = '2021-12-02'
 const SCOPE = 'https://storage.azure.com/.default'
 
-type Authorize = (draft: Draft, length: number) => Promise<Authorized>
+type Authorize = (draft: Draft, length: number, streamed: boolean, signal: AbortSignal) => Promise<Authorized>
 
-export function azureAuthorizer(credentials: AzureCredentials, dispatcher: Dispatcher): Authorize {
+export function azureAuthorizer(
+  credentials: AzureCredentials,
+  dispatcher: Dispatcher,
+  warn: (line: string) => void,
+): Authorize {
+  const clock = new Clock(warn)
   const headersOf = (draft: Draft): Record<string, string> => ({
     ...draft.headers,
     'x-ms-version': API_VERSION,
-    'x-ms-date': new Date().toUTCString(),
+    'x-ms-date': new Date(clock.now()).toUTCString(),
   })
-  if (credentials.kind === 'sas') return draft => Promise.resolve({ headers: headersOf(draft), query: credentials.sas })
+  /** A signature has its own times, which are compared with the server's clock alone. */
+  const skewed = ({ headers, text }: Answer) =>
+    [headers['x-ms-error-code'], /<Code>([^<]*)</.exec(text)?.[1]].includes('AuthenticationFailed') &&
+    clock.learn(headers)
+  if (credentials.kind === 'sas')
+    return draft => Promise.resolve({ headers: headersOf(draft), query: credentials.sas, again: skewed })
   if (credentials.kind === 'key') {
     const sign = sharedKeySigner(credentials)
     return async (draft, length) => {
       const { method, path, query = [] } = draft
       const headers = headersOf(draft)
       headers['authorization'] = sign({ method, path, query, headers, length })
-      return { headers, query: '' }
+      return { headers, query: '', again: skewed }
     }
   }
-  const token = chainOf(dispatcher)
-  return async draft => ({ headers: { ...headersOf(draft), authorization: `Bearer ${await token()}` }, query: '' })
+  const tokens = chainOf(dispatcher, warn)
+  return async (draft, _length, _streamed, signal) => {
+    const token = await tokens.get(signal)
+    const headers = { ...headersOf(draft), authorization: `Bearer ${token}` }
+    return { headers, query: '', again: answer => skewed(answer) || (answer.status === 401 && tokens.refused(token)) }
+  }
 }
 
-function chainOf(dispatcher: Dispatcher): () => Promise<string> {
-  let credential: import('@azure/identity').DefaultAzureCredential | undefined
-  return cachedToken(async () => {
-    try {
-      const { DefaultAzureCredential } = await import('@azure/identity')
-      credential ??= new DefaultAzureCredential({ httpClient: throughOurs(dispatcher) } as object)
-      const { token, expiresOnTimestamp } = await credential.getToken(SCOPE)
-      return { value: token, expiresAt: expiresOnTimestamp }
-    } catch (cause) {
-      throw new Fault('Denied', `no credentials: ${saidBy(cause)}`, {
-        cause,
-        remedy:
+function chainOf(dispatcher: Dispatcher, warn: (line: string) => void): Tokens<string> {
+  const services = new TokenServices(dispatcher, expectsMetadata)
+  const credential = async () => {
+    const { DefaultAzureCredential } = await import('@azure/identity')
+    return new DefaultAzureCredential({ httpClient: clientOf(services) } as object)
+  }
+  let current: ReturnType<typeof credential> | undefined
+  const tokens = cachedToken(
+    () =>
+      services.credentials(
+        async () => {
+          current ??= credential()
+          const opened = current
+          current = undefined // after a failure, too, it has a cache of its own
+          const { token, expiresOnTimestamp } = await (await opened).getToken(SCOPE)
+          current = opened
+          return { value: token, expiresAt: expiresOnTimestamp }
+        },
+        saidBy,
+        () =>
           'Give a ConnectionString, or let the default chain of Azure find an identity (managed or workload identity, AZURE_CLIENT_ID and its fellows).',
-      })
-    }
-  })
+      ),
+    warn,
+  )
+  return {
+    get: signal => tokens.get(signal),
+    refused(token) {
+      if (!tokens.refused(token)) return false
+      current = undefined
+      return true
+    },
+  }
+}
+
+function expectsMetadata(): boolean {
+  const named = ['IDENTITY_ENDPOINT', 'MSI_ENDPOINT', 'AZURE_POD_IDENTITY_AUTHORITY_HOST']
+  return named.some(name => process.env[name]) || /microsoft/i.test(maker())
 }
 
 /** The chain's own message says only that it failed; what each of its members says tells why. */
@@ -64,7 +101,7 @@ function saidBy(error: unknown): string {
 }
 
 /** What @azure/identity asks of its `httpClient` option, and what it gets back. */
-interface TokenRequest {
+interface SdkRequest {
   readonly url: string
   readonly method: string
   readonly headers: Iterable<[string, string]>
@@ -72,29 +109,18 @@ interface TokenRequest {
   readonly abortSignal?: AbortSignal
 }
 
-/** Metadata services are on the machine itself or on its link: no proxy leads there. */
-const LOCAL = /^(127\.|169\.254\.|localhost$|\[::1\]$|\[f[de])/
-
-/** Requests for tokens go where all requests go: through Orthanc's HttpProxy, trusting its HttpsCACertificates. */
-function throughOurs(dispatcher: Dispatcher) {
+function clientOf(services: TokenServices) {
   return {
-    async sendRequest(request: TokenRequest) {
+    async sendRequest(request: SdkRequest) {
       const { createHttpHeaders } = await import('@azure/core-rest-pipeline')
-      const { origin, hostname, pathname, search } = new URL(request.url)
-      const answer = await (LOCAL.test(hostname) ? getGlobalDispatcher() : dispatcher).request({
-        origin,
-        path: pathname + search,
-        method: request.method as Dispatcher.HttpMethod,
+      const { status, headers, body } = await services.ask({
+        url: new URL(request.url),
+        method: request.method,
         headers: Object.fromEntries(request.headers),
-        body: typeof request.body === 'string' ? request.body : null,
-        ...(request.abortSignal ? { signal: request.abortSignal } : {}),
+        body: typeof request.body === 'string' ? request.body : undefined,
+        signal: request.abortSignal,
       })
-      return {
-        request,
-        status: answer.statusCode,
-        headers: createHttpHeaders(answer.headers as Record<string, string>),
-        bodyAsText: await answer.body.text(),
-      }
+      return { request, status, headers: createHttpHeaders(headers), bodyAsText: body.toString('utf8') }
     },
   }
 }

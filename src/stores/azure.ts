@@ -27,8 +27,9 @@ export interface AzureLog {
 const MIB = 1024 ** 2
 
 export function azureStore(options: AzureOptions, environment: Environment, log: AzureLog): Store {
-  const http = httpOptions(options, environment, line => log.info(line))
-  const authorize = azureAuthorizer(options.credentials, http.dispatcher)
+  const warn = environment.warn ?? (line => log.warn(line))
+  const http = httpOptions(options, { ...environment, warn }, new URL(options.endpoint).origin, line => log.info(line))
+  const authorize = azureAuthorizer(options.credentials, http.dispatcher, warn)
   return httpStore({ ...azureDialect(options, environment.probeKey), authorize }, http)
 }
 

@@ -7,6 +7,41 @@ const TOLERATED_MS = 5 * 60_000
 export function clockRemedy(headers: Headers, now = Date.now()): string | undefined {
   const off = now - Date.parse(String(headers['date']))
   if (!(Math.abs(off) > TOLERATED_MS)) return undefined
-  const minutes = Math.round(Math.abs(off) / 60_000)
-  return `This machine's clock is ${minutes} minutes ${off > 0 ? 'ahead of' : 'behind'} the server's: synchronise it (NTP).`
+  return `This machine's clock is ${wrongBy(off)} the server's: synchronise it (NTP).`
+}
+
+function wrongBy(off: number): string {
+  return `${Math.round(Math.abs(off) / 60_000)} minutes ${off > 0 ? 'ahead of' : 'behind'}`
+}
+
+/** The time that a store's requests are signed with: this machine's, until the store itself says that it is wrong. */
+export class Clock {
+  readonly #warn: (line: string) => void
+  #offset = 0
+
+  constructor(warn: (line: string) => void) {
+    this.#warn = warn
+  }
+
+  now(): number {
+    return Date.now() + this.#offset
+  }
+
+  /**
+   * For a refusal of which it is proven that the store made it. Whether its Date differs from the time that requests are
+   * signed with, which is then corrected.
+   */
+  learn(headers: Headers): boolean {
+    const theirs = Date.parse(String(headers['date']))
+    if (!(Math.abs(theirs - this.now()) > TOLERATED_MS)) return false
+    const now = Date.now()
+    const wrong = Math.abs(theirs - now) > TOLERATED_MS
+    this.#offset = wrong ? theirs - now : 0
+    this.#warn(
+      wrong
+        ? `this machine's clock is ${wrongBy(now - theirs)} the store's: until it is synchronised (NTP), requests are signed with the store's time`
+        : "this machine's clock is right again: requests are signed with its time",
+    )
+    return true
+  }
 }

@@ -64,6 +64,8 @@ export interface Authorized {
   readonly headers: Record<string, string>
   /** Encoded, such as a shared access signature; '' = nothing. */
   readonly query: string
+  /** The server refused: whether it may take what authorize() makes now. Such a request is repeated once. */
+  readonly again?: (answer: Answer) => boolean
 }
 
 /** One piece of a large object. */
@@ -147,7 +149,7 @@ export interface Dialect {
   readonly check: Check
   readonly parts: PartsDialect
   /** `length`: of the body in bytes, 0 without one. `streamed`: the body is not the draft's own text. */
-  authorize(draft: Draft, length: number, streamed: boolean): Promise<Authorized>
+  authorize(draft: Draft, length: number, streamed: boolean, signal: AbortSignal): Promise<Authorized>
   /** The one table from this provider's errors to faults. */
   fault(answer: Answer): Fault
 }

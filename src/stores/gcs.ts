@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { Fault } from '../fault.ts'
 import { type Dialect, type Draft, encode, type Headers, type Part, type Told } from './dialect.ts'
-import { googleToken } from './gcs-auth.ts'
+import { googleAuthorizer } from './gcs-auth.ts'
 import { gcsCheck } from './gcs-check.ts'
 import { gcsFault, isMarked, jsonOf } from './gcs-faults.ts'
 import { type ConnectionOptions, type Environment, httpOptions, httpStore, otherBytes } from './http.ts'
@@ -22,14 +22,12 @@ const MIB = 1024 ** 2
 const GOOGLE = 'https://storage.googleapis.com'
 
 export function gcsStore(options: GcsOptions, environment: Environment, log: (line: string) => void): Store {
-  const http = httpOptions(options, environment, log)
+  const http = httpOptions(options, environment, new URL(options.endpoint ?? GOOGLE).origin, log)
   // A token must not travel in the clear: without a file, an http endpoint is an emulator, which wants none.
   const anonymous = options.serviceAccountFile === undefined && options.endpoint?.startsWith('http:')
-  const token = anonymous ? undefined : googleToken(options.serviceAccountFile, http.dispatcher)
-  const authorize = async ({ headers }: Draft) => ({
-    headers: { ...headers, ...(token ? { authorization: await token() } : {}) },
-    query: '',
-  })
+  const authorize = anonymous
+    ? async ({ headers = {} }: Draft) => ({ headers: { ...headers }, query: '' })
+    : googleAuthorizer(options.serviceAccountFile, http.dispatcher, environment.warn ?? log)
   return httpStore({ ...gcsDialect(options, environment.probeKey), authorize }, http)
 }
 

@@ -39,6 +39,10 @@ export interface Environment {
   readonly caFile: string | undefined
   /** Orthanc's HttpProxy. */
   readonly proxy: string | undefined
+  /** Hosts that no proxy leads to; CloudStorage.NoProxy. */
+  readonly noProxy?: readonly string[]
+  /** What somebody should look at, though it is no failure yet. */
+  readonly warn?: (line: string) => void
   /** An object that nobody writes, below the root path: permissions may end there. */
   readonly probeKey: string
 }
@@ -63,14 +67,16 @@ export type Send = (
   size?: number,
 ) => Promise<Sent>
 
-/** What a provider's configuration becomes for httpStore(). */
+/** What a provider's configuration becomes for httpStore(). `origin`: where the store is. */
 export function httpOptions(
   { connectTimeoutMs, requestTimeoutMs, maxConnections, maxRetries }: ConnectionOptions,
-  { caFile, proxy }: Environment,
+  { caFile, proxy, noProxy = [], warn }: Environment,
+  origin: string,
   log: (line: string) => void,
 ): HttpStoreOptions {
+  const ways = { caFile, proxy, noProxy, store: origin, info: log, warn: warn ?? log }
   return {
-    dispatcher: network({ caFile, proxy, connectTimeoutMs, maxConnections }),
+    dispatcher: network({ ...ways, connectTimeoutMs, maxConnections }),
     policy: { maxRetries },
     transfer: undefined,
     stallMs: Math.min(LONGEST_STALL_MS, requestTimeoutMs),
@@ -88,14 +94,21 @@ export function sender(dialect: Dialect, options: HttpStoreOptions): Send {
       ? requestTimeoutMs
       : Math.min(stallMs + (Math.min(length, KERNEL_BYTES) / SLOWEST_BYTES_PER_S) * 1000, requestTimeoutMs)
 
-  return async (verb, draft, signal, body, size) => {
+  const ask = async (
+    verb: string,
+    draft: Draft,
+    signal: AbortSignal,
+    body: Bytes | Buffer | undefined,
+    size: number | undefined,
+    second: boolean,
+  ): Promise<Sent | undefined> => {
     const { around, text } = draft
     const payload = sliced(body !== undefined && around ? framed(around, body) : (body ?? text))
     const framing = around ? around.before.byteLength + around.after.byteLength : 0
     const length = size === undefined ? Buffer.byteLength(text ?? '') : size + framing
     const started = performance.now()
     try {
-      const { headers, query } = await dialect.authorize(draft, length, body !== undefined)
+      const { headers, query, again } = await dialect.authorize(draft, length, body !== undefined, signal)
       if (length > 0 || draft.method === 'PUT' || draft.method === 'POST') headers['content-length'] = String(length)
       const queries = [encodeQuery(draft.query ?? []), query].filter(part => part !== '')
       const answer = await dispatcher.request({
@@ -113,10 +126,19 @@ export function sender(dialect: Dialect, options: HttpStoreOptions): Send {
       if (status < 300 || status === draft.alsoFine) return answer
       if (isWordless(dialect, draft, answer)) return answer
       const { origin } = dialect
-      throw dialect.fault({ ...(await toldOf(answer, signal)), verb, origin, inUpload: draft.inUpload ?? false })
+      const refusal = { ...(await toldOf(answer, signal)), verb, origin, inUpload: draft.inUpload ?? false }
+      const fault = dialect.fault(refusal)
+      if (second || !again?.(refusal)) throw fault
+      // What streams has gone and must be read anew, by whoever owns it.
+      if (body !== undefined && !Buffer.isBuffer(body)) throw fault.with({ retryable: true })
+      return undefined
     } catch (error) {
       throw lost(error, signal)
     }
+  }
+  return async (verb, draft, signal, body, size) => {
+    const answer = await ask(verb, draft, signal, body, size, false)
+    return answer ?? ((await ask(verb, draft, signal, body, size, true)) as Sent)
   }
 }
 

@@ -1,143 +1,213 @@
-import { readFileSync } from 'node:fs'
-import { rootCertificates } from 'node:tls'
-import { Agent, type Dispatcher, ProxyAgent } from 'undici'
-import { Fault, type FaultCode } from '../fault.ts'
+/** Connections: how they are made, and which way they go. */
+import { connect as dial, Socket } from 'node:net'
+import { Agent, buildConnector, Dispatcher, Pool, ProxyAgent } from 'undici'
+import { authorities } from './authorities.ts'
+import { Names } from './names.ts'
+import { type ProxyOptions, ProxyTrouble, type Via, wayfinder } from './proxy.ts'
 
-export interface NetworkOptions {
+export interface NetworkOptions extends ProxyOptions {
   readonly connectTimeoutMs: number
   readonly maxConnections: number
   /** PEM file with further authorities; Orthanc's HttpsCACertificates. */
   readonly caFile: string | undefined
-  /** Orthanc's HttpProxy, with or without scheme. May hold a password. */
-  readonly proxy: string | undefined
+  readonly info: (line: string) => void
+  readonly names?: Names
 }
 
 /** Servers close idle connections after some time; ours are closed before that, so that a request seldom meets a dead one. */
 const IDLE_MS = 10_000
+/**
+ * How long one address of a host may take before the next one is tried. Node's own 250 ms are less than a handshake over a
+ * bad line takes, and the address is then given up.
+ */
+const ADDRESS_MS = 3_000
+/** How long the direct way is tried before a detour. */
+const DIRECT_MS = 10_000
 
-/** A bounded pool of connections to each origin. Retries nothing, follows no redirect, sends no Expect header. */
+type Connector = buildConnector.connector
+
+/** A bounded pool of connections to each origin, on its way. Retries nothing, follows no redirect, sends no Expect header. */
 export function network(options: NetworkOptions): Dispatcher {
-  const ca = options.caFile === undefined ? undefined : [...rootCertificates, readCertificates(options.caFile)]
-  const tls = { timeout: options.connectTimeoutMs, ...(ca ? { ca } : {}) }
-  const pool = { connections: options.maxConnections, keepAliveTimeout: IDLE_MS, pipelining: 1, allowH2: false }
-  if (options.proxy === undefined) return new Agent({ ...pool, connect: tls })
-  const proxy = /^[a-z]+:\/\//i.test(options.proxy) ? options.proxy : `http://${options.proxy}`
-  if (!URL.canParse(proxy))
-    throw new Fault('BadConfig', 'HttpProxy is not a URL such as http://proxy.hospital.example:3128')
-  const { username, password, origin } = new URL(proxy)
-  const token = `Basic ${Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString('base64')}`
-  return new ProxyAgent({ ...pool, uri: origin, ...(username ? { token } : {}), requestTls: tls, proxyTls: tls })
+  return new Network(options)
 }
 
-function readCertificates(file: string): string {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch (cause) {
-    const said = cause instanceof Error ? cause.message : String(cause)
-    throw new Fault('BadConfig', `HttpsCACertificates cannot be read: ${said}`, { cause })
+class Network extends Dispatcher {
+  readonly #options: NetworkOptions
+  readonly #wayTo: ReturnType<typeof wayfinder>
+  readonly #context: ReturnType<typeof authorities>
+  readonly #names: Names
+  readonly #dial: object
+  readonly #pool: object
+  readonly #direct: Dispatcher
+  /** One for each proxy, and for each scheme there. */
+  readonly #proxied = new Map<string, Dispatcher>()
+  readonly #settled = new Map<string, Dispatcher>()
+  readonly #first = new Map<string, Promise<Dispatcher>>()
+  #ended = false
+
+  constructor(options: NetworkOptions) {
+    super()
+    const { connectTimeoutMs, maxConnections } = options
+    this.#options = options
+    this.#names = options.names ?? new Names()
+    this.#wayTo = wayfinder(options)
+    this.#context = authorities(options.caFile, options.warn)
+    this.#pool = { connections: maxConnections, keepAliveTimeout: IDLE_MS, pipelining: 1, allowH2: false }
+    this.#dial = {
+      timeout: connectTimeoutMs,
+      lookup: this.#names.lookup,
+      autoSelectFamily: true,
+      autoSelectFamilyAttemptTimeout: Math.max(10, Math.min(ADDRESS_MS, Math.round(connectTimeoutMs / 3))),
+    }
+    this.#direct = new Agent({ ...this.#pool, connect: this.#connector() })
   }
-}
 
-interface Row {
-  readonly code: FaultCode
-  readonly retryable?: boolean
-  readonly remedy?: string
-}
+  override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
+    const origin = String(options.origin)
+    const agent = this.#settled.get(origin)
+    if (agent) return agent.dispatch(options, handler)
+    const first = this.#first.get(origin) ?? this.#firstContact(origin)
+    // Once it has ended, the direct one fails whatever it is given.
+    void first.then(found => (this.#ended ? this.#direct : found).dispatch(options, handler))
+    return true
+  }
 
-const certificate: Row = {
-  code: 'Denied',
-  remedy: "The server's certificate is not trusted: name the file of its authority in Orthanc's HttpsCACertificates.",
-}
-const gone: Row = { code: 'Unavailable' }
+  override async close(): Promise<void> {
+    this.#ended = true
+    await Promise.all([this.#direct, ...this.#proxied.values()].map(agent => agent.close()))
+  }
 
-const table: Readonly<Record<string, Row>> = {
-  ENOTFOUND: {
-    code: 'Unavailable',
-    remedy: 'No such host: check the endpoint, region or account in the configuration, and the DNS of this machine.',
-  },
-  EAI_AGAIN: { code: 'Unavailable', remedy: 'The DNS of this machine does not answer.' },
-  ECONNREFUSED: {
-    code: 'Unavailable',
-    remedy: 'Nothing listens there: check host and port of the endpoint, and that the server runs.',
-  },
-  EHOSTUNREACH: {
-    code: 'Unavailable',
-    remedy: 'There is no way to this host: check the network, firewall and HttpProxy.',
-  },
-  ENETUNREACH: {
-    code: 'Unavailable',
-    remedy: 'There is no way to this host: check the network, firewall and HttpProxy.',
-  },
-  ECONNRESET: gone,
-  EPIPE: gone,
-  ETIMEDOUT: { code: 'Timeout' },
-  UND_ERR_SOCKET: gone,
-  UND_ERR_CONNECT_TIMEOUT: {
-    code: 'Timeout',
-    remedy: 'No connection within ConnectionTimeout: check host and port of the endpoint, firewall and HttpProxy.',
-  },
-  UND_ERR_HEADERS_TIMEOUT: { code: 'Timeout' },
-  UND_ERR_BODY_TIMEOUT: { code: 'Timeout' },
-  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: { code: 'Corrupt', retryable: true },
-  UND_ERR_REQ_CONTENT_LENGTH_MISMATCH: { code: 'Corrupt' },
-  HPE_INVALID_CONSTANT: {
-    code: 'Internal',
-    remedy: 'What answers there does not speak HTTP: check scheme and port of the endpoint.',
-  },
-  EPROTO: { code: 'BadConfig', remedy: 'The server does not speak TLS: write http:// in front of the endpoint.' },
-  ERR_SSL_WRONG_VERSION_NUMBER: {
-    code: 'BadConfig',
-    remedy: 'The server does not speak TLS: write http:// in front of the endpoint.',
-  },
-  ERR_SSL_PACKET_LENGTH_TOO_LONG: {
-    code: 'BadConfig',
-    remedy: 'The server does not speak TLS: write http:// in front of the endpoint.',
-  },
-  SELF_SIGNED_CERT_IN_CHAIN: certificate,
-  DEPTH_ZERO_SELF_SIGNED_CERT: certificate,
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: certificate,
-  UNABLE_TO_GET_ISSUER_CERT: certificate,
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: certificate,
-  CERT_HAS_EXPIRED: {
-    code: 'Denied',
-    remedy: "The server's certificate has expired, or this machine's clock is wrong.",
-  },
-  ERR_TLS_CERT_ALTNAME_INVALID: {
-    code: 'Denied',
-    remedy: "The server's certificate is for another name: check the endpoint, or on S3 try VirtualAddressing false.",
-  },
-}
+  override async destroy(error?: unknown): Promise<void> {
+    this.#ended = true
+    const why = error instanceof Error ? error : null
+    await Promise.all([this.#direct, ...this.#proxied.values()].map(agent => agent.destroy(why)))
+  }
 
-/** Whatever a request rejected with, as a Fault. An aborted signal wins: its reason is the truth. */
-export function faultOfNetwork(error: unknown, signal: AbortSignal): Fault {
-  if (signal.aborted) {
-    if (signal.reason instanceof Fault) return signal.reason
-    const late = signal.reason instanceof Error && signal.reason.name === 'TimeoutError'
-    return new Fault(late ? 'Timeout' : 'Canceled', late ? 'the deadline has passed' : 'given up', {
-      cause: error,
-      retryable: false,
+  /** Never rejects: where there is no way, the one that it resolves to says why. */
+  #firstContact(origin: string): Promise<Dispatcher> {
+    const to = new URL(origin)
+    const settle = (agent: Dispatcher) => {
+      this.#settled.set(origin, agent)
+      return agent
+    }
+    const find = async (): Promise<Dispatcher> => {
+      const { proxy, detour } = this.#wayTo(to)
+      if (proxy) {
+        this.#options.info(`requests to ${origin} go through ${proxy.name}`)
+        return settle(this.#through(proxy, to))
+      }
+      if (!detour || (await this.#answers(to))) return settle(this.#direct)
+      const around = this.#through(detour, to)
+      const reached = await around
+        .request({ origin, path: '/', method: 'HEAD', signal: AbortSignal.timeout(DIRECT_MS) })
+        .then(
+          answer => answer.body.dump().then(() => true),
+          () => false,
+        )
+      // The store may have come up in the meantime: then nothing changes its way.
+      if (!reached || (await this.#answers(to))) return this.#direct
+      this.#options.warn(
+        `there is no direct way to ${origin}, so requests go through ${detour.name}: if that is not wanted, name the host in "CloudStorage": {"NoProxy": [...]}`,
+      )
+      return settle(around)
+    }
+    const first = find()
+      .catch(nowhere)
+      .finally(() => this.#first.delete(origin))
+    this.#first.set(origin, first)
+    return first
+  }
+
+  /** Whether anybody takes a connection there. */
+  #answers({ hostname, port }: URL): Promise<boolean> {
+    return new Promise(resolve => {
+      const host = hostname.replace(/^\[|\]$/g, '')
+      const socket = dial({
+        ...this.#dial,
+        host,
+        port: Number(port) || 443,
+        timeout: Math.min(DIRECT_MS, this.#options.connectTimeoutMs),
+      })
+      const end = (answers: boolean) => {
+        socket.destroy()
+        resolve(answers)
+      }
+      socket
+        .once('connect', () => end(true))
+        .once('timeout', () => end(false))
+        .on('error', () => end(false))
     })
   }
-  if (error instanceof Fault) return error
-  const { code, message } = innermost(error)
-  const row = table[code] ?? (code.startsWith('UND_ERR_') ? gone : undefined)
-  if (!row) return new Fault('Internal', message, { cause: error })
-  const options = {
-    cause: error,
-    remedy: row.remedy,
-    ...(row.retryable === undefined ? {} : { retryable: row.retryable }),
+
+  #connector(): Connector {
+    const plain = this.#remembering(buildConnector(this.#dial))
+    let secure: Connector | undefined
+    return (to, callback) => {
+      if (to.protocol !== 'https:') return plain(to, callback)
+      try {
+        secure ??= this.#remembering(buildConnector({ ...this.#dial, secureContext: this.#context() }))
+      } catch (error) {
+        return callback(error as Error, null)
+      }
+      return secure(to, callback)
+    }
   }
-  return new Fault(row.code, message, options)
+
+  /** Remembers addresses that did not answer in time. */
+  #remembering(connector: Connector): Connector {
+    return (to, callback) => {
+      const socket: unknown = connector(to, callback)
+      if (socket instanceof Socket)
+        socket.on('connectionAttemptTimeout', (address: string) => this.#names.late(address))
+      return socket
+    }
+  }
+
+  #through(proxy: Via, to: URL): Dispatcher {
+    const id = `${proxy.name} ${to.protocol}`
+    const known = this.#proxied.get(id)
+    if (known) return known
+    const secure = (tls: boolean) => ({ ...this.#dial, ...(tls ? { secureContext: this.#context() } : {}) })
+    const agent = new ProxyAgent({
+      ...this.#pool,
+      uri: proxy.origin,
+      ...(proxy.token === undefined ? {} : { token: proxy.token }),
+      requestTls: secure(to.protocol === 'https:'),
+      proxyTls: secure(proxy.origin.startsWith('https:')),
+      clientFactory: (origin, options) =>
+        new Pool(origin, { ...telling(options, proxy), headersTimeout: this.#options.connectTimeoutMs }),
+      factory: (origin, options) => new Pool(origin, telling(options, proxy, new URL(origin).host)),
+    })
+    this.#proxied.set(id, agent)
+    return agent
+  }
 }
 
-/** Node wraps the telling error: in a cause, or, when a host has several addresses, in an AggregateError. */
-function innermost(error: unknown): { code: string; message: string } {
-  if (!(error instanceof Error)) return { code: '', message: String(error) }
-  const code = 'code' in error ? String(error.code) : ''
-  const inner: unknown = error instanceof AggregateError ? error.errors[0] : error.cause
-  if (inner instanceof Error && (!table[code] || error.message === '')) {
-    const found = innermost(inner)
-    if (found.code !== '') return found
+/**
+ * With connections whose failures tell that they are the proxy's. `host`: what it was asked to connect to; undefined = the
+ * connection is one to the proxy itself.
+ */
+function telling(options: object, proxy: Via, host?: string): Pool.Options {
+  const { connect } = options as { connect: Connector }
+  return {
+    ...options,
+    connect: (to, callback) =>
+      connect(to, (error, socket) => {
+        if (!error) callback(null, socket as Socket)
+        else
+          callback(host === undefined || isOfTunnel(error) ? new ProxyTrouble(proxy, host ?? '', error) : error, null)
+      }),
   }
-  return { code, message: error.message }
+}
+
+/** Whether the proxy made no tunnel. What fails in the tunnel is the store's: TLS, or a time-out of it. */
+function isOfTunnel(error: Error): boolean {
+  const code = 'code' in error ? String(error.code) : ''
+  return code.startsWith('UND_ERR_') && code !== 'UND_ERR_CONNECT_TIMEOUT'
+}
+
+/** A way that leads nowhere, and says why. */
+function nowhere(error: unknown): Dispatcher {
+  const why = error instanceof Error ? error : new Error(String(error))
+  return new Agent({ connect: (_to, callback) => callback(why, null) })
 }

@@ -4,7 +4,7 @@ import { probing } from './check.ts'
 import { type Answer, type Dialect, type Draft, encodePath, encodeQuery, type Told } from './dialect.ts'
 import { Etags } from './etags.ts'
 import { type ConnectionOptions, type Environment, httpOptions, httpStore, otherBytes } from './http.ts'
-import { s3Credentials } from './s3-auth.ts'
+import { type S3Signing, s3Signing } from './s3-auth.ts'
 import { errorOf, isMarked, s3Fault } from './s3-faults.ts'
 import { placeOf, type S3Place } from './s3-place.ts'
 import { type Credentials, EMPTY_PAYLOAD, sha256, signer, UNSIGNED_PAYLOAD } from './sigv4.ts'
@@ -25,8 +25,11 @@ const GIB = 1024 ** 3
 const MIB = 1024 ** 2
 
 export function s3Store(options: S3Options, environment: Environment, log: (line: string) => void): Store {
-  return httpStore(s3Dialect(options, environment.probeKey), {
-    ...httpOptions(options, environment, log),
+  const http = httpOptions(options, environment, placeOf(options).origin, log)
+  const warn = environment.warn ?? log
+  const signing = s3Signing(options.credentials, { region: options.region, dispatcher: http.dispatcher, warn })
+  return httpStore(s3Dialect(options, environment.probeKey, signing), {
+    ...http,
     transfer: options.transfer,
     logRequest: options.logRequests ? log : undefined,
   })
@@ -35,10 +38,9 @@ export function s3Store(options: S3Options, environment: Environment, log: (line
 const parser = new XMLParser({ parseTagValue: false, isArray: name => name === 'Contents' })
 const builder = new XMLBuilder({})
 
-export function s3Dialect(options: S3Options, probeKey: string): Dialect {
+export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signing): Dialect {
   const { origin, host, base } = placeOf(options)
   const sign = signer(options.region)
-  const credentials = s3Credentials(options.credentials, options.region)
   const objectPath = (key: string) => `${base}/${encodePath(key)}`
   const bucketPath = base === '' ? '/' : base
   const onWrite: Record<string, string> = {}
@@ -159,12 +161,13 @@ export function s3Dialect(options: S3Options, probeKey: string): Dialect {
       abandon: (key, id) => ({ method: 'DELETE', path: objectPath(key), query: [['uploadId', id]] }),
     },
 
-    async authorize(draft: Draft, _length: number, streamed: boolean) {
+    async authorize(draft: Draft, _length: number, streamed: boolean, signal: AbortSignal) {
       // A body that streams is bound by its Content-MD5, which is signed, instead of by its SHA-256.
       const payloadHash = streamed ? UNSIGNED_PAYLOAD : draft.text === undefined ? EMPTY_PAYLOAD : sha256(draft.text)
       const { method, path, query = [], headers = {} } = draft
-      const signed = sign({ method, host, path, query, headers, payloadHash }, await credentials())
-      return { headers: signed, query: '' }
+      const keys = await signing.keys(signal)
+      const signed = sign({ method, host, path, query, headers, payloadHash }, keys, new Date(signing.now()))
+      return { headers: signed, query: '', again: answer => signing.again(answer, keys) }
     },
 
     fault,
