@@ -26,6 +26,7 @@ using ocs::engine;
 
 constexpr char kName[] = "cloud-storage";
 constexpr uint16_t kFaults = 32;
+constexpr uint16_t kUnavailable = 4;  // the engine's number for "try again later" (docs/protocol.md)
 
 // V8 sees the small objects of its heap, not the payloads that hang on them beside it: with its own settings it lets 64
 // MB of dead payloads gather and then marks its whole heap to find them, for up to half of the engine's processor time.
@@ -50,7 +51,14 @@ class OrthancHost : public ocs::Host {
     if (fault < kFaults) codes_[fault] = OrthancPluginRegisterErrorCode(context, fault, http, message.c_str());
   }
 
-  void Register(ocs::Wish wish, const std::string& text) override { ocs::RegisterService(wish, text); }
+  void Register(ocs::Wish wish, bool asks, const std::string& text) override {
+    if (!asks || OrthancPluginCheckVersionAdvanced(context, 1, 9, 2) != 0) return ocs::RegisterService(wish, text);
+    if (!told_)
+      Log(ocs::Level::Warning, std::string("this Orthanc ") + context->orthancVersion +
+                                   " does not let a plugin ask its REST API as it must: moves of files and where files "
+                                   "are stored are not offered. Update to Orthanc 1.9.2 or newer");
+    told_ = true;
+  }
 
   OrthancPluginErrorCode CodeOf(const ocs::Answer& answer) const {
     switch (answer.ending) {
@@ -58,12 +66,15 @@ class OrthancHost : public ocs::Host {
       case ocs::Ending::Fault:
         return answer.fault < kFaults ? codes_[answer.fault] : OrthancPluginErrorCode_StorageAreaPlugin;
       case ocs::Ending::NoMemory: return OrthancPluginErrorCode_NotEnoughMemory;
+      case ocs::Ending::TooLarge: return OrthancPluginErrorCode_BadRequest;
+      case ocs::Ending::Down: return codes_[kUnavailable];
       default: return OrthancPluginErrorCode_StorageAreaPlugin;
     }
   }
 
  private:
   OrthancPluginErrorCode codes_[kFaults];
+  bool told_ = false;
 };
 
 // A whole file: the buffer is made by Orthanc when the size is known, and is ours until the call has succeeded.
@@ -76,13 +87,13 @@ class WholeFile : public ocs::Result {
   bool Reserve(uint64_t size) override {
     return OrthancPluginCreateMemoryBuffer64(context, target_, size) == OrthancPluginErrorCode_Success;
   }
-  bool Accepts(uint64_t) const override { return true; }
-  uint8_t* data() override { return static_cast<uint8_t*>(target_->data); }
-  void Free() {
+  void Drop() override {
     if (target_->data != nullptr) OrthancPluginFreeMemoryBuffer64(context, target_);
     target_->data = nullptr;
     target_->size = 0;
   }
+  bool Accepts(uint64_t) const override { return true; }
+  uint8_t* data() override { return static_cast<uint8_t*>(target_->data); }
 
  private:
   OrthancPluginMemoryBuffer64* target_;
@@ -92,13 +103,17 @@ class WholeFile : public ocs::Result {
 class OldWholeFile : public ocs::Result {
  public:
   OldWholeFile() = default;
-  ~OldWholeFile() override { std::free(data_); }
+  ~OldWholeFile() override { Drop(); }
   OldWholeFile(const OldWholeFile&) = delete;
   OldWholeFile& operator=(const OldWholeFile&) = delete;
   bool Reserve(uint64_t size) override {
     size_ = size;
     data_ = static_cast<uint8_t*>(std::malloc(size == 0 ? 1 : size));
     return data_ != nullptr;
+  }
+  void Drop() override {
+    std::free(data_);
+    data_ = nullptr;
   }
   bool Accepts(uint64_t size) const override { return size <= INT64_MAX; }
   uint8_t* data() override { return data_; }
@@ -118,6 +133,7 @@ class FileRange : public ocs::Result {
  public:
   explicit FileRange(OrthancPluginMemoryBuffer64* target) : target_(target) {}
   bool Reserve(uint64_t) override { return true; }
+  void Drop() override {}
   bool Accepts(uint64_t size) const override { return size == target_->size; }
   uint8_t* data() override { return static_cast<uint8_t*>(target_->data); }
 
@@ -140,9 +156,7 @@ OrthancPluginErrorCode ReadWhole(OrthancPluginMemoryBuffer64* target, const char
   ocs::Call call{ocs::Verb::Read, uuid};
   call.type = static_cast<uint16_t>(type);
   call.result = &file;
-  const OrthancPluginErrorCode code = host->CodeOf(engine->Run(call));
-  if (code != OrthancPluginErrorCode_Success) file.Free();
-  return code;
+  return host->CodeOf(engine->Run(call));
 }
 
 OrthancPluginErrorCode ReadOld(void** content, int64_t* size, const char* uuid, OrthancPluginContentType type) {
@@ -217,6 +231,16 @@ int32_t Refuse(const std::string& why) {
   return -1;
 }
 
+// The SDK's own functions for this keep to themselves what Orthanc answers.
+OrthancPluginErrorCode RegisterStorageArea(bool ranges) {
+  if (ranges) {
+    _OrthancPluginRegisterStorageArea2 area{Create, ReadWhole, ReadRange, Remove};
+    return context->InvokeService(context, _OrthancPluginService_RegisterStorageArea2, &area);
+  }
+  _OrthancPluginRegisterStorageArea area{Create, ReadOld, Remove, std::free};
+  return context->InvokeService(context, _OrthancPluginService_RegisterStorageArea, &area);
+}
+
 }  // namespace
 
 OrthancPluginErrorCode ocs::CodeOf(const Answer& answer) { return host->CodeOf(answer); }
@@ -225,6 +249,7 @@ extern "C" {
 
 ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthanc) {
   context = orthanc;
+  ocs::StartServices();
   if (OrthancPluginCheckVersionAdvanced(context, 1, 9, 0) == 0)
     return Refuse(std::string("cloud-storage needs Orthanc 1.9.0 or newer, this is ") + context->orthancVersion);
   OrthancPluginSetDescription(context, "Stores Orthanc's files in a cloud object storage");
@@ -236,8 +261,9 @@ ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthan
   OrthancPluginFreeString(context, text);
 
   const std::string folder = OwnFolder();
-  const std::string engine_setting = ocs::FindSetting(settings.configuration, "CloudStorage", "Engine");
-  const std::string node_setting = ocs::FindSetting(settings.configuration, "CloudStorage", "Node");
+  const std::string engine_setting = ocs::FindSetting(settings.configuration, {"CloudStorage", "Engine"});
+  const std::string node_setting = ocs::FindSetting(settings.configuration, {"CloudStorage", "Node"});
+  settings.folders = ocs::SocketFolders(ocs::FindSetting(settings.configuration, {"TemporaryDirectory"}));
   settings.script = FindEngine(engine_setting, folder);
   settings.node = FindNode(node_setting, folder);
   settings.node_options.assign(std::begin(kNodeOptions), std::end(kNodeOptions));
@@ -257,16 +283,19 @@ ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthan
   engine = std::make_unique<ocs::Engine>(*host, std::move(settings));
   switch (engine->Start()) {
     case ocs::Engine::Started::On: break;
-    case ocs::Engine::Started::Off: return 0;
-    case ocs::Engine::Started::Refused: return -1;
+    case ocs::Engine::Started::Off: engine.reset(); return 0;
+    case ocs::Engine::Started::Refused: engine.reset(); return -1;
+  }
+  if (RegisterStorageArea(engine->ranges()) != OrthancPluginErrorCode_Success) {
+    engine.reset();
+    return Refuse(
+        "cloud-storage cannot be Orthanc's storage area: another plugin is it already, and would get all files. Take "
+        "one of "
+        "the two out of Orthanc's Plugins; in the orthancteam image set AWS_S3_STORAGE_PLUGIN_ENABLED, "
+        "AZURE_BLOB_STORAGE_PLUGIN_ENABLED and GOOGLE_CLOUD_STORAGE_PLUGIN_ENABLED to false");
   }
   OrthancPluginSetDescription(context, engine->description().c_str());
   OrthancPluginRegisterOnChangeCallback(context, OnChange);
-  if (engine->ranges()) {
-    OrthancPluginRegisterStorageArea2(context, Create, ReadWhole, ReadRange, Remove);
-  } else {
-    OrthancPluginRegisterStorageArea(context, Create, ReadOld, Remove);
-  }
   return 0;
 }
 

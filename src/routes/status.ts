@@ -25,6 +25,7 @@ const CHECK_MS = 5000
 export function statusRoute(status: () => Status, check: (signal: AbortSignal) => Promise<void>): Route {
   return {
     pattern: '/cloud-storage/status',
+    asksOrthanc: false,
     methods: {
       async GET(_request, _host, signal) {
         const fault = await check(AbortSignal.any([signal, AbortSignal.timeout(CHECK_MS)])).then(

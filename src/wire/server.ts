@@ -13,6 +13,9 @@ const MAX_WORKERS = 512
 const LOG_DELAY_MS = 20
 const MAX_LOG_LINES = 200
 
+/** REGISTER's status. */
+const ASKS = 1
+
 /** What START is answered with. */
 export interface Start {
   readonly services: Services
@@ -23,7 +26,7 @@ export interface Start {
 
 /** The control connection: start, log, growth, stop (docs/protocol.md). */
 export class Server {
-  readonly #path: string
+  #path: string
   readonly #version: string
   readonly #control: Connection
   readonly #workers = new Set<Connection>()
@@ -66,8 +69,8 @@ export class Server {
     this.#flush()
     for (const { number, http, message } of Object.values(answers))
       void this.#control.send(Kind.errorCode, { status: number, argument: http }, Buffer.from(message))
-    for (const [wish, text] of on ? wishesOf(on.services) : [])
-      void this.#control.send(Kind.register, { flags: wish }, Buffer.from(text))
+    for (const [wish, text, asks = true] of on ? wishesOf(on.services) : [])
+      void this.#control.send(Kind.register, { flags: wish, status: asks ? ASKS : 0 }, Buffer.from(text))
     const flags = StartFlag.on | (on?.ranges ? StartFlag.ranges : 0)
     const fields = on ? { flags, argument: on.callDeadlineMs } : {}
     await this.#control.send(Kind.return, fields, cutText(description))
@@ -103,7 +106,10 @@ export class Server {
       const frame = await this.#control.receive().catch(() => undefined)
       if (!frame || (frame.kind === Kind.call && frame.flags === Verb.stop)) return this.#stop()
       if (frame.kind === Kind.ping) void this.#control.send(Kind.pong, { argument: frame.argument })
-      if (frame.kind === Kind.grow) await this.#grow(frame.argument, services)
+      if (frame.kind === Kind.grow) {
+        this.#path = frame.payload.toString() || this.#path // the socket may have moved
+        await this.#grow(frame.argument, services)
+      }
     }
   }
 
@@ -135,9 +141,10 @@ export class Server {
   }
 }
 
-function* wishesOf({ routes = [], jobs, metrics, explorer }: Services): Generator<[number, string]> {
-  for (const { pattern } of routes) yield [Wish.route, pattern]
+/** The third: whether it asks Orthanc in turn, which an old one does not allow. */
+function* wishesOf({ routes = [], jobs, metrics, explorer }: Services): Generator<[number, string, boolean?]> {
+  for (const { pattern, asksOrthanc } of routes) yield [Wish.route, pattern, asksOrthanc]
   if (jobs) yield [Wish.jobType, jobs.kind.type]
-  if (metrics) yield [Wish.metrics, '']
+  if (metrics) yield [Wish.metrics, '', false]
   if (explorer) yield [Wish.explorer, explorer]
 }
