@@ -143,7 +143,7 @@ export class Server {
 
 /** The third: whether it asks Orthanc in turn, which an old one does not allow. */
 function* wishesOf({ routes = [], jobs, metrics, explorer }: Services): Generator<[number, string, boolean?]> {
-  for (const { pattern, asksOrthanc } of routes) yield [Wish.route, pattern, asksOrthanc]
+  for (const { pattern, asksOrthanc } of routes) yield [Wish.route, pattern, asksOrthanc ?? true]
   if (jobs) yield [Wish.jobType, jobs.kind.type]
   if (metrics) yield [Wish.metrics, '', false]
   if (explorer) yield [Wish.explorer, explorer]
