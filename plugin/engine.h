@@ -77,7 +77,9 @@ class Engine {
   void Release(Channel channel, uint64_t generation);
   void AskForWorkers(uint64_t count);  // mutex_ held
 
-  // supervisor.cpp: its thread
+  static constexpr int kRefusals = 3;  // so many launches in a row that fail are no accident
+
+  // supervisor.cpp, launch.cpp: its thread
   void Supervise();
   bool StartAgain();
   Started Launch();

@@ -1,13 +1,10 @@
 // Orthanc's entry points and callbacks. Everything that decides is in the engine (docs/protocol.md).
 #include "plugin.h"
 
-#include <dlfcn.h>
-#include <unistd.h>
-
-#include <climits>
 #include <cstdlib>
 #include <iterator>
 
+#include "files.h"
 #include "setting.h"
 
 #ifndef VERSION
@@ -194,38 +191,6 @@ OrthancPluginErrorCode OnChange(OrthancPluginChangeType change, OrthancPluginRes
   return OrthancPluginErrorCode_Success;
 }
 
-bool IsFile(const std::string& path, int mode) { return access(path.c_str(), mode) == 0; }
-
-std::string OwnFolder() {
-  Dl_info info{};
-  char real[PATH_MAX];
-  if (dladdr(reinterpret_cast<void*>(&OwnFolder), &info) == 0 || realpath(info.dli_fname, real) == nullptr) return ".";
-  const std::string path(real);
-  return path.substr(0, path.rfind('/'));
-}
-
-std::string FindEngine(const std::string& configured, const std::string& folder) {
-  if (!configured.empty()) return IsFile(configured, R_OK) ? configured : "";
-  for (const std::string& candidate :
-       {folder + "/engine.mjs", std::string("/usr/share/orthanc-cloud-storage/engine.mjs")})
-    if (IsFile(candidate, R_OK)) return candidate;
-  return "";
-}
-
-std::string FindNode(const std::string& configured, const std::string& folder) {
-  if (!configured.empty()) return IsFile(configured, X_OK) ? configured : "";
-  if (IsFile(folder + "/node", X_OK)) return folder + "/node";
-  const char* path = std::getenv("PATH");
-  std::string rest = path != nullptr ? path : "/usr/local/bin:/usr/bin:/bin";
-  while (!rest.empty()) {
-    const size_t colon = rest.find(':');
-    const std::string candidate = rest.substr(0, colon) + "/node";
-    if (IsFile(candidate, X_OK)) return candidate;
-    rest = colon == std::string::npos ? "" : rest.substr(colon + 1);
-  }
-  return "";
-}
-
 int32_t Refuse(const std::string& why) {
   OrthancPluginLogError(context, why.c_str());
   return -1;
@@ -260,12 +225,12 @@ ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthan
   settings.configuration = text;
   OrthancPluginFreeString(context, text);
 
-  const std::string folder = OwnFolder();
+  const std::string folder = ocs::OwnFolder();
   const std::string engine_setting = ocs::FindSetting(settings.configuration, {"CloudStorage", "Engine"});
   const std::string node_setting = ocs::FindSetting(settings.configuration, {"CloudStorage", "Node"});
   settings.folders = ocs::SocketFolders(ocs::FindSetting(settings.configuration, {"TemporaryDirectory"}));
-  settings.script = FindEngine(engine_setting, folder);
-  settings.node = FindNode(node_setting, folder);
+  settings.script = ocs::FindEngine(engine_setting, folder);
+  settings.node = ocs::FindNode(node_setting, folder);
   settings.node_options.assign(std::begin(kNodeOptions), std::end(kNodeOptions));
   if (settings.script.empty())
     return Refuse(

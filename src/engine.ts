@@ -39,9 +39,7 @@ const server = await Server.connect(socketPath, version)
 let serving = false
 void server.gone.then(() => serving || process.exit(0))
 const log = logTo((level, line) => server.log(level, line))
-const composition = await start().catch(async error => {
-  await server.refuse(Fault.from(error))
-})
+const composition = await start().catch(error => server.refuse(Fault.from(error)))
 
 if (composition) {
   serving = true

@@ -41,7 +41,7 @@ void FrameVectors() {
     Encode(header, encoded);
     CHECK(std::string(reinterpret_cast<char*>(encoded), kHeaderBytes) + Unhex(payload) == bytes);
   }
-  CHECK(count == 46);
+  CHECK(count == 47);
 }
 
 // ---- settings

@@ -231,6 +231,18 @@ void JobOutlivesItsEngine() {
   CHECK(job.DoStep(orthanc) == Job::Step::Failure);  // it must not go on from where it shall not be
 }
 
+void JobGoesOnWhenAnEngineStartsAgain() {
+  Stage stage("then-refuses");
+  CHECK(stage.Start() == Engine::Started::On);
+  FakeOrthanc orthanc;
+  Job job(*stage.engine, "{}", "1");
+  CHECK(job.DoStep(orthanc) == Job::Step::Continue && std::string(job.serialized()) == "1");
+  CHECK(stage.host.Said("E cannot run a job: the storage engine cannot start: Some.Option is wrong"));
+  stage.Mend();
+  stage.host.Await("runs again");
+  CHECK(job.DoStep(orthanc) == Job::Step::Continue && std::string(job.serialized()) == "2");
+}
+
 }  // namespace
 
 const std::vector<Test> kServicesTests = {TEST(PackedTextIsUnpackedOrRefused),
@@ -245,4 +257,5 @@ const std::vector<Test> kServicesTests = {TEST(PackedTextIsUnpackedOrRefused),
                                           TEST(JobRunsToItsEnd),
                                           TEST(JobsStepIsRepeatedOnTheNextEngine),
                                           TEST(JobIsRestoredOrRefused),
-                                          TEST(JobOutlivesItsEngine)};
+                                          TEST(JobOutlivesItsEngine),
+                                          TEST(JobGoesOnWhenAnEngineStartsAgain)};

@@ -77,9 +77,9 @@ export class Server {
   }
 
   /** Tells Orthanc not to start, and why. */
-  async refuse(fault: Fault): Promise<void> {
+  refuse(fault: Fault): void {
     this.#flush()
-    await this.#control.send(Kind.return, { status: answers[fault.code].number }, cutText(fault.describe()))
+    void this.#control.send(Kind.return, { status: answers[fault.code].number }, cutText(fault.describe()))
     this.#control.close()
   }
 
