@@ -59,7 +59,7 @@ Ending Engine::Acquire(Deadline deadline, Channel* channel, uint64_t* generation
       ending = Ending::Ok;
     }
     if (ending != Ending::TimedOut) break;
-    if (state_ == State::Ready && asked_ < waiting_) AskForWorkers(1);
+    if (state_ == State::Ready && asked_ < waiting_ && !refused_) AskForWorkers(1);
     if (changed_.wait_until(lock, deadline) == std::cv_status::timeout) break;
   }
   waiting_--;

@@ -67,7 +67,8 @@ std::string Listener::Ensure() {
     problems += (problems.empty() ? "" : "; ") + problem;
   }
   return "cannot listen for the storage engine in any folder (" + problems +
-         "). Set TemporaryDirectory, or TMPDIR in the environment, to a folder that can be written";
+         "). Set TemporaryDirectory, or TMPDIR in the environment, to the absolute path of a folder that can be "
+         "written";
 }
 
 std::string Listener::Bind() {

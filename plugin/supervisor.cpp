@@ -156,6 +156,7 @@ void Engine::GreetWorkers() {
 // For calls whose connection never came.
 void Engine::AskAgain() {
   std::lock_guard<std::mutex> lock(mutex_);
+  refused_ = false;
   if (waiting_ > asked_) AskForWorkers(waiting_ - asked_);
 }
 
@@ -187,6 +188,7 @@ bool Engine::HandleControl() {
       {
         std::lock_guard<std::mutex> lock(mutex_);
         asked_ -= std::min(asked_, header.argument);
+        refused_ = true;
       }
       SeeToSocket();
       return true;
@@ -205,6 +207,7 @@ void Engine::Reap(bool quietly) {
     control = std::move(control_);
     idle.swap(idle_);
     asked_ = 0;
+    refused_ = false;
   }
   control.Close();
   idle.clear();

@@ -46,6 +46,16 @@ describe('the pool of worker connections', () => {
     worker.socket.destroy()
   })
 
+  it('connects where the socket has moved to', async () => {
+    plugin.vanish()
+    const other = await new PluginPeer().listen()
+    control.send(Kind.grow, { argument: 1 }, other.path)
+    const worker = await other.accept()
+    assert.equal((await worker.receive()).kind, Kind.hello)
+    worker.socket.destroy()
+    other.close()
+  })
+
   it('has room again when connections close, whatever their calls still do', async () => {
     const begun = Promise.withResolvers<void>()
     let calls = 0

@@ -156,6 +156,13 @@ void LateHelloIsAskedForAgain() {
   CHECK(!stage.host.Said("started again"));
 }
 
+void EngineThatIsFullIsAskedAgain() {
+  Stage stage("is-full");
+  CHECK(stage.Start() == Engine::Started::On);
+  CHECK(stage.Write().ending == Ending::Ok);  // alone: nobody else's call gives a connection back
+  CHECK(stage.host.Count("W the storage engine cannot connect once more: no way") == 1);
+}
+
 void LogThatBlocksIsNotTheEnginesSilence() {
   Stage stage("says-much");
   stage.settings.silence = milliseconds(2'000);
@@ -235,6 +242,7 @@ const std::vector<Test> kEngineTests = {TEST(WorksAndStops),
                                         TEST(CallAfterAStalePullIsRepeated),
                                         TEST(RepeatedReadLeavesNothingOfTheFirst),
                                         TEST(LateHelloIsAskedForAgain),
+                                        TEST(EngineThatIsFullIsAskedAgain),
                                         TEST(LogThatBlocksIsNotTheEnginesSilence),
                                         TEST(EngineThatCannotStartAgainFailsCallsWithItsWords),
                                         TEST(EngineThatIsGoneAtItsRestartIsNamed),

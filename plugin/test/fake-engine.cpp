@@ -213,6 +213,10 @@ int main(int count, char** argv) {
       new Channel(Connect(1, kProtocol, false));
       continue;
     }
+    if (scenario == "is-full" && FirstLife()) {
+      Refuse(control, header.argument);
+      continue;
+    }
     if (scenario == "says-much") {
       control.Send(log, {"blocks", 6}, {nullptr, 0}, Soon());
     }
