@@ -165,9 +165,9 @@ void EngineThatIsFullIsAskedAgain() {
 
 void LogThatBlocksIsNotTheEnginesSilence() {
   Stage stage("says-much");
-  stage.settings.silence = milliseconds(2'000);
+  stage.settings.silence = milliseconds(5'000);
   stage.host.on_log = [](const std::string& line) {
-    if (line == "blocks") std::this_thread::sleep_for(milliseconds(2'500));
+    if (line == "blocks") std::this_thread::sleep_for(milliseconds(5'500));
   };
   CHECK(stage.Start() == Engine::Started::On);
   CHECK(stage.Write().ending == Ending::Ok);

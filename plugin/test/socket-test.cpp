@@ -144,7 +144,6 @@ void NoDescriptorsLeftIsSaidOnceAndEnds() {
 void StrangerWhoSaysNothingDelaysNobody() {
   Stage stage("works");
   stage.settings.hello_time = std::chrono::hours(1);
-  stage.settings.silence = milliseconds(2'000);
   CHECK(stage.Start() == Engine::Started::On);
   const std::string path = stage.folder.path() + "/" + stage.folder.Names().at(0) + "/engine.sock";
   sockaddr_un address{};
