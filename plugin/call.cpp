@@ -10,10 +10,19 @@ namespace {
 constexpr uint16_t kTooLarge = 413;
 constexpr uint64_t kPriorityZero = 1ull << 31;  // priorities are signed, arguments are not
 
-Answer Ended(Io io) {
+Answer Ended(Ending ending) {
   Answer answer;
-  answer.ending = io == Io::Closed ? Ending::Interrupted : io == Io::TimedOut ? Ending::TimedOut : Ending::Broken;
+  answer.ending = ending;
   return answer;
+}
+
+Ending EndingOf(Io io) {
+  switch (io) {
+    case Io::Closed: return Ending::Interrupted;
+    case Io::TimedOut: return Ending::TimedOut;
+    case Io::TooLarge: return Ending::TooLarge;
+    default: return Ending::Broken;
+  }
 }
 
 bool IsRead(Verb verb) { return verb == Verb::Read || verb == Verb::ReadRange; }
@@ -110,59 +119,84 @@ Io ReceiveText(Channel& channel, size_t size, std::string* text, Deadline deadli
   return io == Io::Ok ? channel.Discard(size - text->size(), deadline) : io;
 }
 
-Answer Perform(Channel& channel, const Call& call, Deadline deadline) {
-  Io io = SendCall(channel, call, deadline);
-  bool reserved = false;
-  bool no_memory = false;
-  uint64_t size = 0;
-  uint64_t filled = 0;
-  while (io == Io::Ok) {
-    Header header;
-    io = channel.ReceiveHeader(&header, deadline);
-    if (io != Io::Ok) break;
-    switch (header.kind) {
-      case Kind::Pull: io = ServePull(channel, call, header, deadline); break;
+namespace {
 
-      case Kind::Reserve:
-        if (reserved || call.result == nullptr || header.length != 0 || !call.result->Accepts(header.argument))
-          return Ended(Io::Broken);
-        reserved = true;
-        size = header.argument;
-        no_memory = !call.result->Reserve(size);
-        break;
+// A result while it comes in: RESERVE begins it, again too, and FILLs follow one another to its end.
+class Incoming {
+ public:
+  explicit Incoming(Result* result) : result_(result) {}
 
-      case Kind::Fill:
-        if (!reserved || header.argument != filled || header.length > size - filled) return Ended(Io::Broken);
-        io = no_memory ? channel.Discard(header.length, deadline)
-                       : channel.Receive(call.result->data() + filled, header.length, deadline);
-        filled += header.length;
-        break;
-
-      case Kind::Upcall:
-      case Kind::Submit:
-      case Kind::Metric: io = ServeUpcall(channel, call, header, deadline); break;
-
-      case Kind::Return: {
-        Answer answer;
-        answer.flags = header.flags;
-        answer.argument = header.argument;
-        io = ReceiveText(channel, header.length, &answer.text, deadline);
-        if (io != Io::Ok) return Ended(io);
-        answer.fault = header.status;
-        if (header.status != 0) {
-          answer.ending = Ending::Fault;
-        } else if (no_memory) {
-          answer.ending = Ending::NoMemory;
-        } else if (call.result == nullptr || (filled == size && (reserved || !IsRead(call.verb)))) {
-          answer.ending = Ending::Ok;
-        }  // else Broken: "ok", but bytes are missing
-        return answer;
-      }
-
-      default: io = Io::Broken;
-    }
+  bool Begin(const Header& reserve) {
+    if (result_ == nullptr || reserve.length != 0 || !result_->Accepts(reserve.argument)) return false;
+    result_->Drop();
+    size_ = reserve.argument;
+    filled_ = 0;
+    begun_ = true;
+    no_memory_ = !result_->Reserve(size_);
+    return true;
   }
-  return Ended(io);
+
+  Io Fill(Channel& channel, const Header& fill, Deadline deadline) {
+    if (!begun_ || fill.argument != filled_ || fill.length > size_ - filled_) return Io::Broken;
+    const uint64_t at = filled_;
+    filled_ += fill.length;
+    return no_memory_ ? channel.Discard(fill.length, deadline)
+                      : channel.Receive(result_->data() + at, fill.length, deadline);
+  }
+
+  Ending End(bool demanded) const {
+    if (no_memory_) return Ending::NoMemory;
+    return filled_ == size_ && (begun_ || !demanded) ? Ending::Ok : Ending::Broken;  // bytes are missing
+  }
+
+ private:
+  Result* const result_;
+  bool begun_ = false;
+  bool no_memory_ = false;
+  uint64_t size_ = 0;
+  uint64_t filled_ = 0;
+};
+
+Answer Converse(Channel& channel, const Call& call, Deadline deadline) {
+  Incoming incoming(call.result);
+  Io io = SendCall(channel, call, deadline);
+  // What fits no turn and comes first is left over from the call before: the engine is sound, the connection is not.
+  for (Ending wrong = Ending::Interrupted; io == Io::Ok; wrong = Ending::Broken) {
+    Header header;
+    Answer answer;
+    io = channel.ReceiveHeader(&header, deadline);
+    if (io == Io::Ok) {
+      switch (header.kind) {
+        case Kind::Pull: io = ServePull(channel, call, header, deadline); break;
+        case Kind::Reserve: io = incoming.Begin(header) ? Io::Ok : Io::Broken; break;
+        case Kind::Fill: io = incoming.Fill(channel, header, deadline); break;
+        case Kind::Upcall:
+        case Kind::Submit:
+        case Kind::Metric: io = ServeUpcall(channel, call, header, deadline); break;
+        case Kind::Return:
+          io = ReceiveText(channel, header.length, &answer.text, deadline);
+          if (io != Io::Ok) break;
+          answer.flags = header.flags;
+          answer.argument = header.argument;
+          answer.fault = header.status;
+          answer.ending = header.status != 0 ? Ending::Fault : incoming.End(IsRead(call.verb));
+          if (answer.ending != Ending::Broken) return answer;
+          io = Io::Broken;
+          break;
+        default: io = Io::Broken;
+      }
+    }
+    if (io == Io::Broken) return Ended(wrong);
+  }
+  return Ended(EndingOf(io));
+}
+
+}  // namespace
+
+Answer Perform(Channel& channel, const Call& call, Deadline deadline) {
+  const Answer answer = Converse(channel, call, deadline);
+  if (answer.ending != Ending::Ok && call.result != nullptr) call.result->Drop();
+  return answer;
 }
 
 std::string LineOf(const Call& call, const Answer& answer) {
@@ -172,9 +206,11 @@ std::string LineOf(const Call& call, const Answer& answer) {
   switch (answer.ending) {
     case Ending::NoMemory: return what + "Orthanc has no memory for the result";
     case Ending::Interrupted:
-      return what + "the storage engine died " + std::to_string(kAttempts) + " times while it was at it";
+      return what + "the storage engine died or was cut off " + std::to_string(kAttempts) + " times while it was at it";
     case Ending::TimedOut: return what + "the storage engine did not finish in time";
     case Ending::Stopped: return what + "Orthanc is stopping";
+    case Ending::Down: return what + "the storage engine cannot start: " + answer.text;
+    case Ending::TooLarge: return what + "its address, query and headers are larger than 16 MiB";
     default: return what + "the storage engine broke the protocol";
   }
 }

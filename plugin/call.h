@@ -25,10 +25,12 @@ enum class Ending {
   Ok,
   Fault,        // the engine said no; `fault` and `text` say why
   NoMemory,     // Orthanc had no room for the result
-  Interrupted,  // the connection ended: the call may be repeated on another
+  Interrupted,  // the connection ended, or was not free for this call: it may be repeated on another
   TimedOut,
-  Stopped,  // Orthanc stops
-  Broken,   // the engine broke the protocol
+  Stopped,   // Orthanc stops
+  Down,      // the engine cannot start; `text` says why
+  TooLarge,  // the request is larger than a frame
+  Broken,    // the engine broke the protocol
 };
 
 struct Answer {
@@ -45,9 +47,12 @@ struct Answer {
   }
 
   // Whether the connection may carry another call.
-  bool reusable() const { return ending == Ending::Ok || ending == Ending::Fault || ending == Ending::NoMemory; }
+  bool reusable() const {
+    return ending == Ending::Ok || ending == Ending::Fault || ending == Ending::NoMemory || ending == Ending::TooLarge;
+  }
 };
 
+// Unless it ends with Ok, nothing of the result is left.
 Answer Perform(Channel& channel, const Call& call, Deadline deadline);
 
 // How often a call is tried on engines that die of it.

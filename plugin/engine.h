@@ -8,6 +8,7 @@
 
 #include "call.h"
 #include "host.h"
+#include "listener.h"
 #include "process.h"
 #include "wire.h"
 
@@ -16,13 +17,16 @@ namespace ocs {
 struct EngineSettings {
   std::string node;  // executable
   std::vector<std::string> node_options;
-  std::string script;         // engine.mjs
-  std::string configuration;  // Orthanc's, as JSON; holds secrets, so it never goes near argv, environ or a log
-  std::chrono::milliseconds start_time{180'000};  // longer than the engine's own start-up check may take
+  std::string script;                // engine.mjs
+  std::string configuration;         // Orthanc's, as JSON; holds secrets, so it never goes near argv, environ or a log
+  std::vector<std::string> folders;  // where the socket may be, the best first
+  std::chrono::milliseconds start_time{180'000};   // longer than an engine is silent while it waits for its store
+  std::chrono::milliseconds restart_time{60'000};  // a later one does not wait for its store
   std::chrono::milliseconds drain_time{10'000};
   std::chrono::milliseconds ping_every{5'000};
   std::chrono::milliseconds silence{30'000};
   std::chrono::milliseconds first_backoff{100};
+  std::chrono::milliseconds hello_time{5'000};  // a connection that does not say HELLO by then is none of ours
 };
 
 // Thread-safe. Calls come from any of Orthanc's threads and block; one supervisor thread does everything else. It alone
@@ -57,47 +61,70 @@ class Engine {
   void Stop();
 
  private:
-  enum class State { Starting, Ready, Restarting, Stopping, Stopped };
+  enum class State {
+    Starting,
+    Ready,
+    Restarting,
+    Down,  // several engines in a row did not start: calls fail at once, while it is tried again
+    Stopping,
+    Stopped
+  };
 
-  void Supervise();
-  Started Launch();
-  bool OpenSocket();
-  Started Handshake();
+  // engine.cpp: the threads of Orthanc
   bool StopRequested();
   void Wake();
+  Ending Acquire(Deadline deadline, Channel* channel, uint64_t* generation);
+  void Release(Channel channel, uint64_t generation);
+  void AskForWorkers(uint64_t count);  // mutex_ held
+
+  static constexpr int kRefusals = 3;  // so many launches in a row that fail are no accident
+
+  // supervisor.cpp, launch.cpp: its thread
+  void Supervise();
+  bool StartAgain();
+  Started Launch();
+  Started Handshake();
   Started Refuse(const std::string& why);
+  void Hear(Level level);
+  Io AcceptControl(Channel* channel, Header* hello);
   bool Serve();  // true: restart, false: stop
-  Io AcceptPeer(Deadline deadline, Channel* channel, Header* hello);
-  void AcceptWorker();
+  void AcceptWorkers();
+  void GreetWorkers();
+  void AskAgain();
+  void SeeToSocket();
   bool HandleControl();
   void Reap(bool quietly);
   void CloseAll();
-  bool Acquire(Deadline deadline, Channel* channel, uint64_t* generation);
-  void Release(Channel channel, uint64_t generation);
-  void AskForWorkers(uint64_t count);  // mutex_ held
 
   Host& host_;
   const EngineSettings settings_;
   std::thread supervisor_;
-  std::string folder_;
-  std::string path_;
-  Channel listener_;
-  Process process_;
   int wake_[2] = {-1, -1};
+
+  // The supervisor's.
+  Listener listener_;
+  std::vector<Greeting> greetings_;
+  Deadline accept_again_ = Deadline::min();
+  bool accept_failed_ = false;
+  Process process_;
   bool registered_ = false;
   std::string description_;
   bool ranges_ = false;
-  Clock::time_point heard_;
+  Clock::duration silent_{0};  // how long it was waited for a sign of life, not counting what it did meanwhile
+  int refusals_ = 0;           // launches in a row that failed
 
   std::mutex mutex_;  // guards everything below
   std::condition_variable changed_;
   State state_ = State::Stopped;
   Started started_ = Started::Refused;
+  std::string words_;        // why the last engine did not start
+  std::string socket_path_;  // where the next worker connects
   uint64_t generation_ = 0;
   Channel control_;
   std::vector<Channel> idle_;
   uint64_t waiting_ = 0;
   uint64_t asked_ = 0;
+  bool refused_ = false;  // the engine cannot connect once more: only the supervisor asks again, now and then
   uint64_t active_ = 0;
   Deadline stop_by_ = Deadline::max();
   std::chrono::milliseconds call_time_{0};

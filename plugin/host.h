@@ -23,15 +23,18 @@ class Host {
   virtual void Log(Level level, const std::string& line) = 0;
   // Tells Orthanc which HTTP status and message go with a fault number of the engine.
   virtual void RegisterError(uint16_t fault, uint16_t http, const std::string& message) = 0;
-  virtual void Register(Wish wish, const std::string& text) = 0;
+  // `asks`: what is registered asks Orthanc's REST API in turn.
+  virtual void Register(Wish wish, bool asks, const std::string& text) = 0;
 };
 
 // Where the bytes of a read go. Nothing of it reaches Orthanc unless the call succeeds.
 class Result {
  public:
   virtual ~Result() = default;
-  // Makes room for exactly `size` bytes. Called once. False: there is no memory for it.
+  // Makes room for exactly `size` bytes, when there is none yet. False: there is no memory for it.
   virtual bool Reserve(uint64_t size) = 0;
+  // Gives the room back: what was to be there comes anew, or not at all.
+  virtual void Drop() = 0;
   // Whether `size` may be reserved at all: a range has a fixed size.
   virtual bool Accepts(uint64_t size) const = 0;
   virtual uint8_t* data() = 0;
@@ -44,6 +47,10 @@ class Bytes : public Result {
     bytes_.reset(size > kMost ? nullptr : new (std::nothrow) uint8_t[size]);
     size_ = bytes_ == nullptr ? 0 : size;
     return bytes_ != nullptr;
+  }
+  void Drop() override {
+    bytes_.reset();
+    size_ = 0;
   }
   bool Accepts(uint64_t) const override { return true; }
   uint8_t* data() override { return bytes_.get(); }

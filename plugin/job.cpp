@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <thread>
 
 namespace ocs {
 
@@ -9,6 +10,7 @@ namespace {
 
 using std::chrono::milliseconds;
 constexpr milliseconds kUnderLock{5'000};  // Orthanc's jobs all wait meanwhile
+constexpr milliseconds kWhileDown{2'000};
 constexpr float kProgressUnit = 1.0f / 1'000'000;
 
 std::atomic<uint64_t> last_number{0};
@@ -47,6 +49,10 @@ Job::Step Job::DoStep(Upcalls& upcalls) {
   if (reset_due_) return Step::Failure;
   const Answer answer = Run(Verb::JobStep, 0, &upcalls, milliseconds(0));
   if (answer.ending == Ending::Stopped) return Step::Continue;  // no failure: Orthanc goes on after its restart
+  if (answer.ending == Ending::Down) {                          // nor this: it goes on when an engine starts again
+    std::this_thread::sleep_for(kWhileDown);
+    return Step::Continue;
+  }
   const bool known =
       answer.flags >= static_cast<int>(Step::Success) && answer.flags <= static_cast<int>(Step::Continue);
   return answer.ending == Ending::Ok && known ? static_cast<Step>(answer.flags) : Step::Failure;

@@ -1,13 +1,10 @@
 // Orthanc's entry points and callbacks. Everything that decides is in the engine (docs/protocol.md).
 #include "plugin.h"
 
-#include <dlfcn.h>
-#include <unistd.h>
-
-#include <climits>
 #include <cstdlib>
 #include <iterator>
 
+#include "files.h"
 #include "setting.h"
 
 #ifndef VERSION
@@ -26,6 +23,7 @@ using ocs::engine;
 
 constexpr char kName[] = "cloud-storage";
 constexpr uint16_t kFaults = 32;
+constexpr uint16_t kUnavailable = 4;  // the engine's number for "try again later" (docs/protocol.md)
 
 // V8 sees the small objects of its heap, not the payloads that hang on them beside it: with its own settings it lets 64
 // MB of dead payloads gather and then marks its whole heap to find them, for up to half of the engine's processor time.
@@ -50,7 +48,14 @@ class OrthancHost : public ocs::Host {
     if (fault < kFaults) codes_[fault] = OrthancPluginRegisterErrorCode(context, fault, http, message.c_str());
   }
 
-  void Register(ocs::Wish wish, const std::string& text) override { ocs::RegisterService(wish, text); }
+  void Register(ocs::Wish wish, bool asks, const std::string& text) override {
+    if (!asks || OrthancPluginCheckVersionAdvanced(context, 1, 9, 2) != 0) return ocs::RegisterService(wish, text);
+    if (!told_)
+      Log(ocs::Level::Warning, std::string("this Orthanc ") + context->orthancVersion +
+                                   " does not let a plugin ask its REST API as it must: moves of files and where files "
+                                   "are stored are not offered. Update to Orthanc 1.9.2 or newer");
+    told_ = true;
+  }
 
   OrthancPluginErrorCode CodeOf(const ocs::Answer& answer) const {
     switch (answer.ending) {
@@ -58,12 +63,15 @@ class OrthancHost : public ocs::Host {
       case ocs::Ending::Fault:
         return answer.fault < kFaults ? codes_[answer.fault] : OrthancPluginErrorCode_StorageAreaPlugin;
       case ocs::Ending::NoMemory: return OrthancPluginErrorCode_NotEnoughMemory;
+      case ocs::Ending::TooLarge: return OrthancPluginErrorCode_BadRequest;
+      case ocs::Ending::Down: return codes_[kUnavailable];
       default: return OrthancPluginErrorCode_StorageAreaPlugin;
     }
   }
 
  private:
   OrthancPluginErrorCode codes_[kFaults];
+  bool told_ = false;
 };
 
 // A whole file: the buffer is made by Orthanc when the size is known, and is ours until the call has succeeded.
@@ -76,13 +84,13 @@ class WholeFile : public ocs::Result {
   bool Reserve(uint64_t size) override {
     return OrthancPluginCreateMemoryBuffer64(context, target_, size) == OrthancPluginErrorCode_Success;
   }
-  bool Accepts(uint64_t) const override { return true; }
-  uint8_t* data() override { return static_cast<uint8_t*>(target_->data); }
-  void Free() {
+  void Drop() override {
     if (target_->data != nullptr) OrthancPluginFreeMemoryBuffer64(context, target_);
     target_->data = nullptr;
     target_->size = 0;
   }
+  bool Accepts(uint64_t) const override { return true; }
+  uint8_t* data() override { return static_cast<uint8_t*>(target_->data); }
 
  private:
   OrthancPluginMemoryBuffer64* target_;
@@ -92,13 +100,17 @@ class WholeFile : public ocs::Result {
 class OldWholeFile : public ocs::Result {
  public:
   OldWholeFile() = default;
-  ~OldWholeFile() override { std::free(data_); }
+  ~OldWholeFile() override { Drop(); }
   OldWholeFile(const OldWholeFile&) = delete;
   OldWholeFile& operator=(const OldWholeFile&) = delete;
   bool Reserve(uint64_t size) override {
     size_ = size;
     data_ = static_cast<uint8_t*>(std::malloc(size == 0 ? 1 : size));
     return data_ != nullptr;
+  }
+  void Drop() override {
+    std::free(data_);
+    data_ = nullptr;
   }
   bool Accepts(uint64_t size) const override { return size <= INT64_MAX; }
   uint8_t* data() override { return data_; }
@@ -118,6 +130,7 @@ class FileRange : public ocs::Result {
  public:
   explicit FileRange(OrthancPluginMemoryBuffer64* target) : target_(target) {}
   bool Reserve(uint64_t) override { return true; }
+  void Drop() override {}
   bool Accepts(uint64_t size) const override { return size == target_->size; }
   uint8_t* data() override { return static_cast<uint8_t*>(target_->data); }
 
@@ -140,9 +153,7 @@ OrthancPluginErrorCode ReadWhole(OrthancPluginMemoryBuffer64* target, const char
   ocs::Call call{ocs::Verb::Read, uuid};
   call.type = static_cast<uint16_t>(type);
   call.result = &file;
-  const OrthancPluginErrorCode code = host->CodeOf(engine->Run(call));
-  if (code != OrthancPluginErrorCode_Success) file.Free();
-  return code;
+  return host->CodeOf(engine->Run(call));
 }
 
 OrthancPluginErrorCode ReadOld(void** content, int64_t* size, const char* uuid, OrthancPluginContentType type) {
@@ -180,41 +191,19 @@ OrthancPluginErrorCode OnChange(OrthancPluginChangeType change, OrthancPluginRes
   return OrthancPluginErrorCode_Success;
 }
 
-bool IsFile(const std::string& path, int mode) { return access(path.c_str(), mode) == 0; }
-
-std::string OwnFolder() {
-  Dl_info info{};
-  char real[PATH_MAX];
-  if (dladdr(reinterpret_cast<void*>(&OwnFolder), &info) == 0 || realpath(info.dli_fname, real) == nullptr) return ".";
-  const std::string path(real);
-  return path.substr(0, path.rfind('/'));
-}
-
-std::string FindEngine(const std::string& configured, const std::string& folder) {
-  if (!configured.empty()) return IsFile(configured, R_OK) ? configured : "";
-  for (const std::string& candidate :
-       {folder + "/engine.mjs", std::string("/usr/share/orthanc-cloud-storage/engine.mjs")})
-    if (IsFile(candidate, R_OK)) return candidate;
-  return "";
-}
-
-std::string FindNode(const std::string& configured, const std::string& folder) {
-  if (!configured.empty()) return IsFile(configured, X_OK) ? configured : "";
-  if (IsFile(folder + "/node", X_OK)) return folder + "/node";
-  const char* path = std::getenv("PATH");
-  std::string rest = path != nullptr ? path : "/usr/local/bin:/usr/bin:/bin";
-  while (!rest.empty()) {
-    const size_t colon = rest.find(':');
-    const std::string candidate = rest.substr(0, colon) + "/node";
-    if (IsFile(candidate, X_OK)) return candidate;
-    rest = colon == std::string::npos ? "" : rest.substr(colon + 1);
-  }
-  return "";
-}
-
 int32_t Refuse(const std::string& why) {
   OrthancPluginLogError(context, why.c_str());
   return -1;
+}
+
+// The SDK's own functions for this keep to themselves what Orthanc answers.
+OrthancPluginErrorCode RegisterStorageArea(bool ranges) {
+  if (ranges) {
+    _OrthancPluginRegisterStorageArea2 area{Create, ReadWhole, ReadRange, Remove};
+    return context->InvokeService(context, _OrthancPluginService_RegisterStorageArea2, &area);
+  }
+  _OrthancPluginRegisterStorageArea area{Create, ReadOld, Remove, std::free};
+  return context->InvokeService(context, _OrthancPluginService_RegisterStorageArea, &area);
 }
 
 }  // namespace
@@ -225,6 +214,7 @@ extern "C" {
 
 ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthanc) {
   context = orthanc;
+  ocs::StartServices();
   if (OrthancPluginCheckVersionAdvanced(context, 1, 9, 0) == 0)
     return Refuse(std::string("cloud-storage needs Orthanc 1.9.0 or newer, this is ") + context->orthancVersion);
   OrthancPluginSetDescription(context, "Stores Orthanc's files in a cloud object storage");
@@ -235,11 +225,12 @@ ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthan
   settings.configuration = text;
   OrthancPluginFreeString(context, text);
 
-  const std::string folder = OwnFolder();
-  const std::string engine_setting = ocs::FindSetting(settings.configuration, "CloudStorage", "Engine");
-  const std::string node_setting = ocs::FindSetting(settings.configuration, "CloudStorage", "Node");
-  settings.script = FindEngine(engine_setting, folder);
-  settings.node = FindNode(node_setting, folder);
+  const std::string folder = ocs::OwnFolder();
+  const std::string engine_setting = ocs::FindSetting(settings.configuration, {"CloudStorage", "Engine"});
+  const std::string node_setting = ocs::FindSetting(settings.configuration, {"CloudStorage", "Node"});
+  settings.folders = ocs::SocketFolders(ocs::FindSetting(settings.configuration, {"TemporaryDirectory"}));
+  settings.script = ocs::FindEngine(engine_setting, folder);
+  settings.node = ocs::FindNode(node_setting, folder);
   settings.node_options.assign(std::begin(kNodeOptions), std::end(kNodeOptions));
   if (settings.script.empty())
     return Refuse(
@@ -257,16 +248,19 @@ ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthan
   engine = std::make_unique<ocs::Engine>(*host, std::move(settings));
   switch (engine->Start()) {
     case ocs::Engine::Started::On: break;
-    case ocs::Engine::Started::Off: return 0;
-    case ocs::Engine::Started::Refused: return -1;
+    case ocs::Engine::Started::Off: engine.reset(); return 0;
+    case ocs::Engine::Started::Refused: engine.reset(); return -1;
+  }
+  if (RegisterStorageArea(engine->ranges()) != OrthancPluginErrorCode_Success) {
+    engine.reset();
+    return Refuse(
+        "cloud-storage cannot be Orthanc's storage area: another plugin is it already, and would get all files. Take "
+        "one of "
+        "the two out of Orthanc's Plugins; in the orthancteam image set AWS_S3_STORAGE_PLUGIN_ENABLED, "
+        "AZURE_BLOB_STORAGE_PLUGIN_ENABLED and GOOGLE_CLOUD_STORAGE_PLUGIN_ENABLED to false");
   }
   OrthancPluginSetDescription(context, engine->description().c_str());
   OrthancPluginRegisterOnChangeCallback(context, OnChange);
-  if (engine->ranges()) {
-    OrthancPluginRegisterStorageArea2(context, Create, ReadWhole, ReadRange, Remove);
-  } else {
-    OrthancPluginRegisterStorageArea(context, Create, ReadOld, Remove);
-  }
   return 0;
 }
 

@@ -14,7 +14,10 @@ extern std::unique_ptr<Engine> engine;
 // The code that tells Orthanc how a call has ended.
 OrthancPluginErrorCode CodeOf(const Answer& answer);
 
-// Everything but the storage area (services.cpp): registers with Orthanc what the engine wishes for.
+// Everything but the storage area (services.cpp). Orthanc may start a plugin again in the same process.
+void StartServices();
+
+// Registers with Orthanc what the engine wishes for.
 void RegisterService(Wish wish, const std::string& text);
 
 // Orthanc begins to stop: from now on the engine is told so when it asks for something.

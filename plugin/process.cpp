@@ -21,9 +21,12 @@ namespace {
 using std::chrono::milliseconds;
 constexpr size_t kLongestLine = 4096;
 constexpr milliseconds kAfterTerm{2'000};
+constexpr size_t kMostWords = 1024;
+constexpr char kThreads[] = "UV_THREADPOOL_SIZE=64";
+constexpr size_t kThreadsName = sizeof "UV_THREADPOOL_SIZE=" - 1;
 
 // Between fork and exec only async-signal-safe calls are allowed: Orthanc has many threads, and any may hold a lock.
-[[noreturn]] void BecomeEngine(pid_t parent, int output, const char* const* argv) {
+[[noreturn]] void BecomeEngine(pid_t parent, int output, const char* const* argv, const char* const* environment) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(0);
   setsid();  // Ctrl-C in Orthanc's terminal is for Orthanc, which then stops us in order
@@ -41,7 +44,7 @@ constexpr milliseconds kAfterTerm{2'000};
   dup2(output, STDERR_FILENO);
   if (syscall(SYS_close_range, 3u, ~0u, 0u) != 0)
     for (int fd = 3; fd < 4096; fd++) close(fd);
-  execve(argv[0], const_cast<char* const*>(argv), environ);
+  execve(argv[0], const_cast<char* const*>(argv), const_cast<char* const*>(environment));
   const char* const reason = std::strerror(errno);
   for (const char* text : {"cannot run ", argv[0], ": ", reason, "\n"})
     if (write(STDERR_FILENO, text, std::strlen(text)) < 0) break;
@@ -58,18 +61,26 @@ std::string Process::Start(const std::vector<std::string>& command) {
   std::vector<const char*> argv;
   for (const std::string& word : command) argv.push_back(word.c_str());
   argv.push_back(nullptr);
+  // Node's own pool of 4 threads does files and names: four hung files would stop every new connection to a store.
+  std::vector<const char*> environment{kThreads};
+  for (char** entry = environ; *entry != nullptr; entry++) {
+    environment.push_back(*entry);
+    if (std::strncmp(*entry, kThreads, kThreadsName) == 0) environment.front() = *entry;
+  }
+  environment.push_back(nullptr);
   const pid_t parent = getpid();
   pid_ = fork();
-  if (pid_ == 0) BecomeEngine(parent, output[1], argv.data());
+  if (pid_ == 0) BecomeEngine(parent, output[1], argv.data(), environment.data());
   const std::string problem = pid_ < 0 ? Errno("cannot start the storage engine") : "";
   close(output[1]);
   output_ = Channel(output[0]);
   fcntl(output_.fd(), F_SETFL, O_NONBLOCK);
   line_.clear();
+  words_.clear();
   return problem;
 }
 
-void Process::Pump(Host& host, Level level) {
+void Process::Pump(Host* host, Level level) {
   char bytes[4096];
   ssize_t got = 0;
   while (output_.open() && (got = read(output_.fd(), bytes, sizeof bytes)) > 0) {
@@ -77,12 +88,20 @@ void Process::Pump(Host& host, Level level) {
       if (bytes[i] != '\n' && line_.size() < kLongestLine) {
         line_ += bytes[i];
       } else if (!line_.empty()) {
-        host.Log(level, "storage engine: " + line_);
+        if (host != nullptr) host->Log(level, "storage engine: " + line_);
+        Keep(line_);
         line_.clear();
       }
     }
   }
   if (got == 0) output_.Close();
+}
+
+// Not the frames of a stack, nor the version with which Node ends them.
+void Process::Keep(const std::string& line) {
+  if (line[0] == ' ' || line.compare(0, 9, "Node.js v") == 0) return;
+  words_ += (words_.empty() ? "" : " | ") + line;
+  if (words_.size() > kMostWords) words_.erase(0, words_.size() - kMostWords);
 }
 
 void Process::Kill() {

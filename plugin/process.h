@@ -16,14 +16,17 @@ std::string Errno(const std::string& what);
 
 class Process {
  public:
-  // Runs an executable with its arguments. Returns "", or why there is no process.
+  // Runs an executable with its arguments and our environment. Returns "", or why there is no process.
   std::string Start(const std::vector<std::string>& command);
 
   // Readable when the process said something on stdout or stderr; below 0 once it has closed both.
   int output() const { return output_.fd(); }
 
-  // Logs the lines that it said.
-  void Pump(Host& host, Level level);
+  // Takes the lines that it said, and logs them where there is a host.
+  void Pump(Host* host, Level level);
+
+  // The last of them that tell something.
+  std::string words() const { return words_; }
 
   void Kill();
 
@@ -35,6 +38,9 @@ class Process {
   pid_t pid_ = -1;
   Channel output_;
   std::string line_;
+  std::string words_;
+
+  void Keep(const std::string& line);
 };
 
 }  // namespace ocs

@@ -154,6 +154,11 @@ OrthancPluginErrorCode Serve(OrthancPluginRestOutput* output, const char* uri,
 
 }  // namespace
 
+void StartServices() {
+  stopping = false;
+  job_type.clear();
+}
+
 void RegisterService(Wish wish, const std::string& text) {
   switch (wish) {
     // Without lock: Orthanc's default lets one request at a time into a plugin, and one may wait for hours for a job.

@@ -91,9 +91,11 @@ class Walker {
 
 }  // namespace
 
-std::string FindSetting(const std::string& json, const std::string& section, const std::string& option) {
+std::string FindSetting(const std::string& json, std::initializer_list<const char*> names) {
   Walker walker(json);
-  return walker.Enter(section) && walker.Enter(option) && walker.Peek() == '"' ? walker.String() : "";
+  for (const char* name : names)
+    if (!walker.Enter(name)) return "";
+  return walker.Peek() == '"' ? walker.String() : "";
 }
 
 }  // namespace ocs

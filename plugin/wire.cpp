@@ -88,6 +88,7 @@ void Channel::Close() {
 }
 
 Io Channel::Send(Header header, Slice head, Slice body, Deadline deadline) {
+  if (head.size > kMaxPayload || body.size > kMaxPayload - head.size) return Io::TooLarge;
   header.length = static_cast<uint32_t>(head.size + body.size);
   uint8_t bytes[kHeaderBytes];
   Encode(header, bytes);

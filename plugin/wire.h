@@ -10,7 +10,7 @@ namespace ocs {
 using Clock = std::chrono::steady_clock;
 using Deadline = Clock::time_point;
 
-constexpr uint64_t kProtocol = 2;
+constexpr uint64_t kProtocol = 3;
 constexpr size_t kHeaderBytes = 16;
 constexpr uint32_t kMaxPayload = 16u << 20;
 constexpr size_t kUuidBytes = 36;
@@ -63,7 +63,13 @@ void Encode(const Header& header, uint8_t* bytes);
 // False when no engine of ours can have sent it: then the connection must be closed.
 bool Decode(const uint8_t* bytes, Header* header);
 
-enum class Io { Ok, Closed, TimedOut, Broken };
+enum class Io {
+  Ok,
+  Closed,
+  TimedOut,
+  Broken,
+  TooLarge,  // no frame holds it: nothing was sent, and the socket is as it was
+};
 
 struct Slice {
   const void* data;
@@ -80,7 +86,7 @@ bool Unpack(const char* payload, size_t size, size_t* at, std::string* text);
 // `value` in little-endian bytes, as payloads hold numbers.
 std::string Number(uint64_t value, int bytes);
 
-// Owns one non-blocking socket. After any result but Ok it is good for nothing but destruction.
+// Owns one non-blocking socket. After Closed, TimedOut or Broken it is good for nothing but destruction.
 class Channel {
  public:
   Channel() = default;

@@ -32,16 +32,21 @@ process.on('uncaughtException', error => {
 
 /** Aborted when Orthanc stops. */
 const stopping = new AbortController()
+// The end comes from the plugin, by STOP or by its own end. Whoever stops Orthanc may signal its whole process group: an engine
+// that ended then would be missing while Orthanc still finishes what is under way.
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => {})
+
 const server = await Server.connect(socketPath, version)
+let serving = false
+void server.gone.then(() => serving || process.exit(0))
 const log = logTo((level, line) => server.log(level, line))
-const composition = await start().catch(async error => {
-  await server.refuse(Fault.from(error))
-})
+const composition = await start().catch(error => server.refuse(Fault.from(error)))
 
 if (composition) {
-  process.once('SIGTERM', () => process.exit(0))
+  serving = true
   await server.serve(composition.services)
   stopping.abort()
+  process.once('SIGTERM', () => process.exit(0)) // the plugin's patience is over
   await Promise.race([
     composition.store.close(),
     new Promise(resolve => setTimeout(resolve, CLOSE_DEADLINE_MS).unref()),

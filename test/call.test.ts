@@ -47,8 +47,10 @@ describe('a worker connection', () => {
   let peer: PeerConnection
   let served: Promise<void>
 
+  let connection: Connection
+
   const connect = async () => {
-    const connection = await Connection.open(plugin.path)
+    connection = await Connection.open(plugin.path)
     served = serveCalls(connection, { area: { ...area } })
     peer = await plugin.accept()
   }
@@ -96,6 +98,7 @@ describe('a worker connection', () => {
       text: '',
       result: Buffer.alloc(0),
       pulls: 0,
+      reserves: 1,
     })
   })
 
@@ -115,7 +118,183 @@ describe('a worker connection', () => {
     peer.socket.destroy()
     await served
     await connect()
-    assert.deepEqual((await peer.read(uuid, 1)).result, pattern(9))
+    const { result, reserves } = await peer.read(uuid, 1)
+    assert.deepEqual([result, reserves], [pattern(9), 1])
+  })
+
+  /** The area's methods are looked up once a connection. */
+  const connectAnew = async () => {
+    peer.socket.destroy()
+    await served
+    await connect()
+  }
+
+  it('delivers again from the first byte what turned out wrong', async () => {
+    area.deliver = async (_attachment, _range, use) => {
+      const wrong = async function* () {
+        yield pattern(5)
+        throw new Fault('Corrupt', 'the digest differs')
+      }
+      await use(contentOf(9, wrong())).catch(() => {})
+      await use(contentOf(4, sourceOf(pattern(4)).open())) // of another size, even
+      return await use(contentOf(7, sourceOf(pattern(7)).open()))
+    }
+    await connectAnew()
+    const { status, result, reserves } = await peer.read(uuid, 1)
+    assert.deepEqual([status, result, reserves], [0, pattern(7), 3])
+  })
+
+  it('lets only the last delivery speak', async () => {
+    let stale: Promise<unknown> = Promise.resolve()
+    area.deliver = async (_attachment, _range, use) => {
+      const stopped = Promise.withResolvers<void>()
+      const slow = async function* () {
+        yield pattern(5)
+        await stopped.promise
+        yield pattern(4)
+      }
+      stale = use(contentOf(9, slow())).catch(error => error)
+      const last = use(contentOf(7, sourceOf(pattern(7)).open()))
+      stopped.resolve()
+      return await last
+    }
+    await connectAnew()
+    assert.deepEqual((await peer.read(uuid, 1)).result, pattern(7))
+    assert.equal(Fault.from(await stale).code, 'Canceled')
+  })
+
+  for (const [what, size] of [
+    ['shorter', 10],
+    ['longer', 8],
+  ] as const)
+    it(`never returns ok when a body is ${what} than announced`, async () => {
+      area.deliver = async (_attachment, _range, use) => await use({ size, body: sourceOf(pattern(9)).open() })
+      await connectAnew()
+      assert.equal((await peer.read(uuid, 1)).status, answers.Internal.number)
+      assert.equal((await peer.remove(uuid, 1)).status, 0)
+    })
+
+  it('takes a chunk larger than a frame apart', async () => {
+    const large = pattern(17 * 1024 * 1024)
+    area.deliver = async (_attachment, _range, use) => await use(contentOf(large.byteLength, sourceOf(large).open()))
+    await connectAnew()
+    assert.equal(sha256((await peer.read(uuid, 1)).result), sha256(large))
+  })
+
+  describe('when a call has ended', () => {
+    const canceled = async (late: Promise<unknown>) =>
+      assert.equal(
+        Fault.from(
+          await late.then(
+            () => 'it was served',
+            error => error,
+          ),
+        ).code,
+        'Canceled',
+      )
+
+    it('no pull of it reaches the next one', async () => {
+      let chunks: AsyncIterator<Uint8Array> | undefined
+      area.create = async (_attachment, body) => {
+        chunks = body.open()[Symbol.asyncIterator]()
+        await chunks.next()
+        throw new Fault('Denied', 'the store refuses')
+      }
+      await connectAnew()
+      assert.equal((await peer.create(uuid, 1, pattern(2_000_000))).status, answers.Denied.number)
+      await canceled((chunks as AsyncIterator<Uint8Array>).next())
+      assert.equal((await peer.remove(uuid, 1)).status, 0) // throws at a frame out of turn
+    })
+
+    it('no reader that waited for its turn is served', async () => {
+      const readers: Promise<unknown>[] = []
+      area.create = async (_attachment, body) => {
+        for (let part = 0; part < 4; part++) {
+          const start = part * 1_000_000
+          readers.push(collect({ size: 1_000_000, body: body.open({ start, end: start + 1_000_000 }) }))
+        }
+        for (const reader of readers) reader.catch(() => {})
+        throw new Fault('Denied', 'the store refuses')
+      }
+      await connectAnew()
+      const { status, pulls } = await peer.create(uuid, 1, pattern(4_000_000))
+      assert.equal(status, answers.Denied.number)
+      assert.ok(pulls <= 1)
+      for (const reader of readers) await canceled(reader)
+      assert.equal((await peer.remove(uuid, 1)).status, 0)
+    })
+
+    it('no delivery of it reaches the next one', async () => {
+      const more = Promise.withResolvers<void>()
+      let late: Promise<unknown> = Promise.resolve()
+      area.deliver = async (_attachment, _range, use) => {
+        const slow = async function* () {
+          yield pattern(5)
+          await more.promise
+          yield pattern(4)
+        }
+        late = use(contentOf(9, slow()))
+        late.catch(() => {})
+        throw new Fault('Timeout', 'the deadline passed')
+      }
+      await connectAnew()
+      assert.equal((await peer.read(uuid, 1)).status, answers.Timeout.number)
+      more.resolve()
+      await canceled(late)
+      assert.equal((await peer.remove(uuid, 1)).status, 0)
+    })
+
+    it('with a failure, its signal says so to whatever is still under way', async () => {
+      let seen: AbortSignal | undefined
+      area.remove = async (_attachment, signal) => {
+        seen = signal
+        throw new Fault('Denied', 'no')
+      }
+      await connectAnew()
+      await peer.remove(uuid, 1)
+      await peer.create(uuid, 1, pattern(1))
+      assert.equal(seen?.aborted, true)
+    })
+
+    it('because the plugin is gone, the last bytes of a body harm nobody', async () => {
+      const gone = Promise.withResolvers<void>()
+      const begun = Promise.withResolvers<void>()
+      area.deliver = async (_attachment, _range, use) => {
+        begun.resolve()
+        await gone.promise
+        return await use(contentOf(3, sourceOf(pattern(3)).open()))
+      }
+      await connectAnew()
+      peer.send(Kind.call, { flags: Verb.read, status: 1 }, uuid)
+      await begun.promise
+      peer.socket.destroy()
+      await connection.closed
+      gone.resolve()
+      await served // a rejection without an owner would fail this test
+    })
+  })
+
+  it('has one owner of each frame', async () => {
+    const first = connection.receive(Kind.call).catch(error => error)
+    assert.equal(Fault.from(await first).code, 'Internal')
+    await assert.rejects(connection.receiveInto(Buffer.alloc(1), 0), { code: 'Internal' })
+    assert.equal((await peer.remove(uuid, 1)).status, 0)
+  })
+
+  it('refuses to send what no frame holds, and goes on', async () => {
+    await assert.rejects(async () => await connection.send(Kind.fill, {}, Buffer.alloc(16 * 1024 * 1024 + 1)), {
+      code: 'TooLarge',
+    })
+    assert.equal((await peer.remove(uuid, 1)).status, 0)
+  })
+
+  it('cuts the text of a fault to what the plugin keeps, between two characters', async () => {
+    area.remove = async () => {
+      throw new Fault('Denied', 'é'.repeat(10_000_000))
+    }
+    await connectAnew()
+    assert.equal((await peer.remove(uuid, 1)).text, 'é'.repeat(2048))
+    assert.equal((await peer.create(uuid, 1, pattern(1))).status, 0)
   })
 
   it('never returns ok when a body breaks in the middle', async () => {

@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
@@ -179,6 +181,32 @@ describe('the engine process', () => {
     await worker()
     control.send(Kind.call, { flags: Verb.stop })
     assert.equal(await exited, 0)
+  })
+
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const)
+    it(`serves on when ${signal} comes to the whole process group, until the plugin says STOP`, async () => {
+      await control.start(directory())
+      const peer = await worker()
+      child.kill(signal)
+      for (const uuid of [randomUUID(), randomUUID()])
+        assert.equal((await peer.create(uuid, 1, Buffer.alloc(600_000))).status, 0)
+      assert.equal((await worker().then(another => another.create(randomUUID(), 1, Buffer.alloc(1)))).status, 0)
+      control.send(Kind.call, { flags: Verb.stop })
+      assert.equal(await exited, 0)
+    })
+
+  it('ends when the plugin is gone before it has started', async () => {
+    const silent = createServer()
+    await new Promise<void>(resolve => silent.listen(0, '127.0.0.1', resolve))
+    const asked = once(silent, 'connection')
+    const { port } = silent.address() as AddressInfo
+    const Endpoint = `http://127.0.0.1:${port}`
+    control.start({ AwsS3Storage: { ...unreachable.AwsS3Storage, Endpoint } }).catch(() => {})
+    const [socket] = await asked
+    control.socket.destroy()
+    assert.equal(await exited, 0)
+    socket.destroy()
+    silent.close()
   })
 
   it('ends when the plugin is gone', async () => {

@@ -23,5 +23,5 @@ describe('frame vectors', () => {
     else it(`${name} is refused`, () => assert.throws(() => decodeHeader(frame), { code: 'Internal' }))
   }
 
-  it('are all here', () => assert.equal(lines.length, 46))
+  it('are all here', () => assert.equal(lines.length, 47))
 })

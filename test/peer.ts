@@ -27,6 +27,7 @@ export interface Outcome {
   readonly text: string
   readonly result: Buffer
   readonly pulls: number
+  readonly reserves: number
 }
 
 /** What Orthanc answers to UPCALL and SUBMIT; the fields of the REPLY and its payload. */
@@ -57,6 +58,12 @@ export class PluginPeer {
   async listen(): Promise<this> {
     await new Promise<void>(resolve => this.#server.listen(this.path, resolve))
     return this
+  }
+
+  /** As when somebody cleans /tmp. */
+  vanish(): void {
+    this.#server.close()
+    rmSync(this.path, { force: true })
   }
 
   accept(): Promise<PeerConnection> {
@@ -165,6 +172,7 @@ export class PeerConnection {
     this.send(Kind.call, fields, payload)
     let result: Buffer | undefined
     let filled = 0
+    let reserves = 0
     for (let pulls = 0; ; ) {
       const frame = await this.receive()
       if (frame.kind === Kind.pull) {
@@ -173,8 +181,9 @@ export class PeerConnection {
         this.send(Kind.data, { argument: frame.argument }, content.subarray(frame.argument, frame.argument + length))
         pulls++
       } else if (frame.kind === Kind.reserve) {
-        if (result) throw new Error('a second reserve')
         result = Buffer.alloc(frame.argument)
+        filled = 0
+        reserves++
       } else if (frame.kind === Kind.fill) {
         if (!result || frame.argument !== filled) throw new Error('a fill out of turn')
         filled += frame.payload.copy(result, filled)
@@ -182,7 +191,7 @@ export class PeerConnection {
         const text = frame.payload.toString('utf8')
         if (result && frame.status === 0 && filled !== result.byteLength) throw new Error('ok, but bytes are missing')
         const { status, flags, argument } = frame
-        return { status, flags, argument, text, result: result ?? Buffer.alloc(0), pulls }
+        return { status, flags, argument, text, result: result ?? Buffer.alloc(0), pulls, reserves }
       } else if (frame.kind === Kind.metric) {
         this.metrics.set(
           frame.payload.toString('utf8', 4, frame.length - 4),

@@ -202,6 +202,31 @@ describe('the services of an engine', () => {
       assert.deepEqual(asked, ['/1', '/2', '/3', '/4', '/5'])
     })
 
+    it('reach nobody once the answer has been given', async () => {
+      peer.orthanc = () => [{ status: 200 }, '1']
+      let late: () => Promise<unknown> = async () => undefined
+      handler = async (_request, host, signal) => {
+        late = () => host.get('/late', signal)
+        return json({})
+      }
+      await peer.rest(GET, '/b')
+      peer.orthanc = undefined // from now on a question is out of turn
+      void late()
+      await assert.rejects(late(), { code: 'Canceled' })
+      assert.equal((await peer.rest(GET, '/a')).status, 0)
+    })
+
+    it('that are too large for a frame are refused, and the caller hears so', async () => {
+      const large = { n: 2, ids: 'x'.repeat(17_000_000) }
+      handler = async (_request, host, signal) => json(await host.submit(kind.restore(large), 0, signal))
+      const { flags, argument, text } = await peer.rest(POST, '/b')
+      assert.deepEqual([flags, argument], [Answered.error, 8])
+      assert.match(text, /are more than Orthanc takes at once/)
+      handler = async (_request, host, signal) => json(await host.post('/x', large.ids, signal))
+      assert.equal((await peer.rest(POST, '/b')).argument, 8)
+      assert.equal((await peer.rest(GET, '/a')).status, 0)
+    })
+
     it('end when Orthanc gives up waiting', async () => {
       const ended = Promise.withResolvers<unknown>()
       handler = async (_request, host, signal) => {

@@ -41,7 +41,7 @@ void FrameVectors() {
     Encode(header, encoded);
     CHECK(std::string(reinterpret_cast<char*>(encoded), kHeaderBytes) + Unhex(payload) == bytes);
   }
-  CHECK(count == 46);
+  CHECK(count == 47);
 }
 
 // ---- settings
@@ -52,16 +52,17 @@ void Settings() {
       "\"\\\"CloudStorage\\\"\",\n"
       " \"CloudStorage\" : { \"Other\":{\"Node\":\"no\"}, \"Engine\":\"/a\\/b \\\"c\\\"\\u0041\", \"Node\" : \"/n\", "
       "\"Flag\":false } }";
-  CHECK(FindSetting(json, "CloudStorage", "Engine") == "/a/b \"c\"A");
-  CHECK(FindSetting(json, "CloudStorage", "Node") == "/n");
-  CHECK(FindSetting(json, "CloudStorage", "Flag").empty());
-  CHECK(FindSetting(json, "CloudStorage", "Absent").empty());
-  CHECK(FindSetting(json, "Absent", "Node").empty());
+  CHECK(FindSetting(json, {"CloudStorage", "Engine"}) == "/a/b \"c\"A");
+  CHECK(FindSetting(json, {"CloudStorage", "Node"}) == "/n");
+  CHECK(FindSetting(json, {"CloudStorage", "Flag"}).empty());
+  CHECK(FindSetting(json, {"CloudStorage", "Absent"}).empty());
+  CHECK(FindSetting(json, {"Absent", "Node"}).empty());
+  CHECK(FindSetting(json, {"S"}) == "\"CloudStorage\"" && FindSetting(json, {"A"}).empty());
   for (size_t end = 0; end < json.size(); end++)
-    FindSetting(json.substr(0, end), "CloudStorage", "Nothing");  // just ends
+    FindSetting(json.substr(0, end), {"CloudStorage", "Nothing"});  // just ends
   for (const char* odd :
        {"", "[]", "{\"CloudStorage\":[]}", "{\"CloudStorage\":{\"Node\":3}}", "{\"CloudStorage\"", "nonsense"})
-    CHECK(FindSetting(odd, "CloudStorage", "Node").empty());
+    CHECK(FindSetting(odd, {"CloudStorage", "Node"}).empty());
 }
 
 // ---- one call
@@ -107,6 +108,7 @@ void ImpossiblePullsBreakTheConnection() {
   for (const auto& pull : impossible) {
     const Answer answer = Played(CreateOf(content), [&pull](Peer& peer) {
       peer.Receive();
+      peer.Pull(0, 1);
       peer.PullInVain(pull.first, pull.second);
       peer.Receive();
     });
@@ -144,20 +146,62 @@ void ReadFillsTheResult() {
 
 void ReadIsNoSuccessUnlessEveryByteCame() {
   const std::function<void(Peer&)> wrong[] = {
-      [](Peer& peer) { peer.Send(Kind::Return); },
+      [](Peer& peer) { peer.Send(Kind::Reserve, 4), peer.Send(Kind::Return); },
       [](Peer& peer) { peer.Send(Kind::Reserve, 4), peer.Send(Kind::Fill, 0, "abc"), peer.Send(Kind::Return); },
       [](Peer& peer) { peer.Send(Kind::Reserve, 4), peer.Send(Kind::Fill, 0, "abcde"), peer.Send(Kind::Return); },
       [](Peer& peer) { peer.Send(Kind::Reserve, 4), peer.Send(Kind::Fill, 2, "ab"), peer.Send(Kind::Return); },
-      [](Peer& peer) { peer.Send(Kind::Reserve, 4), peer.Send(Kind::Reserve, 4), peer.Send(Kind::Return); },
-      [](Peer& peer) { peer.Send(Kind::Fill, 0, "ab"), peer.Send(Kind::Return); },
-      [](Peer& peer) { peer.PullInVain(0, 1), peer.Receive(); },
-      [](Peer& peer) { peer.Send(Kind::Grow, 1), peer.Receive(); },
-      [](Peer& peer) { peer.SendRaw(std::string(16, '\xff')), peer.Receive(); },
+      [](Peer& peer) {
+        peer.Send(Kind::Reserve, 4), peer.Send(Kind::Fill, 0, "abcd"), peer.Send(Kind::Reserve, 4);
+        peer.Send(Kind::Return);  // what came before the second RESERVE does not count
+      },
+      [](Peer& peer) { peer.Send(Kind::Reserve, 4), peer.PullInVain(0, 1), peer.Receive(); },
+      [](Peer& peer) { peer.Send(Kind::Reserve, 4), peer.Send(Kind::Grow, 1), peer.Receive(); },
+      [](Peer& peer) { peer.Send(Kind::Reserve, 4), peer.SendRaw(std::string(16, '\xff')), peer.Receive(); },
   };
   for (const auto& script : wrong) {
     Buffer buffer;
-    CHECK(ReadWith(&buffer, script).ending == Ending::Broken);
+    CHECK(ReadWith(&buffer, script).ending == Ending::Broken && buffer.bytes.empty());
   }
+}
+
+void ResultMayBeginAgain() {
+  Buffer buffer;
+  const Answer answer = ReadWith(&buffer, [](Peer& peer) {
+    peer.Send(Kind::Reserve, 4), peer.Send(Kind::Fill, 0, "ab");
+    peer.Send(Kind::Reserve, 4), peer.Send(Kind::Fill, 0, "abcd");
+    peer.Send(Kind::Reserve, 6), peer.Send(Kind::Fill, 0, "righ"), peer.Send(Kind::Fill, 4, "t!");
+    peer.Send(Kind::Return);
+  });
+  CHECK(answer.ending == Ending::Ok && buffer.bytes == "right!" && buffer.reserved == 3 && buffer.dropped == 3);
+}
+
+void WhatIsLeftOfTheCallBeforeInterruptsThisOne() {
+  const std::function<void(Peer&)> stale[] = {
+      [](Peer& peer) { peer.Send(Kind::Return); },
+      [](Peer& peer) { peer.Send(Kind::Fill, 0, "ab"); },
+      [](Peer& peer) { peer.PullInVain(0, 1), peer.Receive(); },
+      [](Peer& peer) { peer.Send(Kind::Upcall, 0, std::string(8, '\0')), peer.Receive(); },
+      [](Peer& peer) { peer.Send(Kind::Data, 0, "ab"), peer.Receive(); },
+      [](Peer& peer) { peer.SendRaw(std::string(16, '\xff')), peer.Receive(); },
+  };
+  for (const auto& script : stale) {
+    Buffer buffer;
+    const Answer answer = ReadWith(&buffer, script);
+    CHECK(answer.ending == Ending::Interrupted && !answer.reusable());
+  }
+}
+
+void RequestAboveAFrameIsRefusedAndSparesTheConnection() {
+  int fds[2];
+  CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) == 0);
+  Channel channel(fds[0]), other(fds[1]);
+  Call call{Verb::Rest};
+  call.envelope = std::string(kMaxPayload + 1, 'q');
+  const Answer answer = Perform(channel, call, Soon());
+  CHECK(answer.ending == Ending::TooLarge && answer.reusable());
+  char byte = 0;
+  CHECK(recv(other.fd(), &byte, 1, MSG_DONTWAIT) < 0);
+  CHECK(LineOf(call, answer) == "cannot answer a REST request: its address, query and headers are larger than 16 MiB");
 }
 
 void RangeMustBeOfItsSize() {
@@ -175,7 +219,7 @@ void RangeMustBeOfItsSize() {
       peer.Send(Kind::Fill, 0, std::string(size, 'x'));
       peer.Send(Kind::Return);
     });
-    CHECK(answer.ending == (size == 100 ? Ending::Ok : Ending::Broken));
+    CHECK(answer.ending == (size == 100 ? Ending::Ok : Ending::Interrupted));
   }
 }
 
@@ -217,6 +261,9 @@ const std::vector<Test> kCallTests = {TEST(FrameVectors),
                                       TEST(ImpossiblePullsBreakTheConnection),
                                       TEST(ReadFillsTheResult),
                                       TEST(ReadIsNoSuccessUnlessEveryByteCame),
+                                      TEST(ResultMayBeginAgain),
+                                      TEST(WhatIsLeftOfTheCallBeforeInterruptsThisOne),
+                                      TEST(RequestAboveAFrameIsRefusedAndSparesTheConnection),
                                       TEST(RangeMustBeOfItsSize),
                                       TEST(NoMemoryFailsTheCallAndSparesTheConnection),
                                       TEST(FaultBringsItsNumberAndText),

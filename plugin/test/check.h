@@ -30,7 +30,9 @@ struct Test {
 
 extern const std::vector<Test> kCallTests;
 extern const std::vector<Test> kEngineTests;
+extern const std::vector<Test> kSocketTests;
 extern const std::vector<Test> kServicesTests;
+extern const std::vector<Test> kLibraryTests;
 
 // The end of a read in these tests: memory that can be refused, or of a fixed size.
 class Buffer : public ocs::Result {
@@ -38,11 +40,18 @@ class Buffer : public ocs::Result {
   explicit Buffer(bool memory = true, int64_t fixed = -1) : memory_(memory), fixed_(fixed) {}
   bool Reserve(uint64_t size) override {
     bytes.resize(size);
+    reserved++;
     return memory_;
+  }
+  void Drop() override {
+    bytes.clear();
+    dropped++;
   }
   bool Accepts(uint64_t size) const override { return fixed_ < 0 || size == static_cast<uint64_t>(fixed_); }
   uint8_t* data() override { return reinterpret_cast<uint8_t*>(&bytes[0]); }
   std::string bytes;
+  int reserved = 0;
+  int dropped = 0;
 
  private:
   bool memory_;

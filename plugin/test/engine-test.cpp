@@ -1,5 +1,7 @@
 // The life of the engine, played by fake-engine.cpp.
 #include <atomic>
+#include <climits>
+#include <cstdlib>
 #include <thread>
 
 #include "stage.h"
@@ -11,7 +13,7 @@ namespace {
 
 void WorksAndStops() {
   Stage stage("works");
-  CHECK(stage.engine->Start() == Engine::Started::On);
+  CHECK(stage.Start() == Engine::Started::On);
   CHECK(stage.engine->description() == "stores files in memory");
   CHECK(stage.Write().ending == Ending::Ok);
   Buffer buffer;
@@ -27,7 +29,7 @@ void WorksAndStops() {
 
 void FaultsAreLoggedOnce() {
   Stage stage("faults");
-  CHECK(stage.engine->Start() == Engine::Started::On);
+  CHECK(stage.Start() == Engine::Started::On);
   const Answer answer = stage.Write();
   CHECK(answer.ending == Ending::Fault && answer.fault == 3 && stage.host.Count("E cannot do that") == 1);
 }
@@ -35,13 +37,13 @@ void FaultsAreLoggedOnce() {
 void RefusalsAreLogged() {
   const std::pair<const char*, const char*> refusals[] = {
       {"refuses", "E Some.Option is wrong"},
-      {"other-protocol", "protocol 2, the engine other-protocol protocol 7"},
+      {"other-protocol", "protocol 3, the engine other-protocol protocol 7"},
       {"says-and-exits", "E storage engine: words of the engine"},
       {"exits-in-start", "E the storage engine ended during its start"},
   };
   for (const auto& refusal : refusals) {
     Stage stage(refusal.first);
-    CHECK(stage.engine->Start() == Engine::Started::Refused);
+    CHECK(stage.Start() == Engine::Started::Refused);
     CHECK(stage.host.Count(refusal.second) == 1);
   }
 }
@@ -51,7 +53,7 @@ void NodeThatCannotRunIsNamed() {
   fake_engine = "/nowhere/node";
   {
     Stage stage("works");
-    CHECK(stage.engine->Start() == Engine::Started::Refused);
+    CHECK(stage.Start() == Engine::Started::Refused);
     CHECK(stage.host.Said("cannot run /nowhere/node: No such file or directory"));
   }
   fake_engine = right;
@@ -59,13 +61,13 @@ void NodeThatCannotRunIsNamed() {
 
 void OffIsNoError() {
   Stage stage("off");
-  CHECK(stage.engine->Start() == Engine::Started::Off);
+  CHECK(stage.Start() == Engine::Started::Off);
   CHECK(stage.host.Said("W nothing to do: disabled") && stage.host.Count("E ") == 0);
 }
 
 void InterruptedCallIsRepeated() {
   Stage stage("dies-once");
-  CHECK(stage.engine->Start() == Engine::Started::On);
+  CHECK(stage.Start() == Engine::Started::On);
   CHECK(stage.Write().ending == Ending::Ok);
   CHECK(stage.host.Count("was killed by signal 9") == 1 && stage.host.Count("registered 3") == 1);
   CHECK(stage.host.Count("E ") == 0);
@@ -73,7 +75,7 @@ void InterruptedCallIsRepeated() {
 
 void ManyInterruptedCallsAreRepeated() {
   Stage stage("dies-once");
-  CHECK(stage.engine->Start() == Engine::Started::On);
+  CHECK(stage.Start() == Engine::Started::On);
   std::vector<std::thread> threads;
   std::atomic<int> stored{0};
   for (int i = 0; i < 20; i++) {
@@ -89,7 +91,7 @@ void ManyInterruptedCallsAreRepeated() {
 void ConnectionsOfADeadEngineAreNotTakenForTheNextOnes() {
   for (int i = 0; i < 5; i++) {
     Stage stage("dies-connecting");
-    CHECK(stage.engine->Start() == Engine::Started::On);
+    CHECK(stage.Start() == Engine::Started::On);
     CHECK(stage.Write().ending == Ending::Ok);
     CHECK(stage.host.Count("E ") == 0);
   }
@@ -97,21 +99,21 @@ void ConnectionsOfADeadEngineAreNotTakenForTheNextOnes() {
 
 void DeadlyCallIsGivenUp() {
   Stage stage("dies-always");
-  CHECK(stage.engine->Start() == Engine::Started::On);
+  CHECK(stage.Start() == Engine::Started::On);
   CHECK(stage.Write().ending == Ending::Interrupted);
-  CHECK(stage.host.Said(std::string("E cannot write '") + kUuid + "': the storage engine died 5 times"));
+  CHECK(stage.host.Said(std::string("E cannot write '") + kUuid + "': the storage engine died or was cut off 5 times"));
 }
 
 void DeadlineEndsTheCall() {
   Stage stage("hangs");
-  CHECK(stage.engine->Start() == Engine::Started::On);
+  CHECK(stage.Start() == Engine::Started::On);
   CHECK(stage.Write().ending == Ending::TimedOut);
   CHECK(stage.host.Said("did not finish in time"));
 }
 
 void DrainSendsCallsAwayWhenOrthancStops() {
   Stage stage("hangs-long");
-  CHECK(stage.engine->Start() == Engine::Started::On);
+  CHECK(stage.Start() == Engine::Started::On);
   Answer answer;
   std::thread caller([&stage, &answer] { answer = stage.Write(); });
   stage.engine->Drain();
@@ -121,11 +123,106 @@ void DrainSendsCallsAwayWhenOrthancStops() {
 
 void DeafEngineIsKilledAndStartedAgain() {
   Stage stage("deaf");
-  CHECK(stage.engine->Start() == Engine::Started::On);
+  CHECK(stage.Start() == Engine::Started::On);
   for (int tries = 0; tries < 500 && !stage.host.Said("runs again"); tries++)
     std::this_thread::sleep_for(milliseconds(10));
   CHECK(stage.host.Said("E the storage engine does not answer any more"));
   CHECK(stage.Write().ending == Ending::Ok);
+}
+
+void CallAfterAStalePullIsRepeated() {
+  Stage stage("leaves-a-pull");
+  CHECK(stage.Start() == Engine::Started::On);
+  CHECK(stage.Write().ending == Ending::Fault);
+  CHECK(stage.Write().ending == Ending::Ok);  // on another connection of the same engine
+  CHECK(stage.host.Count("E ") == 1 && !stage.host.Said("started again"));
+}
+
+void RepeatedReadLeavesNothingOfTheFirst() {
+  Stage stage("dies-after-reserve");
+  CHECK(stage.Start() == Engine::Started::On);
+  Buffer buffer;
+  Call read{Verb::Read, kUuid};
+  read.result = &buffer;
+  CHECK(stage.engine->Run(read).ending == Ending::Ok && buffer.bytes == "read");
+  CHECK(buffer.reserved == 2 && buffer.dropped == 3);  // before each RESERVE, and when the first attempt had failed
+}
+
+void LateHelloIsAskedForAgain() {
+  Stage stage("greets-late");
+  stage.settings.hello_time = milliseconds(50);
+  CHECK(stage.Start() == Engine::Started::On);
+  CHECK(stage.Write().ending == Ending::Ok);  // alone: nobody else's call brings a connection
+  CHECK(!stage.host.Said("started again"));
+}
+
+void EngineThatIsFullIsAskedAgain() {
+  Stage stage("is-full");
+  CHECK(stage.Start() == Engine::Started::On);
+  CHECK(stage.Write().ending == Ending::Ok);  // alone: nobody else's call gives a connection back
+  CHECK(stage.host.Count("W the storage engine cannot connect once more: no way") == 1);
+}
+
+void LogThatBlocksIsNotTheEnginesSilence() {
+  Stage stage("says-much");
+  stage.settings.silence = milliseconds(5'000);
+  stage.host.on_log = [](const std::string& line) {
+    if (line == "blocks") std::this_thread::sleep_for(milliseconds(5'500));
+  };
+  CHECK(stage.Start() == Engine::Started::On);
+  CHECK(stage.Write().ending == Ending::Ok);
+  stage.host.Await("W blocks");
+  CHECK(stage.Write().ending == Ending::Ok && stage.host.Count("E ") == 0);
+}
+
+void EngineThatCannotStartAgainFailsCallsWithItsWords() {
+  const std::pair<const char*, const char*> reasons[] = {
+      {"then-refuses", "the storage engine cannot start: Some.Option is wrong"},
+      {"then-says-and-exits", "ended before it connected: words of the engine"},
+      {"then-other-protocol", "protocol 7. Install the .so and engine.mjs of the same release"},
+      {"then-exits-in-start", "the storage engine ended during its start"},
+  };
+  for (const auto& reason : reasons) {
+    Stage stage(reason.first);
+    CHECK(stage.Start() == Engine::Started::On);
+    for (int i = 0; i < 2; i++) {
+      const Answer answer = stage.Write();
+      CHECK(answer.ending == Ending::Down);
+      CHECK(LineOf(CreateOf(""), answer).find(reason.second) != std::string::npos);
+      CHECK(stage.host.Said(std::string("E cannot write '") + kUuid + "': the storage engine cannot start: "));
+    }
+    stage.host.Await("E the storage engine cannot start, which is tried on");
+    stage.Mend();
+    stage.host.Await("W the storage engine runs again");
+    CHECK(stage.Write().ending == Ending::Ok);
+  }
+}
+
+void EngineThatIsGoneAtItsRestartIsNamed() {
+  char right[PATH_MAX];
+  CHECK(realpath(fake_engine.c_str(), right) != nullptr);
+  Stage stage("dies-once");
+  const std::string link = stage.folder.path() + "/node";
+  CHECK(symlink(right, link.c_str()) == 0);
+  stage.settings.node = link;
+  CHECK(stage.Start() == Engine::Started::On);
+  CHECK(unlink(link.c_str()) == 0);
+  const Answer answer = stage.Write();
+  CHECK(answer.ending == Ending::Down &&
+        answer.text.find("cannot run " + link + ": No such file") != std::string::npos);
+  CHECK(symlink(right, link.c_str()) == 0);
+  stage.host.Await("runs again");
+  CHECK(stage.Write().ending == Ending::Ok && unlink(link.c_str()) == 0);
+}
+
+void EngineHasThreadsEnough() {
+  for (const char* const chosen : {"64", "7"}) {
+    if (*chosen == '7') setenv("UV_THREADPOOL_SIZE", chosen, 1);
+    Stage stage("says-threads");
+    CHECK(stage.Start() == Engine::Started::On);
+    stage.host.Await(std::string("storage engine: threads ") + chosen + "\n");
+  }
+  unsetenv("UV_THREADPOOL_SIZE");
 }
 
 }  // namespace
@@ -141,4 +238,12 @@ const std::vector<Test> kEngineTests = {TEST(WorksAndStops),
                                         TEST(DeadlyCallIsGivenUp),
                                         TEST(DeadlineEndsTheCall),
                                         TEST(DrainSendsCallsAwayWhenOrthancStops),
-                                        TEST(DeafEngineIsKilledAndStartedAgain)};
+                                        TEST(DeafEngineIsKilledAndStartedAgain),
+                                        TEST(CallAfterAStalePullIsRepeated),
+                                        TEST(RepeatedReadLeavesNothingOfTheFirst),
+                                        TEST(LateHelloIsAskedForAgain),
+                                        TEST(EngineThatIsFullIsAskedAgain),
+                                        TEST(LogThatBlocksIsNotTheEnginesSilence),
+                                        TEST(EngineThatCannotStartAgainFailsCallsWithItsWords),
+                                        TEST(EngineThatIsGoneAtItsRestartIsNamed),
+                                        TEST(EngineHasThreadsEnough)};

@@ -23,12 +23,14 @@ std::string memory;
 
 Deadline Soon() { return Clock::now() + std::chrono::seconds(60); }
 
-Channel Connect(uint8_t role, uint64_t protocol) {
+// Closed, if it cannot connect.
+Channel Connect(uint8_t role, uint64_t protocol, bool hello_comes = true) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::strncpy(address.sun_path, socket_path.c_str(), sizeof address.sun_path - 1);
   Channel channel(socket(AF_UNIX, SOCK_STREAM, 0));
-  if (connect(channel.fd(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) std::exit(9);
+  if (connect(channel.fd(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return Channel();
+  if (!hello_comes) return channel;
   Header hello;
   hello.flags = role;
   hello.argument = protocol;
@@ -50,6 +52,13 @@ bool FirstLife() {
   FILE* file = std::fopen(memory.c_str(), "wx");
   if (file != nullptr) std::fclose(file);
   return file != nullptr;
+}
+
+void Refuse(Channel& control, uint64_t count) {
+  Header header;
+  header.kind = Kind::Grow;
+  header.argument = count;
+  control.Send(header, {"no way", 6}, {nullptr, 0}, Soon());
 }
 
 // A job that counts to 3: its text is the count.
@@ -81,6 +90,20 @@ void Work(Channel channel) {
     payload.resize(call.length);
     if (channel.Receive(&payload[0], payload.size(), Soon()) != Io::Ok) return;
     if (scenario == "dies-always" || (scenario == "dies-once" && FirstLife())) std::raise(SIGKILL);
+    if (scenario == "dies-after-reserve" && FirstLife()) {
+      Header reserve;
+      reserve.kind = Kind::Reserve;
+      reserve.argument = 1000;
+      channel.Send(reserve, Soon());
+      std::raise(SIGKILL);
+    }
+    if (scenario == "leaves-a-pull" && FirstLife()) {
+      Return(channel, 2, 0, 0, "refused");
+      Header pull;
+      pull.kind = Kind::Pull;
+      channel.Send(pull, {"\1\0\0\0", 4}, {nullptr, 0}, Soon());
+      continue;
+    }
     if (scenario == "hangs" || scenario == "hangs-long") pause();
     if (scenario == "faults") {
       Return(channel, 3, 0, 0, "cannot do that");
@@ -88,6 +111,21 @@ void Work(Channel channel) {
     }
     if (call.flags >= static_cast<uint8_t>(Verb::JobStep) && call.flags <= static_cast<uint8_t>(Verb::JobRestore)) {
       Count(channel, call, payload.substr(8));
+      continue;
+    }
+    if (scenario == "asks" && call.flags == static_cast<uint8_t>(Verb::Rest)) {  // says whether Orthanc is stopping
+      Header upcall;
+      upcall.kind = Kind::Upcall;
+      upcall.flags = 1;
+      std::string texts;
+      Pack(&texts, "/system");
+      Pack(&texts, "");
+      channel.Send(upcall, {texts.data(), texts.size()}, {nullptr, 0}, Soon());
+      Header reply;
+      std::string body;
+      channel.ReceiveHeader(&reply, Soon());
+      ReceiveText(channel, reply.length, &body, Soon());
+      Return(channel, reply.flags, 0, 200, "");
       continue;
     }
     if (call.flags == static_cast<uint8_t>(Verb::Read)) {
@@ -107,9 +145,22 @@ void Work(Channel channel) {
 
 }  // namespace
 
-int main(int, char** argv) {
-  scenario = argv[1];
-  socket_path = argv[2];
+int main(int count, char** argv) {
+  scenario = argv[count - 2];
+  socket_path = argv[count - 1];
+  if (const size_t slash = scenario.rfind('/'); slash != std::string::npos) {  // in the library: a file in a folder
+    memory = scenario.substr(0, slash) + "/memory";
+    scenario = scenario.substr(slash + 1);
+  }
+  if (scenario == "says-threads") std::fprintf(stderr, "threads %s\n", std::getenv("UV_THREADPOOL_SIZE"));
+  // then-X: works and dies of its first call; then X, until it is mended. Its memory has to be guessed from the socket.
+  if (scenario.rfind("then-", 0) == 0) {
+    const std::string folder = socket_path.substr(0, socket_path.rfind("/orthanc-cloud-storage-"));
+    memory = folder + "/memory";
+    const bool mended = access((memory + ".mended").c_str(), F_OK) == 0;
+    const bool first = access(memory.c_str(), F_OK) != 0;
+    scenario = first ? "dies-once" : mended ? "works" : scenario.substr(5);
+  }
   if (scenario == "says-and-exits") {
     std::fputs("words of the engine\n", stderr);
     return 3;
@@ -117,7 +168,9 @@ int main(int, char** argv) {
   Channel control = Connect(0, scenario == "other-protocol" ? 7 : kProtocol);
   Header header;
   if (control.ReceiveHeader(&header, Soon()) != Io::Ok) return 0;
-  ReceiveText(control, header.length, &memory, Soon());
+  std::string configuration;
+  ReceiveText(control, header.length, &configuration, Soon());
+  if (memory.empty()) memory = configuration;
   if (scenario == "exits-in-start") return 4;
   Header code;
   code.kind = Kind::ErrorCode;
@@ -132,12 +185,14 @@ int main(int, char** argv) {
     Header registration;
     registration.kind = Kind::Register;
     registration.flags = static_cast<uint8_t>(wish[0]);
+    registration.status = wish[0] == '\2' ? 1 : 0;
     const std::string text = wish.size() > 1 ? wish.substr(1) : std::string(5000, 'j');
     control.Send(registration, {text.data(), text.size()}, {nullptr, 0}, Soon());
   }
   if (scenario == "refuses") return Return(control, 8, 0, 0, "Some.Option is wrong"), 0;
   if (scenario == "off") return Return(control, 0, 0, 0, "nothing to do: disabled"), pause();
-  Return(control, 0, 1, scenario == "hangs" ? 300 : 20'000, "stores files in memory");
+  const bool library = count > 3;  // the real plugin gives options to Node, and wants ranges
+  Return(control, 0, library ? 3 : 1, scenario == "hangs" ? 300 : 20'000, "stores files in memory");
   const bool deaf = scenario == "deaf" && FirstLife();
   for (;;) {
     if (control.ReceiveHeader(&header, Soon()) != Io::Ok) return 0;
@@ -146,11 +201,32 @@ int main(int, char** argv) {
       header.kind = Kind::Pong;
       control.Send(header, Soon());
     }
-    if (header.kind == Kind::Grow && scenario == "dies-connecting" && FirstLife()) {
+    std::string path;
+    ReceiveText(control, header.length, &path, Soon());
+    if (header.kind != Kind::Grow) continue;
+    socket_path = path;
+    if (scenario == "dies-connecting" && FirstLife()) {
       for (int i = 0; i < 8; i++) new Channel(Connect(1, kProtocol));
       std::raise(SIGKILL);
     }
-    for (uint64_t i = 0; header.kind == Kind::Grow && i < header.argument; i++)
-      std::thread(Work, Connect(1, kProtocol)).detach();
+    if (scenario == "greets-late" && FirstLife()) {
+      new Channel(Connect(1, kProtocol, false));
+      continue;
+    }
+    if (scenario == "is-full" && FirstLife()) {
+      Refuse(control, header.argument);
+      continue;
+    }
+    if (scenario == "says-much") {
+      control.Send(log, {"blocks", 6}, {nullptr, 0}, Soon());
+    }
+    for (uint64_t left = header.argument; left > 0; left--) {
+      Channel worker = Connect(1, kProtocol);
+      if (!worker.open()) {
+        Refuse(control, left);
+        break;
+      }
+      std::thread(Work, std::move(worker)).detach();
+    }
   }
 }

@@ -138,6 +138,7 @@ void UpcallsOutOfPlaceBreakTheConnection() {
   for (const auto& frame : wrong) {  // in a storage callback
     const Answer answer = Played(CreateOf(content), [&frame](Peer& peer) {
       peer.Receive();
+      peer.Pull(0, 1);
       peer.Send(frame.first, 0, frame.second);
       peer.Receive();
     });
@@ -147,8 +148,9 @@ void UpcallsOutOfPlaceBreakTheConnection() {
     for (const Kind kind : {Kind::Upcall, Kind::Submit, Kind::Metric}) {
       Bytes body;
       FakeOrthanc orthanc;
-      const Answer answer = Played(RestOf("", &body, &orthanc), [kind, &payload](Peer& peer) {
+      const Answer answer = Played(RestOf("x", &body, &orthanc), [kind, &payload](Peer& peer) {
         peer.Receive();
+        peer.Pull(0, 1);
         peer.Send(kind, 0, payload);
         peer.Receive();
       });
@@ -180,15 +182,15 @@ void ResultsOfOurOwnAreBounded() {
 
 void WishesAreRegisteredOnce() {
   Stage stage("dies-once");
-  CHECK(stage.engine->Start() == Engine::Started::On);
+  CHECK(stage.Start() == Engine::Started::On);
   CHECK(stage.Write().ending == Ending::Ok);
-  CHECK(stage.host.Count("wish 1 /route") == 1 && stage.host.Count("wish 2 Count") == 1);
+  CHECK(stage.host.Count("wish 1 /route") == 1 && stage.host.Count("wish 2+ Count") == 1);
   CHECK(stage.host.Count("wish 4 " + std::string(5000, 'j')) == 1);
 }
 
 void JobRunsToItsEnd() {
   Stage stage("works");
-  CHECK(stage.engine->Start() == Engine::Started::On);
+  CHECK(stage.Start() == Engine::Started::On);
   FakeOrthanc orthanc;
   Job job(*stage.engine, "{}", "0");
   CHECK(std::string(job.serialized()) == "0" && job.progress() == 0);
@@ -203,7 +205,7 @@ void JobRunsToItsEnd() {
 
 void JobsStepIsRepeatedOnTheNextEngine() {
   Stage stage("dies-once");
-  CHECK(stage.engine->Start() == Engine::Started::On);
+  CHECK(stage.Start() == Engine::Started::On);
   FakeOrthanc orthanc;
   Job job(*stage.engine, "{}", "1");
   CHECK(job.DoStep(orthanc) == Job::Step::Continue && std::string(job.serialized()) == "2");
@@ -211,7 +213,7 @@ void JobsStepIsRepeatedOnTheNextEngine() {
 
 void JobIsRestoredOrRefused() {
   Stage stage("works");
-  CHECK(stage.engine->Start() == Engine::Started::On);
+  CHECK(stage.Start() == Engine::Started::On);
   Job job(*stage.engine, "{}", "2"), unknown(*stage.engine, "{}", "nonsense");
   CHECK(job.Restore() && std::string(job.content()) == "content 2" && job.progress() > 0.6f);
   CHECK(!unknown.Restore());
@@ -219,7 +221,7 @@ void JobIsRestoredOrRefused() {
 
 void JobOutlivesItsEngine() {
   Stage stage("works");
-  CHECK(stage.engine->Start() == Engine::Started::On);
+  CHECK(stage.Start() == Engine::Started::On);
   FakeOrthanc orthanc;
   Job job(*stage.engine, "{}", "1");
   stage.engine->Stop();
@@ -227,6 +229,18 @@ void JobOutlivesItsEngine() {
   CHECK(std::string(job.serialized()) == "1" && job.Restore());
   job.Reset();
   CHECK(job.DoStep(orthanc) == Job::Step::Failure);  // it must not go on from where it shall not be
+}
+
+void JobGoesOnWhenAnEngineStartsAgain() {
+  Stage stage("then-refuses");
+  CHECK(stage.Start() == Engine::Started::On);
+  FakeOrthanc orthanc;
+  Job job(*stage.engine, "{}", "1");
+  CHECK(job.DoStep(orthanc) == Job::Step::Continue && std::string(job.serialized()) == "1");
+  CHECK(stage.host.Said("E cannot run a job: the storage engine cannot start: Some.Option is wrong"));
+  stage.Mend();
+  stage.host.Await("runs again");
+  CHECK(job.DoStep(orthanc) == Job::Step::Continue && std::string(job.serialized()) == "2");
 }
 
 }  // namespace
@@ -243,4 +257,5 @@ const std::vector<Test> kServicesTests = {TEST(PackedTextIsUnpackedOrRefused),
                                           TEST(JobRunsToItsEnd),
                                           TEST(JobsStepIsRepeatedOnTheNextEngine),
                                           TEST(JobIsRestoredOrRefused),
-                                          TEST(JobOutlivesItsEngine)};
+                                          TEST(JobOutlivesItsEngine),
+                                          TEST(JobGoesOnWhenAnEngineStartsAgain)};

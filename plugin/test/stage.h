@@ -1,9 +1,13 @@
 // An engine that fake-engine.cpp plays, and who hears what is said of it.
 #pragma once
+#include <dirent.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <thread>
 
 #include "../engine.h"
 #include "check.h"
@@ -13,14 +17,15 @@ namespace ocs {
 class FakeHost : public Host {
  public:
   void Log(Level level, const std::string& line) override {
+    if (on_log) on_log(line);
     std::lock_guard<std::mutex> lock(mutex_);
     lines_ += std::string(level == Level::Error ? "E " : level == Level::Warning ? "W " : "I ") + line + "\n";
   }
   void RegisterError(uint16_t fault, uint16_t http, const std::string& message) override {
     Log(Level::Info, "registered " + std::to_string(fault) + " " + std::to_string(http) + " " + message);
   }
-  void Register(Wish wish, const std::string& text) override {
-    Log(Level::Info, "wish " + std::to_string(static_cast<int>(wish)) + " " + text);
+  void Register(Wish wish, bool asks, const std::string& text) override {
+    Log(Level::Info, "wish " + std::to_string(static_cast<int>(wish)) + (asks ? "+ " : " ") + text);
   }
   int Count(const std::string& text) {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -29,40 +34,69 @@ class FakeHost : public Host {
     return count;
   }
   bool Said(const std::string& text) { return Count(text) > 0; }
+  void Await(const std::string& text) {
+    while (!Said(text)) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  // What a log that blocks does.
+  std::function<void(const std::string&)> on_log;
 
  private:
   std::mutex mutex_;
   std::string lines_;
 };
 
-// An engine that plays `scenario`, in a TMPDIR of its own in which nothing may be left.
+// A folder of a test, in which nothing may be left.
+class Folder {
+ public:
+  Folder() {
+    char name[] = "/tmp/plugin-test-XXXXXX";
+    path_ = mkdtemp(name);
+  }
+  ~Folder() { CHECK(rmdir(path_.c_str()) == 0); }
+  const std::string& path() const { return path_; }
+  // The names that are in it, without `.` and `..`.
+  std::vector<std::string> Names() const {
+    std::vector<std::string> names;
+    DIR* const folder = opendir(path_.c_str());
+    while (const dirent* const entry = folder != nullptr ? readdir(folder) : nullptr)
+      if (entry->d_name[0] != '.') names.push_back(entry->d_name);
+    if (folder != nullptr) closedir(folder);
+    return names;
+  }
+
+ private:
+  std::string path_;
+};
+
+// An engine that plays `scenario`.
 class Stage {
  public:
   explicit Stage(const std::string& scenario) {
-    char folder[] = "/tmp/plugin-test-XXXXXX";
-    folder_ = mkdtemp(folder);
-    setenv("TMPDIR", folder_.c_str(), 1);
-    EngineSettings settings;
     settings.node = fake_engine;
     settings.script = scenario;
-    settings.configuration = folder_ + "/memory";
+    settings.folders = {folder.path()};
+    settings.configuration = folder.path() + "/memory";
     settings.first_backoff = std::chrono::milliseconds(10);
     settings.drain_time = std::chrono::milliseconds(100);
     settings.ping_every = std::chrono::milliseconds(20);
     settings.silence = std::chrono::milliseconds(scenario == "deaf" ? 200 : 20'000);
-    engine = std::make_unique<Engine>(host, settings);
   }
   ~Stage() {
     engine.reset();
-    unlink((folder_ + "/memory").c_str());
-    CHECK(rmdir(folder_.c_str()) == 0);
+    unlink((folder.path() + "/memory").c_str());
+    unlink((folder.path() + "/memory.mended").c_str());
+  }
+  Engine::Started Start() {
+    engine = std::make_unique<Engine>(host, settings);
+    return engine->Start();
   }
   Answer Write() { return engine->Run(CreateOf("content")); }
+  // From now on an engine of a scenario "then-..." works.
+  void Mend() { CHECK(mknod((folder.path() + "/memory.mended").c_str(), S_IFREG | 0600, 0) == 0); }
+  Folder folder;
+  EngineSettings settings;
   FakeHost host;
   std::unique_ptr<Engine> engine;
-
- private:
-  std::string folder_;
 };
 
 }  // namespace ocs

@@ -52,6 +52,7 @@ export function statusRoute(
 
   return {
     pattern: '/cloud-storage/status',
+    asksOrthanc: false,
     methods: {
       async GET() {
         const fault = await problemInTime()

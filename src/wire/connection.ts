@@ -1,6 +1,15 @@
 import { connect, type Socket } from 'node:net'
 import { Fault } from '../fault.ts'
-import { decodeHeader, encodeHeader, type Fields, HEADER_BYTES, type Header, Kind, UUID_BYTES } from './frames.ts'
+import {
+  decodeHeader,
+  encodeHeader,
+  type Fields,
+  HEADER_BYTES,
+  type Header,
+  Kind,
+  MAX_PAYLOAD,
+  UUID_BYTES,
+} from './frames.ts'
 
 export interface Frame extends Header {
   readonly payload: Buffer
@@ -33,7 +42,11 @@ export class Connection {
   #drained: PromiseWithResolvers<void> | undefined
   #fault: Fault | undefined
 
-  /** Called once, when the connection is over for whatever reason. */
+  readonly #over = Promise.withResolvers<void>()
+
+  /** Resolves when the connection is over for whatever reason. */
+  readonly closed = this.#over.promise
+  /** Called once, at that moment. */
   onClose: () => void = () => {}
 
   private constructor(path: string) {
@@ -60,29 +73,41 @@ export class Connection {
     })
   }
 
-  /** The next frame. At most one caller waits at a time. Rejects with `Canceled` when the connection is over. */
-  receive(): Promise<Frame> {
-    const frame = this.#waiting.shift()
-    if (frame) return Promise.resolve(frame)
-    if (this.#fault) return Promise.reject(this.#fault)
-    this.#receiver = Promise.withResolvers<Frame>()
-    return this.#receiver.promise
+  /**
+   * The next frame, which must be of this kind where one is named. Rejects with `Canceled` when the connection is over,
+   * and when somebody waits already: a frame has one owner.
+   */
+  async receive(kind?: number): Promise<Frame> {
+    if (this.#receiver) throw new Fault('Internal', 'two wait for one frame of the plugin')
+    let frame = this.#waiting.shift()
+    if (!frame) {
+      if (this.#fault) throw this.#fault
+      this.#receiver = Promise.withResolvers<Frame>()
+      frame = await this.#receiver.promise
+    }
+    if (kind === undefined || frame.kind === kind) return frame
+    throw this.#broken(`a frame of kind ${frame.kind} came instead of one of kind ${kind}`)
   }
 
   /** As receive(), for a DATA frame whose payload is read straight into `target`, which it must fill exactly. */
   async receiveInto(target: Buffer, offset: number): Promise<void> {
-    this.#target = target
-    const frame = await this.receive()
-    if (frame.kind !== Kind.data || frame.argument !== offset || frame.payload !== target)
-      throw this.#broken(`a frame of kind ${frame.kind} came instead of ${target.byteLength} bytes of data`)
+    if (!this.#receiver) this.#target = target
+    const frame = await this.receive(Kind.data)
+    if (frame.argument !== offset || frame.payload !== target)
+      throw this.#broken(
+        `${frame.length} bytes from ${frame.argument} on came instead of ${target.byteLength} from ${offset}`,
+      )
   }
 
   /**
    * Queues one frame; resolves when more may be written, so that memory stays bounded. Frames that are sent without a pause
-   * leave together: one system call, one wake-up of Orthanc.
+   * leave together: one system call, one wake-up of Orthanc. Who does not wait for what it returns misses nothing but
+   * that: a rejection needs no owner, for the next receive() tells the same.
    */
   send(kind: number, fields: Fields = {}, payload?: Uint8Array): Promise<void> | undefined {
-    if (this.#fault) return Promise.reject(this.#fault)
+    if (this.#fault) return unowned(this.#fault)
+    if (payload && payload.byteLength > MAX_PAYLOAD)
+      return unowned(new Fault('TooLarge', `${payload.byteLength} bytes are more than a frame holds (${MAX_PAYLOAD})`))
     if (this.#socket.writableCorked === 0) {
       this.#socket.cork()
       process.nextTick(() => this.#socket.uncork())
@@ -92,7 +117,7 @@ export class Connection {
     if (free) return undefined
     if (!this.#drained) {
       this.#drained = Promise.withResolvers<void>()
-      this.#drained.promise.catch(() => {}) // who waits for it hears of a failure; it may be nobody
+      this.#drained.promise.catch(() => {})
     }
     return this.#drained.promise
   }
@@ -184,5 +209,13 @@ export class Connection {
     this.#drained?.reject(fault)
     this.#drained = undefined
     this.onClose()
+    this.#over.resolve()
   }
+}
+
+/** Nobody needs to hear of it. */
+function unowned(fault: Fault): Promise<never> {
+  const rejected = Promise.reject(fault)
+  rejected.catch(() => {})
+  return rejected
 }

@@ -1,7 +1,7 @@
 /** The frames of docs/protocol.md. This file and plugin/wire.h are the two places that know their layout. */
 import { Fault } from '../fault.ts'
 
-export const PROTOCOL = 2
+export const PROTOCOL = 3
 export const HEADER_BYTES = 16
 export const MAX_PAYLOAD = 16 * 1024 * 1024
 export const UUID_BYTES = 36
@@ -93,6 +93,18 @@ export function encodeHeader(kind: number, length: number, fields: Fields = {}):
 export function encodeFrame(kind: number, fields: Fields = {}, payload: string | Uint8Array = ''): Buffer {
   const body = typeof payload === 'string' ? Buffer.from(payload, 'utf8') : payload
   return Buffer.concat([encodeHeader(kind, body.byteLength, fields), body])
+}
+
+/** The most that the plugin keeps of a text that is a log line, a description or an answer's details. */
+const MAX_TEXT = 4096
+
+/** A text as a payload, cut to what the plugin keeps of it, but never within a character. */
+export function cutText(text: string): Buffer {
+  const bytes = Buffer.from(text)
+  if (bytes.byteLength <= MAX_TEXT) return bytes
+  let end = MAX_TEXT
+  while ((bytes.readUInt8(end) & 0xc0) === 0x80) end--
+  return bytes.subarray(0, end)
 }
 
 /** Several texts in one payload: each a u32 length, then its bytes. */

@@ -28,6 +28,8 @@ export interface Route {
   readonly pattern: string
   /** Any other method is answered with 405 and `Allow`. */
   readonly methods: Partial<Readonly<Record<Method, Handler>>>
+  /** False: its handlers never use their Host, so that an old Orthanc has the route, too. Default: true. */
+  readonly asksOrthanc?: boolean
 }
 
 /** Error codes of Orthanc, which know their HTTP status and message. */

@@ -2,8 +2,8 @@ import { Fault } from '../fault.ts'
 import { Level } from '../log.ts'
 import { answers } from './answers.ts'
 import { serveCalls } from './call.ts'
-import { Connection, type Frame } from './connection.ts'
-import { Kind, PROTOCOL, StartFlag, Verb, Wish } from './frames.ts'
+import { Connection } from './connection.ts'
+import { cutText, Kind, PROTOCOL, StartFlag, Verb, Wish } from './frames.ts'
 import type { Services } from './services.ts'
 
 /** Orthanc's threads: 50 for HTTP by default, DICOM associations, jobs. More calls than this wait in the plugin. */
@@ -12,6 +12,9 @@ const MAX_WORKERS = 512
 /** INFO lines wait this long to leave together: one wake-up of Orthanc instead of one per operation. */
 const LOG_DELAY_MS = 20
 const MAX_LOG_LINES = 200
+
+/** REGISTER's status. */
+const ASKS = 1
 
 /** What START is answered with. */
 export interface Start {
@@ -23,7 +26,7 @@ export interface Start {
 
 /** The control connection: start, log, growth, stop (docs/protocol.md). */
 export class Server {
-  readonly #path: string
+  #path: string
   readonly #version: string
   readonly #control: Connection
   readonly #workers = new Set<Connection>()
@@ -65,18 +68,18 @@ export class Server {
   async accept(description: string, on: Start | undefined): Promise<void> {
     this.#flush()
     for (const { number, http, message } of Object.values(answers))
-      this.#control.send(Kind.errorCode, { status: number, argument: http }, Buffer.from(message))?.catch(() => {})
-    for (const [wish, text] of on ? wishesOf(on.services) : [])
-      this.#control.send(Kind.register, { flags: wish }, Buffer.from(text))?.catch(() => {})
+      void this.#control.send(Kind.errorCode, { status: number, argument: http }, Buffer.from(message))
+    for (const [wish, text, asks = true] of on ? wishesOf(on.services) : [])
+      void this.#control.send(Kind.register, { flags: wish, status: asks ? ASKS : 0 }, Buffer.from(text))
     const flags = StartFlag.on | (on?.ranges ? StartFlag.ranges : 0)
     const fields = on ? { flags, argument: on.callDeadlineMs } : {}
-    await this.#control.send(Kind.return, fields, Buffer.from(description))
+    await this.#control.send(Kind.return, fields, cutText(description))
   }
 
   /** Tells Orthanc not to start, and why. */
-  async refuse(fault: Fault): Promise<void> {
+  refuse(fault: Fault): void {
     this.#flush()
-    await this.#control.send(Kind.return, { status: answers[fault.code].number }, Buffer.from(fault.describe()))
+    void this.#control.send(Kind.return, { status: answers[fault.code].number }, cutText(fault.describe()))
     this.#control.close()
   }
 
@@ -89,7 +92,12 @@ export class Server {
     clearTimeout(this.#flushing)
     this.#flushing = undefined
     for (const { level, line } of this.#lines.splice(0))
-      this.#control.send(Kind.log, { flags: level }, Buffer.from(line))?.catch(() => {})
+      void this.#control.send(Kind.log, { flags: level }, cutText(line))
+  }
+
+  /** Resolves when the plugin is gone. */
+  get gone(): Promise<void> {
+    return this.#control.closed
   }
 
   /** Serves until the plugin says STOP (resolves) or is gone (resolves too: there is nobody left to tell). */
@@ -97,21 +105,33 @@ export class Server {
     for (;;) {
       const frame = await this.#control.receive().catch(() => undefined)
       if (!frame || (frame.kind === Kind.call && frame.flags === Verb.stop)) return this.#stop()
-      await this.#obey(frame, services)
+      if (frame.kind === Kind.ping) void this.#control.send(Kind.pong, { argument: frame.argument })
+      if (frame.kind === Kind.grow) {
+        this.#path = frame.payload.toString() || this.#path // the socket may have moved
+        await this.#grow(frame.argument, services)
+      }
     }
   }
 
-  async #obey(frame: Frame, services: Services): Promise<void> {
-    if (frame.kind === Kind.ping) await this.#control.send(Kind.pong, { argument: frame.argument })
-    if (frame.kind === Kind.grow)
-      for (let i = 0; i < frame.argument && this.#workers.size < MAX_WORKERS; i++) await this.#grow(services)
+  /** Opens worker connections. What cannot be opened is told, once: the plugin looks after its socket and asks again. */
+  async #grow(count: number, services: Services): Promise<void> {
+    for (let missing = count; missing > 0; missing--) {
+      const problem = await this.#addWorker(services)
+      if (problem === undefined) continue
+      return void this.#control.send(Kind.grow, { argument: missing }, cutText(problem))
+    }
   }
 
-  async #grow(services: Services): Promise<void> {
-    const worker = await Connection.open(this.#path)
+  /** Resolves with what went wrong, if anything did. */
+  async #addWorker(services: Services): Promise<string | undefined> {
+    if (this.#workers.size >= MAX_WORKERS) return `there are ${MAX_WORKERS} connections already`
+    const worker = await Connection.open(this.#path).catch((error: Error) => error)
+    if (worker instanceof Error) return worker.message
     this.#workers.add(worker)
-    void serveCalls(worker, services).finally(() => this.#workers.delete(worker))
-    await worker.send(Kind.hello, { argument: PROTOCOL, flags: 1 }, Buffer.from(this.#version))
+    void worker.closed.then(() => this.#workers.delete(worker)) // whatever its last call still does
+    void worker.send(Kind.hello, { argument: PROTOCOL, flags: 1 }, Buffer.from(this.#version))
+    void serveCalls(worker, services)
+    return undefined
   }
 
   #stop(): void {
@@ -121,9 +141,10 @@ export class Server {
   }
 }
 
-function* wishesOf({ routes = [], jobs, metrics, explorer }: Services): Generator<[number, string]> {
-  for (const { pattern } of routes) yield [Wish.route, pattern]
+/** The third: whether it asks Orthanc in turn, which an old one does not allow. */
+function* wishesOf({ routes = [], jobs, metrics, explorer }: Services): Generator<[number, string, boolean?]> {
+  for (const { pattern, asksOrthanc } of routes) yield [Wish.route, pattern, asksOrthanc ?? true]
   if (jobs) yield [Wish.jobType, jobs.kind.type]
-  if (metrics) yield [Wish.metrics, '']
+  if (metrics) yield [Wish.metrics, '', false]
   if (explorer) yield [Wish.explorer, explorer]
 }

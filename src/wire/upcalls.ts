@@ -1,8 +1,8 @@
 import type { Host, Job, Json } from '../area/host.ts'
 import { Fault } from '../fault.ts'
 import type { Frame } from './connection.ts'
+import type { Conversation } from './conversation.ts'
 import { Kind, MAX_PAYLOAD } from './frames.ts'
-import type { Turns } from './turns.ts'
 
 /** Orthanc's own numbers (OrthancPluginHttpMethod). */
 export const methods = { GET: 1, POST: 2, PUT: 3, DELETE: 4 } as const
@@ -18,31 +18,38 @@ const DATABASE_UNAVAILABLE = 36
 /** Priorities are signed, arguments are not. */
 const PRIORITY_ZERO = 2 ** 31
 
-/** Orthanc, for the time of one call. */
-export function hostOf(turns: Turns): Host {
-  const request = async (method: Method, uri: string, body: string, signal: AbortSignal): Promise<Json | undefined> => {
-    const reply = await turns.ask(Kind.upcall, { flags: methods[method] }, [uri, body], signal)
+/** Orthanc, for the time of one call. A rejection needs no owner: who asked may have gone when the call ended. */
+export function hostOf(conversation: Conversation): Host {
+  async function request(method: Method, uri: string, body: string, signal: AbortSignal): Promise<Json | undefined> {
+    const reply = await conversation.ask(Kind.upcall, { flags: methods[method] }, [uri, body], signal)
     if (reply.status === 404 || NOT_THERE.includes(reply.argument)) return undefined
     return parsed(checked(reply, `${method} ${uri}`))
   }
 
-  return {
-    get: (uri, signal) => request('GET', uri, '', signal),
-
-    async post(uri, body, signal) {
-      const answer = await request('POST', uri, JSON.stringify(body), signal)
-      if (answer === undefined) throw new Fault('NotFound', `Orthanc knows no ${uri}`)
-      return answer
-    },
-
-    async submit(job, priority, signal) {
-      if (!Number.isInteger(priority) || Math.abs(priority) >= PRIORITY_ZERO)
-        throw new Fault('BadRequest', `a priority is a 32-bit integer, not ${priority}`)
-      const fields = { argument: PRIORITY_ZERO + priority }
-      const reply = await turns.ask(Kind.submit, fields, textsOf(job), signal)
-      return checked(reply, 'the submission of a job').toString('utf8')
-    },
+  async function post(uri: string, body: Json, signal: AbortSignal): Promise<Json> {
+    const answer = await request('POST', uri, JSON.stringify(body), signal)
+    if (answer === undefined) throw new Fault('NotFound', `Orthanc knows no ${uri}`)
+    return answer
   }
+
+  async function submit(job: Job, priority: number, signal: AbortSignal): Promise<string> {
+    if (!Number.isInteger(priority) || Math.abs(priority) >= PRIORITY_ZERO)
+      throw new Fault('BadRequest', `a priority is a 32-bit integer, not ${priority}`)
+    const fields = { argument: PRIORITY_ZERO + priority }
+    const reply = await conversation.ask(Kind.submit, fields, textsOf(job), signal)
+    return checked(reply, 'the submission of a job').toString('utf8')
+  }
+
+  return {
+    get: (uri, signal) => unowned(request('GET', uri, '', signal)),
+    post: (uri, body, signal) => unowned(post(uri, body, signal)),
+    submit: (job, priority, signal) => unowned(submit(job, priority, signal)),
+  }
+}
+
+function unowned<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => {})
+  return promise
 }
 
 /** What Orthanc keeps of a job: its content and its serialized state. */

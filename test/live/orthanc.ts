@@ -95,8 +95,8 @@ export class Orthanc {
   }
 
   /** Waits for a line of the log: the engine's INFO lines come a moment after what they tell of. */
-  async logged(line: RegExp): Promise<void> {
-    for (let tries = 0; tries < 100; tries++) {
+  async logged(line: RegExp, most = 100): Promise<void> {
+    for (let tries = 0; tries < most; tries++) {
       if (line.test(this.log())) return
       await sleep(20)
     }

@@ -1,0 +1,131 @@
+// An engine's start, from the fork to the RETURN of START.
+#include <poll.h>
+
+#include <algorithm>
+
+#include "engine.h"
+
+namespace ocs {
+
+namespace {
+
+using std::chrono::milliseconds;
+constexpr size_t kMaxWish = 1u << 20;
+constexpr milliseconds kAfterItsEnd{500};
+
+}  // namespace
+
+Engine::Started Engine::Launch() {
+  const std::string unheard = listener_.Ensure();
+  if (!unheard.empty()) return Refuse(unheard);
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    socket_path_ = listener_.path();
+  }
+  std::vector<std::string> command{settings_.node};
+  command.insert(command.end(), settings_.node_options.begin(), settings_.node_options.end());
+  command.insert(command.end(), {settings_.script, listener_.path()});
+  const std::string problem = process_.Start(command);
+  return problem.empty() ? Handshake() : Refuse(problem);
+}
+
+// Logs what the process says, unless it has said the same too often.
+void Engine::Hear(Level level) { process_.Pump(refusals_ < kRefusals ? &host_ : nullptr, level); }
+
+Engine::Started Engine::Refuse(const std::string& why) {
+  Hear(Level::Error);
+  if (refusals_ < kRefusals) host_.Log(Level::Error, why);
+  const std::string said = process_.words();
+  std::lock_guard<std::mutex> lock(mutex_);
+  words_ = said.empty() ? why : why + ": " + said;
+  return Started::Refused;
+}
+
+Engine::Started Engine::Handshake() {
+  const milliseconds patience = generation_ == 0 ? settings_.start_time : settings_.restart_time;
+  Deadline deadline = Clock::now() + patience;
+  Channel control;
+  Header header;
+  while (!control.open()) {  // the engine connects, or ends with a word on stderr
+    if (StopRequested()) return Started::Refused;
+    if (Clock::now() >= deadline) return Refuse("the storage engine did not connect in time");
+    pollfd fds[2] = {{listener_.fd(), POLLIN, 0}, {process_.output(), POLLIN, 0}};
+    poll(fds, 2, 100);
+    if (fds[1].revents != 0) Hear(Level::Error);
+    if (fds[0].revents != 0) {
+      const Io io = AcceptControl(&control, &header);
+      if (io == Io::Broken) return Refuse(Errno("the storage engine's connection cannot be accepted"));
+      if (io != Io::Ok) return Refuse("the storage engine does not greet as it should");
+    } else if (process_.output() < 0) {
+      return Refuse("the storage engine (" + settings_.node + " " + settings_.script + ") ended before it connected");
+    }
+  }
+  if (header.argument != kProtocol)
+    return Refuse("this plugin speaks protocol " + std::to_string(kProtocol) + ", the engine " + settings_.script +
+                  " protocol " + std::to_string(header.argument) +
+                  ". Install the .so and engine.mjs of the same release");
+  Header start;
+  start.kind = Kind::Call;
+  start.flags = static_cast<uint8_t>(Verb::Start);
+  start.status = static_cast<uint16_t>(std::min<uint64_t>(generation_, UINT16_MAX));
+  start.argument = kProtocol;
+  Io io = control.Send(start, {settings_.configuration.data(), settings_.configuration.size()}, {nullptr, 0}, deadline);
+  if (io == Io::TooLarge) return Refuse("Orthanc's configuration is larger than 16 MiB");
+  while (io == Io::Ok) {
+    io = Await(control.fd(), POLLIN, std::min(deadline, Clock::now() + milliseconds(200)));
+    Hear(Level::Error);
+    if (StopRequested()) return Started::Refused;
+    if (io == Io::TimedOut && Clock::now() < deadline) {
+      io = Io::Ok;
+      continue;
+    }
+    if (io == Io::Ok) io = control.ReceiveHeader(&header, deadline);
+    std::string text;
+    const size_t limit = header.kind == Kind::Register ? kMaxWish : kMaxText;
+    if (io == Io::Ok) io = ReceiveText(control, header.length, &text, deadline, limit);
+    if (io != Io::Ok) break;
+    if (header.kind == Kind::Log) {
+      if (refusals_ < kRefusals) host_.Log(static_cast<Level>(std::min<int>(header.flags, 2)), text);
+      deadline = Clock::now() + patience;  // it may wait for its store, and says so
+    } else if (header.kind == Kind::ErrorCode) {
+      if (!registered_) host_.RegisterError(header.status, static_cast<uint16_t>(header.argument), text);
+    } else if (header.kind == Kind::Register) {
+      if (!registered_) host_.Register(static_cast<Wish>(header.flags), (header.status & 1) != 0, text);
+    } else if (header.kind == Kind::Return && header.status != 0) {
+      return Refuse(text);
+    } else if (header.kind == Kind::Return && (header.flags & 1) == 0) {
+      host_.Log(Level::Warning, text);
+      return Started::Off;
+    } else if (header.kind == Kind::Return) {
+      registered_ = true;
+      std::lock_guard<std::mutex> lock(mutex_);
+      description_ = text;
+      ranges_ = (header.flags & 2) != 0;
+      call_time_ = milliseconds(header.argument);
+      control_ = std::move(control);
+      generation_++;
+      return Started::On;
+    } else {
+      io = Io::Broken;
+    }
+  }
+  if (io == Io::TimedOut) return Refuse("the storage engine did not finish its start in time");
+  process_.End(kAfterItsEnd);  // so that all of its words are heard
+  return Refuse("the storage engine ended during its start");
+}
+
+// Broken: see errno.
+Io Engine::AcceptControl(Channel* channel, Header* hello) {
+  Channel peer;
+  Io io = listener_.Accept(&peer);
+  if (io == Io::TimedOut) return Io::Ok;  // it was somebody else, who has been sent away
+  if (io != Io::Ok) return io;
+  Greeting greeting(std::move(peer), Clock::now() + settings_.hello_time);
+  while ((io = greeting.Read(hello)) == Io::TimedOut && Clock::now() < greeting.by)
+    Await(greeting.fd(), POLLIN, greeting.by);
+  if (io != Io::Ok || hello->flags != 0) return Io::Closed;
+  *channel = greeting.Take();
+  return Io::Ok;
+}
+
+}  // namespace ocs

@@ -1,0 +1,181 @@
+// The library as Orthanc loads it, with an Orthanc that only notes what is asked of it.
+#include <dlfcn.h>
+#include <orthanc/OrthancCPlugin.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <map>
+
+#include "stage.h"
+
+using namespace ocs;
+
+namespace {
+
+class FakeCore {
+ public:
+  explicit FakeCore(const char* version) {
+    current = this;
+    context_.pluginsManager = this;
+    context_.orthancVersion = version;
+    context_.Free = [](void* memory) {
+      if (memory != nullptr) current->buffers--;
+      std::free(memory);
+    };
+    context_.InvokeService = [](OrthancPluginContext*, _OrthancPluginService service, const void* params) {
+      return current->Serve(service, params);
+    };
+  }
+
+  // As Orthanc starts a plugin: 0 = well.
+  int32_t Load(const std::string& scenario) {
+    const std::string script = folder.path() + "/" + scenario;
+    CHECK(mknod(script.c_str(), S_IFREG | 0600, 0) == 0);
+    configuration = "{\"TemporaryDirectory\":\"" + folder.path() + "\",\"CloudStorage\":{\"Node\":\"" + fake_engine +
+                    "\",\"Engine\":\"" + script + "\"}}";
+    library = dlopen(Path().c_str(), RTLD_NOW);
+    CHECK(library != nullptr);
+    if (library == nullptr) std::printf("%s\n", dlerror());
+    return reinterpret_cast<int32_t (*)(OrthancPluginContext*)>(Symbol("OrthancPluginInitialize"))(&context_);
+  }
+
+  // As Orthanc stops one.
+  void Unload() {
+    if (on_change != nullptr)
+      on_change(OrthancPluginChangeType_OrthancStopped, OrthancPluginResourceType_None, nullptr);
+    reinterpret_cast<void (*)()>(Symbol("OrthancPluginFinalize"))();
+    dlclose(library);
+    for (const std::string& name : folder.Names()) unlink((folder.path() + "/" + name).c_str());
+    routes.clear();
+  }
+
+  static bool Loaded() {
+    void* const library = dlopen(Path().c_str(), RTLD_NOW | RTLD_NOLOAD);
+    if (library != nullptr) dlclose(library);
+    return library != nullptr;
+  }
+
+  Folder folder;
+  void* library = nullptr;
+  std::string configuration;
+  std::string lines;
+  std::map<std::string, OrthancPluginRestCallback> routes;
+  int job_types = 0;
+  OrthancPluginErrorCode registration = OrthancPluginErrorCode_Success;
+  _OrthancPluginRegisterStorageArea2 area{};
+  OrthancPluginOnChangeCallback on_change = nullptr;
+  int buffers = 0;  // made and not freed
+
+ private:
+  static FakeCore* current;
+
+  static std::string Path() { return fake_engine.substr(0, fake_engine.rfind('/')) + "/library.so"; }
+  void* Symbol(const char* name) { return dlsym(library, name); }
+
+  OrthancPluginErrorCode Serve(_OrthancPluginService service, const void* params) {
+    switch (service) {
+      case _OrthancPluginService_LogError:
+      case _OrthancPluginService_LogWarning:
+      case _OrthancPluginService_LogInfo: lines += std::string(static_cast<const char*>(params)) + "\n"; break;
+      case _OrthancPluginService_GetConfiguration:
+        *static_cast<const _OrthancPluginRetrieveDynamicString*>(params)->result = strdup(configuration.c_str());
+        buffers++;
+        break;
+      case _OrthancPluginService_RegisterErrorCode: {
+        const auto* const code = static_cast<const _OrthancPluginRegisterErrorCode*>(params);
+        *code->target = static_cast<OrthancPluginErrorCode>(1'000'000 + code->code);
+        break;
+      }
+      case _OrthancPluginService_RegisterRestCallbackNoLock: {
+        const auto* const route = static_cast<const _OrthancPluginRestCallback*>(params);
+        routes[route->pathRegularExpression] = route->callback;
+        break;
+      }
+      case _OrthancPluginService_RegisterJobsUnserializer: job_types++; break;
+      case _OrthancPluginService_RegisterOnChangeCallback:
+        on_change = static_cast<const _OrthancPluginOnChangeCallback*>(params)->callback;
+        break;
+      case _OrthancPluginService_RegisterStorageArea2:
+        area = *static_cast<const _OrthancPluginRegisterStorageArea2*>(params);
+        return registration;
+      case _OrthancPluginService_CreateMemoryBuffer64: {
+        const auto* const buffer = static_cast<const _OrthancPluginCreateMemoryBuffer64*>(params);
+        buffer->target->data = std::malloc(buffer->size);
+        buffer->target->size = buffer->size;
+        buffers++;
+        break;
+      }
+      default: break;
+    }
+    return OrthancPluginErrorCode_Success;
+  }
+
+  OrthancPluginContext context_{};
+};
+FakeCore* FakeCore::current = nullptr;
+
+void StoresAndReadsInTheFolderThatOrthancNames() {
+  FakeCore core("1.10.1");
+  CHECK(core.Load("ranges") == 0);
+  CHECK(core.folder.Names().size() == 2);  // the script, and the folder of the socket
+  CHECK(core.area.create(kUuid, "x", 1, OrthancPluginContentType_Dicom) == OrthancPluginErrorCode_Success);
+  OrthancPluginMemoryBuffer64 buffer{};
+  CHECK(core.area.readWhole(&buffer, kUuid, OrthancPluginContentType_Dicom) == OrthancPluginErrorCode_Success);
+  CHECK(std::string(static_cast<char*>(buffer.data), buffer.size) == "read");
+  std::free(buffer.data);
+  CHECK(core.buffers == 1);  // Orthanc's now
+  core.Unload();
+}
+
+void RepeatedReadLeaksNoMemoryOfOrthancs() {
+  FakeCore core("1.10.1");
+  CHECK(core.Load("dies-after-reserve") == 0);
+  OrthancPluginMemoryBuffer64 buffer{};
+  CHECK(core.area.readWhole(&buffer, kUuid, OrthancPluginContentType_Dicom) == OrthancPluginErrorCode_Success);
+  CHECK(buffer.size == 4 && core.buffers == 1);
+  std::free(buffer.data);
+  core.Unload();
+}
+
+void StartsAgainAfterAReset() {
+  for (int life = 0; life < 3; life++) {
+    FakeCore core("1.10.1");
+    CHECK(core.Load("asks") == 0);
+    CHECK(core.routes.count("/route") == 1 && core.job_types == 1);
+    OrthancPluginHttpRequest request{};
+    request.method = OrthancPluginHttpMethod_Get;
+    CHECK(core.routes["/route"](nullptr, "/route", &request) == OrthancPluginErrorCode_Success);  // 200: not stopping
+    core.Unload();
+    CHECK(!FakeCore::Loaded());
+  }
+}
+
+void SecondStorageAreaIsRefused() {
+  FakeCore core("1.10.1");
+  core.registration = OrthancPluginErrorCode_StorageAreaAlreadyRegistered;
+  CHECK(core.Load("ranges") != 0);
+  CHECK(core.lines.find("another plugin is it already") != std::string::npos);
+  core.Unload();
+  CHECK(core.lines.find("is started again") == std::string::npos);
+}
+
+void OldOrthancHasNoRoutesThatAskIt() {
+  for (const char* const version : {"1.9.0", "1.9.1", "1.9.2", "mainline"}) {
+    const bool old = std::strcmp(version, "1.9.2") < 0;
+    FakeCore core(version);
+    CHECK(core.Load("ranges") == 0);
+    CHECK(core.routes.size() == 1 && core.job_types == (old ? 0 : 1));
+    CHECK((core.lines.find("Update to Orthanc 1.9.2") != std::string::npos) == old);
+    core.Unload();
+  }
+  FakeCore core("1.8.2");
+  CHECK(core.Load("ranges") != 0);
+  CHECK(core.lines.find("needs Orthanc 1.9.0 or newer, this is 1.8.2") != std::string::npos);
+  core.Unload();
+}
+
+}  // namespace
+
+const std::vector<Test> kLibraryTests = {TEST(StoresAndReadsInTheFolderThatOrthancNames),
+                                         TEST(RepeatedReadLeaksNoMemoryOfOrthancs), TEST(StartsAgainAfterAReset),
+                                         TEST(SecondStorageAreaIsRefused), TEST(OldOrthancHasNoRoutesThatAskIt)};

@@ -1,0 +1,133 @@
+import type { Bytes, Content, Source } from '../bytes.ts'
+import { Fault } from '../fault.ts'
+import type { Connection, Frame } from './connection.ts'
+import { cutText, type Fields, Kind, MAX_PAYLOAD, pack } from './frames.ts'
+
+/** One PULL. Large enough that the round trip (about 0.1 ms) does not count, small enough for 50 calls at once. */
+const PULL_BYTES = 512 * 1024
+
+/** One FILL of a result that is in memory already. */
+const FILL_BYTES = 1024 * 1024
+
+/** How a call ends: RETURN's fields and text, and the result that goes before it where it was not delivered. */
+export interface Return {
+  readonly fields?: Fields
+  readonly text?: string
+  readonly result?: Uint8Array
+}
+
+/**
+ * One call, and its only way to the plugin, from CALL to RETURN. The plugin answers one question at a time; whoever asks
+ * while another waits comes next. Work that has failed may go on for a while: once the call has ended, whatever it still
+ * asks or delivers is rejected here, for the connection belongs to the next call.
+ */
+export class Conversation {
+  readonly call: Frame
+  readonly #connection: Connection
+  #turn: Promise<unknown> = Promise.resolve()
+  #deliveries = 0
+  #ended = false
+
+  constructor(connection: Connection, call: Frame) {
+    this.#connection = connection
+    this.call = call
+  }
+
+  /** A slice of the call's content, which is in Orthanc's memory. */
+  pull(offset: number, bytes: number): Promise<Buffer> {
+    return this.#take(async () => {
+      const wanted = Buffer.allocUnsafe(4)
+      wanted.writeUInt32LE(bytes)
+      const target = Buffer.allocUnsafeSlow(bytes)
+      const arrived = this.#connection.receiveInto(target, offset)
+      await Promise.all([this.#connection.send(Kind.pull, { argument: offset }, wanted), arrived])
+      return target
+    })
+  }
+
+  /** UPCALL or SUBMIT and its REPLY. `BadRequest` when the texts do not fit into a frame. */
+  async ask(kind: number, fields: Fields, texts: readonly [string, string], signal: AbortSignal): Promise<Frame> {
+    const payload = pack(...texts)
+    if (payload.byteLength > MAX_PAYLOAD)
+      throw new Fault('BadRequest', `${payload.byteLength} bytes are more than Orthanc takes at once (${MAX_PAYLOAD})`)
+    return await this.#take(async () => {
+      signal.throwIfAborted()
+      await this.#connection.send(kind, fields, payload)
+      return await this.#connection.receive(Kind.reply)
+    })
+  }
+
+  async metric(name: string, value: number): Promise<void> {
+    this.#check()
+    const float = Buffer.allocUnsafe(4)
+    float.writeFloatLE(value)
+    await this.#connection.send(Kind.metric, {}, Buffer.concat([pack(name), float]))
+  }
+
+  /** Makes room for a result of `size` bytes, of which nothing was said so far: it begins again at byte 0. */
+  async reserve(size: number): Promise<void> {
+    this.#check()
+    await this.#connection.send(Kind.reserve, { argument: size })
+  }
+
+  /**
+   * Gives a file's content; called again, from its first byte on. RESERVE leaves with the first bytes and RETURN with the
+   * last, so that a small file wakes Orthanc's thread once.
+   */
+  async deliver({ size, body }: Content): Promise<void> {
+    const delivery = ++this.#deliveries
+    let drained: Promise<void> | undefined
+    let at = 0
+    for await (const chunk of body)
+      for (let from = 0; from < chunk.byteLength; from += MAX_PAYLOAD) {
+        await drained
+        this.#check(delivery)
+        const piece = chunk.subarray(from, from + MAX_PAYLOAD)
+        if (at + piece.byteLength > size) throw new Fault('Internal', `more than ${size} bytes came to be delivered`)
+        if (at === 0) void this.#connection.send(Kind.reserve, { argument: size })
+        drained = this.#connection.send(Kind.fill, { argument: at }, piece)
+        at += piece.byteLength
+      }
+    this.#check(delivery)
+    if (at < size) throw new Fault('Internal', `${at} bytes came to be delivered instead of ${size}`)
+    if (size === 0) void this.#connection.send(Kind.reserve, { argument: 0 })
+  }
+
+  /** Ends the call. The turn under way has its answer before, lest RETURN overtakes it; those that wait have none. */
+  async end({ fields = {}, text, result }: Return): Promise<void> {
+    this.#check()
+    this.#ended = true
+    await this.#turn
+    if (result && result.byteLength > 0) await this.#give(result)
+    await this.#connection.send(Kind.return, fields, text === undefined ? undefined : cutText(text))
+  }
+
+  async #give(result: Uint8Array): Promise<void> {
+    await this.#connection.send(Kind.reserve, { argument: result.byteLength })
+    for (let at = 0; at < result.byteLength; at += FILL_BYTES)
+      await this.#connection.send(Kind.fill, { argument: at }, result.subarray(at, at + FILL_BYTES))
+  }
+
+  #take<T>(turn: () => Promise<T>): Promise<T> {
+    const taken = this.#turn.then(() => {
+      this.#check()
+      return turn()
+    })
+    this.#turn = taken.catch(() => {}) // who took the turn hears of it, if anybody still waits
+    return taken
+  }
+
+  #check(delivery = this.#deliveries): void {
+    if (this.#ended) throw new Fault('Canceled', 'the call has ended')
+    if (delivery !== this.#deliveries) throw new Fault('Canceled', 'the content is delivered anew')
+  }
+}
+
+/** Orthanc's own buffer as a Source: read slice by slice, as often as a retry or a second pass needs. */
+export function pulledSource(conversation: Conversation, size: number): Source {
+  async function* open(range = { start: 0, end: size }): Bytes {
+    for (let at = range.start; at < range.end; at += PULL_BYTES)
+      yield await conversation.pull(at, Math.min(PULL_BYTES, range.end - at))
+  }
+  return { size, open }
+}
