@@ -50,7 +50,11 @@ export async function startCloud(provider: Provider, { maxRetries = 3, s3 = {} }
   const handle = handlers[provider]()
   const server = createServer(async (incoming, response) => {
     const chunks: Buffer[] = []
-    for await (const chunk of incoming) chunks.push(chunk)
+    try {
+      for await (const chunk of incoming) chunks.push(chunk)
+    } catch {
+      return // the other parts of an upload that has failed are broken off
+    }
     const { method = '', url = '', headers } = incoming
     const request = {
       method,
