@@ -1,0 +1,135 @@
+/**
+ * File operations that may hang. Each takes a thread of libuv's pool until the operating system ends it, and nobody can end
+ * it sooner; the same threads look up the names of servers. So fewer run at once than there are threads, one that hangs is
+ * given up but counted until it really ends, and when all that may run hang, the next ones fail at once.
+ */
+import { type FileHandle, open } from 'node:fs/promises'
+import { Fault } from '../fault.ts'
+
+export interface DiskLimits {
+  /** Operations at once. */
+  readonly threads?: number
+  /** How long one may take. */
+  readonly patienceMs?: number
+  /** The same for those that take long on a healthy disk, too: a sync after gigabytes, the listing of a million names. */
+  readonly longPatienceMs?: number
+}
+
+/** Two folders may be in use, the object store's and Orthanc's own: both together leave threads for names. */
+function threadsOfOne(): number {
+  const pool = Number(process.env['UV_THREADPOOL_SIZE']) || 4
+  return Math.min(32, Math.max(1, Math.floor((pool - 2) / 2)))
+}
+
+interface Waiting {
+  start(): void
+  giveUp(): void
+}
+
+export class Disk {
+  readonly #folder: string
+  readonly #threads: number
+  readonly #patienceMs: number
+  readonly longPatienceMs: number
+  readonly #waiting: Waiting[] = []
+  #running = 0
+  /** Of those that run: given up. */
+  #hanging = 0
+
+  constructor(
+    folder: string,
+    { threads = threadsOfOne(), patienceMs = 30_000, longPatienceMs = 300_000 }: DiskLimits = {},
+  ) {
+    this.#folder = folder
+    this.#threads = threads
+    this.#patienceMs = patienceMs
+    this.longPatienceMs = longPatienceMs
+  }
+
+  /** `late`: what to do with a result that comes when nobody waits for it any more. */
+  run<T>(work: () => Promise<T>, patienceMs = this.#patienceMs, late?: (result: T) => void): Promise<T> {
+    if (this.#running < this.#threads) return this.#start(work, patienceMs, late)
+    if (this.#hanging === this.#threads) return Promise.reject(this.#silence())
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({
+        start: () => resolve(this.#start(work, patienceMs, late)),
+        giveUp: () => reject(this.#silence()),
+      })
+    })
+  }
+
+  async open(path: string, flags: string | number, mode?: number): Promise<DiskFile> {
+    const handle = await this.run(() => open(path, flags, mode), undefined, closeUnheard)
+    return new DiskFile(this, handle)
+  }
+
+  #start<T>(work: () => Promise<T>, patienceMs: number, late?: (result: T) => void): Promise<T> {
+    this.#running++
+    return new Promise((resolve, reject) => {
+      let hangs = false
+      const timer = setTimeout(() => {
+        hangs = true
+        this.#hanging++
+        reject(this.#silence())
+        if (this.#hanging === this.#threads) for (const { giveUp } of this.#waiting.splice(0)) giveUp()
+      }, patienceMs)
+      const ended = () => {
+        clearTimeout(timer)
+        this.#running--
+        if (hangs) this.#hanging--
+        this.#waiting.shift()?.start()
+      }
+      work().then(
+        result => {
+          ended()
+          if (hangs) late?.(result)
+          else resolve(result)
+        },
+        error => {
+          ended()
+          reject(error)
+        },
+      )
+    })
+  }
+
+  #silence(): Fault {
+    return new Fault('Unavailable', `the disk of ${this.#folder} does not answer`, {
+      remedy: 'Look at the disk, or at the network mount and its server.',
+    })
+  }
+}
+
+/** An open file. One that hung is closed behind our back as soon as it answers. */
+export class DiskFile {
+  readonly #disk: Disk
+  readonly #handle: FileHandle
+  #hangs = false
+
+  constructor(disk: Disk, handle: FileHandle) {
+    this.#disk = disk
+    this.#handle = handle
+  }
+
+  async run<T>(work: (handle: FileHandle) => Promise<T>, patienceMs?: number): Promise<T> {
+    try {
+      return await this.#disk.run(() => work(this.#handle), patienceMs)
+    } catch (error) {
+      if (error instanceof Fault) this.#hangs = true
+      throw error
+    }
+  }
+
+  sync(): Promise<void> {
+    return this.run(handle => handle.sync(), this.#disk.longPatienceMs)
+  }
+
+  async close(): Promise<void> {
+    if (this.#hangs) closeUnheard(this.#handle)
+    else await this.run(handle => handle.close(), this.#disk.longPatienceMs)
+  }
+}
+
+function closeUnheard(handle: FileHandle): void {
+  handle.close().catch(() => {})
+}

@@ -1,0 +1,85 @@
+/** What the operating system says about files, as Faults. */
+import { Fault, type FaultCode } from '../fault.ts'
+
+interface Row {
+  readonly code: FaultCode
+  readonly remedy?: (folder: string) => string
+}
+
+const full: Row = { code: 'TooLarge', remedy: folder => `Make room on the disk or in the quota of ${folder}.` }
+const denied: Row = {
+  code: 'Denied',
+  remedy: folder => `The user that runs Orthanc must own ${folder} or be allowed to write there.`,
+}
+const away: Row = { code: 'Unavailable', remedy: folder => `Look at the disk, or at the network mount, of ${folder}.` }
+const unable: Row = {
+  code: 'BadConfig',
+  remedy: folder => `${folder} must be on a file system that can do this; a bucket has a section of its own.`,
+}
+
+const table: Readonly<Record<string, Row>> = {
+  ENOENT: { code: 'NotFound' },
+  ENOTDIR: { code: 'NotFound' },
+  EISDIR: { code: 'NotFound' },
+  ELOOP: { code: 'BadConfig', remedy: folder => `Symbolic links below ${folder} lead in a circle: remove them.` },
+  EACCES: denied,
+  EPERM: denied,
+  EROFS: denied,
+  ENOSPC: full,
+  EDQUOT: full,
+  EFBIG: full,
+  EMFILE: { code: 'Unavailable', remedy: () => 'Raise the limit of open files (ulimit -n) of Orthanc.' },
+  ENFILE: { code: 'Unavailable' },
+  EINVAL: unable,
+  ENOSYS: unable,
+  ENOTSUP: unable,
+  EOPNOTSUPP: unable,
+  ENAMETOOLONG: { code: 'BadRequest' },
+}
+/** The disk, or the way to it. */
+for (const code of [
+  ...['EIO', 'ESTALE', 'ETIMEDOUT', 'ENODEV', 'ENXIO', 'EBUSY', 'EAGAIN', 'EINTR', 'ENOMEM', 'ENOLINK', 'EREMOTEIO'],
+  ...['ENOTCONN', 'ECONNABORTED', 'ECONNREFUSED', 'ECONNRESET', 'EHOSTDOWN', 'EHOSTUNREACH', 'ENETDOWN', 'ENETUNREACH'],
+])
+  Object.assign(table, { [code]: away })
+
+/** `absence`: what it means that a name is not there; a write has no use for `NotFound`. */
+export function faultOf(error: unknown, folder: string, absence: FaultCode = 'NotFound'): Fault {
+  if (error instanceof Fault) return error
+  if (error instanceof Error && error.name === 'AbortError') return new Fault('Canceled', 'given up', { cause: error })
+  const row = table[errnoOf(error)]
+  const code = row?.code === 'NotFound' ? absence : row?.code
+  return new Fault(code ?? 'Internal', said(error), { cause: error, remedy: row?.remedy?.(folder) })
+}
+
+export async function translate<T>(folder: string, work: () => Promise<T>, absence?: FaultCode): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    throw faultOf(error, folder, absence)
+  }
+}
+
+export async function* translated<T>(folder: string, items: AsyncIterable<T>): AsyncIterable<T> {
+  try {
+    yield* items
+  } catch (error) {
+    throw faultOf(error, folder)
+  }
+}
+
+/** Node's message without the path, which the fault's place already names. */
+export function said(error: unknown): string {
+  return error instanceof Error ? error.message.replace(/, \w+ '.*$/s, '') : String(error)
+}
+
+function errnoOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : ''
+}
+
+export function isErrno(error: unknown, ...codes: readonly string[]): boolean {
+  return codes.includes(errnoOf(error))
+}
+
+/** The name is not there, or a part of the path to it. */
+export const isAbsence = (error: unknown) => isErrno(error, 'ENOENT', 'ENOTDIR')
