@@ -46,6 +46,8 @@ export interface Composition {
   readonly counts: Counts
   /** In a hybrid mode: both tiers, the disk, and the jobs that move files between them. */
   readonly hybrid: Hybrid | undefined
+  /** Repeats what verification above the store finds wrong, as often as MaxRetries says. */
+  readonly again: Again
   /** What the log says at start, beside the store's name. */
   readonly description: string
   /** Whether Orthanc may ask for ranges. If not, it stores the header of each image as a file of its own (SPEC section 1). */
@@ -94,6 +96,7 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
     sides: hybrid?.area.sides ?? { 'object-storage': cloud },
     counts,
     hybrid,
+    again,
     description: [`stores Orthanc's files in ${place}`, sealing.description].filter(Boolean).join(', '),
     // Sealed, an object is read whole; so Orthanc had better keep headers apart, as with the official plugins.
     ranges: !config.encryption?.enabled || config.encryption.rangeReads,

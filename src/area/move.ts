@@ -204,7 +204,7 @@ function departing(
     begun = undefined
     if (!seen && (!range || (range.start === 0 && range.end === size)))
       return yield* firstPass(await (content ?? begin()))
-    if (content) await discard(await content)
+    if (content !== undefined) await discard(await content)
     const print = await fingerprint()
     const ranges = (await from.ranges?.(attachment, size ?? 0, signal)) ?? readRange
     yield* print.source(part => ranges(part).catch(heard)).open(range)

@@ -204,6 +204,10 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
 
   async function check({ purpose = 'start', writes = true, warn = () => {} }: CheckOptions): Promise<void> {
     if (purpose === 'status') return await identity.prove()
+    if (purpose === 'look' && role === 'owner' && !(await ifThere(disk.run(() => stat(root))))) {
+      await disk.run(() => stat(dirname(root)))
+      return warn(`the folder ${root} is not there yet: Orthanc makes it when it starts`)
+    }
     await identity.establish(purpose === 'start' && writes, warn)
     if (writes) await tryToWrite(disk, root, join(root, temporaryName('check')), warn)
   }
