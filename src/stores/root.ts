@@ -168,7 +168,8 @@ function same(before: Sight, now: Sight): boolean {
 }
 
 const remedy = 'Mount what should be there. If this is the right folder, restart Orthanc.'
-const missing = (path: string) => new Fault('Unavailable', `the folder ${path} is not there`, { remedy })
+const missing = (path: string) =>
+  new Fault('Unavailable', `the folder ${path} is not there`, { remedy: 'Mount what should be there.' })
 const unmarked = (path: string) =>
   new Fault('Unavailable', `the folder ${path} is not what it was: its file ${MARKER} is not there`, { remedy })
 const another = (path: string) =>
