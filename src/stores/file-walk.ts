@@ -4,11 +4,8 @@ import { join } from 'node:path'
 import { Fault } from '../fault.ts'
 import type { Disk } from './disk.ts'
 import { isAbsence } from './file-faults.ts'
-import { MARKER } from './root.ts'
+import { isNobodys, TEMPORARY } from './file-names.ts'
 import type { Stat } from './store.ts'
-
-/** A write under way: `.<name>.<random>.tmp` beside its target. What a crash leaves behind is never listed or read. */
-export const TEMPORARY = /^\..*\.tmp$/
 
 /** Undefined for what is not there. */
 export async function ifThere<T>(work: Promise<T>): Promise<T | undefined> {
@@ -47,7 +44,7 @@ export async function* filesBelow(
     if (!entries) return await prove() // it was pruned while we walked
     const found: { key: string; order: Buffer; entry: Dirent }[] = []
     for (const entry of entries) {
-      if (TEMPORARY.test(entry.name) || (keys === '' && ['lost+found', MARKER].includes(entry.name))) continue
+      if (TEMPORARY.test(entry.name) || (keys === '' && isNobodys(entry.name))) continue
       const key = keys + entry.name
       if (!key.startsWith(prefix) && !prefix.startsWith(`${key}/`)) continue
       const kind = await kindOf(entry, join(folder, entry.name))
@@ -77,7 +74,7 @@ export async function* filesBelow(
   }
 
   await prove()
-  yield* visit(root, '', [])
+  yield* visit(root, '', [await disk.run(() => realpath(root))])
   await prove()
 }
 

@@ -6,11 +6,12 @@ import { Fault, isCode } from '../fault.ts'
 import { Disk, type DiskLimits } from './disk.ts'
 import { slices, writeAll } from './file-bytes.ts'
 import { tryToWrite } from './file-check.ts'
-import { isErrno, translate, translated } from './file-faults.ts'
+import { isAbsence, isErrno, translate, translated } from './file-faults.ts'
+import { MARKER, TEMPORARY } from './file-names.ts'
 import { owners } from './file-owner.ts'
-import { dangling, filesBelow, ifThere, TEMPORARY } from './file-walk.ts'
+import { dangling, filesBelow, ifThere } from './file-walk.ts'
 import { folderSync, madeFolders, syncOnce } from './folder-sync.ts'
-import { folderRoot, MARKER, type RootOptions } from './root.ts'
+import { folderRoot, type RootOptions } from './root.ts'
 import type { CheckOptions, Stat, Store } from './store.ts'
 
 let writes = Math.floor(Math.random() * 2 ** 32)
@@ -67,7 +68,7 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
         await owner.ofFile(file, replaced, folder)
         // While it is written. The new file is in the folder that is there now: should another one be mounted later, the
         // rename does not find it.
-        const proven = doubtful ? identity.prove() : undefined
+        const proven = doubtful ? identity.establish(true, () => {}) : undefined
         proven?.catch(() => {}) // heard below
         await writeAll(file, body, signal)
         if (sync) await file.sync()
@@ -95,8 +96,9 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
       try {
         return { file: await disk.open(file, 'wx', 0o640), doubtful }
       } catch (error) {
-        if (!isErrno(error, 'ENOENT') || attempt > 10) throw error
+        if (!isAbsence(error) || attempt > 10) throw error
         await identity.establish(true, () => {})
+        if (!isErrno(error, 'ENOENT')) throw error
         doubtful = true
         await makeFolders(folder)
       }

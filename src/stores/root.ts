@@ -9,9 +9,9 @@ import { dirname, join } from 'node:path'
 import { Fault } from '../fault.ts'
 import type { Disk } from './disk.ts'
 import { isAbsence, isErrno, said } from './file-faults.ts'
+import { isNobodys, MARKER } from './file-names.ts'
 import { unmountedAbove } from './mounts.ts'
 
-export const MARKER = '.orthanc-cloud-storage'
 const ID = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/
 
 /**
@@ -143,7 +143,7 @@ export function folderRoot(disk: Disk, options: RootOptions): Root {
 
   async function isEmpty(): Promise<boolean> {
     const names = await disk.run(() => readdir(path), disk.longPatienceMs)
-    return names.every(name => name === 'lost+found' || name === MARKER)
+    return names.every(isNobodys)
   }
 
   async function refuseUnmounted(): Promise<void> {
