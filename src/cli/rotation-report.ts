@@ -16,8 +16,8 @@ export interface RotationReport {
   readonly keys: Readonly<Record<string, number>>
   /** Configured keys that no object is under; only a complete run can tell, which found something in every place. */
   readonly unusedKeys: readonly number[]
-  /** Places without a single object of ours: perhaps they are not what they should be. */
-  readonly emptyPlaces: readonly string[]
+  /** Places without a single object of ours, if there are any: perhaps they are not what they should be. */
+  readonly emptyPlaces?: readonly string[]
   readonly plain: number
   readonly vanished: number
   readonly failed: number
@@ -51,7 +51,7 @@ export function reportOf(
     reencrypted: { objects: sum('moved'), bytes: sum('movedBytes') },
     keys,
     unusedKeys: allKnown ? unused.sort((a, b) => a - b) : [],
-    emptyPlaces: complete ? emptyPlaces : [],
+    ...(complete && emptyPlaces.length > 0 && { emptyPlaces }),
     plain: sum('plain'),
     vanished: sum('vanished'),
     failed: failed.length,
@@ -59,7 +59,7 @@ export function reportOf(
 }
 
 export function report(result: RotationReport): void {
-  const { currentKey, dryRun, reencrypted, keys, unusedKeys, emptyPlaces, plain, vanished, failed } = result
+  const { currentKey, dryRun, reencrypted, keys, unusedKeys, emptyPlaces = [], plain, vanished, failed } = result
   const verb = dryRun ? 'would be re-encrypted' : 're-encrypted'
   say(`${objects(reencrypted.objects)} ${verb} under key ${currentKey} (${amount(reencrypted.bytes)})`)
   for (const [id, count] of Object.entries(keys))
