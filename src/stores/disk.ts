@@ -26,15 +26,23 @@ interface Waiting {
   giveUp(): void
 }
 
+interface Running {
+  readonly until: number
+  hangs: boolean
+  giveUp(): void
+}
+
 export class Disk {
   readonly #folder: string
   readonly #threads: number
   readonly #patienceMs: number
   readonly longPatienceMs: number
   readonly #waiting: Waiting[] = []
-  #running = 0
+  readonly #running = new Set<Running>()
   /** Of those that run: given up. */
   #hanging = 0
+  /** Looks for operations that hang, as long as any run: a timer for each would cost more than most of them do. */
+  #watch: NodeJS.Timeout | undefined
 
   constructor(
     folder: string,
@@ -48,7 +56,7 @@ export class Disk {
 
   /** `late`: what to do with a result that comes when nobody waits for it any more. */
   run<T>(work: () => Promise<T>, patienceMs = this.#patienceMs, late?: (result: T) => void): Promise<T> {
-    if (this.#running < this.#threads) return this.#start(work, patienceMs, late)
+    if (this.#running.size < this.#threads) return this.#start(work, patienceMs, late)
     if (this.#hanging === this.#threads) return Promise.reject(this.#silence())
     return new Promise((resolve, reject) => {
       this.#waiting.push({
@@ -64,33 +72,47 @@ export class Disk {
   }
 
   #start<T>(work: () => Promise<T>, patienceMs: number, late?: (result: T) => void): Promise<T> {
-    this.#running++
+    this.#watch ??= setInterval(() => this.#look(), Math.max(1, this.#patienceMs / 8)).unref()
     return new Promise((resolve, reject) => {
-      let hangs = false
-      const timer = setTimeout(() => {
-        hangs = true
-        this.#hanging++
-        reject(this.#silence())
-        if (this.#hanging === this.#threads) for (const { giveUp } of this.#waiting.splice(0)) giveUp()
-      }, patienceMs)
-      const ended = () => {
-        clearTimeout(timer)
-        this.#running--
-        if (hangs) this.#hanging--
-        this.#waiting.shift()?.start()
+      const running: Running = {
+        until: performance.now() + patienceMs,
+        hangs: false,
+        giveUp: () => reject(this.#silence()),
       }
+      this.#running.add(running)
       work().then(
         result => {
-          ended()
-          if (hangs) late?.(result)
+          this.#ended(running)
+          if (running.hangs) late?.(result)
           else resolve(result)
         },
         error => {
-          ended()
+          this.#ended(running)
           reject(error)
         },
       )
     })
+  }
+
+  #ended(running: Running): void {
+    this.#running.delete(running)
+    if (running.hangs) this.#hanging--
+    this.#waiting.shift()?.start()
+  }
+
+  #look(): void {
+    if (this.#running.size === 0) {
+      clearInterval(this.#watch)
+      this.#watch = undefined
+    }
+    const now = performance.now()
+    for (const running of this.#running) {
+      if (running.hangs || now < running.until) continue
+      running.hangs = true
+      this.#hanging++
+      running.giveUp()
+    }
+    if (this.#hanging === this.#threads) for (const { giveUp } of this.#waiting.splice(0)) giveUp()
   }
 
   #silence(): Fault {

@@ -83,3 +83,11 @@ export function isErrno(error: unknown, ...codes: readonly string[]): boolean {
 
 /** The name is not there, or a part of the path to it. */
 export const isAbsence = (error: unknown) => isErrno(error, 'ENOENT', 'ENOTDIR')
+
+/** Undefined for what is not there. */
+export async function ifThere<T>(work: Promise<T>): Promise<T | undefined> {
+  return await work.catch(error => {
+    if (isAbsence(error)) return undefined
+    throw error
+  })
+}

@@ -3,17 +3,12 @@ import { lstat, readdir, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Fault } from '../fault.ts'
 import type { Disk } from './disk.ts'
-import { isAbsence } from './file-faults.ts'
+import { ifThere } from './file-faults.ts'
 import { isNobodys, TEMPORARY } from './file-names.ts'
 import type { Stat } from './store.ts'
 
-/** Undefined for what is not there. */
-export async function ifThere<T>(work: Promise<T>): Promise<T | undefined> {
-  return await work.catch(error => {
-    if (isAbsence(error)) return undefined
-    throw error
-  })
-}
+/** An error costs six times what a look does. */
+export const statIfThere = (disk: Disk, path: string) => ifThere(disk.run(() => stat(path, { throwIfNoEntry: false })))
 
 export interface Walk {
   readonly disk: Disk
@@ -31,7 +26,7 @@ export async function* filesBelow(
   async function kindOf(entry: Dirent, path: string): Promise<'file' | 'folder' | undefined> {
     let kind: { isFile(): boolean; isDirectory(): boolean } = entry
     if (entry.isSymbolicLink()) {
-      const target = await ifThere(disk.run(() => stat(path)))
+      const target = await statIfThere(disk, path)
       if (!target && (await ifThere(disk.run(() => lstat(path))))) throw dangling(path)
       if (target) kind = target
     }
@@ -59,7 +54,7 @@ export async function* filesBelow(
       const path = join(folder, entry.name)
       if (key.endsWith('/')) yield* descend(path, key, entry.isSymbolicLink(), links)
       else {
-        const stats = await ifThere(disk.run(() => stat(path)))
+        const stats = await statIfThere(disk, path)
         if (stats?.isFile()) yield { key, size: stats.size, modified: stats.mtime }
       }
     }

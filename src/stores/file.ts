@@ -6,10 +6,10 @@ import { Fault, isCode } from '../fault.ts'
 import { Disk, type DiskLimits } from './disk.ts'
 import { slices, writeAll } from './file-bytes.ts'
 import { tryToWrite } from './file-check.ts'
-import { isAbsence, isErrno, translate, translated } from './file-faults.ts'
+import { ifThere, isAbsence, isErrno, translate, translated } from './file-faults.ts'
 import { MARKER, TEMPORARY } from './file-names.ts'
 import { owners } from './file-owner.ts'
-import { dangling, filesBelow, ifThere } from './file-walk.ts'
+import { dangling, filesBelow, statIfThere } from './file-walk.ts'
 import { folderSync, madeFolders, syncOnce } from './folder-sync.ts'
 import { folderRoot, type RootOptions } from './root.ts'
 import type { CheckOptions, Stat, Store } from './store.ts'
@@ -55,11 +55,9 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
   async function put(key: string, body: Source, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted()
     let final = pathOf(key)
-    let replaced = owner.look ? await ifThere(disk.run(() => lstat(final))) : undefined
-    if (replaced?.isSymbolicLink()) {
+    const replaced = owner.look ? await statIfThere(disk, final) : undefined
+    if (replaced && (await disk.run(() => lstat(pathOf(key)))).isSymbolicLink())
       final = await disk.run(() => realpath(final))
-      replaced = await disk.run(() => stat(final))
-    }
     const folder = dirname(final)
     const temporary = join(folder, temporaryName(basename(final)))
     try {
@@ -123,11 +121,11 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
     }
   }
 
-  /** What `look` brings; undefined only for an absence that is proven: the root was there before and after. */
-  async function unlessAbsent<T>(path: string, look: () => Promise<T>): Promise<T | undefined> {
+  /** What `look` finds; undefined only for an absence that is proven: the root was there before and after. */
+  async function unlessAbsent<T>(path: string, look: () => Promise<T | undefined>): Promise<T | undefined> {
     for (;;) {
-      const found = await ifThere(look().then(value => ({ value })))
-      if (found) return found.value
+      const found = await look()
+      if (found !== undefined) return found
       await identity.prove()
       if (!(await isAbsent(path))) continue
       await identity.prove()
@@ -140,11 +138,9 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
     const names = relative(root, path).split(sep)
     for (let i = 1; i <= names.length; i++) {
       const next = join(root, ...names.slice(0, i))
-      const found = await ifThere(disk.run(() => lstat(next)))
-      if (!found) return true
-      const target = found.isSymbolicLink() ? await ifThere(disk.run(() => stat(next))) : found
-      if (!target) throw dangling(next)
-      if (i < names.length && !target.isDirectory()) return true
+      const found = await statIfThere(disk, next)
+      if (!found && (await ifThere(disk.run(() => lstat(next))))?.isSymbolicLink()) throw dangling(next)
+      if (!found || (i < names.length && !found.isDirectory())) return true
     }
     return false
   }
@@ -152,7 +148,7 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
   async function get(key: string, range: Range | undefined, signal: AbortSignal) {
     signal.throwIfAborted()
     const path = pathOf(key)
-    const file = await unlessAbsent(path, () => disk.open(path, constants.O_RDONLY))
+    const file = await unlessAbsent(path, () => ifThere(disk.open(path, constants.O_RDONLY)))
     if (!file) throw new Fault('NotFound', 'ENOENT: no such file or directory')
     try {
       const stats = await file.run(handle => handle.stat())
@@ -168,14 +164,14 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
   async function statOf(key: string, signal: AbortSignal): Promise<Stat | undefined> {
     signal.throwIfAborted()
     const path = pathOf(key)
-    const stats = await unlessAbsent(path, () => disk.run(() => stat(path)))
+    const stats = await unlessAbsent(path, () => statIfThere(disk, path))
     return stats?.isFile() ? { key, size: stats.size, modified: stats.mtime } : undefined
   }
 
   async function remove(key: string, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted()
     const path = pathOf(key)
-    await unlessAbsent(path, () => disk.run(() => unlink(path))).catch(error => {
+    await unlessAbsent(path, () => ifThere(disk.run(() => unlink(path)).then(() => true))).catch(error => {
       if (!isErrno(error, 'EISDIR')) throw error // a folder is no object
     })
     for (let folder = dirname(path); folder.length > root.length; folder = dirname(folder)) {
@@ -206,7 +202,7 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
 
   async function check({ purpose = 'start', writes = true, warn = () => {} }: CheckOptions): Promise<void> {
     if (purpose === 'status') return await identity.prove()
-    if (purpose === 'look' && role === 'owner' && !(await ifThere(disk.run(() => stat(root))))) {
+    if (purpose === 'look' && role === 'owner' && !(await statIfThere(disk, root))) {
       await disk.run(() => stat(dirname(root)))
       return warn(`the folder ${root} is not there yet: Orthanc makes it when it starts`)
     }

@@ -8,7 +8,7 @@ import { mkdir, readdir, readFile, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Fault } from '../fault.ts'
 import type { Disk } from './disk.ts'
-import { isAbsence, isErrno, said } from './file-faults.ts'
+import { ifThere, isAbsence, isErrno, said } from './file-faults.ts'
 import { isNobodys, MARKER } from './file-names.ts'
 import { unmountedAbove } from './mounts.ts'
 
@@ -52,22 +52,11 @@ export function folderRoot(disk: Disk, options: RootOptions): Root {
   const marker = join(path, MARKER)
   let known: Known | undefined
 
-  const sightOf = (file: string) =>
-    disk
-      .run(() => stat(file, { bigint: true }))
-      .catch(error => {
-        if (isAbsence(error)) return undefined
-        throw error
-      })
+  const sightOf = (file: string) => ifThere(disk.run(() => stat(file, { bigint: true, throwIfNoEntry: false })))
 
   /** '' = the marker has none: a crash left it so. */
   async function idOf(): Promise<string | undefined> {
-    const text = await disk
-      .run(() => readFile(marker, 'utf8'))
-      .catch(error => {
-        if (isAbsence(error)) return undefined
-        throw error
-      })
+    const text = await ifThere(disk.run(() => readFile(marker, 'utf8')))
     return text === undefined ? undefined : (ID.exec(text)?.[0] ?? '')
   }
 
