@@ -7,6 +7,9 @@ import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { afterEach, beforeEach, describe, it, mock } from 'node:test'
 import { sourceOf } from '../src/bytes.ts'
+import { compose } from '../src/compose.ts'
+import { parseConfig } from '../src/config/config.ts'
+import { logTo } from '../src/log.ts'
 import { directoryStore } from '../src/stores/file.ts'
 import { MARKER } from '../src/stores/file-names.ts'
 
@@ -149,6 +152,37 @@ describe('the folders of a new file', () => {
     await store.settle(legacy, never)
     assert.deepEqual(heard, ['file', '1b/', '0a/', `${basename(root)}/`])
   })
+})
+
+it('a move to the disk of Orthanc is synced before its original goes, whatever SyncStorageArea says', async () => {
+  const [StorageDirectory, Path] = [join(root, 'disk'), join(root, 'cloud')]
+  const config = {
+    StorageDirectory,
+    SyncStorageArea: false,
+    DirectoryStorage: { Path, HybridMode: 'WriteToFileSystem' },
+  }
+  const parsed = parseConfig(JSON.stringify(config)).config
+  assert.ok(parsed)
+  const { hybrid, store, area } = compose(
+    parsed,
+    logTo(() => {}),
+  )
+  assert.ok(hybrid)
+  for (const place of [store, hybrid.disk]) await place.check(never, { warn: () => {} })
+  const attachment = { uuid: basename(legacy), type: 'dicom' } as const
+  const heard = await hearingSyncs()
+  await area.create(attachment, sourceOf(bytes), never)
+  assert.equal(heard.length, 0)
+  await hybrid.area.move(attachment, 'object-storage', { keepSource: false }, never)
+  heard.length = 0
+  const unlinking = fs.unlink
+  mock.method(fs, 'unlink', async (...all: Parameters<typeof unlinking>) => {
+    if (String(all[0]).startsWith(Path)) heard.push('the original goes')
+    return unlinking(...all)
+  })
+  syncBuiltinESMExports()
+  assert.equal((await hybrid.area.move(attachment, 'file-system', { keepSource: false }, never)).outcome, 'moved')
+  assert.deepEqual(heard.slice(0, 5), ['file', '1b/', '0a/', 'disk/', 'the original goes'])
 })
 
 describe('a file that is written again', { skip: process.geteuid?.() !== 0 && 'only root may give files away' }, () => {
