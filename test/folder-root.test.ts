@@ -102,6 +102,15 @@ for (const [kind, options] of [
           await store.check(never)
         })
 
+    it('is not what lies below its mount point, though folders of the same names are there', async () => {
+      const { store } = await checked(options)
+      await store.put(legacy, sourceOf(bytes), never)
+      emptied()
+      mkdirSync(join(root, '0a', '1b'), { recursive: true }) // what an older version wrote there one day
+      await assert.rejects(store.put(legacy, sourceOf(bytes), never), { code: 'Unavailable' })
+      assert.deepEqual(readdirSync(join(root, '0a', '1b')), [])
+    })
+
     it('that vanishes while a file is written takes no file in its place', async () => {
       for (const key of [flat, legacy]) {
         const { store } = await checked(options)

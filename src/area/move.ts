@@ -152,6 +152,7 @@ function departing(
   let begun: Promise<Content> | undefined
   let seen: Fingerprint | undefined
   let size: number | undefined
+  let ranges: ((range: Range) => Promise<Content>) | undefined
   let lost = false
 
   const heard = (error: unknown): never => {
@@ -184,7 +185,8 @@ function departing(
     } catch (error) {
       heard(error)
     }
-    if (md5 && md5.hex() !== known?.md5) throw damaged(from.area, attachment, 'its MD5 is another')
+    // The way from a remote store may be to blame; a disk is only read once more in the next job.
+    if (md5 && md5.hex() !== known?.md5) throw damaged(from.area, attachment, 'its MD5 is another', !from.local)
     seen ??= print
     if (last) yield last
   }
@@ -206,8 +208,9 @@ function departing(
       return yield* firstPass(await (content ?? begin()))
     if (content !== undefined) await discard(await content)
     const print = await fingerprint()
-    const ranges = (await from.ranges?.(attachment, size ?? 0, signal)) ?? readRange
-    yield* print.source(part => ranges(part).catch(heard)).open(range)
+    const read = ranges ?? (await from.ranges?.(attachment, size ?? 0, signal)) ?? readRange
+    ranges = read
+    yield* print.source(part => read(part).catch(heard)).open(range)
   }
   const readRange = (range: Range) => from.area.read(attachment, range, signal)
 
@@ -229,9 +232,10 @@ function departing(
   }
 }
 
-function damaged({ name }: StorageArea, { uuid }: Attachment, how: string): Fault {
+function damaged({ name }: StorageArea, { uuid }: Attachment, how: string, retryable = false): Fault {
   return new Fault('Corrupt', `the file is not what Orthanc stored: ${how}; it stays where it is`, {
     where: { verb: 'move', key: uuid, store: name },
+    retryable,
   })
 }
 

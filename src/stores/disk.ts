@@ -66,6 +66,11 @@ export class Disk {
     })
   }
 
+  /** Whether an operation was given up that has not ended. */
+  get hangs(): boolean {
+    return this.#hanging > 0
+  }
+
   async open(path: string, flags: string | number, mode?: number): Promise<DiskFile> {
     const handle = await this.run(() => open(path, flags, mode), undefined, closeUnheard)
     return new DiskFile(this, handle)

@@ -19,7 +19,7 @@ export async function tryToWrite(
     try {
       return await work()
     } catch (error) {
-      const fault = faultOf(error, root, 'Unavailable')
+      const fault = faultOf(error, root)
       throw fault.with({ cause: error }, `it is not possible to ${what} in ${root}: ${fault.message}`)
     }
   }

@@ -18,9 +18,10 @@ const unable: Row = {
 }
 
 const table: Readonly<Record<string, Row>> = {
-  ENOENT: { code: 'NotFound' },
-  ENOTDIR: { code: 'NotFound' },
-  EISDIR: { code: 'NotFound' },
+  // An absence that is proven is told in other ways; here the folder around it is gone, or something else came between.
+  ENOENT: { code: 'Unavailable' },
+  ENOTDIR: { code: 'BadConfig', remedy: folder => `There is a file below ${folder} where a folder should be.` },
+  EISDIR: { code: 'BadConfig', remedy: folder => `There is a folder below ${folder} where a file should be.` },
   ELOOP: { code: 'BadConfig', remedy: folder => `Symbolic links below ${folder} lead in a circle: remove them.` },
   EACCES: denied,
   EPERM: denied,
@@ -43,20 +44,18 @@ for (const code of [
 ])
   Object.assign(table, { [code]: away })
 
-/** `absence`: what it means that a name is not there; a write has no use for `NotFound`. */
-export function faultOf(error: unknown, folder: string, absence: FaultCode = 'NotFound'): Fault {
+export function faultOf(error: unknown, folder: string): Fault {
   if (error instanceof Fault) return error
   if (error instanceof Error && error.name === 'AbortError') return new Fault('Canceled', 'given up', { cause: error })
   const row = table[errnoOf(error)]
-  const code = row?.code === 'NotFound' ? absence : row?.code
-  return new Fault(code ?? 'Internal', said(error), { cause: error, remedy: row?.remedy?.(folder) })
+  return new Fault(row?.code ?? 'Internal', said(error), { cause: error, remedy: row?.remedy?.(folder) })
 }
 
-export async function translate<T>(folder: string, work: () => Promise<T>, absence?: FaultCode): Promise<T> {
+export async function translate<T>(folder: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work()
   } catch (error) {
-    throw faultOf(error, folder, absence)
+    throw faultOf(error, folder)
   }
 }
 

@@ -1,9 +1,9 @@
 import { constants } from 'node:fs'
-import { lstat, mkdir, realpath, rename, rmdir, stat, unlink } from 'node:fs/promises'
+import { lstat, mkdir, realpath, rename, rmdir, unlink } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import { checkedRange, contentOf, type Range, type Source } from '../bytes.ts'
-import { Fault, isCode } from '../fault.ts'
-import { Disk, type DiskLimits } from './disk.ts'
+import { Fault } from '../fault.ts'
+import { Disk, type DiskFile, type DiskLimits } from './disk.ts'
 import { slices, writeAll } from './file-bytes.ts'
 import { tryToWrite } from './file-check.ts'
 import { ifThere, isAbsence, isErrno, translate, translated } from './file-faults.ts'
@@ -11,8 +11,11 @@ import { MARKER, TEMPORARY } from './file-names.ts'
 import { owners } from './file-owner.ts'
 import { dangling, filesBelow, statIfThere } from './file-walk.ts'
 import { folderSync, madeFolders, syncOnce } from './folder-sync.ts'
-import { folderRoot, type RootOptions } from './root.ts'
+import { cannotMake, folderRoot, type RootOptions } from './root.ts'
 import type { CheckOptions, Stat, Store } from './store.ts'
+
+/** Of what others make and remove at the same moment. */
+const MOST_ATTEMPTS = 10
 
 let writes = Math.floor(Math.random() * 2 ** 32)
 
@@ -61,13 +64,13 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
     const folder = dirname(final)
     const temporary = join(folder, temporaryName(basename(final)))
     try {
-      const { file, doubtful } = await createFile(temporary, folder)
+      const file = await createFile(temporary, folder)
       try {
         await owner.ofFile(file, replaced, folder)
         // While it is written. The new file is in the folder that is there now: should another one be mounted later, the
         // rename does not find it.
-        const proven = doubtful ? identity.establish(true, () => {}) : undefined
-        proven?.catch(() => {}) // heard below
+        const proven = identity.establish(true, () => {})
+        proven.catch(() => {}) // heard below
         await writeAll(file, body, signal)
         if (sync) await file.sync()
         await proven
@@ -79,25 +82,20 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
       if (sync) await folders.sync(folder)
     } catch (error) {
       const removed = disk.run(() => unlink(temporary)).catch(() => {}) // the first failure is the one to report
-      if (!isCode(error, 'Unavailable')) await removed
+      if (!disk.hangs) await removed
       throw error
     }
   }
 
-  /**
-   * A parent folder may vanish between mkdir and open, when a removal just pruned it: then it is made again. `doubtful`: that
-   * the file could be made says nothing of the root; a folder below it, which was there, is proof enough.
-   */
-  async function createFile(file: string, folder: string) {
-    let doubtful = folder === root
+  /** A parent folder may vanish between mkdir and open, when a removal just pruned it: then it is made again. */
+  async function createFile(file: string, folder: string): Promise<DiskFile> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return { file: await disk.open(file, 'wx', 0o640), doubtful }
+        return await disk.open(file, 'wx', 0o640)
       } catch (error) {
-        if (!isAbsence(error) || attempt > 10) throw error
+        if (!isAbsence(error) || attempt > MOST_ATTEMPTS) throw error
         await identity.establish(true, () => {})
         if (!isErrno(error, 'ENOENT')) throw error
-        doubtful = true
         await makeFolders(folder)
       }
     }
@@ -123,7 +121,7 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
 
   /** What `look` finds; undefined only for an absence that is proven: the root was there before and after. */
   async function unlessAbsent<T>(path: string, look: () => Promise<T | undefined>): Promise<T | undefined> {
-    for (;;) {
+    for (let attempt = 1; attempt <= MOST_ATTEMPTS; attempt++) {
       const found = await look()
       if (found !== undefined) return found
       await identity.prove()
@@ -131,6 +129,7 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
       await identity.prove()
       return undefined
     }
+    throw new Fault('Unavailable', 'the file comes and goes')
   }
 
   /** A link on the way that leads nowhere does not prove an absence, but hides what may be there. */
@@ -203,7 +202,7 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
   async function check({ purpose = 'start', writes = true, warn = () => {} }: CheckOptions): Promise<void> {
     if (purpose === 'status') return await identity.prove()
     if (purpose === 'look' && role === 'owner' && !(await statIfThere(disk, root))) {
-      await disk.run(() => stat(dirname(root)))
+      if (!(await statIfThere(disk, dirname(root)))) throw cannotMake(root, 'the folder above it is not there')
       return warn(`the folder ${root} is not there yet: Orthanc makes it when it starts`)
     }
     await identity.establish(purpose === 'start' && writes, warn)
@@ -212,22 +211,18 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
 
   return {
     name,
-    put: (key, body, signal) => translate(root, () => put(key, body, signal), 'Unavailable'),
+    put: (key, body, signal) => translate(root, () => put(key, body, signal)),
     get: (key, range, signal) => translate(root, () => get(key, range, signal)),
     stat: (key, signal) => translate(root, () => statOf(key, signal)),
     remove: (key, signal) => translate(root, () => remove(key, signal)),
     list: (prefix, signal) =>
       translated(root, filesBelow({ disk, root, prove: () => identity.prove() }, prefix, signal)),
     check: (signal, options = {}) =>
-      translate(
-        root,
-        async () => {
-          signal.throwIfAborted()
-          await check(options)
-        },
-        'BadConfig',
-      ),
+      translate(root, async () => {
+        signal.throwIfAborted()
+        await check(options)
+      }),
     close: async () => {},
-    settle: (key, signal) => translate(root, () => settle(key, signal), 'Unavailable'),
+    settle: (key, signal) => translate(root, () => settle(key, signal)),
   }
 }

@@ -10,6 +10,7 @@ import { Fault } from '../fault.ts'
 import type { Disk } from './disk.ts'
 import { ifThere, isAbsence, isErrno, said } from './file-faults.ts'
 import { isNobodys, MARKER } from './file-names.ts'
+import { syncOnce } from './folder-sync.ts'
 import { unmountedAbove } from './mounts.ts'
 
 const ID = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/
@@ -104,10 +105,12 @@ export function folderRoot(disk: Disk, options: RootOptions): Root {
     await disk
       .run(() => mkdir(path, { mode: 0o750 }))
       .catch(error => {
-        if (isErrno(error, 'EEXIST')) return
-        const remedy = isAbsence(error) ? `Create the folder ${dirname(path)}, or mount what should be there.` : ''
-        throw new Fault('BadConfig', `the folder ${path} cannot be made: ${said(error)}`, { cause: error, remedy })
+        if (!isErrno(error, 'EEXIST')) throw cannotMake(path, said(error), error)
       })
+    // Its own name must be safe, too. Who may not read the folder above cannot see to that.
+    await syncOnce(disk, dirname(path)).catch(error => {
+      if (!isErrno(error, 'EACCES', 'EPERM')) throw error
+    })
   }
 
   /** Gives the folder its marker and returns the id; undefined where nothing can be written, which a check tells. */
@@ -116,7 +119,7 @@ export function folderRoot(disk: Disk, options: RootOptions): Root {
     const torn = (await idOf()) === ''
     const file = await disk.open(marker, torn ? 'w' : 'wx', 0o640).catch(error => {
       if (isErrno(error, 'EROFS', 'EACCES', 'EPERM', 'EEXIST')) return undefined
-      throw error
+      throw isAbsence(error) ? missing(path) : error
     })
     if (!file) return (await idOf()) || undefined // of somebody who was faster
     try {
@@ -127,11 +130,12 @@ export function folderRoot(disk: Disk, options: RootOptions): Root {
     } finally {
       await file.close()
     }
-    return id
+    return (await idOf()) || undefined // two may have begun at once
   }
 
   async function isEmpty(): Promise<boolean> {
-    const names = await disk.run(() => readdir(path), disk.longPatienceMs)
+    const names = await ifThere(disk.run(() => readdir(path), disk.longPatienceMs))
+    if (!names) throw missing(path)
     return names.every(isNobodys)
   }
 
@@ -157,6 +161,11 @@ function same(before: Sight, now: Sight): boolean {
 }
 
 const remedy = 'Mount what should be there. If this is the right folder, restart Orthanc.'
+export const cannotMake = (path: string, why: string, cause?: unknown) =>
+  new Fault('BadConfig', `the folder ${path} cannot be made: ${why}`, {
+    cause,
+    remedy: `The folder ${dirname(path)} must be there and be writable: create it, or mount what should be there.`,
+  })
 const missing = (path: string) =>
   new Fault('Unavailable', `the folder ${path} is not there`, { remedy: 'Mount what should be there.' })
 const unmarked = (path: string) =>
