@@ -1,6 +1,6 @@
 /** A disk that hangs: FIFOs that nobody writes to stand for files on a network mount whose server is away. */
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -55,6 +55,7 @@ describe('a disk', () => {
     assert.equal(begun.length, 3)
     begun[2]?.resolve('in time')
     assert.equal(await next, 'in time')
+    begun[1]?.resolve('later still')
   })
 
   it('hands a result that comes too late to whoever must let go of it', async () => {
@@ -109,6 +110,22 @@ describe('a folder whose disk hangs', () => {
       if (size === 1 && open() === before) break
       await new Promise(resolve => setTimeout(resolve, 5))
     }
+  })
+
+  it('does not keep a process from its end', () => {
+    fifo(join(root, 'hangs'))
+    const program = `
+      import { directoryStore } from ${JSON.stringify(join(import.meta.dirname, '../src/stores/file.ts'))}
+      const store = directoryStore(process.argv[1], { limits: { patienceMs: 20 } })
+      const { signal } = new AbortController()
+      await store.get('hangs', undefined, signal).catch(fault => console.log(fault.code))
+      process.exit(3)`
+    const ended = spawnSync(process.execPath, ['--input-type=module-typescript', '-e', program, root], {
+      encoding: 'utf8',
+      timeout: 300_000, // only if it is not mended
+      killSignal: 'SIGTERM',
+    })
+    assert.deepEqual([ended.stdout, ended.signal], ['Unavailable\n', 'SIGKILL'])
   })
 
   it('does not keep the object store from its answer', async () => {

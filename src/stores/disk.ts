@@ -27,10 +27,19 @@ interface Waiting {
 }
 
 interface Running {
+  readonly since: number
   readonly until: number
   hangs: boolean
   giveUp(): void
 }
+
+/** Older than this when it is looked at, an operation may hang. */
+const SLOW_MS = 1_000
+const slow = new Set<Running>()
+// The end of a process waits for its threads, so for ever for one that hangs, and no signal but this one ends the waiting.
+process.on('exit', () => {
+  if (slow.size > 0) process.kill(process.pid, 'SIGKILL')
+})
 
 export class Disk {
   readonly #folder: string
@@ -77,10 +86,12 @@ export class Disk {
   }
 
   #start<T>(work: () => Promise<T>, patienceMs: number, late?: (result: T) => void): Promise<T> {
-    this.#watch ??= setInterval(() => this.#look(), Math.max(1, this.#patienceMs / 8)).unref()
+    this.#watch ??= setInterval(() => this.#look(), Math.min(SLOW_MS, this.#patienceMs)).unref()
     return new Promise((resolve, reject) => {
+      const since = performance.now()
       const running: Running = {
-        until: performance.now() + patienceMs,
+        since,
+        until: since + patienceMs,
         hangs: false,
         giveUp: () => reject(this.#silence()),
       }
@@ -101,6 +112,7 @@ export class Disk {
 
   #ended(running: Running): void {
     this.#running.delete(running)
+    slow.delete(running)
     if (running.hangs) this.#hanging--
     this.#waiting.shift()?.start()
   }
@@ -112,6 +124,7 @@ export class Disk {
     }
     const now = performance.now()
     for (const running of this.#running) {
+      if (now - running.since >= SLOW_MS || now >= running.until) slow.add(running)
       if (running.hangs || now < running.until) continue
       running.hangs = true
       this.#hanging++
