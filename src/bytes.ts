@@ -111,3 +111,97 @@ export async function discard({ body }: Content): Promise<void> {
   await chunks.next().catch(() => {})
   await chunks.return?.()
 }
+
+/** What `use` makes of a content; if that fails, the content is let go of. */
+export async function orDiscard<T>(content: Content, use: (content: Content) => T): Promise<T> {
+  try {
+    return use(content)
+  } catch (error) {
+    await discard(content)
+    throw error
+  }
+}
+
+export type NewDigest = () => { update(bytes: Uint8Array): void; hex(): string }
+
+/** What one digest covers. Small, for a range is compared by all slices that it touches. */
+const SLICE_BYTES = 256 * 1024
+/**
+ * Read at once for comparing. It must stay below the smallest part of a parallel transfer (5 MB): a read that is split into
+ * parts would wait for a transfer slot, held by the very upload that waits for the read.
+ */
+const STEP_BYTES = 4 * 1024 * 1024
+
+/** What a body was, slice by slice, so that later readings of it can be compared, whole or in any order. */
+export class Fingerprint {
+  readonly #newDigest: NewDigest
+  readonly #slices: string[] = []
+  #current: ReturnType<NewDigest>
+  #left = SLICE_BYTES
+  #size = 0
+
+  constructor(newDigest: NewDigest) {
+    this.#newDigest = newDigest
+    this.#current = newDigest()
+  }
+
+  static async of(body: Bytes, newDigest: NewDigest): Promise<Fingerprint> {
+    const made = new Fingerprint(newDigest)
+    for await (const chunk of body) made.see(chunk)
+    return made
+  }
+
+  see(chunk: Uint8Array): void {
+    this.#size += chunk.byteLength
+    for (let at = 0; at < chunk.byteLength; ) {
+      const piece = chunk.subarray(at, at + this.#left)
+      this.#current.update(piece)
+      at += piece.byteLength
+      this.#left -= piece.byteLength
+      if (this.#left === 0) this.#next()
+    }
+  }
+
+  equals(other: Fingerprint): boolean {
+    const [mine, others] = [this.#all(), other.#all()]
+    return this.#size === other.#size && mine.every((digest, i) => digest === others[i])
+  }
+
+  /** The same bytes, as `read` brings them, or a fault. Memory does not grow with the body. */
+  source(read: (range: Range) => Promise<Content>): Source {
+    const slices = this.#all()
+    const size = this.#size
+    const newDigest = this.#newDigest
+    async function* open({ start, end }: Range = { start: 0, end: size }): Bytes {
+      const last = Math.min(Math.ceil(end / SLICE_BYTES) * SLICE_BYTES, size)
+      for (let at = Math.floor(start / SLICE_BYTES) * SLICE_BYTES; at < end; at += STEP_BYTES) {
+        const bytes = await collect(await read({ start: at, end: Math.min(at + STEP_BYTES, last) }))
+        for (let slice = 0; slice < bytes.byteLength; slice += SLICE_BYTES) {
+          const digest = newDigest()
+          digest.update(bytes.subarray(slice, slice + SLICE_BYTES))
+          if (digest.hex() !== slices[(at + slice) / SLICE_BYTES]) throw changed()
+        }
+        yield bytes.subarray(Math.max(start - at, 0), end - at)
+      }
+    }
+    return { size, open }
+  }
+
+  #next(): void {
+    this.#slices.push(this.#current.hex())
+    this.#current = this.#newDigest()
+    this.#left = SLICE_BYTES
+  }
+
+  #all(): readonly string[] {
+    if (this.#left < SLICE_BYTES) this.#next()
+    return this.#slices
+  }
+}
+
+function changed(): Fault {
+  return new Fault('Corrupt', 'the object changed after it was verified', {
+    retryable: true, // the way to it may be to blame
+    remedy: 'Something else writes to it, or the store delivers damaged bytes. The object was left as it is.',
+  })
+}

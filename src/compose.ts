@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { resolve } from 'node:path'
 import type { Attachment, Found, StorageArea, Tier } from './area/area.ts'
 import { findIn } from './area/find.ts'
 import { type HybridArea, hybridArea, type Side } from './area/hybrid.ts'
@@ -9,12 +10,14 @@ import { VerifiedCache } from './area/verified-cache.ts'
 import { type Content, collect } from './bytes.ts'
 import type { EngineConfig, NamingConfig } from './config/config.ts'
 import { loadKeyring } from './config/key-file.ts'
+import { Fault, isCode } from './fault.ts'
 import type { Logger } from './log.ts'
 import { a1, ID_BYTES, keyIdOf } from './seal/a1.ts'
 import { Budget } from './seal/budget.ts'
 import { type Envelope, plain } from './seal/envelope.ts'
 import { keyring } from './seal/keyring.ts'
 import { unsealIfSealed } from './seal/tell.ts'
+import { apart } from './stores/apart.ts'
 import { azureStore } from './stores/azure.ts'
 import { type Counts, counting } from './stores/counting.ts'
 import { within } from './stores/deadline.ts'
@@ -22,6 +25,7 @@ import { directoryStore } from './stores/file.ts'
 import { gcsStore } from './stores/gcs.ts'
 import { measured } from './stores/measured.ts'
 import { attempt, retrying } from './stores/retry.ts'
+import type { Role } from './stores/root.ts'
 import { s3Store } from './stores/s3.ts'
 import type { Store } from './stores/store.ts'
 import { verifying } from './stores/verify.ts'
@@ -42,6 +46,8 @@ export interface Composition {
   readonly counts: Counts
   /** In a hybrid mode: both tiers, the disk, and the jobs that move files between them. */
   readonly hybrid: Hybrid | undefined
+  /** Repeats what verification above the store finds wrong, as often as MaxRetries says. */
+  readonly again: Again
   /** What the log says at start, beside the store's name. */
   readonly description: string
   /** Whether Orthanc may ask for ranges. If not, it stores the header of each image as a file of its own (SPEC section 1). */
@@ -55,17 +61,23 @@ const CACHE_BYTES = 64 * 1024 * 1024
 const LARGEST_CACHED_BYTES = 16 * 1024 * 1024
 const SLACK_MS = 30_000
 const PROBE = '.orthanc-cloud-storage-check'
+const TWO_PLACES = "Give the object storage (DirectoryStorage.Path) another folder than Orthanc's StorageDirectory."
+/** How long the object store has for the proof that it is not the disk, when Orthanc starts. */
+const APART_MS = 10_000
 /** A directory has no options for these. */
 const LOCAL = { maxRetries: 3, requestTimeoutMs: 1_200_000, limit: 'the deadline of 20 minutes' }
 
-/** The object graph. The only file that names concrete classes; the order of the wrappers is the order of these lines. */
-export function compose(config: EngineConfig, log: Logger): Composition {
+/**
+ * The object graph. The only file that names concrete classes; the order of the wrappers is the order of these lines.
+ * `role`: what the process is to the folders in use, see stores/root.ts.
+ */
+export function compose(config: EngineConfig, log: Logger, role: Role = 'owner'): Composition {
   const info = (line: string) => log.info(line)
   const { provider, naming } = config
   const patience = provider.kind === 'directory' ? LOCAL : { ...provider, limit: 'RequestTimeout' }
   const { maxRetries, requestTimeoutMs, limit } = patience
 
-  const raw = providerStore(config, log)
+  const raw = providerStore(config, log, role)
   const patient = retrying({ maxRetries }, info)(raw)
   const verified = verifying(patient)
   const punctual = within(requestTimeoutMs, limit)(verified)
@@ -77,7 +89,7 @@ export function compose(config: EngineConfig, log: Logger): Composition {
   const again: Again = (work, signal) =>
     attempt(work, { maxRetries }, signal, info, ({ code, retryable }) => code === 'Corrupt' && retryable)
   const cloud = sideOf(store, naming, sealing, again, false)
-  const hybrid = hybridOf(config, cloud, sealing, again, log)
+  const hybrid = hybridOf(config, { raw, cloud, sealing, again, log, role })
   const place = hybrid ? `${hybrid.area.name}` : store.name
 
   return {
@@ -86,6 +98,7 @@ export function compose(config: EngineConfig, log: Logger): Composition {
     sides: hybrid?.area.sides ?? { 'object-storage': cloud },
     counts,
     hybrid,
+    again,
     description: [`stores Orthanc's files in ${place}`, sealing.description].filter(Boolean).join(', '),
     // Sealed, an object is read whole; so Orthanc had better keep headers apart, as with the official plugins.
     ranges: !config.encryption?.enabled || config.encryption.rangeReads,
@@ -93,7 +106,7 @@ export function compose(config: EngineConfig, log: Logger): Composition {
   }
 }
 
-function providerStore({ provider, naming, http }: EngineConfig, log: Logger): Store {
+function providerStore({ provider, naming, http }: EngineConfig, log: Logger, role: Role): Store {
   const info = (line: string) => log.info(line)
   const warn = (line: string) => log.warn(line)
   const environment = { ...http, warn, probeKey: naming.rootPath === '' ? PROBE : `${naming.rootPath}/${PROBE}` }
@@ -105,7 +118,7 @@ function providerStore({ provider, naming, http }: EngineConfig, log: Logger): S
     case 'gcs':
       return gcsStore(provider, environment, info)
     case 'directory':
-      return directoryStore(provider.path)
+      return directoryStore(provider.path, { role })
   }
 }
 
@@ -128,41 +141,83 @@ function sideOf(store: Store, naming: NamingConfig, sealing: Sealing, again: Aga
     if (!sealing.sealedOnes || size < ID_BYTES) return undefined
     return keyIdOf(await collect(await store.get(key, { start: 0, end: ID_BYTES }, signal)))
   }
-  return { area, find: findIn(store, keys), keyIdOf: keyId, local }
+  const ranges = async (attachment: Attachment, size: number, signal: AbortSignal) => {
+    for (const envelope of envelopes)
+      for (const key of keysOf(naming, envelope.suffix, attachment))
+        if ((await store.stat(key, signal))?.size === envelope.sealedSize(size))
+          return envelope.ranges(range => store.get(key, range, signal))
+    throw new Fault('NotFound', 'the file is not where it was', { where: { store: store.name } })
+  }
+  return { area, find: findIn(store, keys), keyIdOf: keyId, local, ranges, storedSize: envelopes[0].sealedSize }
 }
 
-function hybridOf(
-  { hybrid, moveConcurrency }: EngineConfig,
-  cloud: Side,
-  sealing: Sealing,
-  again: Again,
-  log: Logger,
-): Hybrid | undefined {
+interface Parts {
+  readonly raw: Store
+  readonly cloud: Side
+  readonly sealing: Sealing
+  readonly again: Again
+  readonly log: Logger
+  readonly role: Role
+}
+
+function hybridOf(config: EngineConfig, { raw, cloud, sealing, again, log, role }: Parts): Hybrid | undefined {
+  const { hybrid, moveConcurrency, naming } = config
   if (!hybrid) return undefined
-  const disk = measured(line => log.info(line))(directoryStore(hybrid.directory, { sync: hybrid.sync }))
+  refuseSameFolder(config)
+  const info = (line: string) => log.info(line)
+  const files = directoryStore(hybrid.directory, { sync: hybrid.sync, marked: false, role })
+  const patient = retrying({ maxRetries: LOCAL.maxRetries }, info)(files)
+  const measuredDisk = measured(info)(within(LOCAL.requestTimeoutMs, LOCAL.limit)(patient))
+  const proveApart = apart({ disk: files, store: raw, rootPath: naming.rootPath, remedy: TWO_PLACES })
+  const disk: Store = {
+    ...measuredDisk,
+    async check(signal, options = {}) {
+      await measuredDisk.check(signal, options)
+      const { purpose = 'start', writes = true } = options
+      if (purpose === 'status' || !writes) return
+      // A store that is away says nothing; then it is asked before the first move.
+      await proveApart(AbortSignal.any([signal, AbortSignal.timeout(APART_MS)])).catch(error => {
+        if (isCode(error, 'BadConfig')) throw error
+      })
+    },
+  }
   const { envelopes, otherEnvelopes } = sealing
+  // Plain files of the time before encryption are among them; and a move may not wait for memory on both sides.
+  const onDisk = sideOf(
+    disk,
+    diskNaming,
+    { ...sealing, envelopes: [envelopes[0], ...otherEnvelopes], budget: new Budget(Number.MAX_SAFE_INTEGER) },
+    again,
+    true,
+  )
   const area = hybridArea({
     sides: {
       'object-storage': cloud,
-      // Plain files of the time before encryption are among them; and a move may not wait for memory on both sides.
-      'file-system': sideOf(
-        disk,
-        diskNaming,
-        {
-          ...sealing,
-          envelopes: [envelopes[0], ...otherEnvelopes],
-          budget: new Budget(Number.MAX_SAFE_INTEGER),
+      'file-system': {
+        ...onDisk,
+        async settle(attachment, signal) {
+          const found = await onDisk.find(attachment, signal)
+          if (found) await files.settle(found.key, signal)
         },
-        again,
-        true,
-      ),
+      },
     },
     first: hybrid.writesTo,
     digests: digest,
+    apart: proveApart,
     warn: line => log.warn(line),
   })
   const jobs = moveJobs({ area, concurrency: moveConcurrency, error: line => log.error(line) })
   return { mode: hybrid.writesTo === 'file-system' ? 'WriteToFileSystem' : 'WriteToObjectStorage', area, disk, jobs }
+}
+
+/** What can be said without a look at the disk; apart() finds the rest. */
+function refuseSameFolder({ provider, hybrid, naming }: EngineConfig): void {
+  if (!hybrid || provider.kind !== 'directory') return
+  const { path } = provider
+  if (![path, resolve(path, naming.rootPath)].some(folder => resolve(folder) === resolve(hybrid.directory))) return
+  throw new Fault('BadConfig', `DirectoryStorage.Path and StorageDirectory lead to one folder, ${hybrid.directory}`, {
+    remedy: `A move would remove the only copy. ${TWO_PLACES}`,
+  })
 }
 
 function digest(algorithm: 'sha256' | 'md5') {
@@ -188,7 +243,13 @@ function sealingOf(encryption: EngineConfig['encryption'], warn: (line: string) 
     otherEnvelopes,
     sealedOnes: encryption !== undefined,
     budget: new Budget(encryption?.budgetBytes ?? 0),
-    tell: (get: () => Promise<Content>, { type }: Attachment) => unsealIfSealed(get, sealed, keys, type === 'unknown'),
+    tell: (get: () => Promise<Content>, { type, uuid }: Attachment) =>
+      unsealIfSealed(get, sealed, keys, type === 'unknown', id =>
+        warn(
+          `'${uuid}' is delivered as it is, but begins like a file that is encrypted under master key ${id}: ` +
+            'if it is one, add the key to StorageEncryption.PreviousMasterKeys',
+        ),
+      ),
     description: [
       keys.current && `encrypted with master key ${keys.current.id}`,
       previous.length > 0 && `reading also what is encrypted with ${previous.join(', ')}`,

@@ -62,7 +62,7 @@ async function start() {
     await server.accept('no section of a storage provider in the configuration: the plugin is disabled', undefined)
     return undefined
   }
-  const composition = compose(config, log)
+  const composition = compose(config, log, server.restarts === 0 ? 'owner' : 'successor')
   // Only when Orthanc starts. An engine that follows one that died serves whatever the store does just now: what is on
   // Orthanc's disk, or works again in a minute, may not wait for it.
   const goOnAsking = config.startupCheck && server.restarts === 0 ? await ready(config, composition) : undefined

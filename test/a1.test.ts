@@ -96,6 +96,60 @@ describe('seal and unseal', () => {
       { numRuns: 300 },
     ))
 
+  it('read the source once when it is taken part by part, whatever their size, and once more in any other order', async () => {
+    const plain = noise(10_000)
+    let opened = 0
+    const counted: Source = {
+      size: plain.byteLength,
+      async *open(range) {
+        for await (const chunk of chunked(plain, [333]).open(range)) {
+          opened += chunk.byteLength
+          yield chunk
+        }
+      },
+    }
+    const rangesOf = (size: number, of: number) =>
+      Array.from({ length: Math.ceil(of / size) }, (_, i) => ({ start: i * size, end: Math.min((i + 1) * size, of) }))
+    for (const size of [10, 70, 71, 1000, 5043, 10_069, 10_070, 10_071, 10_085]) {
+      const source = a1(keys).seal(counted)
+      const ranges = rangesOf(size, source.size)
+      const part = ({ start, end }: { start: number; end: number }) =>
+        collect({ size: end - start, body: source.open({ start, end }) })
+      opened = 0
+      const parts: Buffer[] = []
+      for (const range of ranges) parts.push(await part(range))
+      assert.equal(opened, plain.byteLength, `parts of ${size} bytes`)
+      const whole = Buffer.concat(parts)
+      assert.deepEqual(await open(whole), plain)
+      for (const range of ranges.toReversed())
+        assert.deepEqual(await part(range), whole.subarray(range.start, range.end))
+      assert.deepEqual(Buffer.concat(await Promise.all(ranges.map(part))), whole)
+    }
+  })
+
+  it('end well though the first reading of a part broke', async () => {
+    const plain = noise(9_000)
+    for (const broken of [0, 1, 2]) {
+      let left = 3 + broken
+      const source = a1(keys).seal({
+        size: plain.byteLength,
+        async *open(range) {
+          for await (const chunk of chunked(plain, [1000]).open(range)) {
+            if (left-- === 0) throw new Error('broken on purpose')
+            yield chunk
+          }
+        },
+      })
+      const parts: Buffer[] = []
+      for (let start = 0; start < source.size; start += 3_000) {
+        const range = { start, end: Math.min(start + 3_000, source.size) }
+        const part = () => collect({ size: range.end - range.start, body: source.open(range) })
+        parts.push(await part().catch(part))
+      }
+      assert.deepEqual(await open(Buffer.concat(parts)), plain)
+    }
+  })
+
   it('take a fresh data key and IV for every object', async () => {
     const heads = await Promise.all(Array.from({ length: 100 }, () => seal(Buffer.from('same'))))
     assert.equal(new Set(heads.map(head => head.toString('hex', 6, 38))).size, 100)

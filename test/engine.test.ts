@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { explorer } from '../src/explorer/script.ts'
+import { MARKER } from '../src/stores/file-names.ts'
 import { answers } from '../src/wire/answers.ts'
 import { Kind, PROTOCOL, StartFlag, Verb, Wish } from '../src/wire/frames.ts'
 import { type PeerConnection, PluginPeer, type Received } from './peer.ts'
@@ -90,12 +91,13 @@ describe('the engine process', () => {
     const peer = await worker()
     const uuid = randomUUID()
     const content = Buffer.alloc(700_000, 'orthanc')
+    const stored = () => readdirSync(join(folder, 'objects')).filter(name => name !== MARKER)
     assert.equal((await peer.create(uuid, 1, content)).status, 0)
-    assert.deepEqual(readdirSync(join(folder, 'objects')), [`${uuid}.dcm`])
+    assert.deepEqual(stored(), [`${uuid}.dcm`])
     assert.deepEqual((await peer.read(uuid, 1)).result, content)
     assert.equal((await peer.remove(uuid, 1)).status, 0)
     assert.equal((await peer.read(uuid, 1)).status, answers.NotFound.number)
-    assert.deepEqual(readdirSync(join(folder, 'objects')), [])
+    assert.deepEqual(stored(), [])
   })
 
   it('serves its status, of which it tells Orthanc', async () => {

@@ -315,7 +315,7 @@ describe("the file system in Orthanc's own layout", () => {
     const root = mkdtempSync(join(tmpdir(), 'ocs-hybrid-'))
     try {
       const cloudStore = memoryStore()
-      const diskStore = directoryStore(root, { sync: false })
+      const diskStore = directoryStore(root, { sync: false, marked: false })
       const area = hybridArea({
         sides: { [disk]: sideOf(disk, diskStore), [cloud]: sideOf(cloud, cloudStore) },
         first: cloud,

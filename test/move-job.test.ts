@@ -213,6 +213,32 @@ describe('a move job', () => {
     assert.equal(count(job, 'Moved')['Files'], uuids(orthanc).length)
   })
 
+  it('counts a file once when a question fails between it and the next one of its resource', async () => {
+    const orthanc = new FakeOrthanc()
+    orthanc.addPatient('p', [1, 1, 1])
+    const [instance = ''] = orthanc.idsOf('instances')
+    const files = orthanc.resources.get(instance)?.files
+    files?.set('1026', { uuid: 'deadbeef-0000-4000-8000-000000000000', type: 1026, size: 10 })
+    const { kind } = stage(async ({ uuid }) => {
+      if (uuid.startsWith('deadbeef')) throw new Fault('Unavailable', 'not this one')
+      return { outcome: 'moved', bytes: 10 }
+    })
+    const job = kind.create(request({ Instances: [instance] }))
+    let failed = false
+    // Once when the job asks whether the file that failed is still there.
+    let infos = 0
+    orthanc.fails = uri => {
+      if (!uri.endsWith('/1026/info') || ++infos !== 2) return false
+      failed = true
+      return true
+    }
+    let outcome: StepOutcome = 'continue'
+    while (outcome === 'continue') outcome = await job.step(orthanc, never).catch((): StepOutcome => 'continue')
+    assert.ok(failed)
+    assert.equal(outcome, 'failure')
+    assert.deepEqual([count(job, 'Moved')['Files'], job.content()['Failed']], [1, 1])
+  })
+
   it('gives up when nothing works any more', async () => {
     const orthanc = new FakeOrthanc()
     const patient = orthanc.addPatient('p', [1, 1, 1000])
@@ -310,6 +336,37 @@ describe('a move of everything', () => {
         uuids(orthanc).filter(uuid => !seen.has(uuid)),
         [],
       )
+    }
+  })
+
+  it('does nothing again when the patient it was at is deleted, with some before it, however far it is', async () => {
+    for (const restored of [false, true]) {
+      const orthanc = many(900)
+      const all = orthanc.idsOf('patients')
+      let deleted = false
+      const { kind, moved } = stage(undefined, 1)
+      let job = kind.create(request(undefined))
+      const after = async () => {
+        const { Top, Path } = (job.serialize()['Cursor'] ?? {}) as { Top: number; Path: string[] }
+        if (deleted || Top < 600) return
+        deleted = true
+        const at = all.indexOf(Path[0] as string)
+        for (const id of all.slice(at - 10, at + 1)) orthanc.remove(id)
+        if (!restored) return
+        await job.stop('paused')
+        job = kind.restore(job.serialize())
+      }
+      for (let outcome: StepOutcome = 'continue'; outcome === 'continue'; ) {
+        outcome = await job.step(orthanc, never)
+        await after()
+      }
+      assert.ok(deleted)
+      const seen = new Set(moved)
+      assert.deepEqual(
+        uuids(orthanc).filter(uuid => !seen.has(uuid)),
+        [],
+      )
+      assert.ok(moved.length - seen.size < 100, `${moved.length - seen.size} files were moved twice`)
     }
   })
 })

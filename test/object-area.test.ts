@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { Attachment } from '../src/area/area.ts'
+import { findIn } from '../src/area/find.ts'
 import { keysOf } from '../src/area/naming.ts'
 import { objectArea } from '../src/area/object-area.ts'
 import { VerifiedCache } from '../src/area/verified-cache.ts'
@@ -62,5 +63,42 @@ describe('a storage area of objects', () => {
   it('does not take an outage for an absence', async () => {
     const down = { ...memoryStore(), get: () => Promise.reject(new Fault('Unavailable', 'down')) }
     await assert.rejects(make(down).area.read(header, undefined, never), { code: 'Unavailable' })
+  })
+
+  describe('where the store forbids what is absent to somebody who may not list', () => {
+    const denied = () => Promise.reject(new Fault('Denied', 'AccessDenied', { perhapsAbsent: true }))
+    const forbidding = (store = memoryStore()) => ({
+      ...store,
+      get: async (...[key, range, signal]: Parameters<typeof store.get>) =>
+        (await store.stat(key, signal)) ? store.get(key, range, signal) : denied(),
+    })
+
+    it('reads under the older key', async () => {
+      const store = forbidding()
+      await store.put(`${uuid}.unk`, sourceOf(bytes), never)
+      assert.deepEqual(await collect(await make(store).area.read(header, undefined, never)), bytes)
+    })
+
+    it('reports no absence when there is none of the keys', async () => {
+      await assert.rejects(make(forbidding()).area.read(header, undefined, never), { code: 'Denied' })
+    })
+
+    it('asks no other key after a permission that is missing for good', async () => {
+      let asked = 0
+      const store = { ...memoryStore(), get: () => Promise.reject(new Fault('Denied', `key ${++asked}`)) }
+      await assert.rejects(make(store).area.read(header, undefined, never), { code: 'Denied', message: 'key 1' })
+    })
+
+    it('finds what is there under the older key, and takes nothing for absent', async () => {
+      const there = memoryStore()
+      await there.put(`${uuid}.unk`, sourceOf(bytes), never)
+      const store = {
+        ...there,
+        stat: async (...all: Parameters<typeof there.stat>) => (await there.stat(...all)) ?? denied(),
+      }
+      const find = findIn(store, attachment => keysOf(naming, '', attachment))
+      assert.equal((await find(header, never))?.key, `${uuid}.unk`)
+      await assert.rejects(find({ ...header, uuid: uuid.replace('0a', 'ff') }, never), { code: 'Denied' })
+    })
   })
 })

@@ -11,7 +11,7 @@ import { type Remembered, Rotation, type RotationOptions } from '../src/rotate/r
 import { a1, keyIdOf } from '../src/seal/a1.ts'
 import { keyring, masterKey } from '../src/seal/keyring.ts'
 import { memoryStore } from '../src/stores/memory.ts'
-import { retrying } from '../src/stores/retry.ts'
+import { attempt, retrying } from '../src/stores/retry.ts'
 import type { Store } from '../src/stores/store.ts'
 import { flaky } from './flaky.ts'
 import { noise } from './store.suite.ts'
@@ -254,6 +254,63 @@ describe('rotation', () => {
         sorted.indexOf(state.after ?? '') + 1,
       )
     assert.equal(run.tally.moved, files.size)
+  })
+
+  it('takes what it remembers for nothing when the store does not list in the order of keys', async () => {
+    const { store, files, sorted } = await filled(20)
+    const [first = '', second = ''] = sorted
+    const middle = sorted[10] ?? ''
+    /** What comes first in order comes last in the listing, behind a key that an earlier run was done with. */
+    const shuffled: Store = {
+      ...store,
+      async *list(prefix, signal) {
+        for (const key of [...sorted.slice(2), second, first]) {
+          const stat = await store.stat(key, signal)
+          if (stat?.key.startsWith(prefix)) yield stat
+        }
+      },
+    }
+    const tally = { keys: { 2: 11 }, plain: 0, moved: 11, movedBytes: 1, vanished: 0 }
+    const run = rotation(shuffled, { resume: { after: middle, tally, failed: [] } })
+    await run.run(never)
+    for (const [key, bytes] of files) assert.deepEqual(await read(store, key), bytes)
+    assert.deepEqual(run.tally.keys, { 2: files.size })
+    assert.ok(run.complete)
+    assert.equal(run.remembered.after, undefined)
+    const anew = rotation(shuffled, { resume: run.remembered })
+    await anew.run(never)
+    assert.deepEqual(anew.tally.keys, { 2: files.size })
+  })
+
+  it('counts an object once that a listing has twice', async () => {
+    const { store, files } = await filled(3)
+    const run = rotation({
+      ...store,
+      async *list(prefix, signal) {
+        for await (const stat of store.list(prefix, signal)) yield* [stat, stat]
+      },
+    })
+    await run.run(never)
+    assert.deepEqual([run.tally.keys, run.found], [{ 2: files.size }, files.size])
+  })
+
+  it('reads again what the way to the store has changed', async () => {
+    const { store, files } = await filled(4)
+    let flips = 5
+    const run = rotation(
+      {
+        ...store,
+        async get(key, range, signal) {
+          const bytes = Buffer.from(await collect(await store.get(key, range, signal)))
+          if (!range && flips-- > 0) bytes[90] = (bytes[90] ?? 0) ^ 1
+          return { size: bytes.byteLength, body: sourceOf(bytes).open() }
+        },
+      },
+      { again: (work, signal) => attempt(work, { maxRetries: 9, firstDelayMs: 1 }, signal, () => {}) },
+    )
+    await run.run(never)
+    assert.deepEqual(run.faults, [])
+    for (const [key, bytes] of files) assert.deepEqual(await read(store, key), bytes)
   })
 
   it('stops taking objects when it is told to, and finishes those under way', async () => {

@@ -13,6 +13,7 @@ import { type Envelope, plain } from '../src/seal/envelope.ts'
 import { keyring, masterKey } from '../src/seal/keyring.ts'
 import { unsealIfSealed } from '../src/seal/tell.ts'
 import { memoryStore } from '../src/stores/memory.ts'
+import { attempt } from '../src/stores/retry.ts'
 import type { Store } from '../src/stores/store.ts'
 import { noise } from './store.suite.ts'
 
@@ -86,6 +87,89 @@ describe('a sealed storage area', () => {
     await at.put(`${uuidOf(2)}.dcm.enc`, noise(200))
     const where = { verb: 'read', store: 'memory', key: `${uuidOf(2)}.dcm.enc` }
     await assert.rejects(at.read(image(2)), { code: 'Corrupt', where })
+  })
+
+  it('lets go of an object that is too short to be a sealed one', async () => {
+    for (const structure of ['flat', 'legacy'] as const)
+      for (const envelopes of [[sealed], [sealed, plain]] as const) {
+        const open = new Set<string>()
+        const inner = memoryStore()
+        const store: Store = {
+          ...inner,
+          async get(key, range, signal) {
+            const { size, body } = await inner.get(key, range, signal)
+            open.add(key)
+            return {
+              size,
+              body: (async function* () {
+                try {
+                  yield* body
+                } finally {
+                  open.delete(key)
+                }
+              })(),
+            }
+          },
+        }
+        const budget = new Budget(10)
+        const naming = { rootPath: '', structure, legacyUnknownFiles: false }
+        const area = objectArea({
+          store,
+          keysOf: (attachment, suffix) => keysOf(naming, suffix, attachment),
+          envelopes,
+          tell: get => unsealIfSealed(get, sealed, keys, false),
+          budget,
+          cache: new VerifiedCache(1000, 500),
+        })
+        const [key] = keysOf(naming, '.enc', image(1))
+        await inner.put(key, sourceOf(Buffer.concat([Buffer.from('A1'), Buffer.from([1, 0, 0, 0]), noise(20)])), never)
+        for (const range of [undefined, { start: 0, end: 5 }]) {
+          await assert.rejects(area.read(image(1), range, never), { code: 'Corrupt', message: /fewer than the 86/ })
+          assert.equal(open.size, 0, `${structure} ${envelopes.length}`)
+          const share = budget.tryTake(10)
+          assert.ok(share, 'its share of the budget is free again')
+          share()
+        }
+      }
+  })
+
+  it('says so when it delivers what may be sealed under a key that is not configured', async () => {
+    const foreign = a1(keyring(masterKey(9, Buffer.alloc(32, 9).toString('base64')), []))
+    const object = await collectSource(foreign.seal(sourceOf(noise(50))))
+    const heard: number[] = []
+    const get = async () => ({ size: object.byteLength, body: sourceOf(object).open() })
+    const told = await unsealIfSealed(get, sealed, keys, true, id => heard.push(id))
+    assert.deepEqual([await collect(told), heard], [object, [9]])
+  })
+
+  it('reads again what its tag finds wrong, and nothing of it was a success', async () => {
+    const inner = memoryStore()
+    await inner.put(`${uuidOf(1)}.dcm.enc`, sealed.seal(sourceOf(noise(1000))), never)
+    let flips = 2
+    const area = objectArea({
+      store: {
+        ...inner,
+        async get(key, range, signal) {
+          const object = Buffer.from(await collect(await inner.get(key, range, signal)))
+          if (flips-- > 0) object[500] = (object[500] ?? 0) ^ 1
+          return { size: object.byteLength, body: sourceOf(object).open() }
+        },
+      },
+      keysOf: (attachment, suffix) =>
+        keysOf({ rootPath: '', structure: 'flat', legacyUnknownFiles: false }, suffix, attachment),
+      envelopes: [sealed],
+      tell: get => get(),
+      budget: new Budget(1e9),
+      cache: new VerifiedCache(1000, 500),
+      again: (work, signal) => attempt(work, { maxRetries: 3, firstDelayMs: 1 }, signal, () => {}),
+    })
+    for (const range of [undefined, { start: 3, end: 9 }]) {
+      flips = 2
+      const got = await area.deliver(image(1), range, collect, never)
+      assert.deepEqual(got, noise(1000).subarray(range?.start, range?.end))
+    }
+    flips = 99
+    await assert.rejects(area.deliver(image(1), undefined, collect, never), { code: 'Corrupt', retryable: false })
   })
 
   it('has no .enc and no extension in the legacy structure', async () => {

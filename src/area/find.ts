@@ -1,15 +1,30 @@
+import { Fault } from '../fault.ts'
 import type { Store } from '../stores/store.ts'
 import type { Attachment, Found } from './area.ts'
 
 export type Find = (attachment: Attachment, signal: AbortSignal) => Promise<Found | undefined>
 
-/** Where an attachment is on one store: the first of its keys that is there. Undefined only for a proven absence. */
+/**
+ * Where an attachment is on one store: the first of its keys that is there. Undefined only for a proven absence of all; what
+ * the store tells of one key to somebody who may not list proves nothing, but another key may be there.
+ */
 export function findIn(store: Store, keysOf: (attachment: Attachment) => readonly string[]): Find {
   return async (attachment, signal) => {
+    let unproven: Fault | undefined
     for (const key of keysOf(attachment)) {
-      const stat = await store.stat(key, signal)
+      const stat = await store.stat(key, signal).catch(error => {
+        if (!(error instanceof Fault && error.perhapsAbsent)) throw error
+        unproven ??= error
+        return undefined
+      })
       if (stat) return { key, size: stat.size }
     }
+    if (unproven) throw unproven
     return undefined
   }
+}
+
+/** Absent, or the store does not say so to somebody who may not list: then the file may be under another key, or elsewhere. */
+export function mayBeAbsent(error: unknown): boolean {
+  return error instanceof Fault && (error.code === 'NotFound' || error.perhapsAbsent)
 }

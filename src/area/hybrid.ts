@@ -1,8 +1,8 @@
-import type { Content, Range } from '../bytes.ts'
-import { Fault, isCode } from '../fault.ts'
+import { type Bytes, type Content, discard, type Range } from '../bytes.ts'
+import { Fault } from '../fault.ts'
 import type { Attachment, Found, StorageArea, Tier } from './area.ts'
 import { both, graver } from './either.ts'
-import type { Find } from './find.ts'
+import { type Find, mayBeAbsent } from './find.ts'
 import { type Digests, type Moved, type MoveOptions, moveBetween } from './move.ts'
 
 /**
@@ -17,6 +17,15 @@ export interface Side {
   readonly local: boolean
   /** The id of the master key that an object is sealed under; undefined when it is plain. */
   keyIdOf(found: Found, signal: AbortSignal): Promise<number | undefined>
+  /**
+   * Ranges of a file of `size` bytes, which nobody verifies: for one who compares them with what a whole reading has told.
+   * Without it, each range of a sealed file costs a reading of all of it.
+   */
+  ranges?(attachment: Attachment, size: number, signal: AbortSignal): Promise<(range: Range) => Promise<Content>>
+  /** How many bytes a file of `size` bytes has where it is stored; without it, as many. */
+  storedSize?(size: number): number
+  /** Resolves when a file that is there is safe from a power cut, whoever wrote it. */
+  settle?(attachment: Attachment, signal: AbortSignal): Promise<void>
 }
 
 export interface HybridOptions {
@@ -24,7 +33,11 @@ export interface HybridOptions {
   /** Where new files go, and where a read looks first. */
   readonly first: Tier
   readonly digests: Digests
+  /** Rejects unless it is proven that the tiers are two places: asked before a move, which removes from one of them. */
+  apart?(signal: AbortSignal): Promise<void>
   warn(line: string): void
+  /** How long the first tier has to begin an answer before the second is asked as well. */
+  patienceMs?: number
 }
 
 /** A storage area over two tiers. */
@@ -44,7 +57,8 @@ export const otherTier: Readonly<Record<Tier, Tier>> = {
   'object-storage': 'file-system',
 }
 
-export function hybridArea({ sides, first, digests, warn }: HybridOptions): HybridArea {
+export function hybridArea(options: HybridOptions): HybridArea {
+  const { sides, first, digests, apart = async () => {}, warn, patienceMs = 1_000 } = options
   const near = sides[first].area
   const far = sides[otherTier[first]].area
   /** Moves and removals under way, by UUID: of one file, one at a time. */
@@ -58,22 +72,69 @@ export function hybridArea({ sides, first, digests, warn }: HybridOptions): Hybr
     return working
   }
 
-  async function read(attachment: Attachment, range: Range | undefined, signal: AbortSignal): Promise<Content> {
-    const fromNear = await tryRead(near, attachment, range, signal)
-    if (!(fromNear instanceof Fault)) return fromNear
-    const fromFar = await tryRead(far, attachment, range, signal)
-    if (!(fromFar instanceof Fault)) {
-      if (fromNear.code !== 'NotFound') warn(`${fromNear.describe()}; it was read from ${far.name} instead`)
-      return fromFar
+  /**
+   * From the first tier. As soon as that has failed, or does not begin to answer, the second is asked as well, and whoever
+   * has the file first delivers it: nobody waits for a store that is away while the file is on the disk, nor the reverse.
+   */
+  async function open(attachment: Attachment, range: Range | undefined, signal: AbortSignal): Promise<Opened> {
+    const one = ask(near, attachment, range, signal)
+    const early = await Promise.race([one.outcome, pause(patienceMs, one.outcome)])
+    if (early && !(early instanceof Fault)) return { content: early, from: near, other: far }
+    if (early?.code === 'Canceled') throw early
+    const two = ask(far, attachment, range, signal)
+    const first = await firstContent([one, two])
+    if (first?.asked === one) {
+      two.giveUp()
+      return { content: first.content, from: near, other: far }
     }
+    if (first) {
+      one.giveUp()
+      if (!early) warn(`${near.name} does not answer; '${attachment.uuid}' was read from ${far.name} instead`)
+      else if (!mayBeAbsent(early)) warn(`${early.describe()}; it was read from ${far.name} instead`)
+      return { content: first.content, from: far, other: near }
+    }
+    const [fromNear, fromFar] = (await Promise.all([one.outcome, two.outcome])) as [Fault, Fault]
+    for (const fault of [fromNear, fromFar]) if (fault.code === 'Canceled') throw fault
     // A move towards the first tier may have ended between the two looks; then the file is where the first look was too early.
-    const again = isCode(fromNear, 'NotFound') ? await tryRead(near, attachment, range, signal) : fromNear
-    if (!(again instanceof Fault)) return again
-    throw graver(again, fromFar)
+    const again = mayBeAbsent(fromNear) ? await ask(near, attachment, range, signal).outcome : fromNear
+    if (again instanceof Fault) throw graver(again, fromFar)
+    return { content: again, from: near, other: far }
+  }
+
+  /** What breaks in the middle is delivered from its first byte on: from the other tier if that has it, else once more. */
+  async function deliver<T>(
+    attachment: Attachment,
+    range: Range | undefined,
+    use: (content: Content) => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T> {
+    const { content, from, other } = await open(attachment, range, signal)
+    let broken: Fault | undefined
+    const body = watched(content.body, fault => {
+      broken = fault
+    })
+    const failed = await use({ ...content, body }).then(
+      value => ({ value }),
+      error => Fault.from(error),
+    )
+    if (!(failed instanceof Fault)) return failed.value
+    if (!broken || signal.aborted || broken.code === 'Canceled') throw failed
+    const there = broken
+    const elsewhere = await other.deliver(attachment, range, use, signal).then(
+      value => ({ value }),
+      error => Fault.from(error),
+    )
+    if (!(elsewhere instanceof Fault)) {
+      warn(`${there.describe()}; it was read from ${other.name} instead`)
+      return elsewhere.value
+    }
+    if (there.retryable && !signal.aborted) return await from.deliver(attachment, range, use, signal)
+    throw graver(there, elsewhere)
   }
 
   async function move(attachment: Attachment, to: Tier, options: MoveOptions, signal: AbortSignal): Promise<Moved> {
     const { uuid } = attachment
+    await apart(signal)
     while (busy.has(uuid)) await busy.get(uuid)?.done
     signal.throwIfAborted()
     return await exclusively(uuid, async removal => {
@@ -92,11 +153,11 @@ export function hybridArea({ sides, first, digests, warn }: HybridOptions): Hybr
 
     create: (attachment, body, signal) => near.create(attachment, body, signal),
 
-    read,
-
-    async deliver(attachment, range, use, signal) {
-      return await use(await read(attachment, range, signal))
+    async read(attachment, range, signal) {
+      return (await open(attachment, range, signal)).content
     },
+
+    deliver,
 
     async remove(attachment, signal) {
       // What a move is just writing would otherwise appear behind our back and stay for ever.
@@ -119,15 +180,53 @@ export function hybridArea({ sides, first, digests, warn }: HybridOptions): Hybr
   }
 }
 
-/** The content, or why there is none. Who asks no more is not sent on to another tier. */
-async function tryRead(
-  area: StorageArea,
-  attachment: Attachment,
-  range: Range | undefined,
-  signal: AbortSignal,
-): Promise<Content | Fault> {
+interface Opened {
+  readonly content: Content
+  readonly from: StorageArea
+  readonly other: StorageArea
+}
+
+interface Asked {
+  /** The content, or why there is none. */
+  readonly outcome: Promise<Content | Fault>
+  /** The answer is not wanted any more. */
+  giveUp(): void
+}
+
+function ask(area: StorageArea, attachment: Attachment, range: Range | undefined, signal: AbortSignal): Asked {
   signal.throwIfAborted()
-  const outcome = await area.read(attachment, range, signal).catch(Fault.from)
-  if (isCode(outcome, 'Canceled')) throw outcome
-  return outcome
+  const abort = new AbortController()
+  const outcome = area.read(attachment, range, AbortSignal.any([signal, abort.signal])).catch(Fault.from)
+  return {
+    outcome,
+    giveUp() {
+      abort.abort(new Fault('Canceled', 'another place had the file sooner'))
+      void outcome.then(content => (content instanceof Fault ? undefined : discard(content))).catch(() => {})
+    },
+  }
+}
+
+function pause(ms: number, unless: Promise<unknown>): Promise<undefined> {
+  return new Promise(resolve => {
+    const timer = setTimeout(() => resolve(undefined), ms)
+    void unless.then(() => clearTimeout(timer))
+  })
+}
+
+/** The first content that comes; undefined when there is none. */
+function firstContent(all: readonly Asked[]): Promise<{ asked: Asked; content: Content } | undefined> {
+  return new Promise(resolve => {
+    for (const asked of all) void asked.outcome.then(content => content instanceof Fault || resolve({ asked, content }))
+    void Promise.all(all.map(({ outcome }) => outcome)).then(() => resolve(undefined))
+  })
+}
+
+async function* watched(body: Bytes, broken: (fault: Fault) => void): Bytes {
+  try {
+    yield* body
+  } catch (error) {
+    const fault = Fault.from(error)
+    broken(fault)
+    throw fault
+  }
 }

@@ -125,33 +125,42 @@ function moveJob(initial: MoveState, { area, concurrency, error, stepMs = 1000 }
     }
   }
 
-  /** Counts the resources at the head of the queue that are done. */
+  /**
+   * Counts the resources at the head of the queue that are done. Whatever must be asked for one is asked first, so that it is
+   * counted as a whole, with its cursor, or not at all.
+   */
   async function commit(): Promise<void> {
     news = false
     for (let entry = queue[0]; entry?.works.every(work => work.outcome); entry = queue[0]) {
-      for (const work of entry.works) await settle(work)
+      const counts: (() => void)[] = []
+      for (const work of entry.works) counts.push(await settled(work))
+      for (const count of counts) count()
       state.cursor = entry.visit.cursor
       state.progress = Math.max(state.progress, entry.visit.progress)
       queue.shift()
     }
   }
 
-  async function settle({ visit, file, outcome }: Work): Promise<void> {
-    if (outcome?.kind !== 'failed') {
-      failuresInARow = 0
-      return outcome?.apply(state)
-    }
-    const { results } = state
+  async function settled({ visit, file, outcome }: Work): Promise<() => void> {
+    if (outcome?.kind !== 'failed')
+      return () => {
+        failuresInARow = 0
+        outcome?.apply(state)
+      }
     // Deleted meanwhile, or overwritten: then it is not this job's any more.
     const still = await fileOf(visit.uri, file.name, ask)
-    if (still?.attachment.uuid !== file.attachment.uuid) return
+    if (still?.attachment.uuid !== file.attachment.uuid) return () => {}
+    return () => failed(`${visit.uri}/attachments/${file.name}`, file.attachment.uuid, outcome.fault)
+  }
+
+  function failed(where: string, uuid: string, fault: Fault): void {
+    const { results } = state
     // A file that is lost or damaged says nothing about the next one.
-    failuresInARow = isCode(outcome.fault, 'NotFound') || isCode(outcome.fault, 'Corrupt') ? 0 : failuresInARow + 1
+    failuresInARow = isCode(fault, 'NotFound') || isCode(fault, 'Corrupt') ? 0 : failuresInARow + 1
     results.Failed++
-    const reason = outcome.fault.describe()
     if (results.Failures.length >= KEPT_FAILURES) return
-    const where = `${visit.uri}/attachments/${file.name}`
-    results.Failures.push({ Attachment: where, Uuid: file.attachment.uuid, Reason: reason })
+    const reason = fault.describe()
+    results.Failures.push({ Attachment: where, Uuid: uuid, Reason: reason })
     error(`cannot move ${where}: ${reason}`)
   }
 

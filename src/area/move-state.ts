@@ -62,7 +62,7 @@ export function serialize({ request, cursor, progress, results }: MoveState): Js
     TargetStorage: request.target,
     DryRun: request.dryRun,
     KeepSource: request.keepSource,
-    Cursor: { Top: cursor.top, Path: cursor.path },
+    Cursor: { Top: cursor.top, Path: cursor.path, ...(cursor.before && { Before: cursor.before }) },
     Progress: progress,
     Results: results as unknown as JsonObject,
   }
@@ -80,7 +80,11 @@ export function restore(state: JsonObject): MoveState {
       dryRun: state['DryRun'] === true,
       keepSource: state['KeepSource'] === true,
     },
-    cursor: { top: Number(Cursor['Top']), path: Cursor['Path'] as string[] },
+    cursor: {
+      top: Number(Cursor['Top']),
+      path: Cursor['Path'] as string[],
+      ...(Array.isArray(Cursor['Before']) && { before: Cursor['Before'] as string[] }),
+    },
     progress: Number(state['Progress']),
     results: structuredClone(Results) as unknown as Results,
   }

@@ -1,4 +1,13 @@
-import { type Bytes, type Content, discard } from '../bytes.ts'
+import {
+  type Bytes,
+  type Content,
+  discard,
+  Fingerprint,
+  type NewDigest,
+  orDiscard,
+  type Range,
+  type Source,
+} from '../bytes.ts'
 import { Fault, isCode } from '../fault.ts'
 import type { Attachment, StorageArea } from './area.ts'
 import type { Side } from './hybrid.ts'
@@ -24,14 +33,7 @@ export type Moved =
   | { readonly outcome: 'missing' }
 
 /** From outside: the area knows no built-in modules. */
-export type Digests = (algorithm: 'sha256' | 'md5') => { update(bytes: Uint8Array): void; hex(): string }
-
-interface Fingerprint {
-  readonly size: number
-  readonly sha256: string
-  /** In hex; only where it can be compared with what Orthanc knows. */
-  readonly md5: string | undefined
-}
+export type Digests = (algorithm: 'sha256' | 'md5') => ReturnType<NewDigest>
 
 /**
  * Moves one file so that at every moment at least one tier has it whole. Bytes on the target are never overwritten by
@@ -45,56 +47,78 @@ export async function moveBetween(
   digests: Digests,
   signal: AbortSignal,
 ): Promise<Moved> {
-  const knownMd5 = known?.md5 !== undefined
   // Whether the target has the file is worth a round trip only when it may be overwritten by something else: not when the
-  // source was found to be exactly what Orthanc once stored.
-  const genuine = knownMd5 && from.local && !keepSource
-  const target = genuine ? undefined : await to.find(attachment, signal)
-  if (target && keepSource) return { outcome: 'already-there' }
-  let original: Fingerprint
+  // source is found to be exactly what Orthanc once stored before its last byte leaves.
+  const genuine = known?.md5 !== undefined && from.local && !keepSource
+  const before = genuine ? undefined : await to.find(attachment, signal)
+  if (before && keepSource) return { outcome: 'already-there' }
+  const original = departing(from, attachment, known, digests, signal)
+  const where = { verb: 'move', key: attachment.uuid, store: to.area.name }
+
+  async function write(): Promise<void> {
+    await to.area.create(attachment, await original.source(), signal)
+  }
+
+  /** Whether the target has what the source has. What is in an archive tells its size only. */
+  async function arrived(): Promise<'same' | 'other' | 'archived'> {
+    const sent = await original.fingerprint()
+    try {
+      const found = await to.area.deliver(attachment, undefined, ({ body }) => printOf(body, digests), signal)
+      return found.equals(sent) ? 'same' : 'other'
+    } catch (error) {
+      if (isCode(error, 'Archived')) return 'archived'
+      throw error
+    }
+  }
+
+  let state: Awaited<ReturnType<typeof arrived>> | 'absent'
   try {
-    original = await (target || genuine
-      ? fingerprintOf(from.area, attachment, digests, knownMd5, signal)
-      : copyHashed(from.area, to.area, attachment, digests, knownMd5, signal))
+    state = before ? await arrived() : 'absent'
+    if (state === 'absent' || state === 'archived') {
+      // What somebody else has archived cannot be compared. What we write is acknowledged with its checksum, in this very call.
+      await write()
+      state = await arrived()
+      if (state === 'archived')
+        state = (await hasSize(to, attachment, await original.size(), signal)) ? 'same' : 'other'
+    }
   } catch (error) {
-    if (!isCode(error, 'NotFound')) throw error
-    return { outcome: (target ?? (await to.find(attachment, signal))) ? 'already-there' : 'missing' }
+    if (!original.lost()) throw error
+    return { outcome: (before ?? (await to.find(attachment, signal))) ? 'already-there' : 'missing' }
+  } finally {
+    await original.end()
   }
-  const written = !target && !genuine
-  if (known && !fits(original, known)) {
-    if (written) await retract(to.area, attachment, signal)
-    throw damaged(from.area, attachment, original, known)
+  if (state === 'other') {
+    // A copy of ours that went wrong must not stay: reads may find it first. Its removal is not the failure to tell.
+    if (!before) await to.area.remove(attachment, signal).catch(() => {})
+    throw differ(from.area, where, before !== undefined)
   }
-  if (genuine) await copy(from.area, to.area, attachment, signal)
-  const arrived = await fingerprintOf(to.area, attachment, digests, false, signal)
-  if (arrived.size !== original.size || arrived.sha256 !== original.sha256) {
-    if (!target) await retract(to.area, attachment, signal)
-    throw differ(from.area, to.area, attachment, target !== undefined)
-  }
+  await to.settle?.(attachment, signal)
   signal.throwIfAborted()
-  if (!keepSource) await from.area.remove(attachment, signal)
-  return { outcome: 'moved', bytes: original.size }
+  if (!keepSource) await removeSource(from, to, attachment, where, signal)
+  return { outcome: 'moved', bytes: await original.size() }
 }
 
-/** A copy of ours that went wrong must not stay: reads may find it first. Its removal is not the failure to tell. */
-async function retract(area: StorageArea, attachment: Attachment, signal: AbortSignal): Promise<void> {
-  await area.remove(attachment, signal).catch(() => {})
+async function hasSize(side: Side, attachment: Attachment, size: number, signal: AbortSignal): Promise<boolean> {
+  return (await side.find(attachment, signal))?.size === (side.storedSize?.(size) ?? size)
 }
 
-function fits(original: Fingerprint, known: Known): boolean {
-  return original.size === known.size && (known.md5 === undefined || original.md5 === known.md5)
-}
-
-function damaged({ name }: StorageArea, { uuid }: Attachment, original: Fingerprint, known: Known): Fault {
-  const how =
-    original.size === known.size ? 'its MD5 is another' : `it has ${original.size} bytes instead of ${known.size}`
-  return new Fault('Corrupt', `the file is not what Orthanc stored: ${how}; it stays where it is`, {
-    where: { verb: 'move', key: uuid, store: name },
+/** Two tiers that are one place in disguise lose the file here. That should be known before; if it was not, it is told. */
+async function removeSource(
+  from: Side,
+  to: Side,
+  attachment: Attachment,
+  where: Fault['where'],
+  signal: AbortSignal,
+): Promise<void> {
+  await from.area.remove(attachment, signal)
+  if (await to.find(attachment, signal)) return
+  throw new Fault('Corrupt', `the file is gone: its removal from ${from.area.name} took the copy as well`, {
+    where,
+    remedy: 'Stop all moves: both tiers seem to be one place. Restore the file from a backup.',
   })
 }
 
-function differ(from: StorageArea, to: StorageArea, { uuid }: Attachment, wasThere: boolean): Fault {
-  const where = { verb: 'move', key: uuid, store: to.name }
+function differ(from: StorageArea, where: Fault['where'], wasThere: boolean): Fault {
   return wasThere
     ? new Fault('Corrupt', `its bytes there differ from those on ${from.name}`, {
         where,
@@ -103,76 +127,118 @@ function differ(from: StorageArea, to: StorageArea, { uuid }: Attachment, wasThe
     : new Fault('Corrupt', `what arrived differs from what is on ${from.name}, where it stays`, { where })
 }
 
-/** `watched`: what becomes of each body that is read for the target; one in parts and in any order is not. */
-async function copy(
-  from: StorageArea,
-  to: StorageArea,
-  attachment: Attachment,
-  signal: AbortSignal,
-  watched: (content: Content) => Bytes = ({ body }) => body,
-): Promise<void> {
-  let begun: Content | undefined = await from.read(attachment, undefined, signal)
-  const { size } = begun
-
-  async function* open(range: { start: number; end: number } | undefined): Bytes {
-    if (range && (range.start > 0 || range.end < size)) {
-      yield* (await from.read(attachment, range, signal)).body
-      return
-    }
-    const content = begun ?? (await from.read(attachment, undefined, signal))
-    begun = undefined
-    yield* watched(content)
-  }
-
-  try {
-    await to.create(attachment, { size, open }, signal)
-  } finally {
-    if (begun) await discard(begun)
-  }
+interface Departing {
+  size(): Promise<number>
+  source(): Promise<Source>
+  fingerprint(): Promise<Fingerprint>
+  /** Whether reading found no file. */
+  lost(): boolean
+  /** Lets go of what was begun and not read. */
+  end(): Promise<void>
 }
 
-/** Copies and says what was copied, from the same bytes where the target reads them once and in order. */
-async function copyHashed(
-  from: StorageArea,
-  to: StorageArea,
+/**
+ * A file on its way. The first reading of all of it compares it with what Orthanc knows, before its last bytes are handed
+ * over, and remembers what they were; later readings, whole or in parts, are compared with that. So a sealed file is
+ * decrypted twice at most, however its target takes it.
+ */
+function departing(
+  from: Side,
   attachment: Attachment,
+  known: Known | undefined,
   digests: Digests,
-  withMd5: boolean,
   signal: AbortSignal,
-): Promise<Fingerprint> {
+): Departing {
+  let begun: Promise<Content> | undefined
   let seen: Fingerprint | undefined
-  await copy(from, to, attachment, signal, async function* (content) {
-    seen = yield* hashed(content, digests, withMd5)
+  let size: number | undefined
+  let ranges: ((range: Range) => Promise<Content>) | undefined
+  let lost = false
+
+  const heard = (error: unknown): never => {
+    lost ||= isCode(error, 'NotFound')
+    throw error
+  }
+
+  async function begin(): Promise<Content> {
+    const content = await from.area.read(attachment, undefined, signal).catch(heard)
+    return await orDiscard(content, checked)
+  }
+
+  function checked(content: Content): Content {
+    size = content.size
+    if (!known || known.size === size) return content
+    throw damaged(from.area, attachment, `it has ${size} bytes instead of ${known.size}`)
+  }
+
+  async function* firstPass(content: Content): Bytes {
+    const print = new Fingerprint(() => digests('sha256'))
+    const md5 = known?.md5 === undefined ? undefined : digests('md5')
+    let last: Uint8Array | undefined
+    try {
+      for await (const chunk of content.body) {
+        if (last) yield last
+        print.see(chunk)
+        md5?.update(chunk)
+        last = chunk
+      }
+    } catch (error) {
+      heard(error)
+    }
+    // The way from a remote store may be to blame; a disk is only read once more in the next job.
+    if (md5 && md5.hex() !== known?.md5) throw damaged(from.area, attachment, 'its MD5 is another', !from.local)
+    seen ??= print
+    if (last) yield last
+  }
+
+  async function fingerprint(): Promise<Fingerprint> {
+    if (seen) return seen
+    const pass = async (content: Content) => {
+      for await (const _ of firstPass(await orDiscard(content, checked)));
+    }
+    await from.area.deliver(attachment, undefined, pass, signal).catch(heard)
+    if (!seen) throw new Fault('Internal', 'a file was delivered without being read')
+    return seen
+  }
+
+  async function* open(range: Range | undefined): Bytes {
+    const content = begun
+    begun = undefined
+    if (!seen && (!range || (range.start === 0 && range.end === size)))
+      return yield* firstPass(await (content ?? begin()))
+    if (content !== undefined) await discard(await content)
+    const print = await fingerprint()
+    const read = ranges ?? (await from.ranges?.(attachment, size ?? 0, signal)) ?? readRange
+    ranges = read
+    yield* print.source(part => read(part).catch(heard)).open(range)
+  }
+  const readRange = (range: Range) => from.area.read(attachment, range, signal)
+
+  return {
+    async size() {
+      if (size !== undefined) return size
+      begun = begin()
+      await begun
+      return size ?? 0
+    },
+    async source() {
+      return { size: await this.size(), open }
+    },
+    fingerprint,
+    lost: () => lost,
+    async end() {
+      await begun?.then(discard).catch(() => {})
+    },
+  }
+}
+
+function damaged({ name }: StorageArea, { uuid }: Attachment, how: string, retryable = false): Fault {
+  return new Fault('Corrupt', `the file is not what Orthanc stored: ${how}; it stays where it is`, {
+    where: { verb: 'move', key: uuid, store: name },
+    retryable,
   })
-  return seen ?? fingerprintOf(from, attachment, digests, withMd5, signal)
 }
 
-/** The same bytes; at their end, what they were. */
-async function* hashed(
-  { size, body }: Content,
-  digests: Digests,
-  withMd5: boolean,
-): AsyncGenerator<Uint8Array, Fingerprint> {
-  const sha256 = digests('sha256')
-  const md5 = withMd5 ? digests('md5') : undefined
-  for await (const chunk of body) {
-    sha256.update(chunk)
-    md5?.update(chunk)
-    yield chunk
-  }
-  return { size, sha256: sha256.hex(), md5: md5?.hex() }
-}
-
-async function fingerprintOf(
-  area: StorageArea,
-  attachment: Attachment,
-  digests: Digests,
-  withMd5: boolean,
-  signal: AbortSignal,
-): Promise<Fingerprint> {
-  const bytes = hashed(await area.read(attachment, undefined, signal), digests, withMd5)
-  for (;;) {
-    const { value, done } = await bytes.next()
-    if (done) return value
-  }
+function printOf(body: Bytes, digests: Digests): Promise<Fingerprint> {
+  return Fingerprint.of(body, () => digests('sha256'))
 }

@@ -6,6 +6,7 @@ import {
   contentOf,
   cut,
   discard,
+  orDiscard,
   type Range,
   sourceOf,
 } from '../bytes.ts'
@@ -14,6 +15,7 @@ import type { Budget } from '../seal/budget.ts'
 import type { Envelope } from '../seal/envelope.ts'
 import type { Store } from '../stores/store.ts'
 import type { Attachment, StorageArea } from './area.ts'
+import { mayBeAbsent } from './find.ts'
 import type { VerifiedCache } from './verified-cache.ts'
 
 export interface ObjectAreaOptions {
@@ -55,18 +57,18 @@ export function objectArea(options: ObjectAreaOptions): StorageArea {
     const candidates = candidatesOf(attachment)
     const likely = candidates.filter(candidate => candidate.envelopes.includes(recent))
     const others = candidates.filter(candidate => !likely.includes(candidate))
-    let missing: Fault | undefined
+    const missed = new Map<Candidate | undefined, Fault>()
     for (const candidate of [...likely, ...others])
       try {
         const content = await readFrom(candidate, attachment, range, signal)
         recent = candidate.envelopes[0] ?? recent
         return content
       } catch (error) {
-        if (!isCode(error, 'NotFound')) throw error
-        // The key that should be there, not the last guess, is the one to report.
-        if (!missing || candidate === candidates[0]) missing = error
+        if (!mayBeAbsent(error)) throw error
+        missed.set(candidate, Fault.from(error))
       }
-    throw missing
+    // What is forbidden may be there. Of absences, the key that should be there, not the last guess, is the one to report.
+    throw [...missed.values()].find(fault => fault.code !== 'NotFound') ?? missed.get(candidates[0])
   }
 
   function readFrom(
@@ -81,7 +83,7 @@ export function objectArea(options: ObjectAreaOptions): StorageArea {
     const get = () => getSealed(key, signal)
     const open = async () => {
       try {
-        const { size, body } = other ? await tell(get, attachment) : envelope.unseal(await get())
+        const { size, body } = await (other ? tell(get, attachment) : orDiscard(await get(), envelope.unseal))
         return { size, body: located(body, where) }
       } catch (error) {
         throw Fault.from(error, where)

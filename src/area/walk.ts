@@ -30,6 +30,8 @@ export interface Cursor {
   readonly top: number
   /** Ids from there down. Siblings are visited in the order of their ids. */
   readonly path: readonly string[]
+  /** Of everything: the patients before it, the latest last, by which the place is found when it was deleted itself. */
+  readonly before?: readonly string[]
 }
 
 export const start: Cursor = { top: 0, path: [] }
@@ -47,14 +49,17 @@ export interface Top {
   readonly id: string
   readonly index: number
   readonly count: number
+  /** As in `Cursor`. */
+  readonly before?: readonly string[]
 }
 
 /** Visits all resources below `tops`, from the one after `cursor` on. What is not there any more is passed over. */
 export async function* walk(tops: AsyncIterable<Top>, cursor: Cursor, ask: Ask): AsyncGenerator<Visit, undefined> {
-  for await (const { level, id, index, count } of tops) {
-    const done = index === cursor.top && id === cursor.path[0] ? cursor.path : []
+  for await (const { level, id, index, count, before } of tops) {
+    const done = id === cursor.path[0] && (before || index === cursor.top) ? cursor.path : []
     const share = { from: index / count, to: (index + 1) / count }
-    yield* visit(levels.indexOf(level), [id], done, index, share, ask)
+    for await (const visited of visit(levels.indexOf(level), [id], done, index, share, ask))
+      yield before ? { ...visited, cursor: { ...visited.cursor, before } } : visited
   }
 }
 
@@ -121,35 +126,37 @@ export async function* listed(resources: readonly (readonly [Level, string])[], 
 }
 
 const PAGE = 100
+/** So many patients must be deleted at once, one after the other, before a place is lost and the walk begins again. */
+const KEPT_BEFORE = 20
 
 /**
  * All patients, page by page, from the one that `cursor` names on. Orthanc numbers them by position, so when one is deleted
- * those behind it move up: each page begins with an overlap, and where that is not what it was, the walk goes back.
+ * those behind it move up: each page begins with an overlap, and where none of the latest is in it, the walk goes back until
+ * it meets one.
  */
 export async function* everything(cursor: Cursor, ask: Ask): AsyncGenerator<Top> {
   const statistics = await ask('/statistics')
   const count = Math.max(1, isObject(statistics) ? Number(statistics['CountPatients']) : 1)
   let since = cursor.top
-  let last = cursor.path[0]
-  const seen = new Set<string>()
+  /** Done with, but for the one of the cursor: what of that is done is known by its path. */
+  let latest: readonly string[] = cursor.before ?? []
+  let entered = cursor.path[0]
   for (;;) {
     const page = await ask(`/patients?since=${since}&limit=${PAGE}`)
     const ids = Array.isArray(page) ? page.map(String) : []
-    const at = last === undefined ? -1 : ids.indexOf(last)
-    if (last !== undefined && at < 0 && since > 0) {
+    const at = entered === undefined ? -1 : ids.indexOf(entered)
+    const from = at >= 0 ? at : Math.max(...latest.map(id => ids.lastIndexOf(id)), -1) + 1
+    if (from === 0 && at < 0 && since > 0 && (latest.length > 0 || entered !== undefined)) {
       since = Math.max(0, since - PAGE / 2)
       continue
     }
-    // The one that the cursor names is entered again: what of it is done with is known by its path.
-    const from = last === undefined || at < 0 ? 0 : seen.has(last) ? at + 1 : at
     for (const [i, id] of ids.entries()) {
-      if (i < from || seen.has(id)) continue
-      seen.add(id)
-      if (seen.size > 4 * PAGE) seen.delete(seen.values().next().value as string)
-      yield { level: 'Patients', id, index: since + i, count: Math.max(count, since + i + 1) }
+      if (i < from) continue
+      yield { level: 'Patients', id, index: since + i, count: Math.max(count, since + i + 1), before: latest }
+      latest = [...latest, id].slice(-KEPT_BEFORE)
     }
+    entered = undefined
     if (ids.length < PAGE) return
-    last = ids.at(-1)
     since += ids.length - 1
   }
 }

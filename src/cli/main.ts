@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import './threads.ts'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { version } from '../version.ts'
 import { check } from './check.ts'

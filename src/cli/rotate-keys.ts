@@ -24,6 +24,7 @@ export interface RotateOptions {
 }
 
 const REMEMBER_MS = 2_000
+const CHECK_DEADLINE_MS = 60_000
 
 export async function rotateKeys(options: RotateOptions): Promise<void> {
   const { dryRun = false, concurrency, state } = options
@@ -31,9 +32,10 @@ export async function rotateKeys(options: RotateOptions): Promise<void> {
   if (!config) throw new Fault('BadConfig', 'the configuration has no section of a storage provider')
   const keys = keysOf(config)
   const from = options.from && fromOf(options.from, keys)
-  const { store, hybrid } = compose(
+  const { store, hybrid, again } = compose(
     withRoomFor(config, concurrency),
     logTo(() => {}), // what fails is told below, and what is warned of was told already
+    'guest',
   )
   const stop = interruption()
   stop.addEventListener('abort', () => note('interrupted; the objects under way are finished first'))
@@ -41,20 +43,35 @@ export async function rotateKeys(options: RotateOptions): Promise<void> {
     const work = wordsOf(place.name, config, naming, keys, from)
     const resume = stateFile === undefined ? undefined : readState(stateFile, work)
     const names = sealedNames(naming)
-    const rotation = new Rotation({ store: place, keys, names, from, dryRun, concurrency, resume, onFailure: fail })
-    return { rotation, work, state: dryRun ? undefined : stateFile }
+    const onFailure = fail
+    const rotation = new Rotation({
+      store: place,
+      keys,
+      names,
+      from,
+      dryRun,
+      concurrency,
+      resume,
+      again,
+      onFailure,
+    })
+    return { place, rotation, work, state: dryRun ? undefined : stateFile }
   }
   const runs = [begin(store, config.naming, state)]
   // Files on Orthanc's disk are sealed like those in the store: without them, "no longer used" would not be true.
   if (hybrid) runs.push(begin(hybrid.disk, diskNaming, state && `${state}.disk`))
   const names = hybrid ? `${store.name} and ${hybrid.disk.name}` : store.name
   try {
+    // Each place first: that nothing is found where nothing is mounted would be a promise that destroys keys.
+    for (const { place } of runs)
+      await place.check(AbortSignal.timeout(CHECK_DEADLINE_MS), { purpose: 'look', writes: !dryRun, warn })
     for (const run of runs) await carryOut(run, dryRun, stop)
   } finally {
     await store.close()
   }
   const rotations = runs.map(run => run.rotation)
-  const result = reportOf(names, rotations, keys, dryRun)
+  const empty = runs.filter(({ rotation }) => rotation.found === 0).map(({ place }) => place.name)
+  const result = reportOf(names, rotations, keys, dryRun, empty)
   if (options.json) sayJson(result)
   else report(result)
   for (const run of runs)
@@ -74,6 +91,7 @@ export async function rotateKeys(options: RotateOptions): Promise<void> {
 }
 
 interface Run {
+  readonly place: Store
   readonly rotation: Rotation
   readonly work: string
   /** undefined = nothing is remembered. */

@@ -14,8 +14,10 @@ export interface RotationReport {
   readonly reencrypted: { readonly objects: number; readonly bytes: number }
   /** Objects by the id of the key they are under. In a dry run: now. */
   readonly keys: Readonly<Record<string, number>>
-  /** Configured keys that no object is under; only a complete run can tell. */
+  /** Configured keys that no object is under; only a complete run can tell, which found something in every place. */
   readonly unusedKeys: readonly number[]
+  /** Places without a single object of ours, if there are any: perhaps they are not what they should be. */
+  readonly emptyPlaces?: readonly string[]
   readonly plain: number
   readonly vanished: number
   readonly failed: number
@@ -27,6 +29,7 @@ export function reportOf(
   rotations: readonly Rotation[],
   keyring: Keyring,
   dryRun: boolean,
+  emptyPlaces: readonly string[],
 ): RotationReport {
   const keys: Record<string, number> = {}
   const add = (id: string | number, objects: number) => {
@@ -38,7 +41,7 @@ export function reportOf(
   const sum = (what: 'moved' | 'movedBytes' | 'plain' | 'vanished') =>
     rotations.reduce((total, { tally }) => total + tally[what], 0)
   const complete = rotations.every(rotation => rotation.complete)
-  const allKnown = complete && failed.every(id => id !== undefined)
+  const allKnown = complete && emptyPlaces.length === 0 && failed.every(id => id !== undefined)
   const unused = keyring.ids.filter(id => id !== keyring.current?.id && !keys[id])
   return {
     store,
@@ -48,6 +51,7 @@ export function reportOf(
     reencrypted: { objects: sum('moved'), bytes: sum('movedBytes') },
     keys,
     unusedKeys: allKnown ? unused.sort((a, b) => a - b) : [],
+    ...(complete && emptyPlaces.length > 0 && { emptyPlaces }),
     plain: sum('plain'),
     vanished: sum('vanished'),
     failed: failed.length,
@@ -55,7 +59,7 @@ export function reportOf(
 }
 
 export function report(result: RotationReport): void {
-  const { currentKey, dryRun, reencrypted, keys, unusedKeys, plain, vanished, failed } = result
+  const { currentKey, dryRun, reencrypted, keys, unusedKeys, emptyPlaces = [], plain, vanished, failed } = result
   const verb = dryRun ? 'would be re-encrypted' : 're-encrypted'
   say(`${objects(reencrypted.objects)} ${verb} under key ${currentKey} (${amount(reencrypted.bytes)})`)
   for (const [id, count] of Object.entries(keys))
@@ -63,6 +67,11 @@ export function report(result: RotationReport): void {
   if (plain > 0) say(`not encrypted: ${objects(plain)}`)
   if (vanished > 0) say(`removed meanwhile: ${objects(vanished)}`)
   if (failed > 0) say(`failed: ${objects(failed)}`)
+  for (const place of emptyPlaces)
+    say(
+      `no file of Orthanc's was found in ${place}: if that is right, no key is used there; ` +
+        'nothing is said of keys that are no longer used',
+    )
   for (const id of unusedKeys) say(`key ${id} is no longer used`)
 }
 

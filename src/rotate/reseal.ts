@@ -7,12 +7,12 @@
  * it back, as an orphan. No store of ours can write only over what is there, so we look again at the last moment, before the
  * last bytes of the write are handed over: what remains is the time in which the store makes the write visible.
  */
-import type { Bytes, Source } from '../bytes.ts'
+import { type Bytes, Fingerprint, orDiscard, type Source } from '../bytes.ts'
 import { Fault, isCode } from '../fault.ts'
 import { a1 } from '../seal/a1.ts'
 import { type Keyring, keyring } from '../seal/keyring.ts'
 import type { Store } from '../stores/store.ts'
-import { fingerprintOf, sameFingerprint, type VerifiedPlaintext, verifiedPlaintext } from './verified.ts'
+import { sha256, type VerifiedPlaintext, verifiedPlaintext } from './verified.ts'
 
 export interface Resealer {
   /** Seals the object again under the current key. Resolves to false when it vanished meanwhile. */
@@ -26,8 +26,8 @@ export function resealer(store: Store, keys: Keyring): Resealer {
   const current = a1(keyring(keys.current, []))
 
   async function compare(key: string, { fingerprint }: VerifiedPlaintext, signal: AbortSignal): Promise<void> {
-    const found = current.unseal(await store.get(key, undefined, signal))
-    if (!sameFingerprint(await fingerprintOf(found.body), fingerprint))
+    const found = await orDiscard(await store.get(key, undefined, signal), content => current.unseal(content))
+    if (!fingerprint.equals(await Fingerprint.of(found.body, sha256)))
       throw new Fault('Corrupt', 'what was written reads back as something else', {
         remedy: 'Do not go on before you know why: look at the disks and the memory of both machines.',
       })
@@ -36,7 +36,7 @@ export function resealer(store: Store, keys: Keyring): Resealer {
   return {
     reseal: (key, signal) =>
       unlessVanished(async () => {
-        const plaintext = await verifiedPlaintext({ store, envelope, keys }, key, signal)
+        const plaintext = await verifiedPlaintext(store, envelope, key, signal)
         const stillThere = async () => {
           if (!(await store.stat(key, signal))) throw new Fault('NotFound', 'the object was removed meanwhile')
         }
@@ -46,7 +46,7 @@ export function resealer(store: Store, keys: Keyring): Resealer {
 
     verify: (key, signal) =>
       unlessVanished(async () => {
-        const { body } = envelope.unseal(await store.get(key, undefined, signal))
+        const { body } = await orDiscard(await store.get(key, undefined, signal), content => envelope.unseal(content))
         for await (const _ of body);
       }),
   }

@@ -27,6 +27,8 @@ export interface RotationOptions {
   readonly dryRun: boolean
   readonly concurrency: number
   readonly resume: Remembered | undefined
+  /** Repeats work that fails with a fault which another try may mend; bounded. Default: not at all. */
+  readonly again?: <T>(work: () => Promise<T>, signal: AbortSignal) => Promise<T>
   /** Called once for each object that fails, while the others go on. */
   onFailure(fault: Fault): void
 }
@@ -70,6 +72,10 @@ export class Rotation {
   #after: string | undefined
   #frozen: Remembered | undefined
   #inARow = 0
+  /** The listing does not come in the order of keys, so `after` says nothing. */
+  #unordered = false
+  /** Whether the listing had keys that were not looked at, because an earlier run had. */
+  #skipped = false
   #gaveUp: Fault | undefined
 
   constructor(options: RotationOptions) {
@@ -88,6 +94,7 @@ export class Rotation {
 
   /** True at every moment, also in the middle of the work. */
   get remembered(): Remembered {
+    if (this.#unordered) return { after: undefined, tally: emptyTally(), failed: [] }
     return (
       this.#frozen ?? {
         after: this.#after,
@@ -97,6 +104,12 @@ export class Rotation {
     )
   }
 
+  /** Objects that were looked at, in this or the remembered runs. */
+  get found(): number {
+    const { keys, plain, vanished } = this.tally
+    return Object.values(keys).reduce((sum, count) => sum + count, plain + vanished + this.failed.size)
+  }
+
   /** How much of the store has been looked at, from 0 to 1. */
   get share(): number {
     return this.#after === undefined ? 0 : this.#options.names.shareBefore(this.#after)
@@ -104,6 +117,19 @@ export class Rotation {
 
   /** Resolves when everything is done or, once `stop` is aborted, when the objects under way are. */
   async run(stop: AbortSignal): Promise<void> {
+    await this.#pass(stop)
+    if (this.#unordered && this.#skipped && !stop.aborted) {
+      this.#after = this.#frozen = undefined
+      this.#skipped = false
+      this.#toTryAgain.clear()
+      this.failed.clear()
+      Object.assign(this.tally, emptyTally())
+      await this.#pass(stop)
+    }
+    this.complete = !stop.aborted
+  }
+
+  async #pass(stop: AbortSignal): Promise<void> {
     const items = this.#items()
     const over = () => stop.aborted || this.#gaveUp !== undefined
     const work = async () => {
@@ -124,20 +150,27 @@ export class Rotation {
     }
     await Promise.all(Array.from({ length: this.#options.concurrency }, work))
     if (this.#gaveUp) throw this.#gaveUp
-    this.complete = !stop.aborted
   }
 
   async *#items(): AsyncGenerator<Item, undefined> {
     const { store, names } = this.#options
     for (const key of [...this.#toTryAgain]) yield { key, size: undefined }
     const after = this.#after === undefined ? undefined : Buffer.from(this.#after)
-    for await (const { key, size } of store.list(names.prefix, this.#signal))
-      if (names.mayBeSealed(key) && !(after && Buffer.compare(Buffer.from(key), after) <= 0)) yield { key, size }
+    let previous: Buffer | undefined
+    for await (const { key, size } of store.list(names.prefix, this.#signal)) {
+      const name = Buffer.from(key)
+      const order = previous ? Buffer.compare(previous, name) : -1
+      previous = name
+      if (order > 0) this.#unordered = true
+      if (order === 0 || !names.mayBeSealed(key)) continue
+      if (after && Buffer.compare(name, after) <= 0) this.#skipped = true
+      else yield { key, size }
+    }
     return undefined
   }
 
   async #outcomeOf(item: Item): Promise<Outcome> {
-    const { store, keys, from, dryRun, onFailure } = this.#options
+    const { store, keys, from, dryRun, onFailure, again = work => work() } = this.#options
     const { key } = item
     let id: number | undefined
     try {
@@ -146,11 +179,12 @@ export class Rotation {
       id = await this.#keyIdOf(key, size)
       let outcome: Outcome = id === undefined ? { kind: 'plain' } : { kind: 'sealed', id }
       if (id === this.#currentId) {
-        if (item.size === undefined && !(await this.#resealer.verify(key, this.#signal))) outcome = { kind: 'vanished' }
+        const verified = () => this.#resealer.verify(key, this.#signal)
+        if (item.size === undefined && !(await again(verified, this.#signal))) outcome = { kind: 'vanished' }
       } else if (id !== undefined && (!from || from.has(id))) {
         if (!keys.find(id)) throw unknownKey(id)
         if (dryRun) outcome = { kind: 'moved', id, bytes: size }
-        else if (await this.#resealer.reseal(key, this.#signal))
+        else if (await again(() => this.#resealer.reseal(key, this.#signal), this.#signal))
           outcome = { kind: 'moved', id: this.#currentId, bytes: size }
         else outcome = { kind: 'vanished' }
       }

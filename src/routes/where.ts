@@ -55,17 +55,27 @@ interface Located {
 
 async function located(sides: Sides, files: readonly Named[], signal: AbortSignal): Promise<Located[]> {
   const answers: Located[] = []
-  let next = 0
+  const rest = files.entries()
+  const stop = new AbortController()
+  const either = AbortSignal.any([signal, stop.signal])
   const worker = async () => {
-    for (let i = next++; i < files.length; i = next++) answers[i] = await locate(sides, files[i] as Named, signal)
+    for (const [i, file] of rest) answers[i] = await locate(sides, file, either)
   }
-  await Promise.all(Array.from({ length: CONCURRENCY }, worker))
+  const workers = Array.from({ length: CONCURRENCY }, () =>
+    worker().catch(error => {
+      stop.abort(error) // nobody waits for the others any more
+      throw error
+    }),
+  )
+  await Promise.allSettled(workers)
+  if (stop.signal.aborted) throw stop.signal.reason
   return answers
 }
 
 async function locate(sides: Sides, [uri, { attachment, known }]: Named, signal: AbortSignal): Promise<Located> {
   const places: Place[] = []
   for (const [tier, side] of Object.entries(sides) as [Tier, Side][]) {
+    signal.throwIfAborted()
     const found = await side.find(attachment, signal)
     if (found) places.push(await placeOf(tier, side, found, signal))
   }

@@ -12,7 +12,7 @@
  * a master key. That is the format's known weakness; a data key is therefore as secret as the master key itself.
  */
 import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject, randomBytes } from 'node:crypto'
-import { type Bytes, type Content, contentOf, openWhole, type Range, type Source } from '../bytes.ts'
+import { type Bytes, type Content, collect, contentOf, openWhole, type Range, type Source } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import type { Envelope } from './envelope.ts'
 import { gcmCounterMode } from './gcm-ranges.ts'
@@ -63,7 +63,20 @@ export function a1(keys: Keyring, randomness: () => Randomness = fresh): Envelop
       return sealed(source, keys.current, randomness())
     },
     unseal: content => contentOf(plainSize(content.size), opened(content, keys)),
+    ranges(get) {
+      let random: Randomness | undefined
+      return async ({ start, end }) => {
+        random ??= randomnessOf(await collect(await get({ start: 0, end: HEADER_BYTES })), keys)
+        const { size, body } = await get({ start: HEADER_BYTES + start, end: HEADER_BYTES + end })
+        return { size, body: decrypted(body, random, start) }
+      }
+    },
   }
+}
+
+async function* decrypted(body: Bytes, { dataKey, iv }: Randomness, offset: number): Bytes {
+  const decrypt = gcmCounterMode(dataKey, iv, offset)
+  for await (const chunk of body) for (const piece of pieces(chunk)) yield* decrypt(piece)
 }
 
 function plainSize(size: number): number {
@@ -100,10 +113,13 @@ function headerOf(key: MasterKey, { dataKey, iv }: Randomness): Buffer {
   return Buffer.concat([Buffer.from(VERSION), id, wrap(key.secret, iv), wrap(key.secret, dataKey)])
 }
 
+const startSealing = (random: Randomness, header: Buffer) =>
+  createCipheriv('aes-256-gcm', keyObject(random), random.iv).setAAD(header)
+
 /** Seals a body of unknown size; A1 has no need to know it. */
 export async function* sealStream(body: Bytes, key: MasterKey, random = fresh()): Bytes {
   const header = headerOf(key, random)
-  const cipher = createCipheriv('aes-256-gcm', keyObject(random), random.iv).setAAD(header)
+  const cipher = startSealing(random, header)
   yield header
   for await (const chunk of body) for (const piece of pieces(chunk)) yield cipher.update(piece)
   cipher.final()
@@ -114,29 +130,52 @@ function sealed(source: Source, key: MasterKey, random: Randomness): Source {
   const header = headerOf(key, random)
   const size = source.size + OVERHEAD_BYTES
   const tagAt = size - TAG_BYTES
-  let tag: Promise<Buffer> | undefined
+  let tag: Buffer | undefined
 
   const whole = () => sealStream(openWhole(source), key, random)
 
-  /** The tag depends on every byte, so whoever wants it alone, as the last part of an upload does, reads the source once. */
+  /** The tag depends on every byte: whoever wants it after parts in any other order than their own reads the source once more. */
   async function lastBytes(): Promise<Buffer> {
     let last: Uint8Array = header
     for await (const chunk of whole()) last = chunk
     return Buffer.from(last)
   }
 
+  /** Parts that are read one after the other, as an upload reads them, are encrypted by one cipher: it knows the tag then. */
+  let inTurn: { readonly cipher: ReturnType<typeof startSealing>; readonly at: number } | undefined
+
+  async function* ciphertext(start: number, end: number): Bytes {
+    const cipher = start === 0 ? startSealing(random, header) : inTurn?.at === start ? inTurn.cipher : undefined
+    inTurn = undefined
+    const encrypt = cipher
+      ? (piece: Uint8Array) => [cipher.update(piece)]
+      : gcmCounterMode(random.dataKey, random.iv, start)
+    let at = start
+    for await (const chunk of source.open({ start, end }))
+      for (const piece of pieces(chunk)) {
+        at += piece.byteLength
+        yield* encrypt(piece)
+      }
+    if (cipher && at === end) inTurn = { cipher, at }
+  }
+
+  async function tagOf(): Promise<Buffer> {
+    if (tag) return tag
+    if (inTurn?.at === source.size) {
+      inTurn.cipher.final()
+      tag = inTurn.cipher.getAuthTag()
+      inTurn = undefined
+    }
+    tag ??= await lastBytes()
+    return tag
+  }
+
   async function* part(range: Range): Bytes {
     if (range.start < HEADER_BYTES) yield header.subarray(range.start, range.end)
     const start = Math.max(range.start, HEADER_BYTES) - HEADER_BYTES
     const end = Math.min(range.end, tagAt) - HEADER_BYTES
-    if (start < end) {
-      const encrypt = gcmCounterMode(random.dataKey, random.iv, start)
-      for await (const chunk of source.open({ start, end })) for (const piece of pieces(chunk)) yield* encrypt(piece)
-    }
-    if (range.end > tagAt) {
-      tag ??= lastBytes()
-      yield (await tag).subarray(Math.max(range.start, tagAt) - tagAt, range.end - tagAt)
-    }
+    if (start < end) yield* ciphertext(start, end)
+    if (range.end > tagAt) yield (await tagOf()).subarray(Math.max(range.start, tagAt) - tagAt, range.end - tagAt)
   }
 
   return { size, open: range => (range ? part(range) : whole()) }
@@ -166,6 +205,7 @@ async function* opened({ size, body }: Content, keys: Keyring): Bytes {
   } catch (cause) {
     throw new Fault('Corrupt', 'the object is not what was sealed: its tag does not fit its bytes', {
       cause,
+      retryable: true, // the way to it may be to blame
       remedy:
         'It was damaged or changed in the store, or a key file holds another key than the one it was sealed with.',
     })
@@ -194,5 +234,5 @@ function startOpening(header: Buffer, keys: Keyring) {
 }
 
 function damaged(message: string): Fault {
-  return new Fault('Corrupt', message)
+  return new Fault('Corrupt', message, { retryable: true })
 }

@@ -1,4 +1,4 @@
-import type { Content, Source } from '../bytes.ts'
+import type { Content, Range, Source } from '../bytes.ts'
 
 /** How the bytes of a file become the bytes of an object, and back. Knows nothing of stores. */
 export interface Envelope {
@@ -18,6 +18,12 @@ export interface Envelope {
    * genuine, and rejects with `Corrupt` otherwise. Whoever consumes it must not call it a success before its end.
    */
   unseal(sealed: Content): Content
+
+  /**
+   * Ranges of the plaintext, which nobody verifies: for one who compares them with what a whole pass has told. `get`: ranges
+   * of the sealed object.
+   */
+  ranges(get: (range: Range) => Promise<Content>): (range: Range) => Promise<Content>
 }
 
 /** No envelope: the object is the file. */
@@ -27,4 +33,5 @@ export const plain: Envelope = {
   plainSize: size => size,
   seal: source => source,
   unseal: content => content,
+  ranges: get => get,
 }

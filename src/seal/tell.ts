@@ -1,4 +1,4 @@
-import { type Bytes, type Content, contentOf } from '../bytes.ts'
+import { type Bytes, type Content, contentOf, orDiscard } from '../bytes.ts'
 import { isCode } from '../fault.ts'
 import { keyIdOf } from './a1.ts'
 import type { Envelope } from './envelope.ts'
@@ -17,21 +17,28 @@ export function isDicom(start: Buffer): boolean {
 /**
  * Delivers a file that is stored sealed or plain under one and the same name, which only its bytes tell (SPEC section 4,
  * end). `get` may be called up to three times. `mayBePlain`: whether a plain file of this type could begin like a sealed one;
- * DICOM and JSON cannot, so for them an unknown key id is a missing key, not a plain file.
+ * DICOM and JSON cannot, so for them an unknown key id is a missing key, not a plain file. `doubtful` hears of one that is
+ * taken for plain, though it begins like a sealed one under a key that is not configured.
  */
 export async function unsealIfSealed(
   get: () => Promise<Content>,
   envelope: Envelope,
   keys: Keyring,
   mayBePlain: boolean,
+  doubtful: (keyId: number) => void = () => {},
 ): Promise<Content> {
   const { start, content } = await peek(await get())
   const id = keyIdOf(start)
   const dicom = isDicom(start)
-  if (id === undefined || (!keys.find(id) && (dicom || mayBePlain))) return content
-  if (!dicom) return envelope.unseal(content)
+  if (id === undefined || (!keys.find(id) && dicom)) return content
+  if (!keys.find(id) && mayBePlain) {
+    doubtful(id)
+    return content
+  }
+  const unsealed = (sealed: Content) => orDiscard(sealed, envelope.unseal)
+  if (!dicom) return unsealed(content)
   // It looks like both, which chance does once in 2^32: only the tag tells, and it is known only at the end.
-  return (await verifies(envelope.unseal(content))) ? envelope.unseal(await get()) : get()
+  return (await verifies(await unsealed(content))) ? unsealed(await get()) : get()
 }
 
 async function verifies({ body }: Content): Promise<boolean> {

@@ -1,82 +1,156 @@
 import { constants } from 'node:fs'
-import { type FileHandle, mkdir, open, readdir, rename, rmdir, stat, unlink } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
-import { type Bytes, checkedRange, contentOf, openWhole, type Range, type Source } from '../bytes.ts'
-import { Fault, type FaultCode } from '../fault.ts'
-import { folderSync } from './folder-sync.ts'
-import type { Stat, Store } from './store.ts'
+import { lstat, mkdir, realpath, rename, rmdir, unlink } from 'node:fs/promises'
+import { basename, dirname, join, relative, resolve, sep } from 'node:path'
+import { checkedRange, contentOf, type Range, type Source } from '../bytes.ts'
+import { Fault } from '../fault.ts'
+import { Disk, type DiskFile, type DiskLimits } from './disk.ts'
+import { slices, writeAll } from './file-bytes.ts'
+import { tryToWrite } from './file-check.ts'
+import { ifThere, isAbsence, isErrno, translate, translated } from './file-faults.ts'
+import { MARKER, TEMPORARY } from './file-names.ts'
+import { owners } from './file-owner.ts'
+import { dangling, filesBelow, statIfThere } from './file-walk.ts'
+import { folderSync, madeFolders, syncOnce } from './folder-sync.ts'
+import { cannotMake, folderRoot, type RootOptions } from './root.ts'
+import type { CheckOptions, Stat, Store } from './store.ts'
 
-/** Read in slices of this size, into buffers of our own. */
-const SLICE_BYTES = 1024 * 1024
-const WRITE_BYTES = 512 * 1024
+/** Of what others make and remove at the same moment. */
+const MOST_ATTEMPTS = 10
 
-/** A write under way: `.<name>.<random>.tmp` beside its target. What a crash leaves behind is never listed or read. */
-const TEMPORARY = /^\..*\.tmp$/
 let writes = Math.floor(Math.random() * 2 ** 32)
 
-export interface DirectoryOptions {
+export interface DirectoryOptions extends Partial<Omit<RootOptions, 'path'>> {
   /** Whether a write has reached the disk when it is acknowledged. Without, a power cut may take what Orthanc believes to have. */
   readonly sync?: boolean
+  readonly limits?: DiskLimits
+}
+
+export interface DirectoryStore extends Store {
+  /** Resolves when a file that is there has reached the disk, with its name, whoever wrote it. */
+  settle(key: string, signal: AbortSignal): Promise<void>
 }
 
 /**
  * Objects as files under `root`, each named by its key: on a disk, a NAS, an NFS or FUSE mount. A file appears whole or
- * not at all (temporary name, fsync, rename, fsync of the folder).
+ * not at all (temporary name, fsync, rename, fsync of the folder). Symbolic links that an administrator has made are
+ * followed, as Orthanc does.
  */
-export function directoryStore(path: string, { sync = true }: DirectoryOptions = {}): Store {
+export function directoryStore(path: string, options: DirectoryOptions = {}): DirectoryStore {
+  const { sync = true, marked = true, role = 'owner', limits } = options
   const root = resolve(path)
   const name = `directory:${root}`
-  const syncFolder = folderSync()
+  const disk = new Disk(root, limits)
+  const identity = folderRoot(disk, { ...options, path: root, marked, role })
+  const folders = madeFolders(
+    root,
+    folderSync(async folder => void (await syncOnce(disk, folder))),
+  )
+  const owner = owners(disk, role === 'guest')
 
   const pathOf = (key: string): string => {
     const segments = key.split('/')
-    if (segments.some(s => s === '' || s === '.' || s === '..' || s.includes('\0') || TEMPORARY.test(s)))
-      throw new Fault('BadRequest', 'the key is not one that a file can have')
+    const odd = (s: string) => s === '' || s === '.' || s === '..' || s.includes('\0') || TEMPORARY.test(s)
+    if (key === MARKER || segments.some(odd)) throw new Fault('BadRequest', 'the key is not one that a file can have')
     return join(root, ...segments)
   }
+  const temporaryName = (of: string) => `.${of}.${process.pid.toString(36)}${(writes++).toString(36)}.tmp`
 
   async function put(key: string, body: Source, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted()
-    const path = pathOf(key)
-    const folder = dirname(path)
-    const temporary = join(folder, `.${basename(path)}.${process.pid.toString(36)}${(writes++).toString(36)}.tmp`)
+    let final = pathOf(key)
+    const replaced = owner.look ? await statIfThere(disk, final) : undefined
+    if (replaced && (await disk.run(() => lstat(pathOf(key)))).isSymbolicLink())
+      final = await disk.run(() => realpath(final))
+    const folder = dirname(final)
+    const temporary = join(folder, temporaryName(basename(final)))
     try {
-      const made = await createFile(temporary, folder)
+      const file = await createFile(temporary, folder)
       try {
-        await writeAll(made.file, body, signal)
-        if (sync) await made.file.sync()
+        await owner.ofFile(file, replaced, folder)
+        // While it is written. The new file is in the folder that is there now: should another one be mounted later, the
+        // rename does not find it.
+        const proven = identity.establish(true, () => {})
+        proven.catch(() => {}) // heard below
+        await writeAll(file, body, signal)
+        if (sync) await file.sync()
+        await proven
       } finally {
-        await made.file.close()
+        await file.close()
       }
       signal.throwIfAborted()
-      await rename(temporary, path)
-      if (!sync) return
-      await syncFolder(folder)
-      if (made.firstFolder) await syncFolder(dirname(made.firstFolder))
+      await disk.run(() => rename(temporary, final))
+      if (sync) await folders.sync(folder)
     } catch (error) {
-      await unlink(temporary).catch(() => {}) // the first failure is the one to report
+      const removed = disk.run(() => unlink(temporary)).catch(() => {}) // the first failure is the one to report
+      if (!disk.hangs) await removed
       throw error
     }
   }
 
   /** A parent folder may vanish between mkdir and open, when a removal just pruned it: then it is made again. */
-  async function createFile(path: string, folder: string) {
-    let firstFolder: string | undefined
+  async function createFile(file: string, folder: string): Promise<DiskFile> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return { file: await open(path, 'wx', 0o640), firstFolder }
+        return await disk.open(file, 'wx', 0o640)
       } catch (error) {
-        if (!isErrno(error, 'ENOENT') || attempt > 10 || folder === root) throw error
-        firstFolder = (await mkdir(folder, { recursive: true, mode: 0o750 })) ?? firstFolder
+        if (!isAbsence(error) || attempt > MOST_ATTEMPTS) throw error
+        await identity.establish(true, () => {})
+        if (!isErrno(error, 'ENOENT')) throw error
+        await makeFolders(folder)
       }
     }
   }
 
+  /** Never the root itself: where it was, there may be nothing but an empty mount point, or not even that. */
+  async function makeFolders(folder: string): Promise<void> {
+    const names = relative(root, folder).split(sep)
+    if (names[0] === '' || names[0] === '..') return
+    for (let i = 1; i <= names.length; i++) {
+      const next = join(root, ...names.slice(0, i))
+      try {
+        await disk.run(() => mkdir(next, { mode: 0o750 }))
+      } catch (error) {
+        if (isErrno(error, 'EEXIST')) continue
+        if (isErrno(error, 'ENOENT')) return // pruned meanwhile
+        throw error
+      }
+      folders.made(next)
+      await owner.ofFolder(next)
+    }
+  }
+
+  /** What `look` finds; undefined only for an absence that is proven: the root was there before and after. */
+  async function unlessAbsent<T>(path: string, look: () => Promise<T | undefined>): Promise<T | undefined> {
+    for (let attempt = 1; attempt <= MOST_ATTEMPTS; attempt++) {
+      const found = await look()
+      if (found !== undefined) return found
+      await identity.prove()
+      if (!(await isAbsent(path))) continue
+      await identity.prove()
+      return undefined
+    }
+    throw new Fault('Unavailable', 'the file comes and goes')
+  }
+
+  /** A link on the way that leads nowhere does not prove an absence, but hides what may be there. */
+  async function isAbsent(path: string): Promise<boolean> {
+    const names = relative(root, path).split(sep)
+    for (let i = 1; i <= names.length; i++) {
+      const next = join(root, ...names.slice(0, i))
+      const found = await statIfThere(disk, next)
+      if (!found && (await ifThere(disk.run(() => lstat(next))))?.isSymbolicLink()) throw dangling(next)
+      if (!found || (i < names.length && !found.isDirectory())) return true
+    }
+    return false
+  }
+
   async function get(key: string, range: Range | undefined, signal: AbortSignal) {
     signal.throwIfAborted()
-    const file = await open(pathOf(key), constants.O_RDONLY | constants.O_NOFOLLOW)
+    const path = pathOf(key)
+    const file = await unlessAbsent(path, () => ifThere(disk.open(path, constants.O_RDONLY)))
+    if (!file) throw new Fault('NotFound', 'ENOENT: no such file or directory')
     try {
-      const stats = await file.stat()
+      const stats = await file.run(handle => handle.stat())
       if (!stats.isFile()) throw new Fault('NotFound', 'there is a folder where the file should be')
       const part = range ? checkedRange(range, stats.size) : { start: 0, end: stats.size }
       return contentOf(part.end - part.start, translated(root, slices(file, part, signal)))
@@ -86,195 +160,69 @@ export function directoryStore(path: string, { sync = true }: DirectoryOptions =
     }
   }
 
-  async function statOf(key: string): Promise<Stat | undefined> {
-    const stats = await stat(pathOf(key)).catch(error => {
-      if (isErrno(error, 'ENOENT') || isErrno(error, 'ENOTDIR')) return undefined
-      throw error
-    })
+  async function statOf(key: string, signal: AbortSignal): Promise<Stat | undefined> {
+    signal.throwIfAborted()
+    const path = pathOf(key)
+    const stats = await unlessAbsent(path, () => statIfThere(disk, path))
     return stats?.isFile() ? { key, size: stats.size, modified: stats.mtime } : undefined
   }
 
   async function remove(key: string, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted()
     const path = pathOf(key)
-    await unlink(path).catch(error => {
-      if (!isErrno(error, 'ENOENT') && !isErrno(error, 'ENOTDIR')) throw error
+    await unlessAbsent(path, () => ifThere(disk.run(() => unlink(path)).then(() => true))).catch(error => {
+      if (!isErrno(error, 'EISDIR')) throw error // a folder is no object
     })
     for (let folder = dirname(path); folder.length > root.length; folder = dirname(folder)) {
+      const at = folder
       // One that is gone already was pruned by another removal, maybe by one that died before it came to the next.
-      const pruned = await rmdir(folder).then(
-        () => true,
-        error => isErrno(error, 'ENOENT'),
-      )
+      const pruned = await disk
+        .run(() => rmdir(at))
+        .then(
+          () => true,
+          error => isErrno(error, 'ENOENT'),
+        )
       if (!pruned) return // most probably it is not empty
+      folders.removed(folder)
     }
   }
 
-  /** Keys in byte order: in a folder, `a.b` comes before what is in `a`, for `.` is less than `/`. */
-  async function* walk(folder: string, keys: string, prefix: string, signal: AbortSignal): AsyncIterable<Stat> {
-    const entries = await readdir(folder, { withFileTypes: true }).catch(error => {
-      if (isErrno(error, 'ENOENT')) return [] // pruned while we walked
-      throw error
-    })
-    const named = entries
-      .filter(entry => !TEMPORARY.test(entry.name) && (entry.isFile() || entry.isDirectory()))
-      .map(entry => ({ key: keys + entry.name + (entry.isDirectory() ? '/' : ''), name: entry.name }))
-      .filter(({ key }) => key.startsWith(prefix) || (key.endsWith('/') && prefix.startsWith(key)))
-      .map(entry => ({ ...entry, order: Buffer.from(entry.key) }))
-      .sort((a, b) => Buffer.compare(a.order, b.order))
-    for (const { key, name } of named) {
-      signal.throwIfAborted()
-      if (key.endsWith('/')) yield* walk(join(folder, name), key, prefix, signal)
-      else {
-        const found = await statOf(key)
-        if (found) yield found
-      }
-    }
-  }
-
-  async function check(): Promise<void> {
-    await mkdir(root, { mode: 0o750 }).catch(error => {
-      if (isErrno(error, 'EEXIST')) return
-      const remedy = isErrno(error, 'ENOENT')
-        ? `Create the folder ${dirname(root)}, or mount what should be there.`
-        : ''
-      throw new Fault('BadConfig', `the folder ${root} cannot be made: ${said(error)}`, { cause: error, remedy })
-    })
-    const probe = join(root, `.check.${process.pid.toString(36)}${(writes++).toString(36)}.tmp`)
-    const file = await open(probe, 'wx', 0o640)
+  async function settle(key: string, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted()
+    const path = pathOf(key)
+    const file = await disk.open(path, constants.O_RDONLY)
     try {
       await file.sync()
     } finally {
       await file.close()
-      await unlink(probe)
     }
+    await folders.sync(dirname(path))
+  }
+
+  async function check({ purpose = 'start', writes = true, warn = () => {} }: CheckOptions): Promise<void> {
+    if (purpose === 'status') return await identity.prove()
+    if (purpose === 'look' && role === 'owner' && !(await statIfThere(disk, root))) {
+      if (!(await statIfThere(disk, dirname(root)))) throw cannotMake(root, 'the folder above it is not there')
+      return warn(`the folder ${root} is not there yet: Orthanc makes it when it starts`)
+    }
+    await identity.establish(purpose === 'start' && writes, warn)
+    if (writes) await tryToWrite(disk, root, join(root, temporaryName('check')), warn)
   }
 
   return {
     name,
     put: (key, body, signal) => translate(root, () => put(key, body, signal)),
     get: (key, range, signal) => translate(root, () => get(key, range, signal)),
-    stat: (key, signal) => {
-      signal.throwIfAborted()
-      return translate(root, () => statOf(key))
-    },
+    stat: (key, signal) => translate(root, () => statOf(key, signal)),
     remove: (key, signal) => translate(root, () => remove(key, signal)),
-    list: (prefix, signal) => translated(root, walk(root, '', prefix, signal)),
-    check: () => translate(root, check),
+    list: (prefix, signal) =>
+      translated(root, filesBelow({ disk, root, prove: () => identity.prove() }, prefix, signal)),
+    check: (signal, options = {}) =>
+      translate(root, async () => {
+        signal.throwIfAborted()
+        await check(options)
+      }),
     close: async () => {},
+    settle: (key, signal) => translate(root, () => settle(key, signal)),
   }
-}
-
-/** Closes the file at the end, at a fault, and when the reader goes away. */
-async function* slices(file: FileHandle, { start, end }: Range, signal: AbortSignal): Bytes {
-  let closing: Promise<void> | undefined
-  try {
-    for (let at = start; at < end; ) {
-      signal.throwIfAborted()
-      const slice = Buffer.allocUnsafeSlow(Math.min(SLICE_BYTES, end - at))
-      const { bytesRead } = await file.read(slice, 0, slice.byteLength, at)
-      if (bytesRead === 0) return // shorter than it was: contentOf() makes a fault of it
-      at += bytesRead
-      if (at === end) {
-        closing = file.close() // while the last slice is on its way: most files are one slice
-        closing.catch(() => {}) // heard below
-      }
-      yield slice.subarray(0, bytesRead)
-    }
-  } finally {
-    await (closing ?? file.close())
-  }
-}
-
-/** Small chunks leave together: each write is a trip to another thread. */
-async function writeAll(file: FileHandle, body: Source, signal: AbortSignal): Promise<void> {
-  let waiting: Uint8Array[] = []
-  let bytes = 0
-  const flush = async () => {
-    while (bytes > 0) {
-      signal.throwIfAborted()
-      const { bytesWritten } = await file.writev(waiting)
-      bytes -= bytesWritten
-      waiting = beyond(waiting, bytesWritten)
-    }
-  }
-  for await (const chunk of openWhole(body)) {
-    waiting.push(chunk)
-    bytes += chunk.byteLength
-    if (bytes >= WRITE_BYTES) await flush()
-  }
-  await flush()
-}
-
-/** What is left of `chunks` behind their first `bytes` bytes. */
-function beyond(chunks: readonly Uint8Array[], bytes: number): Uint8Array[] {
-  let skip = bytes
-  return chunks.flatMap(chunk => {
-    const skipped = Math.min(skip, chunk.byteLength)
-    skip -= skipped
-    return skipped < chunk.byteLength ? [chunk.subarray(skipped)] : []
-  })
-}
-
-interface Row {
-  readonly code: FaultCode
-  readonly remedy?: (folder: string) => string
-}
-
-const full: Row = { code: 'TooLarge', remedy: folder => `Make room on the disk or in the quota of ${folder}.` }
-const denied: Row = {
-  code: 'Denied',
-  remedy: folder => `The user that runs Orthanc must own ${folder} or be allowed to write there.`,
-}
-const table: Readonly<Record<string, Row>> = {
-  ENOENT: { code: 'NotFound' },
-  ENOTDIR: { code: 'NotFound' },
-  EISDIR: { code: 'NotFound' },
-  ELOOP: { code: 'Denied', remedy: () => 'Symbolic links are not followed.' },
-  EACCES: denied,
-  EPERM: denied,
-  EROFS: denied,
-  ENOSPC: full,
-  EDQUOT: full,
-  EFBIG: full,
-  EMFILE: { code: 'Unavailable', remedy: () => 'Raise the limit of open files (ulimit -n) of Orthanc.' },
-  ENFILE: { code: 'Unavailable' },
-  EIO: { code: 'Unavailable', remedy: folder => `Look at the disk, or at the network mount, of ${folder}.` },
-  ESTALE: { code: 'Unavailable' },
-  ETIMEDOUT: { code: 'Unavailable' },
-  ENOTCONN: { code: 'Unavailable', remedy: folder => `The mount of ${folder} is gone.` },
-  ENAMETOOLONG: { code: 'BadRequest' },
-}
-
-async function translate<T>(root: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work()
-  } catch (error) {
-    throw faultOf(error, root)
-  }
-}
-
-async function* translated<T>(root: string, items: AsyncIterable<T>): AsyncIterable<T> {
-  try {
-    yield* items
-  } catch (error) {
-    throw faultOf(error, root)
-  }
-}
-
-function faultOf(error: unknown, folder: string): Fault {
-  if (error instanceof Fault) return error
-  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-  if (error instanceof Error && error.name === 'AbortError') return new Fault('Canceled', 'given up', { cause: error })
-  const row = table[code]
-  return new Fault(row?.code ?? 'Internal', said(error), { cause: error, remedy: row?.remedy?.(folder) })
-}
-
-/** Node's message without the path, which the fault's place already names. */
-function said(error: unknown): string {
-  return error instanceof Error ? error.message.replace(/, \w+ '.*$/s, '') : String(error)
-}
-
-function isErrno(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code
 }

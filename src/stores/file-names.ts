@@ -1,0 +1,10 @@
+/** Names that are no keys. */
+
+/** What marks a folder of ours, see root.ts. */
+export const MARKER = '.orthanc-cloud-storage'
+
+/** A write under way: `.<name>.<random>.tmp` beside its target. What a crash leaves behind is never listed or read. */
+export const TEMPORARY = /^\..*\.tmp$/
+
+/** Whether a name at the top of a folder is neither a file of anybody's nor a part of one. */
+export const isNobodys = (name: string) => name === 'lost+found' || name === MARKER || TEMPORARY.test(name)

@@ -1,0 +1,248 @@
+/** What a file system cannot do is said when Orthanc starts, not with the first image; and what a write leaves is durable. */
+import assert from 'node:assert/strict'
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import fs, { type FileHandle } from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
+import { afterEach, beforeEach, describe, it, mock } from 'node:test'
+import { sourceOf } from '../src/bytes.ts'
+import { compose } from '../src/compose.ts'
+import { parseConfig } from '../src/config/config.ts'
+import { logTo } from '../src/log.ts'
+import { directoryStore } from '../src/stores/file.ts'
+import { MARKER } from '../src/stores/file-names.ts'
+
+const never = new AbortController().signal
+const bytes = Buffer.from('the bytes of a file')
+const legacy = '0a/1b/0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d'
+const errno = (code: string) => Object.assign(new Error(`${code}: not as it should be, op '/x'`), { code })
+
+let root: string
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'ocs-check-'))
+})
+afterEach(() => {
+  mock.restoreAll()
+  syncBuiltinESMExports()
+  rmSync(root, { recursive: true, force: true })
+})
+
+/** Lets one function of the file system fail, as a mounted bucket or an old share does. */
+function failing(name: 'rename' | 'mkdir' | 'unlink' | 'rmdir', code: string): void {
+  mock.method(fs, name, () => Promise.reject(errno(code)))
+  syncBuiltinESMExports()
+}
+
+/** Hears of every sync of a file or folder, by its name; `fails` for the folders. */
+async function hearingSyncs(fails?: string): Promise<string[]> {
+  const heard: string[] = []
+  const open = fs.open
+  mock.method(fs, 'open', async (...all: Parameters<typeof open>) => {
+    const handle: FileHandle = await open(...all)
+    const sync = handle.sync.bind(handle)
+    handle.sync = async () => {
+      const folder = (await handle.stat()).isDirectory()
+      if (folder && fails) throw errno(fails)
+      await sync()
+      heard.push(folder ? `${basename(String(all[0]))}/` : 'file')
+    }
+    return handle
+  })
+  syncBuiltinESMExports()
+  return heard
+}
+
+describe('the check of a folder', () => {
+  it('does what a write and a removal do, and leaves nothing', async () => {
+    const heard = await hearingSyncs()
+    await directoryStore(root).check(never, { warn: () => {} })
+    assert.ok(heard.includes('file') && heard.some(name => name.endsWith('.tmp/')))
+    assert.deepEqual(readdirSync(root), [MARKER])
+  })
+
+  for (const [name, code, fault] of [
+    [
+      'rename',
+      'ENOSYS',
+      { code: 'BadConfig', message: /not possible to rename a file in/, remedy: /bucket has a section/ },
+    ],
+    ['rename', 'EINVAL', { code: 'BadConfig' }],
+    ['rename', 'EPERM', { code: 'Denied', message: /not possible to rename a file in/ }],
+    ['unlink', 'EPERM', { code: 'Denied', message: /not possible to remove a file in/ }],
+    ['mkdir', 'ENOTSUP', { code: 'BadConfig', message: /not possible to make a folder in/ }],
+    ['rename', 'ENOSPC', { code: 'TooLarge' }],
+    ['rename', 'EIO', { code: 'Unavailable' }],
+  ] as const)
+    it(`says that ${name} fails with ${code}, and leaves nothing`, async () => {
+      await directoryStore(root).check(never, { warn: () => {} })
+      failing(name, code)
+      await assert.rejects(directoryStore(root).check(never), fault)
+      if (name !== 'unlink') assert.deepEqual(readdirSync(root), [MARKER])
+    })
+
+  it('asks for no permission to write when it is told so, and a status writes nothing', async () => {
+    writeFileSync(join(root, 'file'), 'x')
+    failing('mkdir', 'EROFS')
+    const store = directoryStore(root)
+    await store.check(never, { writes: false })
+    await store.check(never, { purpose: 'status' })
+    assert.deepEqual(readdirSync(root), ['file'])
+    await assert.rejects(store.check(never), { code: 'Denied' })
+  })
+
+  for (const code of ['EINVAL', 'ENOTSUP', 'ENOSYS'])
+    it(`tells once of a file system that answers ${code} to the sync of a folder, and writes go on`, async () => {
+      await hearingSyncs(code)
+      const warnings: string[] = []
+      const store = directoryStore(root)
+      await store.check(never, { warn: line => warnings.push(line) })
+      assert.match(warnings.at(-1) ?? '', /cannot sync folders/)
+      await store.put(legacy, sourceOf(bytes), never)
+      assert.equal((await store.stat(legacy, never))?.size, bytes.byteLength)
+    })
+
+  it('takes another failure to sync a folder for one', async () => {
+    await hearingSyncs('EIO')
+    await assert.rejects(directoryStore(root).check(never), { code: 'Unavailable' })
+  })
+})
+
+describe('the folders of a new file', () => {
+  it('are synced up to the first that was there, by whoever writes below them', async () => {
+    const store = directoryStore(root)
+    await store.check(never, { warn: () => {} })
+    const heard = await hearingSyncs()
+    await store.put(legacy, sourceOf(bytes), never)
+    assert.deepEqual(heard.splice(0), ['file', '1b/', '0a/', `${basename(root)}/`])
+    await store.put(legacy.replace(/d$/, 'e'), sourceOf(bytes), never)
+    assert.deepEqual(heard, ['file', '1b/'])
+  })
+
+  it('are synced by a second writer, too, while the first has not come so far', async () => {
+    const store = directoryStore(root, { limits: { threads: 8 } })
+    await store.check(never, { warn: () => {} })
+    const heard = await hearingSyncs()
+    const held = Promise.withResolvers<void>()
+    const first = store.put(
+      legacy,
+      {
+        size: bytes.byteLength,
+        async *open() {
+          await held.promise // the folders are made, and nothing is synced
+          yield bytes
+        },
+      },
+      never,
+    )
+    while (!readdirSync(root).includes('0a') || !readdirSync(join(root, '0a')).includes('1b'))
+      await new Promise(resolve => setImmediate(resolve))
+    await store.put(legacy.replace(/d$/, 'e'), sourceOf(bytes), never)
+    assert.deepEqual(heard, ['file', '1b/', '0a/', `${basename(root)}/`])
+    held.resolve()
+    await first
+  })
+
+  it('and the file reach the disk when they are told to settle, though writes do not wait for that', async () => {
+    const store = directoryStore(root, { sync: false })
+    await store.check(never, { warn: () => {} })
+    const heard = await hearingSyncs()
+    await store.put(legacy, sourceOf(bytes), never)
+    assert.deepEqual(heard, [])
+    await store.settle(legacy, never)
+    assert.deepEqual(heard, ['file', '1b/', '0a/', `${basename(root)}/`])
+  })
+})
+
+it('a move to the disk of Orthanc is synced before its original goes, whatever SyncStorageArea says', async () => {
+  const [StorageDirectory, Path] = [join(root, 'disk'), join(root, 'cloud')]
+  const config = {
+    StorageDirectory,
+    SyncStorageArea: false,
+    DirectoryStorage: { Path, HybridMode: 'WriteToFileSystem' },
+  }
+  const parsed = parseConfig(JSON.stringify(config)).config
+  assert.ok(parsed)
+  const { hybrid, store, area } = compose(
+    parsed,
+    logTo(() => {}),
+  )
+  assert.ok(hybrid)
+  for (const place of [store, hybrid.disk]) await place.check(never, { warn: () => {} })
+  const attachment = { uuid: basename(legacy), type: 'dicom' } as const
+  const heard = await hearingSyncs()
+  await area.create(attachment, sourceOf(bytes), never)
+  assert.equal(heard.length, 0)
+  await hybrid.area.move(attachment, 'object-storage', { keepSource: false }, never)
+  heard.length = 0
+  const unlinking = fs.unlink
+  mock.method(fs, 'unlink', async (...all: Parameters<typeof unlinking>) => {
+    if (String(all[0]).startsWith(Path)) heard.push('the original goes')
+    return unlinking(...all)
+  })
+  syncBuiltinESMExports()
+  assert.equal((await hybrid.area.move(attachment, 'file-system', { keepSource: false }, never)).outcome, 'moved')
+  assert.deepEqual(heard.slice(0, 5), ['file', '1b/', '0a/', 'disk/', 'the original goes'])
+})
+
+describe('a file that is written again', { skip: process.geteuid?.() !== 0 && 'only root may give files away' }, () => {
+  const ownerOf = (name: string) => {
+    const { uid, gid, mode } = statSync(join(root, name))
+    return [uid, gid, (mode & 0o7777).toString(8)]
+  }
+
+  it('keeps owner, group and mode', async () => {
+    writeFileSync(join(root, 'file'), 'old')
+    chownSync(join(root, 'file'), 1234, 4321)
+    chmodSync(join(root, 'file'), 0o664)
+    for (const role of ['owner', 'guest'] as const) {
+      await directoryStore(root, { role }).put('file', sourceOf(bytes), never)
+      assert.deepEqual(ownerOf('file'), [1234, 4321, '664'])
+    }
+  })
+
+  it('leaves no file and no folder of its own to a guest', async () => {
+    chownSync(root, 1234, 4321)
+    writeFileSync(join(root, 'other'), '')
+    const store = directoryStore(root, { role: 'guest' })
+    await store.check(never)
+    await store.put(legacy, sourceOf(bytes), never)
+    for (const name of ['0a', '0a/1b', legacy]) assert.deepEqual(ownerOf(name).slice(0, 2), [1234, 4321], name)
+  })
+
+  it('is refused before a byte is written when its owner cannot be kept', async () => {
+    writeFileSync(join(root, 'file'), 'old')
+    chownSync(join(root, 'file'), 1234, 4321)
+    const open = fs.open
+    mock.method(fs, 'open', async (...all: Parameters<typeof open>) => {
+      const handle = await open(...all)
+      handle.chown = () => Promise.reject(errno('EPERM'))
+      return handle
+    })
+    syncBuiltinESMExports()
+    let opened = false
+    const body = {
+      size: bytes.byteLength,
+      async *open() {
+        opened = true
+        yield bytes
+      },
+    }
+    const store = directoryStore(root, { role: 'guest' })
+    const refused = { code: 'Denied', remedy: /as the user that runs Orthanc, or as root/ }
+    await assert.rejects(store.put('file', body, never), refused)
+    assert.equal(opened, false)
+    assert.deepEqual(readdirSync(root), ['file'])
+  })
+})
+
+describe('a folder at the top of a disk', () => {
+  it('is listed without what the system keeps there', async () => {
+    for (const name of ['lost+found', 'ab']) mkdirSync(join(root, name))
+    writeFileSync(join(root, 'ab', 'file'), '')
+    writeFileSync(join(root, 'lost+found', '#1'), '')
+    const found: string[] = []
+    for await (const { key } of directoryStore(root).list('', never)) found.push(key)
+    assert.deepEqual(found, ['ab/file'])
+  })
+})

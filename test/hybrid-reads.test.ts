@@ -1,0 +1,185 @@
+/** Reads of two tiers when one of them is slow, silent, forbids, or breaks in the middle. */
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+import { type HybridArea, hybridArea, otherTier } from '../src/area/hybrid.ts'
+import { type Content, collect, contentOf, sourceOf } from '../src/bytes.ts'
+import { Fault, type FaultCode } from '../src/fault.ts'
+import type { Store } from '../src/stores/store.ts'
+import { bytes, cloud, digests, disk, file, make as makeTiers, never, place, read } from './tiers.ts'
+
+type Wraps = NonNullable<Parameters<typeof makeTiers>[1]>
+
+/** Its patience is over at the next moment, so that no test waits. */
+function make(first: typeof disk | typeof cloud, wraps: Wraps = {}) {
+  const { area, stores } = makeTiers(first, wraps)
+  const warnings: string[] = []
+  const hasty = hybridArea({
+    sides: area.sides,
+    first,
+    digests,
+    warn: line => void warnings.push(line),
+    patienceMs: 0,
+  })
+  return { area: hasty, stores, warnings }
+}
+
+/** Answers when it is told to, or when nobody wants it any more. */
+function slow() {
+  const asked: { signal: AbortSignal; answer(): void }[] = []
+  const wrap = (store: Store): Store => ({
+    ...store,
+    async get(key, range, signal) {
+      const told = Promise.withResolvers<void>()
+      asked.push({ signal, answer: told.resolve })
+      signal.addEventListener('abort', () => told.reject(signal.reason))
+      await told.promise
+      return store.get(key, range, signal)
+    },
+  })
+  return { asked, wrap }
+}
+
+/** Breaks after its first bytes, so many times. */
+const breaking =
+  (times: number, options = { retryable: true }, code: FaultCode = 'Unavailable') =>
+  (store: Store): Store => {
+    let left = times
+    return {
+      ...store,
+      async get(key, range, signal) {
+        const whole = await collect(await store.get(key, range, signal))
+        if (left-- <= 0) return contentOf(whole.byteLength, sourceOf(whole).open())
+        return {
+          size: whole.byteLength,
+          body: (async function* () {
+            yield whole.subarray(0, 5)
+            throw new Fault(code, `${store.name} broke`, options)
+          })(),
+        }
+      },
+    }
+  }
+
+const deliver = async (area: HybridArea, attachment = file(), range?: { start: number; end: number }) => {
+  const tries: string[] = []
+  const use = async ({ body }: Content) => {
+    const at = tries.push('') - 1
+    for await (const chunk of body) tries[at] += String(Buffer.from(chunk))
+    return tries[at]
+  }
+  const got = await area.deliver(attachment, range, use, never)
+  return { got, tries }
+}
+
+for (const first of [disk, cloud] as const)
+  describe(`a read of a hybrid area whose ${first} is first`, () => {
+    const second = otherTier[first]
+
+    it('takes the file from the second while the first does not answer, and gives that up', async () => {
+      const { asked, wrap } = slow()
+      const { area, stores, warnings } = make(first, { [first]: wrap })
+      const attachment = file()
+      for (const tier of [first, second]) await place(stores, tier, attachment)
+      assert.deepEqual(await read(area, attachment), bytes)
+      assert.equal(asked.length, 1)
+      assert.ok(asked[0]?.signal.aborted)
+      assert.match(warnings.join(), /does not answer; '.*' was read from/)
+    })
+
+    it('waits for the first when the second has nothing, and lets go of the second when it is late', async () => {
+      const one = slow()
+      const two = slow()
+      const { area, stores, warnings } = make(first, { [first]: one.wrap, [second]: two.wrap })
+      const attachment = file()
+      for (const tier of [first, second]) await place(stores, tier, attachment)
+      const reading = read(area, attachment)
+      while (two.asked.length === 0) await turn()
+      one.asked[0]?.answer()
+      assert.deepEqual(await reading, bytes)
+      assert.ok(two.asked[0]?.signal.aborted)
+      assert.deepEqual(warnings, [])
+    })
+
+    it('lets go of both when nobody wants the file any more', async () => {
+      const one = slow()
+      const two = slow()
+      const { area } = make(first, { [first]: one.wrap, [second]: two.wrap })
+      const abort = new AbortController()
+      const reading = area.read(file(), undefined, abort.signal)
+      while (two.asked.length === 0) await turn()
+      abort.abort(new Fault('Canceled', 'gone'))
+      await assert.rejects(reading, { code: 'Canceled' })
+      assert.ok(one.asked[0]?.signal.aborted && two.asked[0]?.signal.aborted)
+    })
+
+    it('goes on from a first that forbids what may be absent, without a word; found nowhere, that is what is told', async () => {
+      const forbids = (store: Store): Store => ({
+        ...store,
+        async get(key, range, signal) {
+          if (await store.stat(key, signal)) return store.get(key, range, signal)
+          throw new Fault('Denied', 'AccessDenied', { perhapsAbsent: true })
+        },
+      })
+      const { area, stores, warnings } = make(first, { [first]: forbids })
+      const attachment = file()
+      await place(stores, second, attachment)
+      assert.deepEqual(await read(area, attachment), bytes)
+      assert.deepEqual(warnings, [])
+      await assert.rejects(area.read(file(), undefined, never), { code: 'Denied' })
+    })
+
+    it('takes from the second what is in an archive', async () => {
+      const archived = (store: Store): Store => ({
+        ...store,
+        get: () => Promise.reject(new Fault('Archived', 'archived')),
+      })
+      const { area, stores } = make(first, { [first]: archived })
+      const attachment = file()
+      for (const tier of [first, second]) await place(stores, tier, attachment)
+      assert.deepEqual(await read(area, attachment), bytes)
+      await assert.rejects(area.read(file(), undefined, never), { code: 'Archived' })
+    })
+
+    it('delivers from the other tier, from the first byte on, what breaks in the middle', async () => {
+      for (const options of [{ retryable: true }, { retryable: false }]) {
+        const { area, stores, warnings } = make(first, { [first]: breaking(9, options) })
+        const attachment = file()
+        for (const tier of [first, second]) await place(stores, tier, attachment)
+        const { got, tries } = await deliver(area, attachment)
+        assert.deepEqual([got, tries], [String(bytes), [String(bytes).slice(0, 5), String(bytes)]])
+        assert.match(warnings.join(), /broke.*; it was read from/)
+        const part = await deliver(area, attachment, { start: 4, end: 9 })
+        assert.equal(part.got, String(bytes).slice(4, 9))
+      }
+    })
+
+    it('delivers once more from the same tier what the other does not have', async () => {
+      for (const tier of [first, second]) {
+        const { area, stores } = make(first, { [tier]: breaking(1) })
+        const attachment = file()
+        await place(stores, tier, attachment)
+        assert.equal((await deliver(area, attachment)).got, String(bytes))
+      }
+    })
+
+    it('tells what broke when nobody can deliver it, and repeats nothing that is final', async () => {
+      const { area, stores } = make(first, { [first]: breaking(9, { retryable: false }, 'Corrupt') })
+      const attachment = file()
+      await place(stores, first, attachment)
+      await assert.rejects(deliver(area, attachment), { code: 'Corrupt', message: /broke/ })
+    })
+
+    it('repeats nothing when it is the reader that fails', async () => {
+      const { area, stores } = make(first)
+      const attachment = file()
+      for (const tier of [first, second]) await place(stores, tier, attachment)
+      let uses = 0
+      const use = () => {
+        uses++
+        return Promise.reject(new Fault('Unavailable', 'the plugin hung up'))
+      }
+      await assert.rejects(area.deliver(attachment, undefined, use, never), /hung up/)
+      assert.equal(uses, 1)
+    })
+  })

@@ -1,0 +1,363 @@
+/** How often a move reads its file, what it takes for proof, and what it does where the two tiers are one place. */
+import assert from 'node:assert/strict'
+import { createHash, randomUUID } from 'node:crypto'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import type { Attachment, Tier } from '../src/area/area.ts'
+import { hybridArea, type Side } from '../src/area/hybrid.ts'
+import { type Content, collect, collectSource, sliceOf, sourceOf } from '../src/bytes.ts'
+import { compose } from '../src/compose.ts'
+import { parseConfig } from '../src/config/config.ts'
+import { Fault } from '../src/fault.ts'
+import { logTo } from '../src/log.ts'
+import { a1 } from '../src/seal/a1.ts'
+import { type Envelope, plain } from '../src/seal/envelope.ts'
+import { keyring, masterKey } from '../src/seal/keyring.ts'
+import { apart } from '../src/stores/apart.ts'
+import { directoryStore } from '../src/stores/file.ts'
+import { memoryStore } from '../src/stores/memory.ts'
+import type { Store } from '../src/stores/store.ts'
+import { noise } from './store.suite.ts'
+import { bytes, cloud, digests, disk, file, keyOn, make, move, never, place, sideOf, where } from './tiers.ts'
+
+const MiB = 1024 * 1024
+const sealed = a1(keyring(masterKey(1, Buffer.alloc(32, 1).toString('base64')), []))
+
+/** Counts what is read of a store. */
+function metered(store: Store) {
+  let read = 0
+  const counted = async (content: Content): Promise<Content> => ({
+    ...content,
+    body: (async function* () {
+      for await (const chunk of content.body) {
+        read += chunk.byteLength
+        yield chunk
+      }
+    })(),
+  })
+  const metering: Store = {
+    ...store,
+    get: async (key, range, signal) => counted(await store.get(key, range, signal)),
+  }
+  return { metering, read: () => read }
+}
+
+/** Takes what it is given as an upload in parts does: one after the other, each from the beginning of its range. */
+const inParts = (store: Store, partBytes: number): Store => ({
+  ...store,
+  async put(key, body, signal) {
+    const parts: Buffer[] = []
+    for (let start = 0; start < body.size; start += partBytes)
+      parts.push(await collectSource(sliceOf(body, { start, end: Math.min(start + partBytes, body.size) })))
+    await store.put(key, sourceOf(Buffer.concat(parts)), signal)
+  },
+})
+
+/** Reads twice, as one that must know the MD5 before the first byte leaves. */
+const twice = (store: Store): Store => ({
+  ...store,
+  async put(key, body, signal) {
+    await collectSource(body)
+    await store.put(key, body, signal)
+  },
+})
+
+/** A tier whose files are sealed or not, and which can read ranges that nobody verifies. */
+function tier(name: Tier, store: Store, envelope: Envelope): Side {
+  const sealedStore: Store = {
+    ...store,
+    put: (key, body, signal) => store.put(key, envelope.seal(body), signal),
+    get: async (key, range, signal) => {
+      const content = envelope.unseal(await store.get(key, undefined, signal))
+      if (!range) return content
+      const whole = await collect(content)
+      return { size: range.end - range.start, body: sourceOf(whole).open(range) }
+    },
+  }
+  return {
+    ...sideOf(name, sealedStore),
+    storedSize: envelope.sealedSize,
+    ranges: async (attachment, _size, signal) =>
+      envelope.ranges(range => store.get(keyOn(name, attachment), range, signal)),
+  }
+}
+
+const knownOf = (content: Buffer) => ({
+  size: content.byteLength,
+  md5: createHash('md5').update(content).digest('hex'),
+})
+
+describe('a move of a large sealed file', () => {
+  const content = noise(48 * MiB)
+  const targets: [string, (store: Store) => Store][] = [
+    ['whole', store => store],
+    ['whole, after its MD5', twice],
+    ['in parts of 8 MiB', store => inParts(store, 8 * MiB)],
+    ['in parts of 5 MiB', store => inParts(store, 5 * MiB)],
+    ['in parts of 5 MB', store => inParts(store, 5_000_000)],
+  ]
+  for (const [how, wrap] of targets)
+    for (const target of [plain, sealed])
+      for (const from of [disk, cloud] as const)
+        it(`reads it at most twice, whose target takes it ${how}, ${target === plain ? 'plain' : 'sealed'}, from the ${from}`, async () => {
+          const to = from === disk ? cloud : disk
+          const source = memoryStore('source')
+          const { metering, read } = metered(source)
+          const arrived = memoryStore('target')
+          const attachment = file()
+          await source.put(keyOn(from, attachment), sealed.seal(sourceOf(content)), never)
+          const area = hybridArea({
+            sides: {
+              [from]: tier(from, metering, sealed),
+              [to]: tier(to, wrap(arrived), target),
+            } as Record<Tier, Side>,
+            first: from,
+            digests,
+            warn: assert.fail,
+          })
+          const moved = await area.move(attachment, to, { keepSource: false, known: knownOf(content) }, never)
+          assert.equal(moved.outcome, 'moved')
+          const stored = await collect(target.unseal(await arrived.get(keyOn(to, attachment), undefined, never)))
+          assert.ok(stored.equals(content))
+          const passes = read() / content.byteLength
+          assert.ok(passes <= 2.15, `${passes} passes`)
+        })
+})
+
+describe('a move', () => {
+  it('hands over nothing of a file that is not what Orthanc stored: what the target had before stays', async () => {
+    for (const wrap of [(store: Store) => store, twice, (store: Store) => inParts(store, 5)]) {
+      const { area, stores } = make(disk, { [cloud]: wrap })
+      const attachment = file()
+      await place(stores, disk, attachment, Buffer.from('THE bytes of a file'))
+      await place(stores, cloud, attachment)
+      const known = { keepSource: false, known: knownOf(bytes) }
+      await assert.rejects(area.move(attachment, cloud, known, never), {
+        code: 'Corrupt',
+        message: /its MD5 is another/,
+      })
+      const kept = await collect(await stores[cloud].get(keyOn(cloud, attachment), undefined, never))
+      assert.deepEqual(kept, bytes)
+      assert.equal(await where(stores, attachment), 'diskcloud')
+    }
+  })
+
+  it('is not told that a file is missing when it is the target that says so', async () => {
+    const { area, stores } = make(disk, {
+      [cloud]: store => ({ ...store, put: () => Promise.reject(new Fault('NotFound', 'no such bucket')) }),
+    })
+    const attachment = file()
+    await place(stores, disk, attachment)
+    await assert.rejects(area.move(attachment, cloud, move, never), { message: /no such bucket/ })
+  })
+
+  it('reads again what a wire has changed on its way back', async () => {
+    let flips = 2
+    const { area, stores } = make(disk, {
+      [cloud]: store => ({
+        ...store,
+        async get(key, range, signal) {
+          const content = await collect(await store.get(key, range, signal))
+          if (flips-- > 0) throw new Fault('Corrupt', 'flipped', { retryable: true })
+          return { size: content.byteLength, body: sourceOf(content).open() }
+        },
+      }),
+    })
+    const attachment = file()
+    await place(stores, disk, attachment)
+    const patient: Side = { ...area.sides[cloud], area: { ...area.sides[cloud].area } }
+    patient.area.deliver = async (...all) => {
+      for (let left = 3; ; left--)
+        try {
+          return await area.sides[cloud].area.deliver(...all)
+        } catch (error) {
+          if (left === 0) throw error
+        }
+    }
+    const again = hybridArea({ sides: { ...area.sides, [cloud]: patient }, first: disk, digests, warn: assert.fail })
+    assert.equal((await again.move(attachment, cloud, move, never)).outcome, 'moved')
+  })
+
+  const archiving = (store: Store): Store => ({
+    ...store,
+    get: () => Promise.reject(new Fault('Archived', 'InvalidObjectState: in the archive')),
+  })
+
+  it('into an archive ends when the write was acknowledged and has the right size', async () => {
+    const { area, stores } = make(disk, { [cloud]: archiving })
+    const attachment = file()
+    await place(stores, disk, attachment)
+    assert.equal((await area.move(attachment, cloud, move, never)).outcome, 'moved')
+    assert.equal(await where(stores, attachment), 'cloud')
+  })
+
+  it('into an archive keeps its source when the size there is another', async () => {
+    const { area, stores } = make(disk, {
+      [cloud]: store =>
+        archiving({ ...store, put: (key, _body, signal) => store.put(key, sourceOf(Buffer.from('short')), signal) }),
+    })
+    const attachment = file()
+    await place(stores, disk, attachment)
+    await assert.rejects(area.move(attachment, cloud, move, never), { code: 'Corrupt' })
+    assert.equal(await where(stores, attachment), 'disk')
+  })
+
+  it('writes again what is in the archive already, for it cannot be compared', async () => {
+    const { area, stores } = make(disk, { [cloud]: archiving })
+    const attachment = file()
+    await place(stores, disk, attachment)
+    await place(stores, cloud, attachment, Buffer.from('something else, long ago'))
+    assert.equal((await area.move(attachment, cloud, move, never)).outcome, 'moved')
+    assert.deepEqual(await collect(await stores[cloud].get(keyOn(cloud, attachment), undefined, never)), bytes)
+  })
+
+  it('lets the copy settle before it removes the original', async () => {
+    for (const there of [false, true]) {
+      const order: string[] = []
+      const { area, stores } = make(cloud, {
+        [cloud]: store => ({
+          ...store,
+          async remove(key, signal) {
+            order.push('removed')
+            await store.remove(key, signal)
+          },
+        }),
+      })
+      const attachment = file()
+      for (const tier of there ? ([cloud, disk] as const) : ([cloud] as const)) await place(stores, tier, attachment)
+      const settling: Side = {
+        ...area.sides[disk],
+        async settle() {
+          order.push('settled')
+        },
+      }
+      const careful = hybridArea({
+        sides: { ...area.sides, [disk]: settling },
+        first: disk,
+        digests,
+        warn: assert.fail,
+      })
+      assert.equal((await careful.move(attachment, disk, move, never)).outcome, 'moved')
+      assert.deepEqual(order, ['settled', 'removed'])
+    }
+  })
+
+  it('says loudly that the file went with its original', async () => {
+    const one = memoryStore('one')
+    const both = sideOf(disk, one) // the same keys
+    const area = hybridArea({
+      sides: { [disk]: both, [cloud]: both },
+      first: disk,
+      digests,
+      warn: assert.fail,
+    })
+    const attachment = file()
+    await one.put(keyOn(disk, attachment), sourceOf(bytes), never)
+    await assert.rejects(area.move(attachment, cloud, move, never), { code: 'Corrupt', message: /^the file is gone/ })
+  })
+})
+
+describe('two tiers in one place', () => {
+  const inFolder = async (work: (root: string) => Promise<void>) => {
+    const root = mkdtempSync(join(tmpdir(), 'ocs-apart-'))
+    try {
+      await work(root)
+    } finally {
+      rmSync(root, { recursive: true, force: true })
+    }
+  }
+  const composed = (StorageDirectory: string, Path: string, more: object = {}) => {
+    const section = { Path, HybridMode: 'WriteToFileSystem', ...more }
+    const { config } = parseConfig(JSON.stringify({ StorageDirectory, DirectoryStorage: section }))
+    assert.ok(config)
+    return compose(
+      config,
+      logTo(() => {}),
+    )
+  }
+  const message = /DirectoryStorage\.Path.*StorageDirectory|one and the same place/s
+
+  it('are refused by their paths', () =>
+    inFolder(async root => {
+      for (const [path, more] of [
+        [root, {}],
+        [`${root}/x/..`, { StorageStructure: 'legacy' }],
+        [join(root, '..'), { RootPath: root.split('/').at(-1) }],
+      ] as const)
+        assert.throws(() => composed(root, path, more), { code: 'BadConfig', message })
+      composed(root, join(root, 'cloud'))
+    }))
+
+  it('are found by links, at the start and before a move', () =>
+    inFolder(async root => {
+      const [real, link] = [join(root, 'real'), join(root, 'link')]
+      mkdirSync(real)
+      symlinkSync(real, link)
+      for (const [path, more] of [
+        [link, {}],
+        [link, { StorageStructure: 'legacy' }],
+        [root, { RootPath: 'link', StorageStructure: 'legacy' }],
+      ] as const) {
+        const { hybrid, area } = composed(real, path, more)
+        assert.ok(hybrid)
+        const refused = { code: 'BadConfig', message, remedy: /would remove the only copy.*another folder/ }
+        await assert.rejects(hybrid.disk.check(never), refused)
+        const attachment: Attachment = { uuid: randomUUID(), type: 'dicom' }
+        await area.create(attachment, sourceOf(bytes), never)
+        await assert.rejects(hybrid.area.move(attachment, cloud, move, never), refused)
+        assert.deepEqual(await collect(await area.read(attachment, undefined, never)), bytes)
+        await area.remove(attachment, never)
+      }
+      assert.deepEqual(readdirSync(real), [])
+    }))
+
+  it('are no two folders that lie in each other', () =>
+    inFolder(async root => {
+      const { hybrid, store, area } = composed(root, join(root, 'cloud'), { StorageStructure: 'legacy' })
+      await store.check(never)
+      await hybrid?.disk.check(never)
+      const attachment: Attachment = { uuid: randomUUID(), type: 'dicom' }
+      await area.create(attachment, sourceOf(bytes), never)
+      assert.equal((await hybrid?.area.move(attachment, cloud, move, never))?.outcome, 'moved')
+      assert.deepEqual(await collect(await area.read(attachment, undefined, never)), bytes)
+    }))
+
+  it('are found whatever the store is, and nothing is left of the probe', () =>
+    inFolder(async root => {
+      const files = directoryStore(root, { marked: false })
+      const bucket: Store = {
+        ...memoryStore('bucket'),
+        stat: (key, signal) => files.stat(key.replace(/^x\//, ''), signal),
+      }
+      await assert.rejects(apart({ disk: files, store: bucket, rootPath: 'x', remedy: '' })(never), {
+        code: 'BadConfig',
+      })
+      assert.deepEqual(readdirSync(root), [])
+    }))
+
+  it('are no longer doubted when the store has said so once, or says nothing to somebody who may not list', () =>
+    inFolder(async root => {
+      const files = directoryStore(root, { marked: false })
+      let asked = 0
+      const answers: (Fault | undefined)[] = [
+        new Fault('Unavailable', 'away'),
+        new Fault('Denied', 'AccessDenied', { perhapsAbsent: true }),
+        undefined,
+      ]
+      const store: Store = {
+        ...memoryStore(),
+        stat: async () => {
+          const answer = answers[asked++]
+          if (answer) throw answer
+          return undefined
+        },
+      }
+      const prove = apart({ disk: files, store, rootPath: 'x', remedy: '' })
+      await assert.rejects(prove(never), { code: 'Unavailable' })
+      await prove(never)
+      await prove(never)
+      assert.equal(asked, 3)
+    }))
+})

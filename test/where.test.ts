@@ -1,0 +1,33 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { Side } from '../src/area/hybrid.ts'
+import { Fault } from '../src/fault.ts'
+import { whereRoute } from '../src/routes/where.ts'
+import type { Request } from '../src/wire/routes.ts'
+import { FakeOrthanc } from './fake-orthanc.ts'
+
+describe('the places of files', () => {
+  it('are asked for no more as soon as one cannot be told', async () => {
+    const orthanc = new FakeOrthanc()
+    const id = orthanc.addPatient('p', [1, 1, 200])
+    let asked = 0
+    const signals = new Set<AbortSignal>()
+    const find: Side['find'] = async (_attachment, signal) => {
+      signals.add(signal)
+      if (++asked === 20) throw new Fault('Unavailable', 'the store is away')
+      await new Promise(resolve => setImmediate(resolve))
+      return undefined
+    }
+    const route = whereRoute({ 'object-storage': { find } as Side })
+    const get = route.methods['GET']
+    assert.ok(get)
+    const signal = new AbortController().signal
+    const request = { groups: ['patients', id] } as unknown as Request
+    await assert.rejects(async () => await get(request, orthanc, signal), { code: 'Unavailable', message: /is away/ })
+    const atTheFailure = asked
+    for (let i = 0; i < 50; i++) await new Promise(resolve => setImmediate(resolve))
+    assert.equal(asked, atTheFailure)
+    assert.ok(asked < 30, `${asked} files were asked for`)
+    for (const given of signals) assert.ok(given.aborted)
+  })
+})
