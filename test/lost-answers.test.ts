@@ -227,13 +227,15 @@ describe('S3 says 200 to the end of an upload', () => {
 })
 
 describe('a small server that gives neither tags nor ids of requests', () => {
-  const bare = (cloud: Cloud) => {
-    cloud.meddle = (_request, response, done) => {
+  const bare = (cloud: Cloud, lengths = true) => {
+    cloud.meddle = (request, response, done) => {
       if (!done) return false
       response.removeHeader('x-amz-request-id')
       const head = response.writeHead.bind(response)
-      response.writeHead = ((status: number, { etag: _etag, ...headers }: Record<string, string> = {}) =>
-        head(status, headers)) as ServerResponse['writeHead']
+      response.writeHead = ((status: number, { etag: _etag, ...headers }: Record<string, string> = {}) => {
+        if (request.method === 'HEAD' && !lengths) delete headers['content-length']
+        return head(status, headers)
+      }) as ServerResponse['writeHead']
       return false
     }
   }
@@ -246,6 +248,14 @@ describe('a small server that gives neither tags nor ids of requests', () => {
     assert.equal((await cloud.store.stat('k', never))?.size, 1000)
     await cloud.store.remove('k', never)
     assert.equal(cloud.objects.size, 0)
+  })
+
+  it('is believed when it does not even tell lengths without bytes', async () => {
+    const cloud = await start('s3')
+    bare(cloud, false)
+    await cloud.store.put('k', chunked(noise(1000)), never)
+    assert.deepEqual(await collect(await cloud.store.get('k', undefined, never)), noise(1000))
+    await assert.rejects(cloud.store.stat('k', never), { code: 'Unavailable' })
   })
 
   it('is not believed when it does not', async () => {

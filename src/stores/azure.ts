@@ -6,7 +6,7 @@ import { azureFault, isMarked } from './azure-faults.ts'
 import { type Dialect, type Draft, encode, encodePath, type Told } from './dialect.ts'
 import { type ConnectionOptions, type Environment, httpOptions, httpStore, otherBytes } from './http.ts'
 import type { Store } from './store.ts'
-import { isStrange, notTheStores } from './stranger.ts'
+import { isStrange, lengthOf, notTheStores } from './stranger.ts'
 
 /** SPEC section 2, `AzureBlobStorage`. */
 export interface AzureOptions extends ConnectionOptions {
@@ -83,7 +83,7 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
     stat: key => ({ method: 'HEAD', path: objectPath(key) }),
     statOf: (key, answer) => {
       const { headers } = own(answer)
-      return { key, size: Number(headers['content-length']), modified: new Date(String(headers['last-modified'])) }
+      return { key, size: lengthOf(answer), modified: new Date(String(headers['last-modified'])) }
     },
     compare: ({ headers }, md5) => {
       if (md5 === undefined || headers['content-md5'] === undefined) return 'unclear'

@@ -55,6 +55,15 @@ export function looking(dialect: Dialect, send: Send): Look {
     return { digest: seen.digest(), tag: answer.headers['etag'] }
   }
 
+  /** Undefined when the answer is not one about an object, as far as it tells: then its bytes must. */
+  function sizeOf(key: string, told: Told): number | undefined {
+    try {
+      return dialect.statOf(key, told).size
+    } catch {
+      return undefined
+    }
+  }
+
   return {
     ask,
     readBack,
@@ -68,8 +77,10 @@ export function looking(dialect: Dialect, send: Send): Look {
     async holds(key, { size, digest, parts, compute }, signal) {
       try {
         const told = await ask(key, signal)
-        if (!told || dialect.statOf(key, told).size !== size) return false
-        const verdict = dialect.compare(told, digest, parts)
+        if (!told) return false
+        const found = sizeOf(key, told)
+        if (found !== undefined && found !== size) return false
+        const verdict = found === undefined ? 'unclear' : dialect.compare(told, digest, parts)
         if (verdict !== 'unclear') return verdict === 'same'
         return (await readBack(key, signal)).digest === (digest ?? (await compute()))
       } catch (error) {

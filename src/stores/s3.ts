@@ -9,7 +9,7 @@ import { errorOf, isMarked, s3Fault } from './s3-faults.ts'
 import { placeOf, type S3Place } from './s3-place.ts'
 import { type Credentials, EMPTY_PAYLOAD, sha256, signer, UNSIGNED_PAYLOAD } from './sigv4.ts'
 import type { Store } from './store.ts'
-import { isStrange, notTheStores } from './stranger.ts'
+import { isStrange, lengthOf, notTheStores } from './stranger.ts'
 import type { Transfer } from './transfer.ts'
 
 /** SPEC section 2, `AwsS3Storage`. */
@@ -77,11 +77,7 @@ export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signi
     stat: key => ({ method: 'HEAD', path: objectPath(key), wordless: [301, 307, 400, 401, 403, 404] }),
     statOf: (key, answer) => {
       const { headers } = own(answer)
-      return {
-        key,
-        size: Number(headers['content-length']),
-        modified: new Date(String(headers['last-modified'])),
-      }
+      return { key, size: lengthOf(answer), modified: new Date(String(headers['last-modified'])) }
     },
     compare: ({ headers }, md5, parts) => etags.compare(headers, md5, parts),
     remove: key => ({ method: 'DELETE', path: objectPath(key) }),

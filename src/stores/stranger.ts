@@ -62,6 +62,13 @@ export function isStrange(headers: Headers, marked: boolean): boolean {
   return !/^$|octet-stream/i.test(type) || !(Number(headers['content-length']) > 0)
 }
 
+/** Of an object, as an answer to HEAD tells it. */
+export function lengthOf(answer: Told): number {
+  const length = Number(answer.headers['content-length'] ?? Number.NaN)
+  if (!Number.isSafeInteger(length)) throw notTheStores(answer, 'no Content-Length')
+  return length
+}
+
 /** The status and the first words of a page, such as its title. */
 function pageOf({ status, text }: Told): string {
   const title = /<title[^>]*>([^<]*)</i.exec(text)?.[1] ?? text.replace(/<[^>]*>/g, ' ')
