@@ -9,6 +9,7 @@ import { after, before, describe, it } from 'node:test'
 import { promisify } from 'node:util'
 import { collect, sourceOf } from '../../src/bytes.ts'
 import { instanceUid, makeImage, PATIENT_NAME } from '../dicom.ts'
+import { until } from '../until.ts'
 import { type Orthanc, type OrthancOptions, startOrthanc } from './orthanc.ts'
 import { directoryPlace, type Place, s3Place } from './places.ts'
 import { s3Server } from './servers.ts'
@@ -187,9 +188,8 @@ for (const { name, make } of kinds)
       await start(one)
       const files = Array.from({ length: 20 }, (_, i) => makeImage({ seed: 100 + i, rows: 1024, columns: 1024 }))
       const uploads = files.map(upload)
-      await new Promise(resolve => setTimeout(resolve, 60))
-      const pid = orthanc.enginePid()
-      if (pid) process.kill(pid, 'SIGKILL')
+      await until('the first object', async () => (await place.keys()).length > 0)
+      process.kill(orthanc.enginePid() as number, 'SIGKILL')
       const ids = await Promise.all(uploads)
       for (const [i, id] of ids.entries()) assert.equal(sha256(await download(id)), sha256(files[i] as Buffer))
       await clear()
