@@ -35,8 +35,8 @@ if (s3Server())
     { name: 'S3 with the transfer manager', make: () => s3Place({ UseTransferManager: true }) },
   )
 
-for (const { name, make } of kinds)
-  describe(`Orthanc on ${name}, encrypted`, () => {
+const onKind = ({ name, make }: (typeof kinds)[number]) =>
+  describe(`Orthanc on ${name}, encrypted`, { concurrency: 1 }, () => {
     let place: Place
     let orthanc: Orthanc
     let folder: string
@@ -45,7 +45,8 @@ for (const { name, make } of kinds)
     const start = async (encryption: object | undefined, more: Partial<OrthancOptions['config']> = {}) => {
       await orthanc?.stop()
       const [[section = '', options] = []] = Object.entries(place.config)
-      const config = { [section]: { ...options, ...(encryption && { StorageEncryption: encryption }) }, ...more }
+      const sealed = encryption && { StorageEncryption: encryption }
+      const config = { DicomServerEnabled: true, [section]: { ...options, ...sealed }, ...more }
       orthanc = await startOrthanc({ config, dir: folder })
     }
     const upload = async (file: Uint8Array): Promise<string> => (await orthanc.postJson('/instances', file)).ID
@@ -195,3 +196,6 @@ for (const { name, make } of kinds)
       await clear()
     })
   })
+
+// They mostly wait for Orthanc to start and stop.
+describe('on every kind of store', { concurrency: 3 }, () => kinds.forEach(onKind))

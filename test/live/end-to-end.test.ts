@@ -16,20 +16,20 @@ import { s3Server } from './servers.ts'
 const run = promisify(execFile)
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 
-for (const { name, make } of places())
-  describe(`Orthanc on ${name}`, () => {
+const onPlace = ({ name, make }: ReturnType<typeof places>[number]) =>
+  describe(`Orthanc on ${name}`, { concurrency: 1 }, () => {
     let place: Place
     let orthanc: Orthanc
     let folder: string
     const restart = async () => {
       await orthanc.stop()
-      orthanc = await startOrthanc({ config: place.config, dir: folder })
+      orthanc = await startOrthanc({ config: { ...place.config, DicomServerEnabled: true }, dir: folder })
     }
 
     before(async () => {
       folder = mkdtempSync(join(tmpdir(), 'ocs-e2e-'))
       place = await make()
-      orthanc = await startOrthanc({ config: place.config, dir: folder })
+      orthanc = await startOrthanc({ config: { ...place.config, DicomServerEnabled: true }, dir: folder })
     })
 
     after(async () => {
@@ -136,9 +136,12 @@ for (const { name, make } of places())
       const pid = orthanc.enginePid() as number
       await orthanc.stop()
       assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' })
-      orthanc = await startOrthanc({ config: place.config, dir: folder })
+      orthanc = await startOrthanc({ config: { ...place.config, DicomServerEnabled: true }, dir: folder })
     })
   })
+
+// They mostly wait for Orthanc to start and stop.
+describe('on every kind of store', { concurrency: 3 }, () => places().forEach(onPlace))
 
 const server = s3Server()
 if (server)

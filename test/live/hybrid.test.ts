@@ -19,8 +19,8 @@ const stores = [
   ...(s3Server() ? [{ name: 'S3', make: () => s3Place({ RootPath: 'a/b' }) }] : []),
 ]
 
-for (const { name, make } of stores)
-  describe(`hybrid modes over ${name}`, () => {
+const onStore = ({ name, make }: (typeof stores)[number]) =>
+  describe(`hybrid modes over ${name}`, { concurrency: 1 }, () => {
     let place: Place
     let folder: string
     let orthanc: Orthanc
@@ -239,3 +239,6 @@ for (const { name, make } of stores)
       await clear()
     })
   })
+
+// They mostly wait for Orthanc to start and stop.
+describe('on every kind of store', { concurrency: 2 }, () => stores.forEach(onStore))

@@ -89,8 +89,8 @@ if (s3Server())
     { name: 'S3 with the transfer manager', extension: '.dcm.enc', make: () => s3Place({ UseTransferManager: true }) },
   )
 
-for (const { name, extension, make } of kinds)
-  describe(`rotate-keys on ${name}`, () => {
+const onKind = ({ name, extension, make }: (typeof kinds)[number]) =>
+  describe(`rotate-keys on ${name}`, { concurrency: 1 }, () => {
     let place: Place
     const files = new Map<string, Buffer>()
     const pick = random(7)
@@ -187,7 +187,7 @@ describe('rotate-keys', () => {
   })
 })
 
-for (const { name, make } of kinds)
+const besideOrthanc = ({ name, make }: (typeof kinds)[number]) =>
   describe(`rotate-keys beside Orthanc on ${name}`, () => {
     it('changes the key while files come, are read and go', async () => {
       const place = await make()
@@ -234,3 +234,9 @@ for (const { name, make } of kinds)
       }
     })
   })
+
+// They mostly wait for programs to start and for servers to answer.
+describe('on every kind of store', { concurrency: 3 }, () => {
+  kinds.forEach(onKind)
+  kinds.forEach(besideOrthanc)
+})
