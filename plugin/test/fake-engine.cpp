@@ -21,7 +21,7 @@ std::string scenario;
 std::string socket_path;
 std::string memory;
 
-Deadline Soon() { return Clock::now() + std::chrono::seconds(60); }
+Deadline Soon() { return Clock::now() + std::chrono::minutes(5); }
 
 Channel Connect(uint8_t role, uint64_t protocol) {
   sockaddr_un address{};
@@ -137,7 +137,7 @@ int main(int, char** argv) {
   }
   if (scenario == "refuses") return Return(control, 8, 0, 0, "Some.Option is wrong"), 0;
   if (scenario == "off") return Return(control, 0, 0, 0, "nothing to do: disabled"), pause();
-  Return(control, 0, 1, scenario == "hangs" ? 300 : 20'000, "stores files in memory");
+  Return(control, 0, 1, scenario == "hangs" ? 300 : 300'000, "stores files in memory");
   const bool deaf = scenario == "deaf" && FirstLife();
   for (;;) {
     if (control.ReceiveHeader(&header, Soon()) != Io::Ok) return 0;
