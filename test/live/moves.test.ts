@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { makeImage } from '../dicom.ts'
 import { until } from '../until.ts'
-import { Network } from './network.ts'
+import { FaultProxy } from './fault-proxy.ts'
 import { type Orthanc, startOrthanc } from './orthanc.ts'
 import { directoryPlace, type Place, s3Place } from './places.ts'
 import { s3Server } from './servers.ts'
@@ -182,7 +182,7 @@ describe('a move on a bad day', () => {
   const server = s3Server()
   if (!server) return
   it('waits for a bucket that is away for a while', async () => {
-    const network = new Network(server.endpoint)
+    const network = new FaultProxy(server.endpoint)
     try {
       const bucket = await s3Place()
       const on = await start(bucket, { Endpoint: await network.open(), MaxRetries: 100 })
