@@ -210,7 +210,7 @@ describe('a move job', () => {
     const patient = orthanc.addPatient('p', [2, 2, 3])
     let asked = 0
     orthanc.fails = () => ++asked % 11 === 0
-    const { kind } = stage()
+    const { kind } = stage(undefined, 600_000) // only a failure ends a step
     const job = kind.create(request({ Patients: [patient] }))
     for (let tries = 0; tries < 100; tries++)
       if ((await job.step(orthanc, never).catch(() => 'continue')) === 'success') break
