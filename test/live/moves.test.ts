@@ -78,7 +78,7 @@ describe('a move on a bad day', () => {
     const on = await start(await directoryPlace(), {}, { CloudStorage: { MoveConcurrency: 1 } })
     const { study, files } = await uploadStudy(on, 100)
     const moving = move(on, study, 'object-storage')
-    await until('the first file', () => onDisk().length < 100)
+    await until('the first file', async () => ((await place?.keys())?.length ?? 0) > 0)
     process.kill(on.enginePid() as number, 'SIGKILL')
     const content = await moving
     assert.equal(content.status, 200)
