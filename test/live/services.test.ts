@@ -197,6 +197,7 @@ describe('what the engine does beside the storage area', () => {
           () => {},
         ),
       ])
+      assert.doesNotMatch(orthanc.log(), /cannot .*: Orthanc is stopping$/m, 'the plugin had to send a call away')
       await start()
       const jobs = await orthanc.getJson('/jobs?expand')
       assert.equal(jobs.filter((seen: { State: string }) => seen.State === 'Running').length, 1)
