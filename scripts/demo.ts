@@ -93,7 +93,7 @@ function isDemo(pid: number): boolean {
   }
 }
 
-const demoConfig = { Name: 'Orthanc on an object store', DicomAet: 'ORTHANC' }
+const demoConfig = { Name: 'Orthanc on an object store', DicomAet: 'ORTHANC', DicomServerEnabled: true }
 
 async function free(wanted: number, what: string): Promise<number> {
   for (let port = wanted; port < wanted + 100; port++) {

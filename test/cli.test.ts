@@ -79,7 +79,8 @@ function run(place: string, command: string): Said {
     },
     input: '',
   })
-  const hide = (text: string) => text.replaceAll(place, 'PLACE').trimEnd()
+  const progress = /^orthanc-cloud-storage: \d+ %, .*\n/gm // a line for each ten seconds: there are some on a slow machine
+  const hide = (text: string) => text.replaceAll(place, 'PLACE').replace(progress, '').trimEnd()
   return { stdout: hide(stdout), stderr: hide(stderr), exit: status ?? -1 }
 }
 

@@ -2,34 +2,42 @@ import type { Bytes } from '../src/bytes.ts'
 import { Fault } from '../src/fault.ts'
 import type { Store } from '../src/stores/store.ts'
 
+/** One verb on one key fails so often and no more: who tries ten times gets through, whoever else comes in between. */
+const MOST_FAILURES = 9
+
 /** A store whose every third call fails, before, after, or in the middle of its work: what a bad day looks like. */
 export function flaky(store: Store): Store {
   let calls = 0
-  const broken = () => new Fault('Unavailable', 'broken on purpose')
-  const sometimes = async <T>(work: () => Promise<T>): Promise<T> => {
+  const failures = new Map<string, number>()
+  const breaks = (what: string) => {
+    const before = failures.get(what) ?? 0
+    failures.set(what, before + 1)
+    if (before < MOST_FAILURES) throw new Fault('Unavailable', 'broken on purpose')
+  }
+  const sometimes = async <T>(what: string, work: () => Promise<T>): Promise<T> => {
     const turn = calls++ % 6
-    if (turn === 1) throw broken()
+    if (turn === 1) breaks(what)
     const result = await work()
-    if (turn === 4) throw broken() // it was done, but nobody heard of it
+    if (turn === 4) breaks(what) // it was done, but nobody heard of it
     return result
   }
-  async function* cut(body: Bytes): Bytes {
+  async function* cut(key: string, body: Bytes): Bytes {
     let chunks = 0
     for await (const chunk of body) {
       yield chunk.subarray(0, Math.ceil(chunk.byteLength / 2))
-      if (++chunks % 2 === 1) throw broken()
+      if (++chunks % 2 === 1) breaks(`body ${key}`)
       yield chunk.subarray(Math.ceil(chunk.byteLength / 2))
     }
   }
   return {
     ...store,
-    put: (key, body, signal) => sometimes(() => store.put(key, body, signal)),
+    put: (key, body, signal) => sometimes(`put ${key}`, () => store.put(key, body, signal)),
     async get(key, range, signal) {
-      if (calls++ % 3 === 1) throw broken()
+      if (calls++ % 3 === 1) breaks(`get ${key}`)
       const content = await store.get(key, range, signal)
-      return { size: content.size, body: content.size > 1 && calls % 2 === 0 ? cut(content.body) : content.body }
+      return { size: content.size, body: content.size > 1 && calls % 2 === 0 ? cut(key, content.body) : content.body }
     },
-    stat: (key, signal) => sometimes(() => store.stat(key, signal)),
-    remove: (key, signal) => sometimes(() => store.remove(key, signal)),
+    stat: (key, signal) => sometimes(`stat ${key}`, () => store.stat(key, signal)),
+    remove: (key, signal) => sometimes(`remove ${key}`, () => store.remove(key, signal)),
   }
 }

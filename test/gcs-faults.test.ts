@@ -23,7 +23,7 @@ async function open(script: Script, more: Partial<GcsOptions> = {}) {
     script(Object.assign(request, { body: Buffer.concat(chunks) }), response)
   })
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  const limits = { connectTimeoutMs: 1000, requestTimeoutMs: 5000, maxConnections: 4, maxRetries: 2 }
+  const limits = { connectTimeoutMs: 60_000, requestTimeoutMs: 120_000, maxConnections: 4, maxRetries: 2 }
   const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   const store = gcsStore(
     { bucket: 'images', endpoint, serviceAccountFile: undefined, storageClass: undefined, ...limits, ...more },

@@ -9,7 +9,6 @@ import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { after, before, beforeEach, describe, it } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { Fault } from '../src/fault.ts'
 import { gcsStore } from '../src/stores/gcs.ts'
 import { type FakeInternet, fakeInternet, type Visit } from './fake-internet.ts'
@@ -91,8 +90,8 @@ describe('credentials for Google', () => {
         endpoint: undefined,
         serviceAccountFile,
         storageClass: undefined,
-        connectTimeoutMs: 5000,
-        requestTimeoutMs: 20_000,
+        connectTimeoutMs: 60_000,
+        requestTimeoutMs: 120_000,
         maxConnections: 4,
         maxRetries: 0,
       },
@@ -137,19 +136,20 @@ describe('credentials for Google', () => {
     await store.close()
   })
 
-  it('a key that is replaced in its file is taken without a restart, and a broken file changes nothing', async () => {
+  it('a key that is replaced in its file is taken without a restart, and a broken file changes nothing', async t => {
+    t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
     const file = accountFile(right.privateKey, 'rotated.json')
     const store = open(file)
     await store.remove('x', never)
     trusted = other.publicKey
     accountFile(other.privateKey, 'rotated.json')
-    await sleep(2100) // the file is not looked at more often
+    t.mock.timers.tick(2100) // the file is not looked at more often
     await store.remove('x', never)
     writeFileSync(file, '{"type": "service_acc') // as an editor may leave it for a moment
-    await sleep(2100)
+    t.mock.timers.tick(2100)
     await store.remove('x', never)
     rmSync(file)
-    await sleep(2100)
+    t.mock.timers.tick(2100)
     await store.remove('x', never)
     await store.close()
   })
@@ -291,7 +291,7 @@ describe('credentials for Google', () => {
     const address = plain.address()
     const port = typeof address === 'object' ? address?.port : 0
     const options = { bucket: 'b', endpoint: `http://127.0.0.1:${port}`, serviceAccountFile: undefined }
-    const limits = { connectTimeoutMs: 5000, requestTimeoutMs: 5000, maxConnections: 1, maxRetries: 0 }
+    const limits = { connectTimeoutMs: 60_000, requestTimeoutMs: 120_000, maxConnections: 1, maxRetries: 0 }
     const environment = { caFile: undefined, proxy: undefined, probeKey: 'probe' }
     const store = gcsStore({ ...options, ...limits, storageClass: undefined }, environment, () => {})
     await store.remove('x', never)

@@ -279,14 +279,14 @@ for (const to of [disk, cloud] as const)
       })
 
     it('gives way to a removal, and leaves no copy', async () => {
-      const reached = Promise.withResolvers<void>()
+      const [reached, removing] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
       const { area, stores } = make(from, {
         [to]: (store: Store): Store => ({
           ...store,
           async put(key, body, signal) {
             await store.put(key, body, signal)
             reached.resolve()
-            await new Promise(resolve => setTimeout(resolve, 20))
+            await removing.promise
           },
         }),
       })
@@ -295,7 +295,9 @@ for (const to of [disk, cloud] as const)
       const moving = area.move(attachment, to, move, never)
       await reached.promise
       const later = area.move(attachment, to, move, never)
-      await area.remove(attachment, never)
+      const removed = area.remove(attachment, never)
+      removing.resolve()
+      await removed
       assert.deepEqual(await moving, { outcome: 'missing' })
       assert.deepEqual(await later, { outcome: 'missing' })
       assert.equal(await where(stores, attachment), '')

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
 import type { Attachment } from '../src/area/area.ts'
 import type { Job, JsonObject, StepOutcome } from '../src/area/host.ts'
 import type { HybridArea } from '../src/area/hybrid.ts'
@@ -10,7 +11,6 @@ import { Fault } from '../src/fault.ts'
 import { FakeOrthanc } from './fake-orthanc.ts'
 
 const never = new AbortController().signal
-const sleep = (ms: number) => new Promise(resolve => setTimeout(resolve, ms))
 
 type Move = (attachment: Attachment, signal: AbortSignal) => Promise<Moved>
 
@@ -62,8 +62,10 @@ describe('a move job', () => {
   it('moves the files of every level, several at a time, each once', async () => {
     const orthanc = new FakeOrthanc()
     const patient = orthanc.addPatient('p', [2, 3, 10])
+    const four = Promise.withResolvers<void>()
     const { kind, moved, seen } = stage(async () => {
-      await sleep(1)
+      if (seen.running === 4) four.resolve()
+      await four.promise
       return { outcome: 'moved', bytes: 10 }
     })
     const job = kind.create(request({ Patients: [patient] }))
@@ -91,7 +93,7 @@ describe('a move job', () => {
     const orthanc = new FakeOrthanc()
     const Patients = [orthanc.addPatient('p', [4, 4, 4])]
     const { kind } = stage(async () => {
-      await sleep(2)
+      await turn()
       return { outcome: 'moved', bytes: 1 }
     })
     const job = kind.create(request({ Patients }))
@@ -138,13 +140,16 @@ describe('a move job', () => {
     assert.equal(job.content()['Failed'], 0)
   })
 
-  it('goes on where it was, from the text of any step, and counts each file once', async () => {
+  it('goes on where it was, from the text of any step, and counts each file once', async t => {
+    let clock = 0 // a step lasts until four moves have ended, however long they take
+    t.mock.method(performance, 'now', () => clock)
     const orthanc = new FakeOrthanc()
     const patients = ['a', 'b', 'c'].map(name => orthanc.addPatient(name, [2, 2, 4]))
     for (let stopAfter = 1; ; stopAfter++) {
       const there = new Set<string>()
       const move: Move = async ({ uuid }) => {
-        await sleep(1)
+        await turn()
+        clock++
         if (there.has(uuid)) return { outcome: 'already-there' }
         there.add(uuid)
         return { outcome: 'moved', bytes: 10 }
@@ -179,8 +184,7 @@ describe('a move job', () => {
         new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
     )
     const job = kind.create(request({ Patients: [patient] }))
-    assert.equal(await job.step(orthanc, never), 'continue')
-    assert.equal(seen.running, 4)
+    while (seen.running < 4) assert.equal(await job.step(orthanc, never), 'continue')
     await job.stop('paused')
     assert.equal(seen.running, 0)
     assert.equal(job.content()['Failed'], 0)
@@ -206,7 +210,7 @@ describe('a move job', () => {
     const patient = orthanc.addPatient('p', [2, 2, 3])
     let asked = 0
     orthanc.fails = () => ++asked % 11 === 0
-    const { kind } = stage()
+    const { kind } = stage(undefined, 600_000) // only a failure ends a step
     const job = kind.create(request({ Patients: [patient] }))
     for (let tries = 0; tries < 100; tries++)
       if ((await job.step(orthanc, never).catch(() => 'continue')) === 'success') break

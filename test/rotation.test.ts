@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { describe, it } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
 import type { ContentType } from '../src/area/area.ts'
 import { keysOf } from '../src/area/naming.ts'
 import { collect, collectSource, type Range, type Source, sourceOf } from '../src/bytes.ts'
@@ -204,7 +205,9 @@ describe('rotation', () => {
     const { store, files, sorted } = await filled(10)
     const [bad = '', foreign = ''] = [sorted[2], sorted[5]]
     const genuine = await collect(await store.get(bad, undefined, never))
-    await store.put(bad, sourceOf(Buffer.concat([genuine.subarray(0, -1), Buffer.from([0])])), never)
+    const damaged = Buffer.from(genuine)
+    damaged[damaged.length - 1] = (damaged.at(-1) as number) ^ 1
+    await store.put(bad, sourceOf(damaged), never)
     await store.put(foreign, sealedBy(stranger, files.get(foreign) as Buffer), never)
     const first = rotation(store)
     await first.run(never)
@@ -240,7 +243,7 @@ describe('rotation', () => {
       ...store,
       async put(key, body, signal) {
         // Some are much slower than those after them.
-        for (let i = key.charCodeAt(5) % 5; i > 0; i--) await new Promise(resolve => setTimeout(resolve, 5))
+        for (let i = key.charCodeAt(5) % 5; i > 0; i--) await turn()
         await store.put(key, body, signal)
         states.push(run.remembered)
         for (const before of sorted.slice(0, sorted.indexOf(run.remembered.after ?? '') + 1))

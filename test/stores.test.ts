@@ -15,7 +15,7 @@ import { retrying } from '../src/stores/retry.ts'
 import type { Store } from '../src/stores/store.ts'
 import { verifying } from '../src/stores/verify.ts'
 import { flaky } from './flaky.ts'
-import { chunked, describeStore, MANY, type Made, never, noise } from './store.suite.ts'
+import { describeStore, MANY, type Made, never, noise } from './store.suite.ts'
 
 const silent = () => {}
 const patient = retrying({ maxRetries: 10, firstDelayMs: 1 }, silent)
@@ -68,15 +68,18 @@ describe('within', () => {
   })
 
   it('ends a body that takes too long', async () => {
-    const store = within(30, 'Some.Option')(memoryStore())
-    await store.put('x', chunked(noise(5_000_000)), never)
-    await assert.rejects(
-      async () => {
-        for await (const _ of (await store.get('x', undefined, never)).body)
-          await new Promise(next => setTimeout(next, 20))
-      },
-      { code: 'Timeout' },
-    )
+    async function* endless(signal: AbortSignal) {
+      yield noise(10)
+      await rejection(signal)
+    }
+    const store = within(
+      30,
+      'Some.Option',
+    )({
+      ...memoryStore(),
+      get: async (_key, _range, signal) => ({ size: 20, body: endless(signal) }),
+    })
+    await assert.rejects(async () => collect(await store.get('x', undefined, never)), { code: 'Timeout' })
   })
 })
 

@@ -116,7 +116,7 @@ void ImpossiblePullsBreakTheConnection() {
   }
 }
 
-Answer ReadWith(Buffer* buffer, const std::function<void(Peer&)>& script, milliseconds time = milliseconds(20'000)) {
+Answer ReadWith(Buffer* buffer, const std::function<void(Peer&)>& script, milliseconds time = kGiveUp) {
   Call call{Verb::Read, kUuid};
   call.result = buffer;
   return Played(

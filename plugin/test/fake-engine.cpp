@@ -21,7 +21,7 @@ std::string scenario;
 std::string socket_path;
 std::string memory;
 
-Deadline Soon() { return Clock::now() + std::chrono::seconds(60); }
+Deadline Soon() { return Clock::now() + std::chrono::minutes(5); }
 
 // Closed, if it cannot connect.
 Channel Connect(uint8_t role, uint64_t protocol, bool hello_comes = true) {
@@ -192,7 +192,7 @@ int main(int count, char** argv) {
   if (scenario == "refuses") return Return(control, 8, 0, 0, "Some.Option is wrong"), 0;
   if (scenario == "off") return Return(control, 0, 0, 0, "nothing to do: disabled"), pause();
   const bool library = count > 3;  // the real plugin gives options to Node, and wants ranges
-  Return(control, 0, library ? 3 : 1, scenario == "hangs" ? 300 : 20'000, "stores files in memory");
+  Return(control, 0, library ? 3 : 1, scenario == "hangs" ? 300 : 300'000, "stores files in memory");
   const bool deaf = scenario == "deaf" && FirstLife();
   for (;;) {
     if (control.ReceiveHeader(&header, Soon()) != Io::Ok) return 0;

@@ -48,7 +48,7 @@ class Peer {
 };
 
 inline Answer Played(const Call& call, const std::function<void(Peer&)>& script,
-                     std::chrono::milliseconds time = std::chrono::milliseconds(20'000)) {
+                     std::chrono::milliseconds time = kGiveUp) {
   int fds[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0) return Answer();
   Channel channel(fds[0]);

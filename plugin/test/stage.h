@@ -79,7 +79,7 @@ class Stage {
     settings.first_backoff = std::chrono::milliseconds(10);
     settings.drain_time = std::chrono::milliseconds(100);
     settings.ping_every = std::chrono::milliseconds(20);
-    settings.silence = std::chrono::milliseconds(scenario == "deaf" ? 200 : 20'000);
+    settings.silence = std::chrono::milliseconds(scenario == "deaf" ? 1'000 : 300'000);
   }
   ~Stage() {
     engine.reset();

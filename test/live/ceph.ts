@@ -6,8 +6,8 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { closeSync, existsSync, mkdirSync, openSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { until } from '../until.ts'
 import { freePort } from './child.ts'
 
 const run = promisify(execFile)
@@ -45,7 +45,7 @@ export async function startCeph(folder: string): Promise<S3Server> {
   writeFileSync(config, configuration(folder, fsid, gatewayPort, monitorPort))
 
   const tool = (program: string, ...args: string[]) =>
-    run(program, ['-c', config, ...args], { timeout: 60_000, killSignal: 'SIGKILL' })
+    run(program, ['-c', config, ...args], { timeout: 120_000, killSignal: 'SIGKILL' })
   const daemon = (program: string, ...args: string[]) => {
     const out = openSync(join(folder, 'log', `${program}.out`), 'a')
     const child = spawn(program, ['-c', config, ...args, '-f'], { detached: true, stdio: ['ignore', out, out] })
@@ -76,7 +76,7 @@ export async function startCeph(folder: string): Promise<S3Server> {
     await run('monmaptool', ['--create', '--fsid', fsid, '--addv', 'a', `[v2:127.0.0.1:${monitorPort}/0]`, map])
     await tool('ceph-mon', '--mkfs', '-i', 'a', '--monmap', map)
     daemon('ceph-mon', '-i', 'a', '--public-addr', '127.0.0.1')
-    await until('the monitor', () => tool('ceph', '-s'))
+    await comesUp('the monitor', () => tool('ceph', '-s'))
     for (let i = 0; i < OSDS; i++) {
       const uuid = randomUUID()
       mkdirSync(join(folder, `osd${i}`))
@@ -84,13 +84,13 @@ export async function startCeph(folder: string): Promise<S3Server> {
       await tool('ceph-osd', '-i', String(i), '--mkfs', '--osd-uuid', uuid)
       daemon('ceph-osd', '-i', String(i))
     }
-    await until('the OSD', async () => {
+    await comesUp('the OSD', async () => {
       const { stdout } = await tool('ceph', 'osd', 'stat')
       if (!stdout.includes(`${OSDS} up`)) throw new Error(stdout)
     })
     const admin = (...args: string[]) => tool('radosgw-admin', '-n', 'client.admin', ...args)
     const keys = ['--access-key=AKID', '--secret-key=SECRETKEY']
-    await until('a user', () => admin('user', 'create', '--uid=test', '--display-name=test', ...keys))
+    await comesUp('a user', () => admin('user', 'create', '--uid=test', '--display-name=test', ...keys))
     for (const storageClass of STORAGE_CLASSES) {
       const target = ['--placement-id', 'default-placement', '--storage-class', storageClass]
       await admin('zonegroup', 'placement', 'add', '--rgw-zonegroup', 'default', ...target)
@@ -99,7 +99,7 @@ export async function startCeph(folder: string): Promise<S3Server> {
     }
     daemon('radosgw', '-n', 'client.admin')
     const endpoint = `http://127.0.0.1:${gatewayPort}`
-    await until('the gateway', () => fetch(endpoint))
+    await comesUp('the gateway', () => fetch(endpoint))
     return { endpoint, accessKey: 'AKID', secretKey: 'SECRETKEY', region: 'us-east-1', stop }
   } catch (error) {
     await stop()
@@ -107,18 +107,17 @@ export async function startCeph(folder: string): Promise<S3Server> {
   }
 }
 
-async function until(what: string, works: () => Promise<unknown>): Promise<void> {
+async function comesUp(what: string, works: () => Promise<unknown>): Promise<void> {
   let last: unknown
-  for (let tries = 0; tries < 150; tries++) {
-    try {
-      await works()
-      return
-    } catch (error) {
-      last = error
-      await sleep(200)
-    }
-  }
-  throw new Error(`${what} did not come up`, { cause: last })
+  const probe = () =>
+    works().then(
+      () => true,
+      error => {
+        last = error
+        return false
+      },
+    )
+  await until(() => `${what}: ${last}`, probe, 200)
 }
 
 function configuration(folder: string, fsid: string, gatewayPort: number, monitorPort: number): string {

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { dirname } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { until } from '../until.ts'
 
 export interface Running {
   stop(): Promise<void>
@@ -41,14 +41,15 @@ export async function startChild(
     kill()
     await exited
   }
-  for (let tries = 0; tries < 300 && ended === undefined; tries++) {
-    try {
-      await ready()
-      return { stop }
-    } catch {
-      await sleep(100)
-    }
-  }
+  const works = () =>
+    ready().then(
+      () => true,
+      () => ended !== undefined,
+    )
+  await until(command, works, 100).catch(error => {
+    ended ??= String(error)
+  })
+  if (ended === undefined) return { stop }
   await stop()
   throw new Error(`${command} did not start (${ended}):\n${readFileSync(log, 'utf8').slice(-2000)}`)
 }

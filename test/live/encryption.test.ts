@@ -9,6 +9,7 @@ import { after, before, describe, it } from 'node:test'
 import { promisify } from 'node:util'
 import { collect, sourceOf } from '../../src/bytes.ts'
 import { instanceUid, makeImage, PATIENT_NAME } from '../dicom.ts'
+import { until } from '../until.ts'
 import { type Orthanc, type OrthancOptions, startOrthanc } from './orthanc.ts'
 import { directoryPlace, type Place, s3Place } from './places.ts'
 import { s3Server } from './servers.ts'
@@ -34,8 +35,8 @@ if (s3Server())
     { name: 'S3 with the transfer manager', make: () => s3Place({ UseTransferManager: true }) },
   )
 
-for (const { name, make } of kinds)
-  describe(`Orthanc on ${name}, encrypted`, () => {
+const onKind = ({ name, make }: (typeof kinds)[number]) =>
+  describe(`Orthanc on ${name}, encrypted`, { concurrency: 1 }, () => {
     let place: Place
     let orthanc: Orthanc
     let folder: string
@@ -44,7 +45,8 @@ for (const { name, make } of kinds)
     const start = async (encryption: object | undefined, more: Partial<OrthancOptions['config']> = {}) => {
       await orthanc?.stop()
       const [[section = '', options] = []] = Object.entries(place.config)
-      const config = { [section]: { ...options, ...(encryption && { StorageEncryption: encryption }) }, ...more }
+      const sealed = encryption && { StorageEncryption: encryption }
+      const config = { DicomServerEnabled: true, [section]: { ...options, ...sealed }, ...more }
       orthanc = await startOrthanc({ config, dir: folder })
     }
     const upload = async (file: Uint8Array): Promise<string> => (await orthanc.postJson('/instances', file)).ID
@@ -187,11 +189,13 @@ for (const { name, make } of kinds)
       await start(one)
       const files = Array.from({ length: 20 }, (_, i) => makeImage({ seed: 100 + i, rows: 1024, columns: 1024 }))
       const uploads = files.map(upload)
-      await new Promise(resolve => setTimeout(resolve, 60))
-      const pid = orthanc.enginePid()
-      if (pid) process.kill(pid, 'SIGKILL')
+      await until('the first object', async () => (await place.keys()).length > 0)
+      process.kill(orthanc.enginePid() as number, 'SIGKILL')
       const ids = await Promise.all(uploads)
       for (const [i, id] of ids.entries()) assert.equal(sha256(await download(id)), sha256(files[i] as Buffer))
       await clear()
     })
   })
+
+// They mostly wait for Orthanc to start and stop.
+describe('on every kind of store', { concurrency: 3 }, () => kinds.forEach(onKind))

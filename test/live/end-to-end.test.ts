@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { promisify } from 'node:util'
 import { instanceUid, makeImage, makeReport } from '../dicom.ts'
+import { until } from '../until.ts'
 import { type Orthanc, startOrthanc } from './orthanc.ts'
 import { type Place, places, s3Place } from './places.ts'
 import { s3Server } from './servers.ts'
@@ -15,20 +16,20 @@ import { s3Server } from './servers.ts'
 const run = promisify(execFile)
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 
-for (const { name, make } of places())
-  describe(`Orthanc on ${name}`, () => {
+const onPlace = ({ name, make }: ReturnType<typeof places>[number]) =>
+  describe(`Orthanc on ${name}`, { concurrency: 1 }, () => {
     let place: Place
     let orthanc: Orthanc
     let folder: string
     const restart = async () => {
       await orthanc.stop()
-      orthanc = await startOrthanc({ config: place.config, dir: folder })
+      orthanc = await startOrthanc({ config: { ...place.config, DicomServerEnabled: true }, dir: folder })
     }
 
     before(async () => {
       folder = mkdtempSync(join(tmpdir(), 'ocs-e2e-'))
       place = await make()
-      orthanc = await startOrthanc({ config: place.config, dir: folder })
+      orthanc = await startOrthanc({ config: { ...place.config, DicomServerEnabled: true }, dir: folder })
     })
 
     after(async () => {
@@ -97,11 +98,14 @@ for (const { name, make } of places())
 
     it('loses nothing when the engine is killed during 20 parallel uploads', async () => {
       const files = Array.from({ length: 20 }, (_, i) => makeImage({ seed: 100 + i, rows: 1024, columns: 1024 }))
+      const there = (await place.keys()).length
       const uploads = files.map(upload)
-      for (const pause of [30, 150]) {
-        await new Promise(resolve => setTimeout(resolve, pause))
-        const pid = orthanc.enginePid()
-        if (pid) process.kill(pid, 'SIGKILL')
+      let killed: number | undefined
+      for (const kills of [1, 2]) {
+        await until(`object ${kills} of the uploads`, async () => (await place.keys()).length >= there + kills)
+        const next = await until('an engine', () => orthanc.enginePid() !== killed && orthanc.enginePid())
+        process.kill(next, 'SIGKILL')
+        killed = next
       }
       const ids = await Promise.all(uploads)
       for (const [i, id] of ids.entries()) assert.equal(sha256(await download(id)), sha256(files[i] as Buffer))
@@ -132,9 +136,12 @@ for (const { name, make } of places())
       const pid = orthanc.enginePid() as number
       await orthanc.stop()
       assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' })
-      orthanc = await startOrthanc({ config: place.config, dir: folder })
+      orthanc = await startOrthanc({ config: { ...place.config, DicomServerEnabled: true }, dir: folder })
     })
   })
+
+// They mostly wait for Orthanc to start and stop.
+describe('on every kind of store', { concurrency: 3 }, () => places().forEach(onPlace))
 
 const server = s3Server()
 if (server)

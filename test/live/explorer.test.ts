@@ -4,9 +4,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Browser, Page } from 'playwright-core'
 import { makeImage } from '../dicom.ts'
+import { GIVE_UP_MS } from '../until.ts'
 import { liveBrowser } from './browser.ts'
 import { type Orthanc, startOrthanc } from './orthanc.ts'
 import { directoryPlace, type Place } from './places.ts'
@@ -46,7 +46,7 @@ describe('Orthanc Explorer', { skip: !launch }, () => {
     place = await directoryPlace()
     browser = (await launch?.()) as Browser
     page = await browser.newPage({ viewport: { width: 1280, height: 900 } })
-    page.setDefaultTimeout(20_000)
+    page.setDefaultTimeout(GIVE_UP_MS)
     page.on('pageerror', error => complaints.push(String(error)))
     await start('WriteToFileSystem')
     for (let seed = 1; seed <= IMAGES; seed++) study = await upload(seed)
@@ -89,8 +89,7 @@ describe('Orthanc Explorer', { skip: !launch }, () => {
   it('follows a move that was started elsewhere, below any path of a reverse proxy', async () => {
     const body = { Resources: [study], TargetStorage: 'file-system', Asynchronous: true }
     const { ID } = await orthanc.postJson('/move-storage', Buffer.from(JSON.stringify(body)))
-    for (let tries = 0; tries < 200 && (await orthanc.getJson(`/jobs/${ID}`)).State !== 'Failure'; tries++)
-      await sleep(50)
+    await orthanc.job(ID, ['Failure'])
     // A move of four small files is over before a browser has looked: the page hears of its end when we say so.
     let held = true
     const under = (job: { Content: object }) => ({

@@ -1,12 +1,12 @@
 /** Hybrid modes and moves in the real Orthanc, on every kind of object store, over Orthanc's own files. */
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { makeImage } from '../dicom.ts'
+import { until } from '../until.ts'
 import { type Orthanc, startOrthanc } from './orthanc.ts'
 import { directoryPlace, type Place, s3Place } from './places.ts'
 import { s3Server } from './servers.ts'
@@ -19,8 +19,8 @@ const stores = [
   ...(s3Server() ? [{ name: 'S3', make: () => s3Place({ RootPath: 'a/b' }) }] : []),
 ]
 
-for (const { name, make } of stores)
-  describe(`hybrid modes over ${name}`, () => {
+const onStore = ({ name, make }: (typeof stores)[number]) =>
+  describe(`hybrid modes over ${name}`, { concurrency: 1 }, () => {
     let place: Place
     let folder: string
     let orthanc: Orthanc
@@ -64,14 +64,6 @@ for (const { name, make } of stores)
       for (const id of await orthanc.getJson('/patients')) await orthanc.delete(`/patients/${id}`)
       assert.deepEqual([onDisk(), folders(), await place.keys()], [[], [], []])
     }
-    const jobEnds = async (id: string) => {
-      for (let tries = 0; tries < 1200; tries++) {
-        const job = await orthanc.getJson(`/jobs/${id}`)
-        if (['Success', 'Failure', 'Paused'].includes(job.State)) return job
-        await sleep(50)
-      }
-      throw new Error('the job does not end')
-    }
     /** One study of `count` images; the files by instance id. */
     const uploadStudy = async (count: number, seed: number, rows = 64) => {
       const files = new Map<string, string>()
@@ -85,6 +77,17 @@ for (const { name, make } of stores)
     }
     const allReadable = async (files: ReadonlyMap<string, string>) => {
       for (const [id, hash] of files) assert.equal(sha256(await download(id)), hash)
+    }
+    /** Orthanc writes a job to its database some time after it was submitted. */
+    const isInDatabase = async (job: string) => {
+      const written = () => {
+        const bytes = ['index', 'index-wal'].map(name => readFileSync(join(folder, 'index', name)))
+        // The text may go over the border of two pages, in one place.
+        return bytes.some(file => file.includes(job.slice(0, 18)) || file.includes(job.slice(18)))
+      }
+      await until('the job in the database', written)
+      const [instance] = await orthanc.getJson('/instances')
+      await orthanc.put(`/instances/${instance}/metadata/1024`, Buffer.from('written after it')) // so that was committed
     }
     const noFalseAlarm = () => {
       const alarms = orthanc
@@ -145,7 +148,7 @@ for (const { name, make } of stores)
       })
       const { ID, Path } = JSON.parse(back.body.toString())
       assert.equal(Path, `/jobs/${ID}`)
-      const job = await jobEnds(ID)
+      const job = await orthanc.job(ID)
       assert.deepEqual([job.Type, job.State, job.Progress, job.Priority], ['MoveStorage', 'Success', 100, 3])
       assert.deepEqual([onDisk().length, await place.keys()], [302, []])
       await allReadable(files)
@@ -197,15 +200,14 @@ for (const { name, make } of stores)
         (await move({ Resources: [study], TargetStorage: 'object-storage', Asynchronous: true })).body.toString(),
       )
       await orthanc.request('POST', `/jobs/${ID}/pause`, Buffer.from('{}'))
-      await jobEnds(ID)
+      await orthanc.job(ID)
       await allReadable(files)
       await orthanc.request('POST', `/jobs/${ID}/resume`, Buffer.from('{}'))
       await orthanc.request('POST', `/jobs/${ID}/cancel`, Buffer.from('{}'))
-      await jobEnds(ID)
+      await orthanc.job(ID)
       await allReadable(files)
       await orthanc.request('POST', `/jobs/${ID}/resubmit`, Buffer.from('{}'))
-      await sleep(50)
-      await jobEnds(ID)
+      await orthanc.job(ID)
       await allReadable(files)
       await clear()
     })
@@ -215,18 +217,28 @@ for (const { name, make } of stores)
       const { ID } = JSON.parse(
         (await move({ Resources: [study], TargetStorage: 'object-storage', Asynchronous: true })).body.toString(),
       )
-      for (let tries = 0; (await place.keys()).length < 10 && tries < 500; tries++) await sleep(5)
-      // The engine stands still while Orthanc writes the job to its database, which it does within 100 ms.
-      process.kill(orthanc.enginePid() as number, 'SIGSTOP')
-      await sleep(500)
+      // The engine works only while nobody looks: so it is in the middle when it is seen there.
+      const engine = orthanc.enginePid() as number
+      process.kill(engine, 'SIGSTOP')
+      await isInDatabase(ID)
+      await until('ten objects', async () => {
+        if ((await place.keys()).length >= 10) return true
+        process.kill(engine, 'SIGCONT')
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
+        process.kill(engine, 'SIGSTOP')
+        return false
+      })
       orthanc.kill('SIGKILL')
       await orthanc.exited
       assert.ok(onDisk().length > 0, 'it was too fast to be killed in the middle')
       await start('WriteToFileSystem')
-      const job = await jobEnds(ID)
+      const job = await orthanc.job(ID)
       assert.equal(job.State, 'Success')
       assert.deepEqual([onDisk(), (await place.keys()).length], [[], 60])
       await allReadable(files)
       await clear()
     })
   })
+
+// They mostly wait for Orthanc to start and stop.
+describe('on every kind of store', { concurrency: 2 }, () => stores.forEach(onStore))

@@ -6,9 +6,9 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync,
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { makeImage } from '../dicom.ts'
-import { Network } from './network.ts'
+import { until } from '../until.ts'
+import { FaultProxy } from './fault-proxy.ts'
 import { type Orthanc, startOrthanc } from './orthanc.ts'
 import { directoryPlace, type Place, s3Place } from './places.ts'
 import { s3Server } from './servers.ts'
@@ -78,7 +78,7 @@ describe('a move on a bad day', () => {
     const on = await start(await directoryPlace(), {}, { CloudStorage: { MoveConcurrency: 1 } })
     const { study, files } = await uploadStudy(on, 100)
     const moving = move(on, study, 'object-storage')
-    await sleep(150)
+    await until('the first file', async () => ((await place?.keys())?.length ?? 0) > 0)
     process.kill(on.enginePid() as number, 'SIGKILL')
     const content = await moving
     assert.equal(content.status, 200)
@@ -181,15 +181,16 @@ describe('a move on a bad day', () => {
 
   const server = s3Server()
   if (!server) return
-  it('waits for a bucket that is away for 5 s', async () => {
-    const network = new Network(server.endpoint)
+  it('waits for a bucket that is away for a while', async () => {
+    const network = new FaultProxy(server.endpoint)
     try {
-      const on = await start(await s3Place(), { Endpoint: await network.open() })
+      const bucket = await s3Place()
+      const on = await start(bucket, { Endpoint: await network.open(), MaxRetries: 100 })
       const { study, files } = await uploadStudy(on, 60)
       const moving = move(on, study, 'object-storage')
-      await sleep(300)
+      await until('the first file', async () => (await bucket.keys()).length > 0)
       await network.close()
-      await sleep(5000)
+      await on.logged(/attempt 3 failed and is repeated/)
       await network.open()
       const content = await moving
       assert.deepEqual([content.status, content.Failed, content.Moved?.Files], [200, 0, 60])

@@ -2,8 +2,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { Agent, type Dispatcher } from 'undici'
+import { GIVE_UP_MS, until } from '../until.ts'
 import { freePort } from './child.ts'
 
 export const PLUGIN = new URL('../../dist/libOrthancCloudStorage.so', import.meta.url).pathname
@@ -43,6 +43,7 @@ export async function startOrthanc(options: OrthancOptions): Promise<Orthanc> {
     Name: 'Orthanc',
     HttpPort: ports.http,
     DicomPort: ports.dicom,
+    DicomServerEnabled: false, // it takes a second to stop; who stores by DICOM says so
     RemoteAccessAllowed: false,
     AuthenticationEnabled: false,
     DicomCheckModalityHost: false,
@@ -95,26 +96,35 @@ export class Orthanc {
   }
 
   /** Waits for a line of the log: the engine's INFO lines come a moment after what they tell of. */
-  async logged(line: RegExp, most = 100): Promise<void> {
-    for (let tries = 0; tries < most; tries++) {
-      if (line.test(this.log())) return
-      await sleep(20)
-    }
-    const tail = this.log().split('\n').slice(-15).join('\n')
-    throw new Error(`the log never said ${line}; it ends with\n${tail}`)
+  async logged(line: RegExp): Promise<void> {
+    const tail = () => this.log().split('\n').slice(-15).join('\n')
+    await until(
+      () => `a line of the log that says ${line}; it ends with\n${tail()}`,
+      () => line.test(this.log()),
+    )
+  }
+
+  /** Waits for a job to be in one of these states; resolves to what Orthanc tells of it. */
+  async job(id: string, states: readonly string[] = ['Success', 'Failure', 'Paused']) {
+    return await until(`job ${id} to be ${states}`, async () => {
+      const job = await this.getJson(`/jobs/${id}`)
+      return states.includes(job.State) && job
+    })
   }
 
   /** Resolves when Orthanc answers; rejects with RefusedToStart when it ends. */
   async ready(): Promise<void> {
-    for (let tries = 0; tries < 1200; tries++) {
+    const answers = async () => {
       if (this.#child.exitCode !== null || this.#child.signalCode !== null)
         throw new RefusedToStart(this.log(), this.#child.exitCode)
-      const answer = await this.request('GET', '/system').catch(() => undefined)
-      if (answer?.status === 200) return
-      await sleep(50)
+      return (await this.request('GET', '/system').catch(() => undefined))?.status === 200
     }
-    await this.stop()
-    throw new Error(`Orthanc does not answer:\n${this.log()}`)
+    try {
+      await until(() => `Orthanc to answer:\n${this.log()}`, answers)
+    } catch (error) {
+      await this.stop()
+      throw error
+    }
   }
 
   async request(method: Dispatcher.HttpMethod, path: string, body?: Uint8Array) {
@@ -173,11 +183,17 @@ export class Orthanc {
     }
   }
 
+  /** Rejects when Orthanc did not end by itself. */
   async stop(): Promise<void> {
-    const forced = setTimeout(() => this.kill('SIGKILL'), 60_000)
+    let forced = false
+    const force = setTimeout(() => {
+      forced = true
+      this.kill('SIGKILL')
+    }, GIVE_UP_MS)
     this.kill('SIGTERM')
     await this.#exited
-    clearTimeout(forced)
+    clearTimeout(force)
     await this.#agent.destroy()
+    if (forced) throw new Error(`Orthanc did not stop:\n${this.log().split('\n').slice(-15).join('\n')}`)
   }
 }

@@ -49,8 +49,8 @@ if (server) {
     credentials: { accessKeyId: server.accessKey, secretAccessKey: server.secretKey },
     endpoint: server.endpoint,
     virtualAddressing: true, // ignored for an IP address
-    connectTimeoutMs: 5_000,
-    requestTimeoutMs: 60_000,
+    connectTimeoutMs: 60_000,
+    requestTimeoutMs: 120_000,
     maxConnections: 25,
     maxRetries: 2,
     transfer: undefined,

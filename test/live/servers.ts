@@ -1,4 +1,6 @@
 /** How a test gets a real server: setup.ts has started it, or there is a loud reason why not. */
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import type { AzureSettings } from './azurite.ts'
 import type { GcsSettings } from './fake-gcs.ts'
 
@@ -17,17 +19,38 @@ interface Servers {
 }
 export type ServerName = keyof Servers
 
-const variable = (name: ServerName) => `OCS_LIVE_${name.toUpperCase().replace('-', '_')}`
+type Found = { readonly settings: object } | { readonly missing: string }
 
-/** Called by setup.ts: environment variables reach the test processes. */
-export function handOver(name: ServerName, found: { settings: object } | { missing: string }): void {
-  process.env[variable(name)] = JSON.stringify(found)
+/** Names the folder in which setup.ts and the test processes meet: a file for each server. */
+const FOLDER = 'OCS_LIVE_SERVERS'
+const fileOf = (name: ServerName) => join(process.env[FOLDER] ?? '', `${name}.json`)
+
+/** Called by setup.ts, once: environment variables reach the test processes. */
+export function meetIn(folder: string): void {
+  process.env[FOLDER] = folder
 }
 
-/** A server, or undefined after a loud skip. With LIVE=required a missing server is a failure. */
+/** Called by setup.ts when a server is there, or is known not to come. */
+export function handOver(name: ServerName, found: Found): void {
+  writeFileSync(`${fileOf(name)}.new`, JSON.stringify(found), { mode: 0o600 })
+  renameSync(`${fileOf(name)}.new`, fileOf(name))
+}
+
+/** Waits, for tests are named after the servers that there are. */
+function awaited(name: ServerName): Found {
+  if (!process.env[FOLDER]) return { missing: 'run npm test, which starts one' }
+  const setup = process.ppid
+  while (!existsSync(fileOf(name))) {
+    if (process.ppid !== setup) throw new Error('the process that starts the servers is gone')
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50)
+  }
+  return JSON.parse(readFileSync(fileOf(name), 'utf8'))
+}
+
+/** A server, once it has started; or undefined after a loud skip. With LIVE=required a missing server is a failure. */
 export function liveServer<N extends ServerName>(name: N): Servers[N] | undefined {
-  const found = JSON.parse(process.env[variable(name)] ?? '{"missing":"run npm test, which starts one"}')
-  if (found.settings) return found.settings
+  const found = awaited(name)
+  if ('settings' in found) return found.settings as Servers[N]
   if (process.env['LIVE'] === 'required') throw new Error(`LIVE=required, but there is no ${name}: ${found.missing}`)
   process.stderr.write(`\nSKIPPED: no ${name} for ${process.argv[1]}: ${found.missing}\n\n`)
   return undefined

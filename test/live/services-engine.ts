@@ -29,7 +29,10 @@ const area: StorageArea = {
   },
 }
 
-/** Counts to `To`, a step each `PauseMs`; notes the reasons it stopped for. */
+/** Whether jobs may go on beyond their `Hold`; each engine begins with no. */
+let released = false
+
+/** Counts to `To`, and not beyond `Hold` before that is allowed; notes the reasons it stopped for. */
 function countJob(state: JsonObject): Job {
   let count = Number(state['Count'] ?? 0)
   const to = Number(state['To'])
@@ -42,8 +45,8 @@ function countJob(state: JsonObject): Job {
       const system = (await host.get('/system', signal)) as { Name: string } // a job may ask Orthanc
       if (system.Name !== 'Orthanc') throw new Error('that is not Orthanc')
       if (count === state['FailAt']) return 'failure'
-      await new Promise(resolve => setTimeout(resolve, Number(state['PauseMs'] ?? 10)))
-      count++
+      await new Promise(resolve => setTimeout(resolve, 10))
+      if (count !== state['Hold'] || released) count++
       return count < to ? 'continue' : 'success'
     },
     async stop(reason) {
@@ -86,6 +89,15 @@ const routes: Route[] = [
       POST: async (request, host, signal) => {
         const uris = (await jsonOf(request)) as string[]
         return json(await Promise.all(uris.map(async uri => (await host.get(uri, signal)) ?? 'absent')))
+      },
+    },
+  },
+  {
+    pattern: '/tiny/release',
+    methods: {
+      POST: async () => {
+        released = true
+        return json({})
       },
     },
   },

@@ -1,4 +1,7 @@
-/** node --test-global-setup: one server of each kind for all test files, since Ceph alone takes some 15 s to start. */
+/**
+ * node --test-global-setup: one server of each kind for all test files, since Ceph alone takes some 15 s to start, and to
+ * build the others takes minutes, once. Nobody waits here: a test file that needs a server waits for it.
+ */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,7 +9,7 @@ import { startAzurite } from './azurite.ts'
 import { startCeph, whyNoCeph } from './ceph.ts'
 import { startFakeGcs } from './fake-gcs.ts'
 import { startMinio } from './minio.ts'
-import { handOver, type ServerName } from './servers.ts'
+import { handOver, meetIn, type ServerName } from './servers.ts'
 
 const starts: Readonly<Record<ServerName, (folder: string) => Promise<{ stop(): Promise<void> }>>> = {
   ceph: folder => {
@@ -18,24 +21,25 @@ const starts: Readonly<Record<ServerName, (folder: string) => Promise<{ stop(): 
   'fake-gcs': startFakeGcs,
 }
 
-const stops: (() => Promise<void>)[] = []
+let folder = ''
+let started: Promise<(() => Promise<void>) | undefined>[] = []
 
 export async function globalSetup(): Promise<void> {
-  await Promise.all(
-    (Object.keys(starts) as ServerName[]).map(async name => {
-      const folder = mkdtempSync(join(tmpdir(), `ocs-${name}-`))
-      stops.push(async () => rmSync(folder, { recursive: true, force: true }))
-      try {
-        const { stop, ...settings } = await starts[name](folder)
-        stops.unshift(stop)
-        handOver(name, { settings })
-      } catch (error) {
-        handOver(name, { missing: error instanceof Error ? error.message : String(error) })
-      }
-    }),
-  )
+  folder = mkdtempSync(join(tmpdir(), 'ocs-servers-'))
+  meetIn(folder)
+  started = (Object.keys(starts) as ServerName[]).map(async name => {
+    try {
+      const { stop, ...settings } = await starts[name](mkdtempSync(join(folder, name)))
+      handOver(name, { settings })
+      return stop
+    } catch (error) {
+      handOver(name, { missing: error instanceof Error ? error.message : String(error) })
+      return undefined
+    }
+  })
 }
 
 export async function globalTeardown(): Promise<void> {
-  for (const stop of stops) await stop()
+  for (const stop of await Promise.all(started)) await stop?.()
+  rmSync(folder, { recursive: true, force: true })
 }

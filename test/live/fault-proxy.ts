@@ -1,0 +1,251 @@
+/**
+ * A network that can be told what to do wrong: a proxy between the engine and a real server, for http without TLS. It
+ * passes on every byte as it came, but for what `decide` says of an exchange.
+ */
+import { STATUS_CODES } from 'node:http'
+import { createServer, connect as dial, type Server, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Head, Messages, type Piece } from './http-messages.ts'
+
+/** So many bytes of the body have passed; "start": not even the head of the message has. */
+export type Point = number | 'start'
+
+/** What happens to one message. Offsets count the content of the body, without the framing of a chunked one. */
+export interface Damage {
+  /** One bit of this byte is another one. */
+  readonly flipAt?: number
+  /** The connection ends here, in order: the peer has read all before it. */
+  readonly endAt?: Point
+  /** The connection is reset here; what the peer has not read yet may be lost. */
+  readonly resetAt?: Point
+  /** Nothing comes any more, and the connection stays. */
+  readonly stopAt?: Point
+  /** The body goes on by so many bytes after each such pause. */
+  readonly pace?: { readonly bytes: number; readonly ms: number }
+}
+
+export interface Trouble {
+  readonly request?: Damage
+  /** Known when its head is there. With `start` the server has done what was asked, and nobody hears of it. */
+  readonly response?: Damage | ((response: { readonly status: number; readonly length: number }) => Damage)
+  /** The proxy itself answers, once the request has come; the server hears of nothing. */
+  readonly answer?: {
+    readonly status: number
+    readonly headers?: Record<string, string>
+    readonly body?: string | Buffer
+  }
+}
+
+export interface Exchange {
+  /** From 1. */
+  readonly nth: number
+  readonly method: string
+  /** With the query. */
+  readonly path: string
+  readonly headers: ReadonlyMap<string, string>
+  /** Of the answer that the server gave. */
+  status?: number
+  /** What was done to it, once it was: the connection was cut or stands still, a byte was flipped, the proxy answered. */
+  harmed?: string
+}
+
+export type Decide = (exchange: Exchange) => Trouble | undefined
+
+export class FaultProxy {
+  /** Asked once for each exchange, when the head of the request is there. */
+  decide: Decide
+  /** All that came, in this order. */
+  readonly exchanges: Exchange[] = []
+  readonly #server: Server
+  readonly #target: URL
+  readonly #sockets = new Set<Socket>()
+  #port = 0
+
+  constructor(target: string, decide: Decide = () => undefined) {
+    this.#target = new URL(target)
+    this.decide = decide
+    this.#server = createServer(near => void this.#serve(near))
+  }
+
+  /** Resolves to the endpoint. After `close` it is the same again. */
+  async open(): Promise<string> {
+    await new Promise<void>(resolve => this.#server.listen(this.#port, '127.0.0.1', resolve))
+    this.#port = (this.#server.address() as { port: number }).port
+    return `http://127.0.0.1:${this.#port}`
+  }
+
+  /** Nobody listens any more, and what was open breaks. */
+  async close(): Promise<void> {
+    const closed = new Promise(resolve => this.#server.close(resolve))
+    for (const socket of this.#sockets) socket.destroy()
+    await closed
+  }
+
+  async #serve(near: Socket): Promise<void> {
+    this.#join(near)
+    let far: Socket | undefined
+    let busy = false
+    try {
+      const requests = new Messages(near)
+      let responses: Messages | undefined
+      for (let head = await requests.head(); head; head = await requests.head()) {
+        const [method = '', path = ''] = head.line.split(' ')
+        const exchange: Exchange = { nth: this.exchanges.length + 1, method, path, headers: head.headers }
+        this.exchanges.push(exchange)
+        const trouble = this.decide(exchange) ?? {}
+        if (trouble.answer) {
+          for await (const _ of requests.body(head));
+          exchange.harmed = 'answered'
+          near.write(answerOf(method, trouble.answer))
+          continue
+        }
+        if (!far) {
+          const there = dial({ port: Number(this.#target.port), host: this.#target.hostname })
+          far = there
+          this.#join(there)
+          near.once('close', () => there.destroy())
+          there.once('close', () => busy || near.destroy())
+          responses = new Messages(there)
+        }
+        const link = { exchange, near, far, responses: responses as Messages }
+        // An answer may come before the request has gone out: a refusal of a large body does.
+        busy = true
+        const asked = pass(head, requests.body(head), far, trouble.request ?? {}, link)
+        await Promise.all([asked, answered(link, trouble.response)])
+        busy = false
+      }
+    } catch {
+      // one of the two has gone, or was made to
+    } finally {
+      near.destroy()
+      far?.destroy()
+    }
+  }
+
+  #join(socket: Socket): void {
+    this.#sockets.add(socket)
+    socket.setNoDelay(true)
+    socket.on('error', () => {})
+    socket.on('close', () => this.#sockets.delete(socket))
+  }
+}
+
+interface Link {
+  readonly exchange: Exchange
+  readonly near: Socket
+  readonly far: Socket
+  readonly responses: Messages
+}
+
+async function answered(link: Link, trouble: Trouble['response'] = {}): Promise<void> {
+  const { exchange, near, responses } = link
+  for (;;) {
+    const head = await responses.head()
+    if (!head) throw new Error('the server has ended the connection')
+    const status = Number(head.line.split(' ')[1])
+    if (status < 200) {
+      near.write(head.bytes)
+      continue
+    }
+    exchange.status = status
+    const { headers } = head
+    const bodiless = exchange.method === 'HEAD' || status === 204 || status === 304
+    const endless = !bodiless && !headers.has('content-length') && !headers.has('transfer-encoding')
+    const length = bodiless ? 0 : Number(headers.get('content-length') ?? 0)
+    const damage = typeof trouble === 'function' ? trouble({ status, length }) : trouble
+    const body = bodiless ? none() : responses.body(head, { endless })
+    await pass(head, body, near, damage, link)
+    if (endless || /close/i.test(headers.get('connection') ?? '')) throw new Error('the server ends the connection')
+    return
+  }
+}
+
+async function* none(): AsyncGenerator<Piece> {}
+
+/** Passes a message on to `to`. Rejects when it was cut. */
+async function pass(head: Head, body: AsyncIterable<Piece>, to: Socket, damage: Damage, link: Link): Promise<void> {
+  const { flipAt = -1, pace } = damage
+  let at = 0
+  const points = [damage.endAt, damage.resetAt, damage.stopAt].filter(point => point !== undefined)
+  if (points.includes('start')) return await cut(damage, link, to)
+  const last = Math.min(...points.map(Number), Number.POSITIVE_INFINITY)
+  await write(to, head.bytes)
+  if (last <= 0) return await cut(damage, link, to)
+  for await (const { bytes, framing } of body) {
+    const step = framing ? bytes.byteLength : (pace?.bytes ?? bytes.byteLength)
+    for (let from = 0; from < bytes.byteLength; from += step) {
+      let part = bytes.subarray(from, from + step)
+      if (!framing) {
+        part = part.subarray(0, last - at)
+        if (flipAt >= at && flipAt < at + part.byteLength) {
+          part = Buffer.from(part)
+          part[flipAt - at] = (part[flipAt - at] as number) ^ 1
+          link.exchange.harmed = 'flipped'
+        }
+        at += part.byteLength
+        if (pace) await sleep(pace.ms)
+      }
+      await write(to, part)
+      if (!framing && at >= last) return await cut(damage, link, to)
+    }
+  }
+}
+
+async function cut({ endAt, resetAt }: Damage, { exchange, near, far }: Link, to: Socket): Promise<never> {
+  const [how, end] =
+    endAt !== undefined
+      ? ['ended', () => to.end()]
+      : resetAt !== undefined
+        ? ['reset', () => [near, far].map(socket => socket.resetAndDestroy())]
+        : ['stopped', () => {}]
+  exchange.harmed = how
+  end()
+  // The one who hears of it goes, and `near` with it; who hears nothing may wait as long as it likes.
+  if (how !== 'reset') await new Promise(resolve => (to.destroyed ? resolve(0) : to.once('close', resolve)))
+  throw new Error(how)
+}
+
+function write(to: Socket, bytes: Buffer): Promise<void> {
+  return new Promise((resolve, reject) => to.write(bytes, error => (error ? reject(error) : resolve())))
+}
+
+function answerOf(method: string, { status, headers = {}, body = '' }: NonNullable<Trouble['answer']>): Buffer {
+  const bytes = Buffer.from(body as string)
+  const fields = { 'content-length': String(bytes.byteLength), ...headers }
+  const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`)
+  const head = Buffer.from(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${lines.join('')}\r\n`)
+  return method === 'HEAD' ? head : Buffer.concat([head, bytes])
+}
+
+const kinds = {
+  'flip response': at => ({ response: ({ length }) => (length > 0 ? { flipAt: at(length) } : {}) }),
+  'end response': at => ({ response: ({ length }) => ({ endAt: at(length) }) }),
+  'reset response': at => ({ response: ({ length }) => ({ resetAt: at(length) }) }),
+  'lose response': () => ({ response: { endAt: 'start' } }),
+  'flip request': (at, length) => (length > 0 ? { request: { flipAt: at(length) } } : {}),
+  'end request': (at, length) => ({ request: { endAt: at(length) } }),
+  'reset request': (at, length) => ({ request: { resetAt: at(length) } }),
+  'busy gateway': () => ({
+    answer: { status: 503, headers: { 'content-type': 'text/html' }, body: '<html>busy</html>' },
+  }),
+  'lost gateway': () => ({
+    answer: { status: 404, headers: { 'content-type': 'text/html' }, body: '<html>none</html>' },
+  }),
+} satisfies Record<string, (at: (length: number) => number, length: number) => Trouble>
+export type Kind = keyof typeof kinds
+export const KINDS = Object.keys(kinds) as readonly Kind[]
+
+/** Harms the given share of all exchanges, each in one of these ways, anywhere in the body; the same for the same seed. */
+export function mishaps(seed: number, share: number, some: readonly Kind[] = KINDS): Decide {
+  let state = seed
+  const random = () => {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0
+    return state / 2 ** 32
+  }
+  return ({ headers }) => {
+    if (random() >= share) return undefined
+    const kind = kinds[some[Math.floor(random() * some.length)] as Kind]
+    const where = random()
+    return kind(length => Math.floor(where * length), Number(headers.get('content-length') ?? 0))
+  }
+}
