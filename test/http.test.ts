@@ -45,7 +45,11 @@ function scripted(script: Script): { seen: Seen[]; listener: RequestListener } {
   const seen: Seen[] = []
   const listener: RequestListener = async (request, response) => {
     const chunks: Buffer[] = []
-    for await (const chunk of request) chunks.push(chunk)
+    try {
+      for await (const chunk of request) chunks.push(chunk)
+    } catch {
+      return // broken off
+    }
     const one = { line: `${request.method} ${request.url}`, headers: request.headers, body: Buffer.concat(chunks) }
     response.setHeader('x-amz-request-id', 'R') // as every S3 server does
     script(one, response, seen.push(one))
@@ -236,6 +240,82 @@ describe('what a bad server does', () => {
       code: 'BadConfig',
       remedy: "Region is 'eu-west-1', but the bucket is in 'us-west-2'.",
     })
+  })
+
+  it('an answer to HEAD without a word names the region by its header', async () => {
+    const { store } = await serve((_, response) =>
+      response.writeHead(301, { 'x-amz-bucket-region': 'eu-central-1' }).end(),
+    )
+    await assert.rejects(store.stat('k', never), {
+      code: 'BadConfig',
+      remedy: "Region is 'eu-west-1', but the bucket is in 'eu-central-1'.",
+    })
+  })
+
+  for (const status of [301, 302, 307, 308])
+    it(`a ${status} to https says to write https`, async () => {
+      const { seen, store } = await serve(({ line, headers }, response) => {
+        response.removeHeader('x-amz-request-id') // an ingress, not the store
+        response.writeHead(status, { location: `https://${headers.host}${line.split(' ')[1]}` }).end()
+      })
+      await assert.rejects(get(store), { code: 'BadConfig', remedy: /https:\/\/ in front of the endpoint/ })
+      assert.equal(seen.length, 1)
+    })
+
+  for (const [what, status, text, remedy] of [
+    [
+      'a KMS key',
+      403,
+      error('AccessDenied').replace('words', 'not authorized to perform: kms:GenerateDataKey on x'),
+      /permission kms:GenerateDataKey on the bucket's KMS key/,
+    ],
+    ['a KMS key that is disabled', 400, error('KMS.DisabledException'), /KMS key cannot be used/],
+    ['object tags', 501, error('NotImplemented'), /remove Tags/],
+    [
+      'a firewall',
+      403,
+      '<html><head><title>Blocked by policy 17</title></head></html>',
+      /Something between Orthanc and the store/,
+    ],
+  ] as const)
+    it(`what is missing is named: ${what}`, async () => {
+      const { store } = await serve(
+        (_, response) => {
+          if (!text.startsWith('<?xml')) response.removeHeader('x-amz-request-id')
+          response
+            .writeHead(status, { 'content-type': text.startsWith('<?xml') ? 'application/xml' : 'text/html' })
+            .end(text)
+        },
+        { tags: { a: 'b' }, maxRetries: 0 },
+      )
+      const fault = await store.put('k', chunked(noise(10)), never).then(
+        () => assert.fail('it succeeded'),
+        thrown => thrown as Fault,
+      )
+      assert.match(fault.describe(), remedy)
+      if (what === 'a firewall') assert.match(fault.message, /Blocked by policy 17/)
+      if (what.startsWith('a KMS')) assert.equal(fault.code, 'Denied')
+    })
+
+  it('"forbidden" to a read may mean "absent", to a write it does not', async () => {
+    const { store } = await serve((_, response) => fail(response, 403, 'AccessDenied'))
+    await assert.rejects(get(store), { code: 'Denied', perhapsAbsent: true })
+    await assert.rejects(store.stat('k', never), { code: 'Denied', perhapsAbsent: true, remedy: /s3:ListBucket/ })
+    await assert.rejects(store.put('k', chunked(noise(10)), never), { code: 'Denied', perhapsAbsent: false })
+  })
+
+  it('an upload that fails is abandoned only when nothing of it is on its way any more', async () => {
+    const { seen, store } = await serve(
+      ({ line }, response) => {
+        if (line.endsWith('?uploads='))
+          response.end('<InitiateMultipartUploadResult><UploadId>id</UploadId></InitiateMultipartUploadResult>')
+        else if (line.includes('partNumber=2')) fail(response, 403, 'AccessDenied')
+        else response.writeHead(200, { etag: '"p"' }).end()
+      },
+      { transfer: { concurrency: 3, partBytes: 5 * MB } },
+    )
+    await assert.rejects(store.put('k', chunked(noise(26 * MB)), never), { code: 'Denied' })
+    assert.equal(seen.at(-1)?.line, 'DELETE /bucket/k?uploadId=id')
   })
 
   it('a 200 that turns out to be an error does not complete an upload', async () => {

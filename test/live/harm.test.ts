@@ -1,0 +1,179 @@
+/** Real servers behind a network that does harm: what arrives is right, what is said is true, and nothing else is left behind. */
+import assert from 'node:assert/strict'
+import { createHash, randomUUID } from 'node:crypto'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import type { Attachment } from '../../src/area/area.ts'
+import { collect, sourceOf } from '../../src/bytes.ts'
+import { type Composition, compose } from '../../src/compose.ts'
+import { parseConfig } from '../../src/config/config.ts'
+import { logTo } from '../../src/log.ts'
+import { never, noise } from '../store.suite.ts'
+import { FaultProxy } from './fault-proxy.ts'
+import { azurePlace, gcsPlace, type Place, s3Place } from './places.ts'
+import { liveServer } from './servers.ts'
+
+const MB = 1024 * 1024
+const READS = 60
+const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
+
+type Section = Record<string, unknown>
+interface Way {
+  /** Scheme, host and port of the server. */
+  readonly origin: string
+  make(): Promise<Place>
+  /** The section, with another origin. */
+  through(section: Section, origin: string): Section
+  /** A size that goes up in parts. */
+  readonly large: number
+  readonly inParts: Section
+  /** The request that makes a large object visible. */
+  isLast(method: string, path: string): boolean
+}
+
+const viaEndpoint = (section: Section, Endpoint: string) => ({ ...section, Endpoint })
+const isComplete = (method: string, path: string) => method === 'POST' && path.includes('uploadId=')
+
+function ways(): Readonly<Record<string, Way>> {
+  const [ceph, minio, azurite, google] = [
+    liveServer('ceph'),
+    liveServer('minio'),
+    liveServer('azurite'),
+    liveServer('fake-gcs'),
+  ]
+  const s3 = { through: viaEndpoint, large: 12 * MB, inParts: { UseTransferManager: true }, isLast: isComplete }
+  return {
+    ...(ceph && { Ceph: { ...s3, origin: ceph.endpoint, make: () => s3Place({}, ceph) } }),
+    ...(minio && {
+      MinIO: { ...s3, origin: minio.endpoint, make: () => s3Place({ VirtualAddressing: false }, minio) },
+    }),
+    ...(azurite && {
+      Azurite: {
+        origin: new URL(azurite.endpoint).origin,
+        make: () => azurePlace(azurite),
+        through: (section: Section, origin: string) => ({
+          ...section,
+          ConnectionString: String(section['ConnectionString']).replace(new URL(azurite.endpoint).origin, origin),
+        }),
+        large: 33 * MB,
+        inParts: {},
+        isLast: (_: string, path: string) => path.includes('comp=blocklist'),
+      },
+    }),
+    ...(google && {
+      'fake-gcs-server': {
+        origin: google.endpoint,
+        make: () => gcsPlace(google),
+        through: viaEndpoint,
+        large: 1 * MB, // it forgets an upload session that is broken off, so only whole writes are tried
+        inParts: {},
+        isLast: (method: string) => method === 'POST',
+      },
+    }),
+  }
+}
+
+for (const [name, way] of Object.entries(ways()))
+  describe(`${name} behind a network that does harm`, () => {
+    let place: Place
+    let proxy: FaultProxy
+    let folder: string
+    const open: Composition[] = []
+
+    /** The engine's inside, on the way through the proxy. */
+    function engine(more: Section = {}): Composition {
+      const [[section, options] = ['', {}]] = Object.entries(place.config)
+      const { config } = parseConfig(JSON.stringify({ [section]: { ...way.through(options, origin), ...more } }))
+      assert.ok(config)
+      const composition = compose(
+        config,
+        logTo(() => {}),
+      )
+      open.push(composition)
+      return composition
+    }
+    let origin = ''
+    const sealed = () => ({ StorageEncryption: { MasterKey: [1, join(folder, 'key')] } })
+    const file = (): Attachment => ({ uuid: randomUUID(), type: 'dicom' })
+    const read = (on: Composition, of: Attachment) => on.area.deliver(of, undefined, collect, never)
+
+    before(async () => {
+      folder = mkdtempSync(join(tmpdir(), 'ocs-harm-'))
+      writeFileSync(join(folder, 'key'), Buffer.alloc(32, 5).toString('base64'), { mode: 0o600 })
+      place = await way.make()
+      await place.store.check(never)
+      proxy = new FaultProxy(way.origin)
+      origin = await proxy.open()
+    })
+    after(async () => {
+      for (const { store } of open) await store.close()
+      await proxy?.close()
+      await place?.dispose()
+      rmSync(folder, { recursive: true, force: true })
+    })
+
+    for (const [what, more] of [
+      ['plain', () => ({})],
+      ['encrypted', sealed],
+    ] as const)
+      it(`${what} reads are right though a byte of every third is flipped`, async () => {
+        const on = engine(more())
+        const files = [1, 1000, 220_000, 3 * MB].map(size => ({ of: file(), bytes: noise(size, size) }))
+        for (const { of, bytes } of files) await on.area.create(of, sourceOf(bytes), never)
+        let gets = 0
+        proxy.decide = ({ method }) =>
+          method === 'GET' && ++gets % 3 === 0
+            ? { response: ({ length }) => ({ flipAt: Math.floor(length * 0.7) }) }
+            : undefined
+        for (let i = 0; i < READS; i++) {
+          const { of, bytes } = files[i % files.length] as (typeof files)[number]
+          assert.equal(sha256(await read(on, of)), sha256(bytes))
+        }
+        assert.ok(gets > READS, 'some were read again')
+        proxy.decide = () => undefined
+        for (const { of } of files) await on.area.remove(of, never)
+      })
+
+    for (const [what, size, more] of [
+      ['a small write', 1000, {}],
+      ['a large one', way.large, way.inParts],
+    ] as const)
+      it(`${what} whose answer is lost is a success, and nothing else is left behind`, async () => {
+        const on = engine(more)
+        const of = file()
+        let left = 1
+        const writes = ({ method, path }: { method: string; path: string }) =>
+          size === 1000 ? method === 'PUT' || method === 'POST' : way.isLast(method, path)
+        proxy.decide = exchange => (writes(exchange) && left-- > 0 ? { response: { resetAt: 'start' } } : undefined)
+        const before = proxy.exchanges.length
+        await on.area.create(of, sourceOf(noise(size)), never)
+        proxy.decide = () => undefined
+        assert.equal(sha256(await read(on, of)), sha256(noise(size)))
+        assert.equal(proxy.exchanges.slice(before).filter(writes).length, 1, 'it was not repeated')
+        assert.equal((await place.keys()).length, 1)
+        await on.area.remove(of, never)
+        assert.deepEqual(await place.keys(), [])
+      })
+
+    it('an ingress that answers 404 for a while proves no absence, and no removal', async () => {
+      const on = engine({ MaxRetries: 1 })
+      const of = file()
+      await on.area.create(of, sourceOf(noise(1000)), never)
+      proxy.decide = () => ({
+        answer: { status: 404, headers: { 'content-type': 'text/plain' }, body: '404 page not found\n' },
+      })
+      for (const call of [
+        () => read(on, of),
+        () => on.area.remove(of, never),
+        () => on.sides['object-storage']?.find(of, never),
+      ])
+        await assert.rejects(async () => call(), { code: 'Unavailable' })
+      proxy.decide = () => undefined
+      assert.equal(sha256(await read(on, of)), sha256(noise(1000)))
+      await on.area.remove(of, never)
+      await assert.rejects(read(on, of), { code: 'NotFound' })
+      await on.area.remove(of, never)
+    })
+  })
