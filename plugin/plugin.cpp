@@ -255,8 +255,8 @@ ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthan
     engine.reset();
     return Refuse(
         "cloud-storage cannot store Orthanc's files: another plugin does so already. Take one of the two out of "
-        "Orthanc's Plugins; in the image orthancteam/orthanc set AWS_S3_STORAGE_PLUGIN_ENABLED, "
-        "AZURE_BLOB_STORAGE_PLUGIN_ENABLED and GOOGLE_CLOUD_STORAGE_PLUGIN_ENABLED to false");
+        "Orthanc's Plugins; in the image orthancteam/orthanc, put this one in the place of the official one "
+        "(docs/docker.md)");
   }
   OrthancPluginSetDescription(context, engine->description().c_str());
   OrthancPluginRegisterOnChangeCallback(context, OnChange);
