@@ -67,7 +67,8 @@ bool Engine::StartAgain() {
   }
   if (runs) host_.Log(Level::Warning, "the storage engine runs again; interrupted operations are repeated");
   if (hopeless)
-    host_.Log(Level::Error, "the storage engine cannot start. This is tried again; until then operations fail: " + words);
+    host_.Log(Level::Error,
+              "the storage engine cannot start. This is tried again; until then operations fail: " + words);
   return runs;
 }
 

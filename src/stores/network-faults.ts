@@ -32,8 +32,7 @@ const noCommonTls: Row = {
 }
 const clientCertificate: Row = {
   code: 'BadConfig',
-  remedy:
-    'The server wants a client certificate, which this plugin does not have: turn that off for this machine.',
+  remedy: 'The server wants a client certificate, which this plugin does not have: turn that off for this machine.',
 }
 const gone: Row = { code: 'Unavailable' }
 const noWay: Row = {
