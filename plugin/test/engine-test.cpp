@@ -216,7 +216,7 @@ void EngineThatIsGoneAtItsRestartIsNamed() {
 }
 
 void EngineHasThreadsEnough() {
-  for (const char* const chosen : {"64", "7"}) {
+  for (const char* const chosen : {"16", "7"}) {
     if (*chosen == '7') setenv("UV_THREADPOOL_SIZE", chosen, 1);
     Stage stage("says-threads");
     CHECK(stage.Start() == Engine::Started::On);
