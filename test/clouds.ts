@@ -27,6 +27,8 @@ export type Meddle = (request: Request, response: ServerResponse, done: boolean)
 
 export interface Cloud {
   readonly store: Store
+  /** Scheme, host and port. */
+  readonly endpoint: string
   readonly objects: Map<string, Buffer>
   readonly seen: Request[]
   meddle: Meddle
@@ -120,6 +122,7 @@ export async function startCloud(provider: Provider, { maxRetries = 3, s3 = {} }
   }[provider]()
   const cloud: Cloud = {
     store: verifying(retrying({ maxRetries, firstDelayMs: 1 }, () => {})(store)),
+    endpoint,
     objects,
     seen,
     meddle: () => false,

@@ -138,6 +138,37 @@ describe('ETags of S3', () => {
     assert.deepEqual(await collect(await cloud.store.get('a', undefined, never)), noise(1000))
   })
 
+  it('of one object that is damaged at rest do not end the comparing of the others', async () => {
+    const cloud = await start('s3')
+    for (const key of ['a', 'b']) await cloud.store.put(key, chunked(noise(1000)), never)
+    // Another engine, which knows nothing yet.
+    const { store, close } = await startCloud('s3', { maxRetries: 0, s3: { endpoint: cloud.endpoint } })
+    undo.push({ ...cloud, close })
+    cloud.objects.set('a', noise(1000, 2))
+    for (let i = 0; i < 5; i++) await collect(await store.get('a', undefined, never)).catch(() => {})
+    cloud.objects.set('b', noise(1000, 3))
+    await assert.rejects(async () => collect(await store.get('b', undefined, never)), { code: 'Corrupt' })
+    cloud.objects.set('b', noise(1000))
+    assert.deepEqual(await collect(await store.get('b', undefined, never)), noise(1000))
+    await assert.rejects(async () => collect(await store.get('a', undefined, never)), { code: 'Corrupt' })
+  })
+
+  it('are compared where they are written in capitals, without quotes or as weak ones', async () => {
+    for (const write of [(tag: string) => tag.toUpperCase(), (tag: string) => `W/"${tag}"`, (tag: string) => tag]) {
+      const cloud = await start('s3')
+      cloud.meddle = (_, response, done) => {
+        const head = response.writeHead.bind(response)
+        response.writeHead = ((status: number, { etag, ...headers }: Record<string, string> = {}) =>
+          head(status, etag ? { ...headers, etag: write(etag.replaceAll('"', '')) } : headers)) as never
+        return !done && false
+      }
+      await cloud.store.put('k', chunked(noise(1000)), never)
+      assert.equal(gets(cloud), 0)
+      cloud.objects.set('k', noise(1000, 2))
+      await assert.rejects(async () => collect(await cloud.store.get('k', undefined, never)), { code: 'Corrupt' })
+    }
+  })
+
   it('tell of a write that arrived as other bytes on a server that ignores Content-MD5', async () => {
     const cloud = await start('s3')
     await cloud.store.put('known', chunked(noise(10)), never)

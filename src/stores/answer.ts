@@ -55,12 +55,15 @@ export async function contentOfAnswer(dialect: Dialect, answer: Sent, range: Ran
   if (isStrange(answer.headers, dialect.marked(answer.headers)))
     throw notTheStores(await toldOf(answer, signal), 'no mark of the store')
   const wrong = (words: string) => new Fault('Internal', words, { retryable: true })
-  const length = Number(answer.headers['content-length'] ?? Number.NaN)
+  let length = Number(answer.headers['content-length'] ?? Number.NaN)
   let problem: Fault | undefined
   let total = length
-  if (range) {
+  // A server may give all where a range was asked for; if that is the same, it is as good.
+  const isAll = answer.statusCode === 200 && range?.start === 0 && range.end === length
+  if (range && !isAll) {
     const [, start, end, whole] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(String(answer.headers['content-range'])) ?? []
     total = Number(whole)
+    if (answer.headers['content-length'] === undefined) length = Number(end) + 1 - Number(start)
     if (answer.statusCode !== 206 || Number(start) !== range.start)
       problem = wrong(`the server answered ${answer.statusCode} to a request for a range of bytes`)
     else if (total < range.end)

@@ -32,6 +32,11 @@ export const usualStatus: Readonly<Record<number, Row<unknown>>> = {
   507: { code: 'TooLarge' },
 }
 
+/** A status that is in no table: what a server or gateway makes of its own troubles passes, what it lacks does not. */
+function unknown(status: number): Row<unknown> {
+  return status > 500 && status !== 501 && status !== 505 ? busy : { code: 'Internal' }
+}
+
 /** Asking about one object: here some stores say "forbidden" for what is absent. */
 export const asksForOne = ({ verb }: Answer) => verb === 'read' || verb === 'stat'
 
@@ -44,7 +49,7 @@ export function faultOfRow<Asked>(
   asked: Asked,
 ): Fault {
   if (!own) return strangersFault(answer)
-  const { code, retryable, beginAnew = false, perhapsAbsent, remedy } = row ?? { code: 'Internal' as const }
+  const { code, retryable, beginAnew = false, perhapsAbsent, remedy } = row ?? unknown(answer.status)
   return new Fault(code, `${words || 'the server gave no reason'} (HTTP ${answer.status})`, {
     remedy: typeof remedy === 'function' ? remedy(asked, answer) : remedy,
     ...(retryable === undefined ? {} : { retryable }),

@@ -62,7 +62,8 @@ const table: Readonly<Record<string, Row<Asked>>> = {
     // S3 says so of an absent object, too, to somebody who may not list the bucket.
     perhapsAbsent: answer => asksForOne(answer) && !/\bkms:/i.test(answer.text),
     remedy: (options, { verb, text }) => {
-      const kms = /\bkms:\w+/i.exec(text)?.[0] ?? (/\bkms\b/i.test(text) ? kmsActions[verb] : undefined)
+      const kms =
+        /\bkms:\w+/i.exec(text)?.[0] ?? (/(?<![\w/.-])kms(?![\w/.-])/i.test(text) ? kmsActions[verb] : undefined)
       if (kms) return `The credentials need the permission ${kms} on the bucket's KMS key.`
       const list = verb === 'stat' ? ' (and s3:ListBucket, to be told that an object is absent)' : ''
       return `The credentials need the permission ${permissions[verb] ?? 's3:*'}${list} on bucket '${options.bucket}'.`
@@ -127,7 +128,9 @@ export function s3Fault(answer: Answer, asked: Asked): Fault {
   const error = errorOf(answer.text)
   const name: string = typeof error?.Code === 'string' ? error.Code : ''
   const said = typeof error?.Message === 'string' ? error.Message : ''
-  const row = table[name] ?? (name.startsWith('KMS.') ? kmsKey : byStatus[status])
+  // Where an upload goes on, what a server does not find is the upload.
+  const known = answer.inUpload && name === 'NoSuchKey' ? 'NoSuchUpload' : name
+  const row = table[known] ?? (name.startsWith('KMS.') ? kmsKey : byStatus[status])
   return faultOfRow(
     row,
     [name, said].filter(Boolean).join(': '),

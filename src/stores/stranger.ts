@@ -62,6 +62,11 @@ export function isStrange(headers: Headers, marked: boolean): boolean {
   return !/^$|octet-stream/i.test(type) || !(Number(headers['content-length']) > 0)
 }
 
+/** Whether an answer in XML ended too early: parsers take one that was cut off between two elements for a short one. */
+export function isCutOff({ text }: Told, root: string): boolean {
+  return !text.trimEnd().endsWith(`</${root}>`)
+}
+
 /** Of an object, as an answer to HEAD tells it. */
 export function lengthOf(answer: Told): number {
   const length = Number(answer.headers['content-length'] ?? Number.NaN)
@@ -72,6 +77,13 @@ export function lengthOf(answer: Told): number {
 /** The status and the first words of a page, such as its title. */
 function pageOf({ status, text }: Told): string {
   const title = /<title[^>]*>([^<]*)</i.exec(text)?.[1] ?? text.replace(/<[^>]*>/g, ' ')
-  const words = [...title.replace(/\s+/g, ' ').trim()].slice(0, LONGEST_WORDS).join('')
+  const words = [...withoutSecrets(title).replace(/\s+/g, ' ').trim()].slice(0, LONGEST_WORDS).join('')
   return words === '' ? `HTTP ${status}` : `HTTP ${status}, "${words}"`
+}
+
+/** Some pages repeat the request: a signature in its query, or a token. */
+function withoutSecrets(text: string): string {
+  return text
+    .replace(/\b(sig|[\w-]*(?:signature|token|upload_id))(=|%3D)[^\s&"'<>]+/gi, '$1=…')
+    .replace(/\b(bearer|basic|sharedkey)\s+[^\s"'<>]+/gi, '$1 …')
 }
