@@ -197,7 +197,12 @@ function s3(): Handler {
       return () => response.writeHead(204).end()
     }
     if (url.searchParams.has('list-type'))
-      return () => response.end('<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>')
+      return () => {
+        const all = [...objects].map(
+          ([name, { length }]) => `<Contents><Key>${name}</Key><Size>${length}</Size></Contents>`,
+        )
+        response.end(`<ListBucketResult><IsTruncated>false</IsTruncated>${all.join('')}</ListBucketResult>`)
+      }
     const bytes = objects.get(key)
     if (!bytes) return method === 'HEAD' ? () => response.writeHead(404).end() : fail(404, 'NoSuchKey')
     const etag = String(etags.get(key))

@@ -3,114 +3,17 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
+import { createServer, type Server } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, describe, it } from 'node:test'
-import { collect } from '../src/bytes.ts'
+import { describe, it } from 'node:test'
 import { Fault } from '../src/fault.ts'
 import { httpOptions, httpStore } from '../src/stores/http.ts'
-import { retrying } from '../src/stores/retry.ts'
-import { type S3Options, s3Dialect, s3Store } from '../src/stores/s3.ts'
+import { s3Dialect } from '../src/stores/s3.ts'
 import { s3Signing } from '../src/stores/s3-auth.ts'
-import type { Store } from '../src/stores/store.ts'
+import { error, fail, get, give, listen, MB, open, options, scripted, serve, take, undo } from './scripted.ts'
 import { chunked, never, noise } from './store.suite.ts'
-import { until } from './until.ts'
-
-interface Seen {
-  readonly line: string
-  readonly headers: IncomingMessage['headers']
-  readonly body: Buffer
-}
-type Script = (request: Seen, response: ServerResponse, nth: number) => void
-
-const MB = 1024 * 1024
-const undo: (() => unknown)[] = []
-afterEach(async () => {
-  for (const step of undo.splice(0).reverse()) await step()
-})
-
-async function listen(server: Server): Promise<number> {
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  undo.push(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  return (server.address() as AddressInfo).port
-}
-
-/** A server that answers as `script` says, and remembers what it was asked. */
-function scripted(script: Script): { seen: Seen[]; listener: RequestListener } {
-  const seen: Seen[] = []
-  const listener: RequestListener = async (request, response) => {
-    const chunks: Buffer[] = []
-    try {
-      for await (const chunk of request) chunks.push(chunk)
-    } catch {
-      return // broken off
-    }
-    const one = { line: `${request.method} ${request.url}`, headers: request.headers, body: Buffer.concat(chunks) }
-    response.setHeader('x-amz-request-id', 'R') // as every S3 server does
-    script(one, response, seen.push(one))
-  }
-  return { seen, listener }
-}
-
-const options: S3Options = {
-  bucket: 'bucket',
-  region: 'eu-west-1',
-  credentials: { accessKeyId: 'AKID', secretAccessKey: 'SECRET' },
-  endpoint: undefined,
-  virtualAddressing: false,
-  connectTimeoutMs: 60_000,
-  requestTimeoutMs: 120_000,
-  maxConnections: 4,
-  maxRetries: 3,
-  transfer: undefined,
-  storageClass: undefined,
-  tags: {},
-  logRequests: false,
-}
-
-async function serve(script: Script, more: Partial<S3Options> = {}) {
-  const { seen, listener } = scripted(script)
-  const endpoint = `http://127.0.0.1:${await listen(createServer(listener))}`
-  return { seen, endpoint, store: open({ endpoint, ...more }) }
-}
-
-function open(more: Partial<S3Options>, http: { caFile?: string; proxy?: string } = {}): Store {
-  const store = s3Store(
-    { ...options, ...more },
-    { caFile: http.caFile, proxy: http.proxy, probeKey: 'probe' },
-    () => {},
-  )
-  undo.push(() => store.close())
-  return retrying({ maxRetries: 3, firstDelayMs: 1 }, () => {})(store)
-}
-
-const error = (code: string, more = '') =>
-  `<?xml version="1.0"?><Error><Code>${code}</Code><Message>words</Message>${more}</Error>`
-const fail = (response: ServerResponse, status: number, code: string, more = '') =>
-  response.writeHead(status, { 'content-type': 'application/xml' }).end(error(code, more))
-
-/** Answers GET with or without a range out of `bytes`, as S3 does. */
-function give(bytes: Buffer, { headers }: Seen, response: ServerResponse): void {
-  const [, from, to] = /bytes=(\d+)-(\d+)/.exec(headers.range ?? '') ?? []
-  if (from === undefined)
-    return void response.writeHead(200, { etag: '"e"', 'content-length': bytes.length }).end(bytes)
-  if (Number(from) >= bytes.length) return void fail(response, 416, 'InvalidRange')
-  const part = bytes.subarray(Number(from), Number(to) + 1)
-  const range = `bytes ${from}-${Number(from) + part.length - 1}/${bytes.length}`
-  response.writeHead(206, { etag: '"e"', 'content-length': part.length, 'content-range': range }).end(part)
-}
-
-/** Acknowledges a write, as S3 does. */
-const take = ({ body }: Seen, response: ServerResponse) =>
-  response.writeHead(200, { etag: `"${createHash('md5').update(body).digest('hex')}"` }).end()
-
-const get = async (store: Store, range?: { start: number; end: number }) => collect(await store.get('k', range, never))
 
 describe('requests', () => {
   it('are one for each operation, tags, class and MD5 in the PUT itself, without Expect', async () => {
@@ -195,94 +98,6 @@ describe('what a bad server does', () => {
   it('a whole object in place of a range is refused', async () => {
     const { store } = await serve((_, response) => response.writeHead(200, { 'content-length': 5 }).end('whole'))
     await assert.rejects(get(store, { start: 1, end: 3 }), { code: 'Internal' })
-  })
-
-  it('a whole object in place of a range that is all of it is taken', async () => {
-    const { store } = await serve((_, response) =>
-      response.writeHead(200, { etag: '"e"', 'content-length': 5 }).end('whole'),
-    )
-    assert.equal((await get(store, { start: 0, end: 5 })).toString(), 'whole')
-  })
-
-  it('a range whose length only its place tells is taken, and counted', async () => {
-    let sent = 'hol'
-    const { store } = await serve((_, response) => {
-      response.writeHead(206, { etag: '"e"', 'content-range': 'bytes 1-3/5' }).write(sent)
-      response.end()
-    })
-    assert.equal((await get(store, { start: 1, end: 4 })).toString(), 'hol')
-    sent = 'hole'
-    await assert.rejects(get(store, { start: 1, end: 4 }), { code: 'Corrupt' })
-  })
-
-  it('a tag that a proxy has made weak is no condition, and no receipt', async () => {
-    const bytes = noise(12 * MB)
-    let ended = ''
-    const { seen, store } = await serve(
-      (request, response) => {
-        const head = response.writeHead.bind(response)
-        response.writeHead = ((status: number, headers: Record<string, string>) =>
-          head(status, { ...headers, etag: `W/${headers['etag']}` })) as typeof response.writeHead
-        if (request.headers['if-match']) fail(response, 412, 'PreconditionFailed')
-        else if (request.line.startsWith('GET')) give(bytes, request, response)
-        else if (request.line.startsWith('PUT')) take(request, response)
-        else if (request.line.includes('uploads='))
-          response.end('<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>')
-        else {
-          ended = request.body.toString()
-          response.end('<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>')
-        }
-      },
-      { transfer: { concurrency: 2, partBytes: 5 * MB } },
-    )
-    assert.deepEqual(await get(store), bytes)
-    assert.equal(seen.length, 3)
-    await store.put('k', chunked(bytes, MB), never)
-    assert.match(ended, /<ETag>(&quot;|")[0-9a-f]{32}/)
-  })
-
-  it('a listing whose end is missing is no listing', async () => {
-    const { seen, store } = await serve((_, response, nth) =>
-      response.end(
-        `<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>a</Key><Size>1</Size></Contents>${nth > 1 ? '</ListBucketResult>' : ''}`,
-      ),
-    )
-    const keys: string[] = []
-    for await (const { key } of store.list('', never)) keys.push(key)
-    assert.deepEqual(keys, ['a'])
-    assert.equal(seen.length, 2)
-  })
-
-  it('a HEAD that was refused for its signature only is asked once more, whatever MaxRetries is', async () => {
-    const late = new Date(Date.now() + 3_600_000)
-    const { endpoint } = await serve((request, response) => {
-      const [, time = ''] = /^(\d{8}T\d{2})/.exec(String(request.headers['x-amz-date'])) ?? []
-      response.setHeader('date', late.toUTCString())
-      if (time === late.toISOString().replaceAll('-', '').slice(0, 11))
-        return give(noise(10), { ...request, headers: {} }, response)
-      if (request.line.startsWith('HEAD')) response.writeHead(403).end()
-      else fail(response, 403, 'RequestTimeTooSkewed')
-    })
-    const once = s3Store({ ...options, endpoint }, { caFile: undefined, proxy: undefined, probeKey: 'probe' }, () => {})
-    undo.push(() => once.close())
-    assert.equal((await once.stat('k', never))?.size, 10)
-  })
-
-  it('what is missing in the middle of an upload is the upload, whatever it is called', async () => {
-    let begun = 0
-    const { store } = await serve(
-      (request, response) => {
-        if (request.line.includes('uploads='))
-          response.end(`<InitiateMultipartUploadResult><UploadId>${++begun}</UploadId></InitiateMultipartUploadResult>`)
-        else if (request.line.startsWith('POST'))
-          response.end('<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>')
-        else if (request.line.startsWith('PUT') && begun === 1) fail(response, 404, 'NoSuchKey')
-        else take(request, response)
-      },
-      { transfer: { concurrency: 2, partBytes: 5 * MB } },
-    )
-    await store.put('k', chunked(noise(6 * MB), MB), never)
-    assert.equal(begun, 2)
   })
 
   for (const [status, code] of [
@@ -432,49 +247,6 @@ describe('what a bad server does', () => {
       },
       { code: 'Internal' },
     )
-  })
-
-  it('a request that waits for a connection ends with its call', async () => {
-    const { seen, store } = await serve(() => {}, { maxConnections: 1 })
-    const [first, second] = [new AbortController(), new AbortController()]
-    let pending = true
-    const hung = store.stat('k', first.signal).catch(() => {
-      pending = false
-    })
-    await until('the first request', () => seen.length === 1)
-    const waiting = store.stat('k', second.signal)
-    second.abort(new Fault('Timeout', 'too late', { retryable: false }))
-    await assert.rejects(waiting, { code: 'Timeout', message: 'too late' })
-    assert.ok(pending)
-    first.abort()
-    await hung
-    assert.equal(seen.length, 1)
-  })
-
-  it('a large upload leaves room for others between its parts', async () => {
-    const parts: string[] = []
-    const begins: ServerResponse[] = []
-    const { store } = await serve(
-      (request, response) => {
-        const [, key = ''] = /\/bucket\/(\w+)/.exec(request.line) ?? []
-        if (request.line.includes('uploads=')) {
-          if (begins.push(response) < 2) return
-          const result = '<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>'
-          for (const begun of begins) begun.end(result)
-        } else if (request.line.startsWith('POST'))
-          response.end('<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>')
-        else {
-          parts.push(key)
-          take(request, response)
-        }
-      },
-      { transfer: { concurrency: 1, partBytes: 5 * MB } },
-    )
-    const bytes = noise(20 * MB)
-    await Promise.all(['a', 'b'].map(key => store.put(key, chunked(bytes, MB), never)))
-    assert.equal(parts.length, 8)
-    assert.ok(parts.indexOf('a') < parts.lastIndexOf('b'))
-    assert.ok(parts.indexOf('b') < parts.lastIndexOf('a'))
   })
 
   it('silence becomes a Timeout', async () => {

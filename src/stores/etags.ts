@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto'
 import type { Digest } from '../bytes.ts'
 import type { Headers, Verdict } from './dialect.ts'
+import { hasher } from './digest.ts'
+import type { Store } from './store.ts'
 
 /** Proxies that change an answer make its tag a weak one, `W/"…"`; some servers leave the quotes out or write A to F. */
 const MD5 = /^(?:W\/)?"?([0-9a-f]{32})"?$/i
@@ -8,6 +10,10 @@ const OF_PARTS = /^(?:W\/)?"?([0-9a-f]{32}-\d+)"?$/i
 const MOST_ODD = 100
 /** So many objects whose ETag is not their MD5, and none whose is: then it is the server's way. */
 const ENOUGH_ODD = 3
+/** How many other objects are looked at to know. */
+const MOST_READ = 3
+const MOST_LISTED = 1000
+const LARGEST_READ = 16 * 1024 * 1024
 
 /** Whether there is a tag as S3 makes them. */
 export function isTagged({ etag }: Headers): boolean {
@@ -55,6 +61,11 @@ export class Etags {
     if (this.surprises(headers)) this.#are = 'other'
   }
 
+  /** Whether an object did not fit its ETag and nothing tells yet which of the two is wrong. */
+  doubts(key: string): boolean {
+    return this.#are === 'unknown' && this.#odd.has(key) && !this.#agreed.has(key)
+  }
+
   /** What a whole body must have, as far as its ETag tells. */
   digestOf(key: string, headers: Headers): Digest | undefined {
     const etag = MD5.exec(String(headers['etag'] ?? ''))?.[1]
@@ -78,6 +89,23 @@ export class Etags {
     this.#odd.set(key, both)
     if (this.#odd.size > MOST_ODD) this.#odd.delete(this.#odd.keys().next().value as string)
     return false
+  }
+}
+
+/**
+ * Looks at some other objects: one whose ETag is its MD5 tells that this is so on this server, which the store's own content
+ * takes note of. Where they cannot be looked at, nothing is learnt.
+ */
+export async function learnFromOthers(store: Store, prefix: string, but: string, signal: AbortSignal): Promise<void> {
+  let [listed, read] = [0, 0]
+  for await (const { key, size } of store.list(prefix, signal)) {
+    if (++listed > MOST_LISTED || read === MOST_READ) return
+    if (key === but || size === 0 || size > LARGEST_READ) continue
+    read++
+    const { body, digest } = await store.get(key, undefined, signal)
+    const seen = hasher('md5')
+    for await (const chunk of body) seen.update(chunk)
+    if (digest !== undefined && digest.value === seen.digest()) return void digest.confirms?.(digest.value)
   }
 }
 

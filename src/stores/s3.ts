@@ -2,7 +2,7 @@ import { XMLBuilder, XMLParser } from 'fast-xml-parser'
 import { Fault } from '../fault.ts'
 import { probing } from './check.ts'
 import { type Answer, type Dialect, type Draft, encodePath, encodeQuery, type Told } from './dialect.ts'
-import { Etags, strongTag } from './etags.ts'
+import { Etags, learnFromOthers, strongTag } from './etags.ts'
 import { type ConnectionOptions, type Environment, httpOptions, httpStore, otherBytes } from './http.ts'
 import { type S3Signing, s3Signing } from './s3-auth.ts'
 import { errorOf, isMarked, s3Fault } from './s3-faults.ts'
@@ -28,23 +28,31 @@ export function s3Store(options: S3Options, environment: Environment, log: (line
   const http = httpOptions(options, environment, placeOf(options).origin, log)
   const warn = environment.warn ?? log
   const signing = s3Signing(options.credentials, { region: options.region, dispatcher: http.dispatcher, warn })
-  return httpStore(s3Dialect(options, environment.probeKey, signing), {
+  const etags = new Etags()
+  const store = httpStore(s3Dialect(options, environment.probeKey, signing, etags), {
     ...http,
     transfer: options.transfer,
     logRequest: options.logRequests ? log : undefined,
   })
+  const folder = environment.probeKey.slice(0, environment.probeKey.lastIndexOf('/') + 1)
+  return {
+    ...store,
+    async get(key, range, signal) {
+      if (etags.doubts(key)) await learnFromOthers(store, folder, key, signal).catch(() => {})
+      return store.get(key, range, signal)
+    },
+  }
 }
 
 const parser = new XMLParser({ parseTagValue: false, isArray: name => name === 'Contents' })
 const builder = new XMLBuilder({})
 
-export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signing): Dialect {
+export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signing, etags = new Etags()): Dialect {
   const { origin, host, base } = placeOf(options)
   const sign = signer(options.region)
   const objectPath = (key: string) => `${base}/${encodePath(key)}`
   const bucketPath = base === '' ? '/' : base
   const onWrite: Record<string, string> = {}
-  const etags = new Etags()
   if (options.storageClass !== undefined) onWrite['x-amz-storage-class'] = options.storageClass
   if (Object.keys(options.tags).length > 0) onWrite['x-amz-tagging'] = encodeQuery(Object.entries(options.tags))
 
