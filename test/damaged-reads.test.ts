@@ -93,6 +93,22 @@ for (const provider of providers)
         }
     })
 
+it('an object that is replaced while it is read in ranges, as by rotate-keys, is read anew', async () => {
+  const cloud = await start('s3', { s3: { transfer: { concurrency: 2, partBytes: 5 * MB } } })
+  const area = areaOn(cloud, true)
+  const file = { uuid: randomUUID(), type: 'dicom' } as const
+  const bytes = noise(12 * MB)
+  await area.create(file, sourceOf(bytes), never)
+  let replaced = 0
+  cloud.meddle = ({ headers }, response, done) => {
+    if (done || headers['if-match'] === undefined || replaced++ > 0) return false
+    response.writeHead(412).end('<Error><Code>PreconditionFailed</Code><Message>words</Message></Error>')
+    return true
+  }
+  assert.ok((await area.deliver(file, undefined, collect, never)).equals(bytes))
+  assert.ok(replaced > 1)
+})
+
 describe('ETags of S3', () => {
   const foreign = (bytes: Buffer) => createHash('sha1').update(bytes).digest('hex').slice(0, 32)
   /** A server whose ETags are 32 hex digits, but not the MD5. */

@@ -16,6 +16,46 @@ describe('an odd server', () => {
     assert.equal((await get(store, { start: 0, end: 5 })).toString(), 'whole')
   })
 
+  it('a proxy that hands bodies on without their length is asked for everything as a range', async () => {
+    const bytes = noise(2 * MB)
+    const { seen, store } = await serve((request, response) => {
+      const head = response.writeHead.bind(response)
+      response.writeHead = ((status: number, headers: Record<string, string> = {}) => {
+        delete headers['content-length']
+        return head(status, headers)
+      }) as typeof response.writeHead
+      const end = response.end.bind(response)
+      response.end = ((body?: Buffer) => {
+        if (body) response.write(body)
+        return end()
+      }) as typeof response.end
+      give(bytes, request, response)
+    })
+    assert.deepEqual(await get(store), bytes)
+    assert.equal(seen.length, 2)
+  })
+
+  it('acknowledgements that look like an empty page, as those of Google and of Flask, are taken', async () => {
+    const { seen, store } = await serve(
+      (request, response) => {
+        response.removeHeader('x-amz-request-id')
+        const head = response.writeHead.bind(response)
+        response.writeHead = ((status: number, headers: Record<string, string>) =>
+          head(status, { ...headers, 'content-type': 'text/html', 'content-length': 0 })) as typeof response.writeHead
+        if (request.line.startsWith('PUT')) return take(request, response)
+        response.writeHead = head
+        if (request.line.includes('uploads='))
+          response.end('<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>')
+        else response.end('<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>')
+      },
+      { transfer: { concurrency: 2, partBytes: 5 * MB } },
+    )
+    await store.put('k', chunked(noise(1000)), never)
+    assert.equal(seen.length, 1)
+    await store.put('k', chunked(noise(6 * MB), MB), never)
+    assert.equal(seen.length, 5)
+  })
+
   it('a range whose length only its place tells is taken, and counted', async () => {
     let sent = 'hol'
     const { store } = await serve((_, response) => {

@@ -47,6 +47,17 @@ export function withDigest(content: Content, dialect: Dialect, key: string, { he
   return digest === undefined ? content : { ...content, digest }
 }
 
+/** What a server that was asked for more than there is says it sends. */
+export function arrivedRange({ headers }: Sent): Range | undefined {
+  const [, start, end] = /^bytes (\d+)-(\d+)\//.exec(String(headers['content-range'])) ?? []
+  return start === undefined || end === undefined ? undefined : { start: Number(start), end: Number(end) + 1 }
+}
+
+/** Lets go of an answer that is not wanted, and of its connection. */
+export function drop({ body }: Sent): void {
+  body.on('error', () => {}).destroy()
+}
+
 /**
  * The content of an answer to GET, after its head was checked: exactly the range asked for, or the whole object. What is wrong
  * with a head may be the way's doing, so another try may help. `total`: bytes of the object.
@@ -76,7 +87,7 @@ export async function contentOfAnswer(dialect: Dialect, answer: Sent, range: Ran
   } else if (answer.statusCode !== 200) problem = wrong(`the server answered ${answer.statusCode} to a GET`)
   if (!problem && !Number.isSafeInteger(length)) problem = wrong('the answer does not tell its length')
   if (problem) {
-    answer.body.on('error', () => {}).destroy()
+    drop(answer)
     throw problem
   }
   return { content: contentOf(length, bodyOf(answer, length, signal)), total }

@@ -14,6 +14,13 @@ export interface Row<Asked> {
 }
 
 const busy = { code: 'Unavailable' } as const
+/** The same request would fail again; reading from the first byte helps. */
+export const replaced: Row<unknown> = {
+  code: 'Corrupt',
+  retryable: true,
+  beginAnew: true,
+  remedy: 'The object was replaced while it was read, as rotate-keys does; nothing else should.',
+}
 
 /** What a status means where the store's words tell nothing more. A status alone never proves an absence. */
 export const usualStatus: Readonly<Record<number, Row<unknown>>> = {
@@ -21,7 +28,7 @@ export const usualStatus: Readonly<Record<number, Row<unknown>>> = {
   403: { code: 'Denied' },
   404: busy,
   408: { code: 'Timeout' },
-  412: { code: 'Corrupt', remedy: 'The object was replaced while it was read; objects of Orthanc never are.' },
+  412: replaced,
   413: { code: 'TooLarge' },
   416: { code: 'BadRequest' },
   429: busy,

@@ -1,17 +1,16 @@
 import type { Dispatcher } from 'undici'
 import { type Bytes, type Content, collectSource, openWhole, type Range, type Source } from '../bytes.ts'
 import { Fault, isCode } from '../fault.ts'
-import { contentOfAnswer, lost, type Sent, toldOf, WHOLE_BYTES, withDigest } from './answer.ts'
+import { arrivedRange, contentOfAnswer, drop, lost, type Sent, toldOf, WHOLE_BYTES, withDigest } from './answer.ts'
 import { checkOf } from './check.ts'
 import { until } from './deadline.ts'
 import { type Dialect, type Draft, encodeQuery, type Headers } from './dialect.ts'
 import { digestOf, digestOfSource } from './digest.ts'
-import { isTagged } from './etags.ts'
 import { isUnreadable, looking } from './look.ts'
 import { network } from './network.ts'
 import { attempt, type RetryPolicy } from './retry.ts'
 import type { Stat, Store } from './store.ts'
-import { notTheStores } from './stranger.ts'
+import { markWatch, notTheStores } from './stranger.ts'
 import { type Transfer, transferring } from './transfer.ts'
 
 export interface HttpStoreOptions {
@@ -59,6 +58,7 @@ const SLICE_BYTES = 256 * 1024
  */
 const KERNEL_BYTES = 4 * 1024 * 1024
 const SLOWEST_BYTES_PER_S = 10_000
+const EVERYTHING = { start: 0, end: Number.MAX_SAFE_INTEGER }
 const LONGEST_PAGE_TEXT = 16 * 1024 * 1024
 
 /** Sends drafts; rejects unless the answer is 2xx. Whoever gets the answer drains or destroys its body. */
@@ -91,16 +91,7 @@ export function httpOptions(
 
 export function sender(dialect: Dialect, options: HttpStoreOptions): Send {
   const { dispatcher, logRequest, stallMs, requestTimeoutMs } = options
-  /** Kinds of requests whose answers were seen to bear the store's mark. */
-  const marking = new Set<string>()
-
-  /** Whether an answer to a request about bytes lacks the mark that the store gives, and the tag as well. */
-  const isUnmarked = ({ method, inUpload = false }: Draft, verb: string, { headers }: Sent) => {
-    const kind = `${method} ${verb} ${inUpload}`
-    if (dialect.marked(headers)) marking.add(kind)
-    else return method !== 'POST' && verb !== 'list' && marking.has(kind) && !isTagged(headers)
-    return false
-  }
+  const lacksMark = markWatch(headers => dialect.marked(headers))
 
   /** How long the head of an answer may take after the last byte of the request was handed over. */
   const patience = (length: number, { slow = false }: Draft) =>
@@ -139,7 +130,7 @@ export function sender(dialect: Dialect, options: HttpStoreOptions): Send {
       const answer = await until(asked, signal)
       logRequest?.(requestLine(draft, answer, performance.now() - started, dialect.requestId))
       const { statusCode: status } = answer
-      const unmarked = isUnmarked(draft, verb, answer)
+      const unmarked = lacksMark(draft, verb, answer.headers)
       if (status < 300 || status === draft.alsoFine) {
         if (unmarked)
           throw notTheStores(await toldOf(answer, signal), 'no mark of the store, whose answers had one before')
@@ -220,7 +211,16 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
   async function get(key: string, range: Range | undefined, signal: AbortSignal): Promise<Content> {
     const answer = await send('read', dialect.get(key, range), signal)
     if (answer.statusCode >= 300) throw await look.absent(key, answer, signal)
-    const { content, total } = await contentOfAnswer(dialect, answer, range, signal)
+    if (!range && answer.headers['content-length'] === undefined && dialect.marked(answer.headers)) {
+      // Proxies that look into bodies hand them on without their length. Of a range, its place tells it.
+      drop(answer)
+      return getAs(await send('read', dialect.get(key, EVERYTHING), signal), key, undefined, signal)
+    }
+    return getAs(answer, key, range, signal)
+  }
+
+  async function getAs(answer: Sent, key: string, range: Range | undefined, signal: AbortSignal): Promise<Content> {
+    const { content, total } = await contentOfAnswer(dialect, answer, range ?? arrivedRange(answer), signal)
     return content.size === total ? withDigest(content, dialect, key, answer) : content
   }
 

@@ -2,7 +2,7 @@
 import { XMLParser } from 'fast-xml-parser'
 import type { Fault } from '../fault.ts'
 import type { Answer, Headers } from './dialect.ts'
-import { asksForOne, faultOfRow, type Row, usualStatus } from './fault-row.ts'
+import { asksForOne, faultOfRow, type Row, replaced, usualStatus } from './fault-row.ts'
 
 interface Asked {
   readonly bucket: string
@@ -96,10 +96,7 @@ const table: Readonly<Record<string, Row<Asked>>> = {
   InternalError: busy,
   OperationAborted: busy,
   InvalidRange: { code: 'BadRequest' },
-  PreconditionFailed: {
-    code: 'Corrupt',
-    remedy: 'The object was replaced while it was read; objects of Orthanc never are.',
-  },
+  PreconditionFailed: replaced,
   NoSuchUpload: {
     code: 'Unavailable',
     beginAnew: true,
@@ -150,7 +147,16 @@ export function errorOf(text: string): { Code?: unknown; Message?: unknown } | u
   }
 }
 
-/** Ids that S3 and its kin give each request. */
+/** Ids that S3 and its kin give each request: those of Google, Alibaba, Huawei, Tencent have names of their own. */
+const IDS = [
+  'x-amz-request-id',
+  'x-amz-id-2',
+  'x-guploader-uploadid',
+  'x-oss-request-id',
+  'x-obs-request-id',
+  'x-cos-request-id',
+]
+
 export function isMarked(headers: Headers): boolean {
-  return headers['x-amz-request-id'] !== undefined || headers['x-amz-id-2'] !== undefined
+  return IDS.some(name => headers[name] !== undefined)
 }
