@@ -56,6 +56,16 @@ describe('an odd server', () => {
     assert.equal(seen.length, 5)
   })
 
+  for (const transfer of [undefined, { concurrency: 2, partBytes: 5 * MB }])
+    it(`a piece in place of a whole object is refused${transfer ? ', also by the transfer manager' : ''}`, async () => {
+      const { store } = await serve(
+        (_, response) =>
+          response.writeHead(206, { etag: '"e"', 'content-range': 'bytes 5-9/10', 'content-length': 5 }).end('piece'),
+        { transfer },
+      )
+      await assert.rejects(get(store), { code: 'Internal' })
+    })
+
   it('a range whose length only its place tells is taken, and counted', async () => {
     let sent = 'hol'
     const { store } = await serve((_, response) => {

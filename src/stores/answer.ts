@@ -47,10 +47,10 @@ export function withDigest(content: Content, dialect: Dialect, key: string, { he
   return digest === undefined ? content : { ...content, digest }
 }
 
-/** What a server that was asked for more than there is says it sends. */
+/** How far a server that was asked for more than there is, from the first byte on, says it goes. */
 export function arrivedRange({ headers }: Sent): Range | undefined {
-  const [, start, end] = /^bytes (\d+)-(\d+)\//.exec(String(headers['content-range'])) ?? []
-  return start === undefined || end === undefined ? undefined : { start: Number(start), end: Number(end) + 1 }
+  const [, end] = /^bytes \d+-(\d+)\//.exec(String(headers['content-range'])) ?? []
+  return end === undefined ? undefined : { start: 0, end: Number(end) + 1 }
 }
 
 /** Lets go of an answer that is not wanted, and of its connection. */

@@ -214,13 +214,13 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
     if (!range && answer.headers['content-length'] === undefined && dialect.marked(answer.headers)) {
       // Proxies that look into bodies hand them on without their length. Of a range, its place tells it.
       drop(answer)
-      return getAs(await send('read', dialect.get(key, EVERYTHING), signal), key, undefined, signal)
+      const ranged = await send('read', dialect.get(key, EVERYTHING), signal)
+      const { content, total } = await contentOfAnswer(dialect, ranged, arrivedRange(ranged), signal)
+      if (content.size === total) return withDigest(content, dialect, key, ranged)
+      drop(ranged)
+      throw new Fault('Internal', 'the server gives an object neither with its length nor as a whole')
     }
-    return getAs(answer, key, range, signal)
-  }
-
-  async function getAs(answer: Sent, key: string, range: Range | undefined, signal: AbortSignal): Promise<Content> {
-    const { content, total } = await contentOfAnswer(dialect, answer, range ?? arrivedRange(answer), signal)
+    const { content, total } = await contentOfAnswer(dialect, answer, range, signal)
     return content.size === total ? withDigest(content, dialect, key, answer) : content
   }
 
