@@ -25,6 +25,11 @@ const strange: Readonly<Record<string, Answer>> = {
   'a 200 without a word': [200, {}, ''],
   'a 204 without a word': [204, {}, ''],
   'JSON of somebody else': [404, { 'content-type': 'application/json' }, '{"code":404,"message":"no route"}'],
+  "JSON of somebody else's in Google's way": [
+    404,
+    { 'content-type': 'application/json' },
+    '{"error":{"code":404,"message":"Route not found","status":"NOT_FOUND"}}',
+  ],
   'a redirect to a portal': [302, { location: 'http://portal.example/login' }, ''],
   'a damaged error': [404, { 'content-type': 'application/xml' }, '<Error><Code>NoSu'],
   'a page as large as a book': [503, html, `<html>${'x'.repeat(200_000)}`],
@@ -82,6 +87,16 @@ for (const provider of providers)
           call(cloud.store),
           verb === 'put' ? Fault : { code: 'Unavailable', message: /the answer has no/ },
         )
+      })
+
+    for (const text of ['{"status":"up"}', '{"items":[]}', page])
+      it(`${text} is no answer to the check, nor to list`, async () => {
+        const cloud = await startCloud(provider, { maxRetries: 0 })
+        undo.push(cloud)
+        const stranger = answering([200, { 'content-type': 'application/json' }, text])
+        cloud.meddle = (_, response) => stranger(response)
+        for (const call of [() => cloud.store.check(never), () => verbs['list']?.(cloud.store)])
+          await assert.rejects(async () => call(), { code: 'Unavailable' })
       })
 
     it('a page with a tag in answer to the first write of all is no acknowledgement', async () => {

@@ -90,13 +90,17 @@ function rowOf({ status, verb, inUpload, text }: Answer, said: string, own: bool
 /** Metadata requests fail in JSON, requests for bytes in plain text or XML. `proven`: these are the words of nobody else. */
 function wordsOf(text: string): { readonly said: string; readonly proven: boolean } {
   const error = errorOf(text)
-  if (error) return { said: String(error.message), proven: true }
+  // Many services put a code and a message there; only Google, and its emulators, give a list of reasons as well.
+  if (error)
+    return { said: String(error.message), proven: Array.isArray(error.errors) && error.errors[0]?.reason !== undefined }
   const xml = [/<Code>([^<]*)</, /<Message>([^<]*)</].map(pattern => pattern.exec(text)?.[1]).filter(Boolean)
   if (/<Error[\s>]/.test(text) && xml.length > 0) return { said: xml.join(': '), proven: true }
   return { said: text.trim().slice(0, 300), proven: /^No such object: /.test(text) }
 }
 
-function errorOf(text: string): { readonly code?: unknown; readonly message: unknown } | undefined {
+function errorOf(
+  text: string,
+): { readonly code?: unknown; readonly message: unknown; readonly errors?: unknown } | undefined {
   const error = (jsonOf(text) as { error?: unknown } | undefined)?.error
   return typeof error === 'object' && error !== null && 'message' in error ? error : undefined
 }

@@ -99,7 +99,7 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
     }),
     page: answer => {
       const { kind, items, nextPageToken } = objectOf<Listing>(answer)
-      if (kind !== 'storage#objects' && !Array.isArray(items)) throw notTheStores(answer, 'no listing')
+      if (kind !== 'storage#objects' && !items?.length) throw notTheStores(answer, 'no listing')
       const objects = (items ?? []).map(({ name, size, updated }) => ({
         key: name,
         size: Number(size),
