@@ -175,6 +175,12 @@ describe('what a bad server does', () => {
       /permission kms:GenerateDataKey on the bucket's KMS key/,
     ],
     ['a KMS key that is disabled', 400, error('KMS.DisabledException'), /KMS key cannot be used/],
+    [
+      'a permission in a bucket whose name holds kms',
+      403,
+      error('AccessDenied', '<Resource>/a-kms-bucket/k</Resource>'),
+      /permission s3:PutObject on bucket/,
+    ],
     ['object tags', 501, error('NotImplemented'), /remove Tags/],
     [
       'a firewall',
