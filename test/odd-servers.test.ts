@@ -66,6 +66,13 @@ describe('an odd server', () => {
       await assert.rejects(get(store), { code: 'Internal' })
     })
 
+  it('a piece is no answer to how large an object is', async () => {
+    const { store } = await serve((_, response) =>
+      response.writeHead(206, { etag: '"e"', 'content-range': 'bytes 0-3/10', 'content-length': 4 }).end(),
+    )
+    await assert.rejects(store.stat('k', never), { code: 'Unavailable' })
+  })
+
   it('a range whose length only its place tells is taken, and counted', async () => {
     let sent = 'hol'
     const { store } = await serve((_, response) => {

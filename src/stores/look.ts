@@ -33,16 +33,23 @@ export function looking(dialect: Dialect, send: Send): Look {
   async function ask(key: string, signal: AbortSignal): Promise<Told | undefined> {
     try {
       const answer = await send('stat', dialect.stat(key), signal)
-      if (answer.statusCode < 300) return await toldOf(answer, signal)
+      if (answer.statusCode < 300) return await wholeOf(answer, signal)
       await askInWords(key, signal)
       // Written in this very moment; or the credentials or the clock were to blame, which only words could tell.
       const second = await send('stat', dialect.stat(key), signal)
-      if (second.statusCode < 300) return await toldOf(second, signal)
+      if (second.statusCode < 300) return await wholeOf(second, signal)
     } catch (error) {
       if (isCode(error, 'NotFound')) return undefined
       throw error
     }
     throw thereAndNot()
+  }
+
+  /** Nobody asked for a piece, so an answer about one tells nothing. */
+  async function wholeOf(answer: Sent, signal: AbortSignal): Promise<Told> {
+    const told = await toldOf(answer, signal)
+    if (told.status !== 200) throw notTheStores(told, 'a status that is none of an object')
+    return told
   }
 
   /** An answer to HEAD has no body, so it does not tell a missing object from a missing bucket, or from a stranger. This one does. */
