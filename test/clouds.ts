@@ -27,6 +27,8 @@ export type Meddle = (request: Request, response: ServerResponse, done: boolean)
 
 export interface Cloud {
   readonly store: Store
+  /** Scheme, host and port. */
+  readonly endpoint: string
   readonly objects: Map<string, Buffer>
   readonly seen: Request[]
   meddle: Meddle
@@ -120,6 +122,7 @@ export async function startCloud(provider: Provider, { maxRetries = 3, s3 = {} }
   }[provider]()
   const cloud: Cloud = {
     store: verifying(retrying({ maxRetries, firstDelayMs: 1 }, () => {})(store)),
+    endpoint,
     objects,
     seen,
     meddle: () => false,
@@ -194,7 +197,12 @@ function s3(): Handler {
       return () => response.writeHead(204).end()
     }
     if (url.searchParams.has('list-type'))
-      return () => response.end('<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>')
+      return () => {
+        const all = [...objects].map(
+          ([name, { length }]) => `<Contents><Key>${name}</Key><Size>${length}</Size></Contents>`,
+        )
+        response.end(`<ListBucketResult><IsTruncated>false</IsTruncated>${all.join('')}</ListBucketResult>`)
+      }
     const bytes = objects.get(key)
     if (!bytes) return method === 'HEAD' ? () => response.writeHead(404).end() : fail(404, 'NoSuchKey')
     const etag = String(etags.get(key))

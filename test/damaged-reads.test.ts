@@ -93,6 +93,22 @@ for (const provider of providers)
         }
     })
 
+it('an object that is replaced while it is read in ranges, as by rotate-keys, is read anew', async () => {
+  const cloud = await start('s3', { s3: { transfer: { concurrency: 2, partBytes: 5 * MB } } })
+  const area = areaOn(cloud, true)
+  const file = { uuid: randomUUID(), type: 'dicom' } as const
+  const bytes = noise(12 * MB)
+  await area.create(file, sourceOf(bytes), never)
+  let replaced = 0
+  cloud.meddle = ({ headers }, response, done) => {
+    if (done || headers['if-match'] === undefined || replaced++ > 0) return false
+    response.writeHead(412).end('<Error><Code>PreconditionFailed</Code><Message>words</Message></Error>')
+    return true
+  }
+  assert.ok((await area.deliver(file, undefined, collect, never)).equals(bytes))
+  assert.ok(replaced > 1)
+})
+
 describe('ETags of S3', () => {
   const foreign = (bytes: Buffer) => createHash('sha1').update(bytes).digest('hex').slice(0, 32)
   /** A server whose ETags are 32 hex digits, but not the MD5. */
@@ -136,6 +152,53 @@ describe('ETags of S3', () => {
     await assert.rejects(async () => collect(await cloud.store.get('a', undefined, never)), { code: 'Corrupt' })
     assert.deepEqual(await collect(await cloud.store.get('a', undefined, never)), noise(1000))
     assert.deepEqual(await collect(await cloud.store.get('a', undefined, never)), noise(1000))
+  })
+
+  it('of one object that is damaged at rest do not end the comparing of the others', async () => {
+    const cloud = await start('s3')
+    for (const key of ['a', 'b']) await cloud.store.put(key, chunked(noise(1000)), never)
+    // Another engine, which knows nothing yet.
+    const { store, close } = await startCloud('s3', { maxRetries: 0, s3: { endpoint: cloud.endpoint } })
+    undo.push({ ...cloud, close })
+    cloud.objects.set('a', noise(1000, 2))
+    // It may not list.
+    cloud.meddle = ({ line }, response) =>
+      line.includes('list-type') &&
+      Boolean(response.writeHead(403).end('<Error><Code>AccessDenied</Code><Message>words</Message></Error>'))
+    for (let i = 0; i < 5; i++) await collect(await store.get('a', undefined, never)).catch(() => {})
+    cloud.objects.set('b', noise(1000, 3))
+    await assert.rejects(async () => collect(await store.get('b', undefined, never)), { code: 'Corrupt' })
+    cloud.objects.set('b', noise(1000))
+    assert.deepEqual(await collect(await store.get('b', undefined, never)), noise(1000))
+    await assert.rejects(async () => collect(await store.get('a', undefined, never)), { code: 'Corrupt' })
+  })
+
+  it('of other objects tell whether one that was never read before is damaged at rest', async () => {
+    const cloud = await start('s3')
+    for (const key of ['a', 'b', 'c']) await cloud.store.put(key, chunked(noise(1000)), never)
+    cloud.objects.set('a', noise(1000, 2))
+    const { store, close } = await startCloud('s3', { s3: { endpoint: cloud.endpoint } })
+    undo.push({ ...cloud, close })
+    for (let i = 0; i < 3; i++)
+      await assert.rejects(async () => collect(await store.get('a', undefined, never)), { code: 'Corrupt' })
+    assert.deepEqual(await collect(await store.get('b', undefined, never)), noise(1000))
+  })
+
+  it('are compared where they are written in capitals, without quotes or as weak ones', async () => {
+    for (const write of [(tag: string) => tag.toUpperCase(), (tag: string) => `W/"${tag}"`, (tag: string) => tag]) {
+      const cloud = await start('s3')
+      cloud.meddle = (_, response, done) => {
+        if (!done) return false
+        const head = response.writeHead.bind(response)
+        response.writeHead = ((status: number, { etag, ...headers }: Record<string, string> = {}) =>
+          head(status, etag ? { ...headers, etag: write(etag.replaceAll('"', '')) } : headers)) as never
+        return false
+      }
+      await cloud.store.put('k', chunked(noise(1000)), never)
+      assert.equal(gets(cloud), 0)
+      cloud.objects.set('k', noise(1000, 2))
+      await assert.rejects(async () => collect(await cloud.store.get('k', undefined, never)), { code: 'Corrupt' })
+    }
   })
 
   it('tell of a write that arrived as other bytes on a server that ignores Content-MD5', async () => {

@@ -6,6 +6,7 @@ import { afterEach, describe, it } from 'node:test'
 import { collect } from '../src/bytes.ts'
 import { digestOf } from '../src/stores/digest.ts'
 import { type GcsOptions, gcsStore } from '../src/stores/gcs.ts'
+import { retrying } from '../src/stores/retry.ts'
 import { chunked, never, noise } from './store.suite.ts'
 
 type Script = (request: IncomingMessage & { body: Buffer }, response: ServerResponse) => void
@@ -81,6 +82,33 @@ describe('Google', () => {
       assert.equal(fault.code, code)
       assert.match(fault.describe(), line)
     })
+
+  for (const name of ['retention-10y', 'threshold', 'hospital-billing', 'storage-class', 'rate-limit'])
+    it(`a name such as '${name}' is no word of Google's`, async () => {
+      const key = `${name}/1/k`
+      const absent = await open(says(404, `No such object: ${name}/${key}`), { bucket: name })
+      assert.equal(await absent.stat(key, never), undefined)
+      await absent.remove(key, never)
+      const words = denied('storage.objects.get').replace(account, `orthanc@${name}.iam.gserviceaccount.com`)
+      const fault = await (await open(says(403, words), { bucket: name })).stat(key, never).catch(error => error)
+      assert.equal(fault.code, 'Denied')
+      assert.ok(fault.perhapsAbsent)
+      assert.match(fault.remedy, /storage\.objects\.get/)
+    })
+
+  it('a session that lost what had arrived before is begun anew', async () => {
+    const bytes = noise(72 * MB)
+    let begun = 0
+    const store = await open(({ method, headers }, response) => {
+      if (method === 'POST') return json(response, 200, {}, { location: `http://x/upload?upload_id=${++begun}` })
+      const [, start, end] = /^bytes (\d+)-(\d+)/.exec(String(headers['content-range'])) ?? []
+      if (headers['x-goog-hash']) return json(response, 200, { crc32c: digestOf('crc32c', bytes) })
+      response.writeHead(308, { range: `bytes=0-${begun === 1 && Number(start) > 0 ? 99 : end}` }).end()
+    })
+    const anew = retrying({ maxRetries: 2, firstDelayMs: 1 }, () => {})(store)
+    await anew.put('k', chunked(bytes, MB), never)
+    assert.equal(begun, 2)
+  })
 
   it('an absent object in an absent bucket is not an absent object', async () => {
     const store = await open(says(404, 'The specified bucket does not exist.'))

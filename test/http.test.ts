@@ -3,113 +3,17 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
+import { createServer, type Server } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, describe, it } from 'node:test'
-import { collect } from '../src/bytes.ts'
+import { describe, it } from 'node:test'
 import { Fault } from '../src/fault.ts'
 import { httpOptions, httpStore } from '../src/stores/http.ts'
-import { retrying } from '../src/stores/retry.ts'
-import { type S3Options, s3Dialect, s3Store } from '../src/stores/s3.ts'
+import { s3Dialect } from '../src/stores/s3.ts'
 import { s3Signing } from '../src/stores/s3-auth.ts'
-import type { Store } from '../src/stores/store.ts'
+import { error, fail, get, give, listen, MB, open, options, scripted, serve, take, undo } from './scripted.ts'
 import { chunked, never, noise } from './store.suite.ts'
-
-interface Seen {
-  readonly line: string
-  readonly headers: IncomingMessage['headers']
-  readonly body: Buffer
-}
-type Script = (request: Seen, response: ServerResponse, nth: number) => void
-
-const MB = 1024 * 1024
-const undo: (() => unknown)[] = []
-afterEach(async () => {
-  for (const step of undo.splice(0).reverse()) await step()
-})
-
-async function listen(server: Server): Promise<number> {
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  undo.push(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  return (server.address() as AddressInfo).port
-}
-
-/** A server that answers as `script` says, and remembers what it was asked. */
-function scripted(script: Script): { seen: Seen[]; listener: RequestListener } {
-  const seen: Seen[] = []
-  const listener: RequestListener = async (request, response) => {
-    const chunks: Buffer[] = []
-    try {
-      for await (const chunk of request) chunks.push(chunk)
-    } catch {
-      return // broken off
-    }
-    const one = { line: `${request.method} ${request.url}`, headers: request.headers, body: Buffer.concat(chunks) }
-    response.setHeader('x-amz-request-id', 'R') // as every S3 server does
-    script(one, response, seen.push(one))
-  }
-  return { seen, listener }
-}
-
-const options: S3Options = {
-  bucket: 'bucket',
-  region: 'eu-west-1',
-  credentials: { accessKeyId: 'AKID', secretAccessKey: 'SECRET' },
-  endpoint: undefined,
-  virtualAddressing: false,
-  connectTimeoutMs: 60_000,
-  requestTimeoutMs: 120_000,
-  maxConnections: 4,
-  maxRetries: 3,
-  transfer: undefined,
-  storageClass: undefined,
-  tags: {},
-  logRequests: false,
-}
-
-async function serve(script: Script, more: Partial<S3Options> = {}) {
-  const { seen, listener } = scripted(script)
-  const endpoint = `http://127.0.0.1:${await listen(createServer(listener))}`
-  return { seen, endpoint, store: open({ endpoint, ...more }) }
-}
-
-function open(more: Partial<S3Options>, http: { caFile?: string; proxy?: string } = {}): Store {
-  const store = s3Store(
-    { ...options, ...more },
-    { caFile: http.caFile, proxy: http.proxy, probeKey: 'probe' },
-    () => {},
-  )
-  undo.push(() => store.close())
-  return retrying({ maxRetries: 3, firstDelayMs: 1 }, () => {})(store)
-}
-
-const error = (code: string, more = '') =>
-  `<?xml version="1.0"?><Error><Code>${code}</Code><Message>words</Message>${more}</Error>`
-const fail = (response: ServerResponse, status: number, code: string, more = '') =>
-  response.writeHead(status, { 'content-type': 'application/xml' }).end(error(code, more))
-
-/** Answers GET with or without a range out of `bytes`, as S3 does. */
-function give(bytes: Buffer, { headers }: Seen, response: ServerResponse): void {
-  const [, from, to] = /bytes=(\d+)-(\d+)/.exec(headers.range ?? '') ?? []
-  if (from === undefined)
-    return void response.writeHead(200, { etag: '"e"', 'content-length': bytes.length }).end(bytes)
-  if (Number(from) >= bytes.length) return void fail(response, 416, 'InvalidRange')
-  const part = bytes.subarray(Number(from), Number(to) + 1)
-  const range = `bytes ${from}-${Number(from) + part.length - 1}/${bytes.length}`
-  response.writeHead(206, { etag: '"e"', 'content-length': part.length, 'content-range': range }).end(part)
-}
-
-/** Acknowledges a write, as S3 does. */
-const take = ({ body }: Seen, response: ServerResponse) =>
-  response.writeHead(200, { etag: `"${createHash('md5').update(body).digest('hex')}"` }).end()
-
-const get = async (store: Store, range?: { start: number; end: number }) => collect(await store.get('k', range, never))
 
 describe('requests', () => {
   it('are one for each operation, tags, class and MD5 in the PUT itself, without Expect', async () => {
@@ -197,6 +101,7 @@ describe('what a bad server does', () => {
   })
 
   for (const [status, code] of [
+    [529, 'SiteOverloaded'],
     [503, 'SlowDown'],
     [500, 'InternalError'],
     [429, 'TooManyRequests'],
@@ -270,6 +175,12 @@ describe('what a bad server does', () => {
       /permission kms:GenerateDataKey on the bucket's KMS key/,
     ],
     ['a KMS key that is disabled', 400, error('KMS.DisabledException'), /KMS key cannot be used/],
+    [
+      'a permission in a bucket whose name holds kms',
+      403,
+      error('AccessDenied', '<Resource>/a-kms-bucket/k</Resource>'),
+      /permission s3:PutObject on bucket/,
+    ],
     ['object tags', 501, error('NotImplemented'), /remove Tags/],
     [
       'a firewall',

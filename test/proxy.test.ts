@@ -134,6 +134,7 @@ describe('the way to a host', () => {
         () => wayTo(CLOUD, { proxy: bad }),
         (fault: Fault) => fault.code === 'BadConfig' && !fault.describe().includes('SECRET'),
       )
+    assert.equal(wayTo(CLOUD, { proxy: 'socks5://proxy:1', noProxy: ['amazonaws.com'] }), 'direct')
     assert.equal(wayTo(CLOUD, {}, { HTTPS_PROXY: 'http://u:SECRET@[' }), 'direct')
     assert.match(warnings.join(), /HTTPS_PROXY of the environment is not a URL.*ignored/)
     assert.ok(!warnings.join().includes('SECRET'))

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import type { ServerResponse } from 'node:http'
 import { afterEach, describe, it } from 'node:test'
 import { collect } from '../src/bytes.ts'
+import { Fault } from '../src/fault.ts'
 import type { Store } from '../src/stores/store.ts'
 import { type Cloud, providers, startCloud } from './clouds.ts'
 import { chunked, never, noise } from './store.suite.ts'
@@ -24,6 +25,11 @@ const strange: Readonly<Record<string, Answer>> = {
   'a 200 without a word': [200, {}, ''],
   'a 204 without a word': [204, {}, ''],
   'JSON of somebody else': [404, { 'content-type': 'application/json' }, '{"code":404,"message":"no route"}'],
+  "JSON of somebody else's in Google's way": [
+    404,
+    { 'content-type': 'application/json' },
+    '{"error":{"code":404,"message":"Route not found","status":"NOT_FOUND"}}',
+  ],
   'a redirect to a portal': [302, { location: 'http://portal.example/login' }, ''],
   'a damaged error': [404, { 'content-type': 'application/xml' }, '<Error><Code>NoSu'],
   'a page as large as a book': [503, html, `<html>${'x'.repeat(200_000)}`],
@@ -68,6 +74,49 @@ for (const provider of providers)
           assert.ok(cloud.seen.length > 1, 'it was asked again')
           assert.match(fault.describe(), /not the store's|redirects/)
         })
+
+    for (const [verb, call] of Object.entries(verbs))
+      it(`a page of somebody else's with a tag is no answer to ${verb}, once the store was met`, async () => {
+        const cloud = await startCloud(provider)
+        undo.push(cloud)
+        await cloud.store.put('k', chunked(noise(1000)), never)
+        await call(cloud.store)
+        const stranger = answering([200, { 'content-type': 'application/json', etag: 'W/"f-1a"' }, '{"status":"up"}'])
+        cloud.meddle = (_, response) => stranger(response)
+        await assert.rejects(
+          call(cloud.store),
+          verb === 'put' ? Fault : { code: 'Unavailable', message: /the answer has no/ },
+        )
+      })
+
+    for (const text of ['{"status":"up"}', '{"items":[]}', page])
+      it(`${text} is no answer to the check, nor to list`, async () => {
+        const cloud = await startCloud(provider, { maxRetries: 0 })
+        undo.push(cloud)
+        const stranger = answering([200, { 'content-type': 'application/json' }, text])
+        cloud.meddle = (_, response) => stranger(response)
+        for (const call of [() => cloud.store.check(never), () => verbs['list']?.(cloud.store)])
+          await assert.rejects(async () => call(), { code: 'Unavailable' })
+      })
+
+    it('a page with a tag in answer to the first write of all is no acknowledgement', async () => {
+      const cloud = await startCloud(provider)
+      undo.push(cloud)
+      const stranger = answering([200, { 'content-type': 'application/json', etag: 'W/"f-1a"' }, '{"status":"up"}'])
+      cloud.meddle = (_, response) => stranger(response)
+      await assert.rejects(cloud.store.put('k', chunked(noise(1000)), never))
+    })
+
+    it('a page that repeats what it was asked betrays no signature', async () => {
+      const cloud = await startCloud(provider)
+      undo.push(cloud)
+      const said = 'Cannot GET /k?sv=2024&amp;sig=c2VjcmV0%3D&X-Amz-Signature=secret, Authorization: Bearer secret'
+      const stranger = answering([404, { 'content-type': 'text/plain' }, said])
+      cloud.meddle = (_, response) => stranger(response)
+      const fault = await cloud.store.get('k', undefined, never).catch(error => error)
+      assert.doesNotMatch(fault.describe(), /secret|c2VjcmV0/)
+      assert.match(fault.describe(), /Cannot GET \/k\?sv=2024/)
+    })
 
     it('a stranger in between does no harm once the store answers again', async () => {
       const cloud = await startCloud(provider)

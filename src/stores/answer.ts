@@ -47,6 +47,17 @@ export function withDigest(content: Content, dialect: Dialect, key: string, { he
   return digest === undefined ? content : { ...content, digest }
 }
 
+/** How far a server that was asked for more than there is, from the first byte on, says it goes. */
+export function arrivedRange({ headers }: Sent): Range | undefined {
+  const [, end] = /^bytes \d+-(\d+)\//.exec(String(headers['content-range'])) ?? []
+  return end === undefined ? undefined : { start: 0, end: Number(end) + 1 }
+}
+
+/** Lets go of an answer that is not wanted, and of its connection. */
+export function drop({ body }: Sent): void {
+  body.on('error', () => {}).destroy()
+}
+
 /**
  * The content of an answer to GET, after its head was checked: exactly the range asked for, or the whole object. What is wrong
  * with a head may be the way's doing, so another try may help. `total`: bytes of the object.
@@ -55,12 +66,15 @@ export async function contentOfAnswer(dialect: Dialect, answer: Sent, range: Ran
   if (isStrange(answer.headers, dialect.marked(answer.headers)))
     throw notTheStores(await toldOf(answer, signal), 'no mark of the store')
   const wrong = (words: string) => new Fault('Internal', words, { retryable: true })
-  const length = Number(answer.headers['content-length'] ?? Number.NaN)
+  let length = Number(answer.headers['content-length'] ?? Number.NaN)
   let problem: Fault | undefined
   let total = length
-  if (range) {
+  // A server may give all where a range was asked for; if that is the same, it is as good.
+  const isAll = answer.statusCode === 200 && range?.start === 0 && range.end === length
+  if (range && !isAll) {
     const [, start, end, whole] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(String(answer.headers['content-range'])) ?? []
     total = Number(whole)
+    if (answer.headers['content-length'] === undefined) length = Number(end) + 1 - Number(start)
     if (answer.statusCode !== 206 || Number(start) !== range.start)
       problem = wrong(`the server answered ${answer.statusCode} to a request for a range of bytes`)
     else if (total < range.end)
@@ -73,7 +87,7 @@ export async function contentOfAnswer(dialect: Dialect, answer: Sent, range: Ran
   } else if (answer.statusCode !== 200) problem = wrong(`the server answered ${answer.statusCode} to a GET`)
   if (!problem && !Number.isSafeInteger(length)) problem = wrong('the answer does not tell its length')
   if (problem) {
-    answer.body.on('error', () => {}).destroy()
+    drop(answer)
     throw problem
   }
   return { content: contentOf(length, bodyOf(answer, length, signal)), total }

@@ -4,7 +4,7 @@ import type { Fault } from '../fault.ts'
 import type { AzureCredentials } from './azure-auth.ts'
 import { clockRemedy } from './clock.ts'
 import type { Answer, Headers } from './dialect.ts'
-import { faultOfRow, type Row, usualStatus } from './fault-row.ts'
+import { faultOfRow, type Row, replaced, usualStatus } from './fault-row.ts'
 
 export interface Asked {
   readonly account: string
@@ -101,10 +101,7 @@ const table: Readonly<Record<string, Row<Asked>>> = {
   Md5Mismatch: damaged,
   InvalidMd5: damaged,
   InvalidRange: { code: 'BadRequest' },
-  ConditionNotMet: {
-    code: 'Corrupt',
-    remedy: 'The object was replaced while it was read; objects of Orthanc never are.',
-  },
+  ConditionNotMet: replaced,
   InvalidBlockList: discarded,
   InvalidBlobOrBlock: discarded,
   RequestBodyTooLarge: { code: 'TooLarge' },

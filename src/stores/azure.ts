@@ -4,9 +4,10 @@ import { type AzureCredentials, azureAuthorizer } from './azure-auth.ts'
 import { azureCheck } from './azure-check.ts'
 import { azureFault, isMarked } from './azure-faults.ts'
 import { type Dialect, type Draft, encode, encodePath, type Told } from './dialect.ts'
+import { strongTag } from './etags.ts'
 import { type ConnectionOptions, type Environment, httpOptions, httpStore, otherBytes } from './http.ts'
 import type { Store } from './store.ts'
-import { isStrange, lengthOf, notTheStores } from './stranger.ts'
+import { isCutOff, isStrange, lengthOf, notTheStores } from './stranger.ts'
 
 /** SPEC section 2, `AzureBlobStorage`. */
 export interface AzureOptions extends ConnectionOptions {
@@ -66,7 +67,11 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
     digest: 'md5',
     put,
     marked: isMarked,
-    acknowledges: (answer, md5) => ((own(answer).headers['content-md5'] ?? md5) === md5 ? 'same' : 'other'),
+    acknowledges: (answer, md5) => {
+      const { headers } = own(answer)
+      if (headers['content-md5'] === undefined) return isMarked(headers) ? 'same' : 'unclear'
+      return headers['content-md5'] === md5 ? 'same' : 'other'
+    },
     get: (key, range, etag) => ({
       method: 'GET',
       path: objectPath(key),
@@ -75,7 +80,7 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
         ...(etag === undefined ? {} : { 'if-match': etag }),
       },
     }),
-    versionOf: ({ etag }) => (typeof etag === 'string' ? etag : undefined),
+    versionOf: strongTag,
     digestOf: (_key, headers) => {
       const md5 = headers['content-range'] === undefined ? headers['content-md5'] : headers['x-ms-blob-content-md5']
       return typeof md5 === 'string' ? { name: 'md5', value: md5 } : undefined
@@ -133,8 +138,9 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
         inUpload: true,
       }),
       receipt: (answer, { number, digest }, id) => {
-        const md5 = own(answer).headers['content-md5']
-        if (md5 !== undefined && md5 !== digest()) throw otherBytes()
+        const md5 = answer.headers['content-md5']
+        if (md5 === undefined) marked(answer)
+        else if (md5 !== digest()) throw otherBytes()
         return blockId(id, number)
       },
       finish: (key, _id, receipts, whole) => ({
@@ -146,7 +152,7 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
         inUpload: true,
         slow: true,
       }),
-      finished: answer => void own(answer),
+      finished: marked,
       abandon: () => undefined, // blocks that no list names are discarded after a week
     },
 
@@ -155,6 +161,11 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
 }
 
 /** Every answer of Azure's names the request. */
+function marked(answer: Told): void {
+  if (!isMarked(answer.headers)) throw notTheStores(answer, 'no x-ms-request-id')
+}
+
+/** The same of an answer about a blob, which more may prove. */
 function own(answer: Told): Told {
   if (isStrange(answer.headers, isMarked(answer.headers))) throw notTheStores(answer, 'no x-ms-request-id')
   return answer
@@ -167,7 +178,8 @@ function listingOf(answer: Told) {
   } catch {
     // damaged, or no XML at all
   }
-  if (result === undefined) throw notTheStores(answer, 'no EnumerationResults')
+  if (result === undefined || isCutOff(answer, 'EnumerationResults'))
+    throw notTheStores(answer, 'no whole EnumerationResults')
   return result as { readonly Blobs?: { readonly Blob?: readonly Blob[] }; readonly NextMarker?: string }
 }
 

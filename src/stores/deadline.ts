@@ -63,3 +63,13 @@ export function within(ms: number, option: string): Wrap {
     }
   }
 }
+
+/** What `work` resolves to, unless `signal` is faster. */
+export function until<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(signal.reason)
+    if (signal.aborted) stop()
+    signal.addEventListener('abort', stop, { once: true })
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop))
+  })
+}

@@ -130,7 +130,7 @@ export interface Dialect {
   /** What an answer to put() acknowledges. Throws when it is no acknowledgement. */
   acknowledges(answer: Told, digest: string): Verdict
   /** An object was read back and is what was sent, although its tag is not the digest: so it is on this server. */
-  learnOtherTags?(): void
+  learnOtherTags?(headers: Headers): void
   /** `version`: only if the object is still the one that versionOf() was asked about. */
   get(key: string, range: Range | undefined, version?: string): Draft
   versionOf(headers: Headers): string | undefined

@@ -14,6 +14,13 @@ export interface Row<Asked> {
 }
 
 const busy = { code: 'Unavailable' } as const
+/** The same request would fail again; reading from the first byte helps. */
+export const replaced: Row<unknown> = {
+  code: 'Corrupt',
+  retryable: true,
+  beginAnew: true,
+  remedy: 'The object was replaced while it was read, as rotate-keys does; nothing else should.',
+}
 
 /** What a status means where the store's words tell nothing more. A status alone never proves an absence. */
 export const usualStatus: Readonly<Record<number, Row<unknown>>> = {
@@ -21,7 +28,7 @@ export const usualStatus: Readonly<Record<number, Row<unknown>>> = {
   403: { code: 'Denied' },
   404: busy,
   408: { code: 'Timeout' },
-  412: { code: 'Corrupt', remedy: 'The object was replaced while it was read; objects of Orthanc never are.' },
+  412: replaced,
   413: { code: 'TooLarge' },
   416: { code: 'BadRequest' },
   429: busy,
@@ -30,6 +37,11 @@ export const usualStatus: Readonly<Record<number, Row<unknown>>> = {
   503: busy,
   504: busy,
   507: { code: 'TooLarge' },
+}
+
+/** A status that is in no table: what a server or gateway makes of its own troubles passes, what it lacks does not. */
+function unknown(status: number): Row<unknown> {
+  return status > 500 && status !== 501 && status !== 505 ? busy : { code: 'Internal' }
 }
 
 /** Asking about one object: here some stores say "forbidden" for what is absent. */
@@ -44,7 +56,7 @@ export function faultOfRow<Asked>(
   asked: Asked,
 ): Fault {
   if (!own) return strangersFault(answer)
-  const { code, retryable, beginAnew = false, perhapsAbsent, remedy } = row ?? { code: 'Internal' as const }
+  const { code, retryable, beginAnew = false, perhapsAbsent, remedy } = row ?? unknown(answer.status)
   return new Fault(code, `${words || 'the server gave no reason'} (HTTP ${answer.status})`, {
     remedy: typeof remedy === 'function' ? remedy(asked, answer) : remedy,
     ...(retryable === undefined ? {} : { retryable }),

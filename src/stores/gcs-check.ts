@@ -1,7 +1,7 @@
 import { Fault } from '../fault.ts'
 import { type Check, mayCome, mayNotRemove } from './check.ts'
 import type { Draft, Told } from './dialect.ts'
-import { permissionRemedy } from './gcs-faults.ts'
+import { isMarked, permissionRemedy } from './gcs-faults.ts'
 import { notTheStores } from './stranger.ts'
 
 export interface GcsCheckOptions {
@@ -37,7 +37,9 @@ export function gcsCheck(key: string, { bucket, bucketPath }: GcsCheckOptions): 
     })
 
   function judge(name: string, told: Told, asked: readonly string[], warn: (line: string) => void): void {
-    const granted = parsed(told)['permissions'] ?? []
+    const { kind, permissions: granted } = parsed(told)
+    if (kind !== 'storage#testIamPermissionsResponse' && granted === undefined && !isMarked(told.headers))
+      throw notTheStores(told, 'no permissions')
     const missing = asked.filter(permission => !(Array.isArray(granted) && granted.includes(permission)))
     const needed = missing.filter(permission => permission !== REMOVE)
     if (needed.length > 0) throw lacks(needed)

@@ -62,6 +62,9 @@ const byStatus: Readonly<Record<number, Row<Asked>>> = {
     remedy: ({ bucket }, { verb }) => permissionRemedy(bucket, permissions[verb] ?? 'a permission'),
   },
 }
+/** Of objects and accounts: they may hold any word. */
+const NAMES = /\S*[/@]\S*/g
+
 const absent: Row<Asked> = { code: 'NotFound' }
 const forgotten: Row<Asked> = { code: 'Unavailable', beginAnew: true }
 
@@ -73,25 +76,31 @@ export function gcsFault(answer: Answer, asked: Asked): Fault {
 }
 
 function rowOf({ status, verb, inUpload, text }: Answer, said: string, own: boolean): Row<Asked> | undefined {
-  const words = byWords.find(([pattern]) => pattern.test(said))?.[1]
+  const isAbsent = status === 404 && own && /^(NoSuchKey\b|No such object\b)/.test(said)
+  const told = said.replace(NAMES, ' ')
+  const words = isAbsent ? undefined : byWords.find(([pattern]) => pattern.test(told))?.[1]
   if (words) return words
   if (inUpload && (status === 404 || status === 410)) return forgotten
   if (status !== 404 || !own) return byStatus[status]
   // What lists or writes can miss nothing but the bucket.
   if (verb === 'list' || verb === 'write') return noBucket
-  return errorOf(text)?.code === 404 || /^NoSuchKey|No such object/.test(said) ? absent : byStatus[status]
+  return isAbsent || errorOf(text)?.code === 404 ? absent : byStatus[status]
 }
 
 /** Metadata requests fail in JSON, requests for bytes in plain text or XML. `proven`: these are the words of nobody else. */
 function wordsOf(text: string): { readonly said: string; readonly proven: boolean } {
   const error = errorOf(text)
-  if (error) return { said: String(error.message), proven: true }
+  // Many services put a code and a message there; only Google, and its emulators, give a list of reasons as well.
+  if (error)
+    return { said: String(error.message), proven: Array.isArray(error.errors) && error.errors[0]?.reason !== undefined }
   const xml = [/<Code>([^<]*)</, /<Message>([^<]*)</].map(pattern => pattern.exec(text)?.[1]).filter(Boolean)
   if (/<Error[\s>]/.test(text) && xml.length > 0) return { said: xml.join(': '), proven: true }
   return { said: text.trim().slice(0, 300), proven: /^No such object: /.test(text) }
 }
 
-function errorOf(text: string): { readonly code?: unknown; readonly message: unknown } | undefined {
+function errorOf(
+  text: string,
+): { readonly code?: unknown; readonly message: unknown; readonly errors?: unknown } | undefined {
   const error = (jsonOf(text) as { error?: unknown } | undefined)?.error
   return typeof error === 'object' && error !== null && 'message' in error ? error : undefined
 }

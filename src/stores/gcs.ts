@@ -57,8 +57,12 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
     }),
     marked: isMarked,
     // An answer without a word is no acknowledgement either.
-    acknowledges: (answer, crc) =>
-      (answer.text !== '' || !isMarked(answer.headers)) && objectOf(answer).crc32c === crc ? 'same' : 'other',
+    acknowledges: (answer, crc) => {
+      if (answer.text === '' && isMarked(answer.headers)) return 'other'
+      const { crc32c } = objectOf(answer)
+      if (crc32c === undefined) throw notTheStores(answer, 'no crc32c')
+      return crc32c === crc ? 'same' : 'other'
+    },
     get: (key, range, generation) => ({
       method: 'GET',
       path: objectPath(key),
@@ -95,7 +99,7 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
     }),
     page: answer => {
       const { kind, items, nextPageToken } = objectOf<Listing>(answer)
-      if (kind !== 'storage#objects' && !Array.isArray(items)) throw notTheStores(answer, 'no listing')
+      if (kind !== 'storage#objects' && !items?.length) throw notTheStores(answer, 'no listing')
       const objects = (items ?? []).map(({ name, size, updated }) => ({
         key: name,
         size: Number(size),
@@ -183,8 +187,9 @@ function arrived(answer: Told, { range, total, whole }: Part) {
   if (answer.status === 308) {
     const [, last] = /^bytes=0-(\d+)$/.exec(textOf(answer.headers, 'range') ?? '') ?? []
     if (Number(last) + 1 === range.end && range.end < total) return undefined
-    // Sent again from its beginning: bytes that have arrived already are skipped by Google.
-    return new Fault('Unavailable', `only the bytes up to ${last ?? 'none'} of a part up to ${range.end} arrived`)
+    // Sent again from its beginning: bytes that have arrived already are skipped by Google. Those before it are here no more.
+    const words = `only the bytes up to ${last ?? 'none'} of a part up to ${range.end} arrived`
+    return new Fault('Unavailable', words, { beginAnew: Number(last ?? -1) + 1 < range.start })
   }
   return whole !== undefined && answer.text !== '' && objectOf(answer).crc32c === whole ? undefined : otherBytes()
 }

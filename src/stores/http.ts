@@ -1,14 +1,16 @@
 import type { Dispatcher } from 'undici'
 import { type Bytes, type Content, collectSource, openWhole, type Range, type Source } from '../bytes.ts'
 import { Fault, isCode } from '../fault.ts'
-import { contentOfAnswer, lost, type Sent, toldOf, WHOLE_BYTES, withDigest } from './answer.ts'
+import { arrivedRange, contentOfAnswer, drop, lost, type Sent, toldOf, WHOLE_BYTES, withDigest } from './answer.ts'
 import { checkOf } from './check.ts'
-import { type Dialect, type Draft, encodeQuery } from './dialect.ts'
+import { until } from './deadline.ts'
+import { type Dialect, type Draft, encodeQuery, type Headers } from './dialect.ts'
 import { digestOf, digestOfSource } from './digest.ts'
 import { isUnreadable, looking } from './look.ts'
 import { network } from './network.ts'
 import { attempt, type RetryPolicy } from './retry.ts'
 import type { Stat, Store } from './store.ts'
+import { markWatch, notTheStores } from './stranger.ts'
 import { type Transfer, transferring } from './transfer.ts'
 
 export interface HttpStoreOptions {
@@ -56,6 +58,7 @@ const SLICE_BYTES = 256 * 1024
  */
 const KERNEL_BYTES = 4 * 1024 * 1024
 const SLOWEST_BYTES_PER_S = 10_000
+const EVERYTHING = { start: 0, end: Number.MAX_SAFE_INTEGER }
 const LONGEST_PAGE_TEXT = 16 * 1024 * 1024
 
 /** Sends drafts; rejects unless the answer is 2xx. Whoever gets the answer drains or destroys its body. */
@@ -88,6 +91,8 @@ export function httpOptions(
 
 export function sender(dialect: Dialect, options: HttpStoreOptions): Send {
   const { dispatcher, logRequest, stallMs, requestTimeoutMs } = options
+  const lacksMark = markWatch(headers => dialect.marked(headers))
+
   /** How long the head of an answer may take after the last byte of the request was handed over. */
   const patience = (length: number, { slow = false }: Draft) =>
     slow
@@ -111,7 +116,7 @@ export function sender(dialect: Dialect, options: HttpStoreOptions): Send {
       const { headers, query, again } = await dialect.authorize(draft, length, body !== undefined, signal)
       if (length > 0 || draft.method === 'PUT' || draft.method === 'POST') headers['content-length'] = String(length)
       const queries = [encodeQuery(draft.query ?? []), query].filter(part => part !== '')
-      const answer = await dispatcher.request({
+      const asked = dispatcher.request({
         origin: dialect.origin,
         path: queries.length > 0 ? `${draft.path}?${queries.join('&')}` : draft.path,
         method: draft.method,
@@ -121,9 +126,16 @@ export function sender(dialect: Dialect, options: HttpStoreOptions): Send {
         headersTimeout: patience(length, draft),
         bodyTimeout: stallMs,
       })
+      // undici looks at the signal only once a request has a connection: it may wait long for one.
+      const answer = await until(asked, signal)
       logRequest?.(requestLine(draft, answer, performance.now() - started, dialect.requestId))
       const { statusCode: status } = answer
-      if (status < 300 || status === draft.alsoFine) return answer
+      const unmarked = lacksMark(draft, verb, answer.headers)
+      if (status < 300 || status === draft.alsoFine) {
+        if (unmarked)
+          throw notTheStores(await toldOf(answer, signal), 'no mark of the store, whose answers had one before')
+        return answer
+      }
       if (isWordless(dialect, draft, answer)) return answer
       const { origin } = dialect
       const refusal = { ...(await toldOf(answer, signal)), verb, origin, inUpload: draft.inUpload ?? false }
@@ -183,22 +195,31 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
     const answer = await toldOf(await send('write', dialect.put(key, digest), signal, body, size), signal)
     const verdict = dialect.acknowledges(answer, digest)
     if (verdict === 'other') throw otherBytes()
-    if (verdict === 'unclear') await compareOnce(key, digest, answer.headers['etag'], signal)
+    if (verdict === 'unclear') await compareBack(key, digest, answer.headers, signal)
   }
 
-  /** The first time that a tag is not the digest, the object is read back: afterwards it is known what tags are here. */
-  async function compareOnce(key: string, digest: string, tag: unknown, signal: AbortSignal): Promise<void> {
+  /** What an acknowledgement does not prove the bytes do. If they are right, it is known what tags are here. */
+  async function compareBack(key: string, digest: string, headers: Headers, signal: AbortSignal): Promise<void> {
     const found = await look.readBack(key, signal).catch(error => {
       if (isUnreadable(error)) return undefined // then we must believe that the server looked at the digest
       throw error
     })
     if (found && found.digest !== digest) throw otherBytes()
-    if (!found || found.tag === tag) dialect.learnOtherTags?.()
+    if (!found || found.tag === headers['etag']) dialect.learnOtherTags?.(headers)
   }
 
   async function get(key: string, range: Range | undefined, signal: AbortSignal): Promise<Content> {
     const answer = await send('read', dialect.get(key, range), signal)
     if (answer.statusCode >= 300) throw await look.absent(key, answer, signal)
+    if (!range && answer.headers['content-length'] === undefined && dialect.marked(answer.headers)) {
+      // Proxies that look into bodies hand them on without their length. Of a range, its place tells it.
+      drop(answer)
+      const ranged = await send('read', dialect.get(key, EVERYTHING), signal)
+      const { content, total } = await contentOfAnswer(dialect, ranged, arrivedRange(ranged), signal)
+      if (content.size === total) return withDigest(content, dialect, key, ranged)
+      drop(ranged)
+      throw new Fault('Internal', 'the server gives an object neither with its length nor as a whole')
+    }
     const { content, total } = await contentOfAnswer(dialect, answer, range, signal)
     return content.size === total ? withDigest(content, dialect, key, answer) : content
   }

@@ -42,12 +42,15 @@ export function inParts(all: Transferring): (key: string, body: Source, signal: 
     const either = AbortSignal.any([signal, stop.signal])
     const whole = hasher(dialect.digest)
     let wholeDigest: string | undefined
+    // All parts at once would keep the slots from every other transfer until the last of them is sent.
+    const few = pLimit(all.transfer.concurrency)
+    const slotInTurn = (work: () => Promise<Sent>) => few(() => slot(work))
     const inTurn = pLimit(1) // the source is read from its beginning to its end, which the digest of the whole needs
     /** Whether the request that ends the upload may have been carried out, though its answer was lost. */
     let doubtful = false
 
     const sendPart = (range: Range, i: number): Promise<Sent> =>
-      slot(async () => {
+      slotInTurn(async () => {
         const bytes = await inTurn(async () => {
           const slice = sliceOf(body, range)
           const read = await collect({ size: slice.size, body: until(either, openWhole(slice)) })

@@ -1,7 +1,6 @@
 import { type Bytes, type Content, collect, contentOf, type Range } from '../bytes.ts'
 import { Fault, isCode } from '../fault.ts'
-import { contentOfAnswer, withDigest } from './answer.ts'
-import type { Headers } from './dialect.ts'
+import { arrivedRange, contentOfAnswer, withDigest } from './answer.ts'
 import type { Store } from './store.ts'
 import type { Transferring } from './transfer.ts'
 
@@ -75,7 +74,7 @@ export function inRanges({ transfer, dialect, send, slot, again }: Transferring,
       await answer?.body.dump()
       return whole.get(key, range, signal)
     }
-    const asked = range ? first : arrivedRange(answer.headers)
+    const asked = range ? first : arrivedRange(answer)
     const { content, total } = await contentOfAnswer(dialect, answer, asked, signal)
     const end = range?.end ?? total
     if (end > total) {
@@ -89,10 +88,4 @@ export function inRanges({ transfer, dialect, send, slot, again }: Transferring,
         : contentOf(end - start, ahead(key, content, rest, dialect.versionOf(answer.headers), signal))
     return all.size === total ? withDigest(all, dialect, key, answer) : all
   }
-}
-
-/** What a server that was asked for more than there is says it sends. */
-function arrivedRange(headers: Headers): Range | undefined {
-  const [, start, end] = /^bytes (\d+)-(\d+)\//.exec(String(headers['content-range'])) ?? []
-  return start === undefined || end === undefined ? undefined : { start: Number(start), end: Number(end) + 1 }
 }

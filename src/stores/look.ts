@@ -33,22 +33,35 @@ export function looking(dialect: Dialect, send: Send): Look {
   async function ask(key: string, signal: AbortSignal): Promise<Told | undefined> {
     try {
       const answer = await send('stat', dialect.stat(key), signal)
-      return answer.statusCode < 300 ? await toldOf(answer, signal) : await askInWords(key, signal)
+      if (answer.statusCode < 300) return await wholeOf(answer, signal)
+      await askInWords(key, signal)
+      // Written in this very moment; or the credentials or the clock were to blame, which only words could tell.
+      const second = await send('stat', dialect.stat(key), signal)
+      if (second.statusCode < 300) return await wholeOf(second, signal)
     } catch (error) {
       if (isCode(error, 'NotFound')) return undefined
       throw error
     }
+    throw thereAndNot()
+  }
+
+  /** Nobody asked for a piece, so an answer about one tells nothing. */
+  async function wholeOf(answer: Sent, signal: AbortSignal): Promise<Told> {
+    const told = await toldOf(answer, signal)
+    if (told.status !== 200) throw notTheStores(told, 'a status that is none of an object')
+    return told
   }
 
   /** An answer to HEAD has no body, so it does not tell a missing object from a missing bucket, or from a stranger. This one does. */
-  async function askInWords(key: string, signal: AbortSignal): Promise<undefined> {
+  async function askInWords(key: string, signal: AbortSignal): Promise<void> {
     const answer = await send('stat', dialect.get(key, { start: 0, end: 1 }), signal)
     await answer.body.dump()
-    throw new Fault('Unavailable', 'the store says that the object is there, and that it is not') // written in this very moment: ask again
   }
 
   async function readBack(key: string, signal: AbortSignal) {
-    const answer = await send('read', dialect.get(key, undefined), signal)
+    const answer = await send('read', dialect.get(key, undefined), signal).catch(error => {
+      throw isCode(error, 'NotFound') ? thereAndNot() : error // another server of the store told otherwise
+    })
     const { content } = await contentOfAnswer(dialect, answer, undefined, signal)
     const seen = hasher(dialect.digest)
     for await (const chunk of content.body) seen.update(chunk)
@@ -89,6 +102,10 @@ export function looking(dialect: Dialect, send: Send): Look {
       }
     },
   }
+}
+
+function thereAndNot(): Fault {
+  return new Fault('Unavailable', 'the store says that the object is there, and that it is not')
 }
 
 /** Who may write may not always read; and an archive is not read at once. */

@@ -87,7 +87,7 @@ export function retrying(policy: RetryPolicy, log: (line: string) => void): Wrap
           return
         } catch (error) {
           const fault = Fault.from(error)
-          if (!fault.retryable || signal.aborted) throw fault
+          if (!fault.retryable || fault.beginAnew || signal.aborted) throw fault
           if (breaks >= policy.maxRetries || at >= end) throw fault.with({ retryable: false })
           log(`a body broke at byte ${at} and is resumed there: ${fault.describe()}`)
           const rest = { start: at, end }

@@ -2,7 +2,7 @@
 import { XMLParser } from 'fast-xml-parser'
 import type { Fault } from '../fault.ts'
 import type { Answer, Headers } from './dialect.ts'
-import { asksForOne, faultOfRow, type Row, usualStatus } from './fault-row.ts'
+import { asksForOne, faultOfRow, type Row, replaced, usualStatus } from './fault-row.ts'
 
 interface Asked {
   readonly bucket: string
@@ -62,7 +62,8 @@ const table: Readonly<Record<string, Row<Asked>>> = {
     // S3 says so of an absent object, too, to somebody who may not list the bucket.
     perhapsAbsent: answer => asksForOne(answer) && !/\bkms:/i.test(answer.text),
     remedy: (options, { verb, text }) => {
-      const kms = /\bkms:\w+/i.exec(text)?.[0] ?? (/\bkms\b/i.test(text) ? kmsActions[verb] : undefined)
+      const kms =
+        /\bkms:\w+/i.exec(text)?.[0] ?? (/(?<![\w/.-])kms(?![\w/.-])/i.test(text) ? kmsActions[verb] : undefined)
       if (kms) return `The credentials need the permission ${kms} on the bucket's KMS key.`
       const list = verb === 'stat' ? ' (and s3:ListBucket, to be told that an object is absent)' : ''
       return `The credentials need the permission ${permissions[verb] ?? 's3:*'}${list} on bucket '${options.bucket}'.`
@@ -95,10 +96,7 @@ const table: Readonly<Record<string, Row<Asked>>> = {
   InternalError: busy,
   OperationAborted: busy,
   InvalidRange: { code: 'BadRequest' },
-  PreconditionFailed: {
-    code: 'Corrupt',
-    remedy: 'The object was replaced while it was read; objects of Orthanc never are.',
-  },
+  PreconditionFailed: replaced,
   NoSuchUpload: {
     code: 'Unavailable',
     beginAnew: true,
@@ -127,7 +125,9 @@ export function s3Fault(answer: Answer, asked: Asked): Fault {
   const error = errorOf(answer.text)
   const name: string = typeof error?.Code === 'string' ? error.Code : ''
   const said = typeof error?.Message === 'string' ? error.Message : ''
-  const row = table[name] ?? (name.startsWith('KMS.') ? kmsKey : byStatus[status])
+  // Where an upload goes on, what a server does not find is the upload.
+  const known = answer.inUpload && name === 'NoSuchKey' ? 'NoSuchUpload' : name
+  const row = table[known] ?? (name.startsWith('KMS.') ? kmsKey : byStatus[status])
   return faultOfRow(
     row,
     [name, said].filter(Boolean).join(': '),
@@ -147,7 +147,16 @@ export function errorOf(text: string): { Code?: unknown; Message?: unknown } | u
   }
 }
 
-/** Ids that S3 and its kin give each request. */
+/** Ids that S3 and its kin give each request: those of Google, Alibaba, Huawei, Tencent have names of their own. */
+const IDS = [
+  'x-amz-request-id',
+  'x-amz-id-2',
+  'x-guploader-uploadid',
+  'x-oss-request-id',
+  'x-obs-request-id',
+  'x-cos-request-id',
+]
+
 export function isMarked(headers: Headers): boolean {
-  return headers['x-amz-request-id'] !== undefined || headers['x-amz-id-2'] !== undefined
+  return IDS.some(name => headers[name] !== undefined)
 }

@@ -2,14 +2,14 @@ import { XMLBuilder, XMLParser } from 'fast-xml-parser'
 import { Fault } from '../fault.ts'
 import { probing } from './check.ts'
 import { type Answer, type Dialect, type Draft, encodePath, encodeQuery, type Told } from './dialect.ts'
-import { Etags } from './etags.ts'
+import { Etags, learnFromOthers, strongTag } from './etags.ts'
 import { type ConnectionOptions, type Environment, httpOptions, httpStore, otherBytes } from './http.ts'
 import { type S3Signing, s3Signing } from './s3-auth.ts'
 import { errorOf, isMarked, s3Fault } from './s3-faults.ts'
 import { placeOf, type S3Place } from './s3-place.ts'
 import { type Credentials, EMPTY_PAYLOAD, sha256, signer, UNSIGNED_PAYLOAD } from './sigv4.ts'
 import type { Store } from './store.ts'
-import { isStrange, lengthOf, notTheStores } from './stranger.ts'
+import { isCutOff, isStrange, lengthOf, notTheStores } from './stranger.ts'
 import type { Transfer } from './transfer.ts'
 
 /** SPEC section 2, `AwsS3Storage`. */
@@ -28,23 +28,31 @@ export function s3Store(options: S3Options, environment: Environment, log: (line
   const http = httpOptions(options, environment, placeOf(options).origin, log)
   const warn = environment.warn ?? log
   const signing = s3Signing(options.credentials, { region: options.region, dispatcher: http.dispatcher, warn })
-  return httpStore(s3Dialect(options, environment.probeKey, signing), {
+  const etags = new Etags()
+  const store = httpStore(s3Dialect(options, environment.probeKey, signing, etags), {
     ...http,
     transfer: options.transfer,
     logRequest: options.logRequests ? log : undefined,
   })
+  const folder = environment.probeKey.slice(0, environment.probeKey.lastIndexOf('/') + 1)
+  return {
+    ...store,
+    async get(key, range, signal) {
+      if (etags.doubts(key)) await learnFromOthers(store, folder, key, signal).catch(() => {})
+      return store.get(key, range, signal)
+    },
+  }
 }
 
 const parser = new XMLParser({ parseTagValue: false, isArray: name => name === 'Contents' })
 const builder = new XMLBuilder({})
 
-export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signing): Dialect {
+export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signing, etags = new Etags()): Dialect {
   const { origin, host, base } = placeOf(options)
   const sign = signer(options.region)
   const objectPath = (key: string) => `${base}/${encodePath(key)}`
   const bucketPath = base === '' ? '/' : base
   const onWrite: Record<string, string> = {}
-  const etags = new Etags()
   if (options.storageClass !== undefined) onWrite['x-amz-storage-class'] = options.storageClass
   if (Object.keys(options.tags).length > 0) onWrite['x-amz-tagging'] = encodeQuery(Object.entries(options.tags))
 
@@ -60,10 +68,10 @@ export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signi
     acknowledges: (answer, md5) => {
       const { headers } = withEtag(answer)
       const verdict = etags.compare(headers, md5)
-      // Where an ETag is known to be something else, the server's word for Content-MD5 must do.
-      return verdict === 'unclear' && !etags.surprises(headers) ? 'same' : verdict
+      // Where an ETag is known to be something else, the server's word for Content-MD5 must do, if it is the server's.
+      return verdict === 'unclear' && !etags.surprises(headers) && isMarked(headers) ? 'same' : verdict
     },
-    learnOtherTags: () => etags.learnOther(),
+    learnOtherTags: headers => etags.learnOther(headers),
     get: (key, range, etag) => ({
       method: 'GET',
       path: objectPath(key),
@@ -72,7 +80,7 @@ export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signi
         ...(etag === undefined ? {} : { 'if-match': etag }),
       },
     }),
-    versionOf: ({ etag }) => (typeof etag === 'string' ? etag : undefined),
+    versionOf: strongTag,
     digestOf: (key, headers) => etags.digestOf(key, headers),
     stat: key => ({ method: 'HEAD', path: objectPath(key), wordless: [301, 307, 400, 401, 403, 404] }),
     statOf: (key, answer) => {
@@ -133,7 +141,7 @@ export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signi
       receipt: (answer, part) => {
         const { headers } = withEtag(answer)
         if (etags.compare(headers, part.digest()) === 'other') throw otherBytes()
-        return String(headers['etag'])
+        return String(headers['etag']).replace(/^W\//, '') // the server knows its own only
       },
       finish: (key, id, receipts) => ({
         method: 'POST',
@@ -196,6 +204,6 @@ function resultOf<T extends object>(answer: Told, name: string): Partial<T> {
   } catch {
     // damaged, or no XML at all
   }
-  if (result === undefined) throw notTheStores(answer, `no ${name}`)
+  if (result === undefined || isCutOff(answer, name)) throw notTheStores(answer, `no whole ${name}`)
   return typeof result === 'object' && result !== null ? result : {} // an empty element is a text
 }

@@ -3,7 +3,8 @@
  * portal. They prove nothing, neither that an object is absent nor that it was stored.
  */
 import { Fault, type FaultCode } from '../fault.ts'
-import type { Answer, Headers, Told } from './dialect.ts'
+import type { Answer, Draft, Headers, Told } from './dialect.ts'
+import { isTagged } from './etags.ts'
 
 const LONGEST_WORDS = 120
 const between =
@@ -58,8 +59,28 @@ export function retryAfter({ headers }: { readonly headers: Headers }): { retryA
 export function isStrange(headers: Headers, marked: boolean): boolean {
   if (marked) return false
   const type = String(headers['content-type'] ?? '')
-  if (headers['etag'] !== undefined) return /^text\/html\b/i.test(type)
+  const empty = headers['content-length'] === '0'
+  if (headers['etag'] !== undefined) return /^text\/html\b/i.test(type) && !(empty && isTagged(headers))
   return !/^$|octet-stream/i.test(type) || !(Number(headers['content-length']) > 0)
+}
+
+/**
+ * Whether an answer about bytes lacks the mark that the store has given to such answers before, and a tag such as S3's as well.
+ * Answers to the other requests have words that prove whose they are.
+ */
+export function markWatch(marked: (headers: Headers) => boolean) {
+  const marking = new Set<string>()
+  return ({ method, inUpload = false }: Draft, verb: string, headers: Headers): boolean => {
+    const kind = `${method} ${verb} ${inUpload}`
+    if (!marked(headers)) return method !== 'POST' && verb !== 'list' && marking.has(kind) && !isTagged(headers)
+    marking.add(kind)
+    return false
+  }
+}
+
+/** Whether an answer in XML ended too early: parsers take one that was cut off between two elements for a short one. */
+export function isCutOff({ text }: Told, root: string): boolean {
+  return !text.trimEnd().endsWith(`</${root}>`)
 }
 
 /** Of an object, as an answer to HEAD tells it. */
@@ -72,6 +93,13 @@ export function lengthOf(answer: Told): number {
 /** The status and the first words of a page, such as its title. */
 function pageOf({ status, text }: Told): string {
   const title = /<title[^>]*>([^<]*)</i.exec(text)?.[1] ?? text.replace(/<[^>]*>/g, ' ')
-  const words = [...title.replace(/\s+/g, ' ').trim()].slice(0, LONGEST_WORDS).join('')
+  const words = [...withoutSecrets(title).replace(/\s+/g, ' ').trim()].slice(0, LONGEST_WORDS).join('')
   return words === '' ? `HTTP ${status}` : `HTTP ${status}, "${words}"`
+}
+
+/** Some pages repeat the request: a signature in its query, or a token. */
+function withoutSecrets(text: string): string {
+  return text
+    .replace(/\b(sig|[\w-]*(?:signature|token|upload_id))(=|%3D)[^\s&"'<>]+/gi, '$1=…')
+    .replace(/\b(bearer|basic|sharedkey)\s+[^\s"'<>]+/gi, '$1 …')
 }

@@ -1,4 +1,5 @@
 import { Fault } from '../fault.ts'
+import { until } from './deadline.ts'
 
 /** What authorises requests for a while: a token, or a pair of keys. */
 export interface Token<T = string> {
@@ -89,14 +90,4 @@ async function bounded<T>(work: Promise<T>): Promise<T> {
     if (!late.aborted) throw error
     throw new Fault('Unavailable', `no credentials came within ${FETCH_MS / 1000} s`, { cause: error })
   }
-}
-
-/** What `work` resolves to, unless `signal` is faster. */
-function until<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const stop = () => reject(signal.reason)
-    if (signal.aborted) stop()
-    signal.addEventListener('abort', stop, { once: true })
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop))
-  })
 }
