@@ -1,6 +1,16 @@
 /** What a file system cannot do is said when Orthanc starts, not with the first image; and what a write leaves is durable. */
 import assert from 'node:assert/strict'
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import fs, { type FileHandle } from 'node:fs/promises'
 import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
@@ -69,9 +79,8 @@ describe('the check of a folder', () => {
     ],
     ['rename', 'EINVAL', { code: 'BadConfig' }],
     ['rename', 'EPERM', { code: 'Denied', message: /not possible to rename a file in/ }],
-    ['unlink', 'EPERM', { code: 'Denied', message: /not possible to remove a file in/ }],
+    ['unlink', 'EIO', { code: 'Unavailable', message: /not possible to remove a file in/ }],
     ['mkdir', 'ENOTSUP', { code: 'BadConfig', message: /not possible to make a folder in/ }],
-    ['rename', 'ENOSPC', { code: 'TooLarge' }],
     ['rename', 'EIO', { code: 'Unavailable' }],
   ] as const)
     it(`says that ${name} fails with ${code}, and leaves nothing`, async () => {
@@ -80,6 +89,39 @@ describe('the check of a folder', () => {
       await assert.rejects(directoryStore(root).check(never), fault)
       if (name !== 'unlink') assert.deepEqual(readdirSync(root), [MARKER])
     })
+
+  for (const [name, code, line] of [
+    ['rename', 'ENOSPC', /takes no more files until there is room: .*Make room/],
+    ['mkdir', 'EDQUOT', /takes no more files until there is room/],
+    ['unlink', 'EPERM', /^there is no permission to remove, so what Orthanc removes will stay/],
+    ['rmdir', 'EACCES', /^there is no permission to remove/],
+  ] as const)
+    it(`warns, and does not keep Orthanc from reading, when ${name} fails with ${code}`, async () => {
+      await directoryStore(root).check(never, { warn: () => {} })
+      failing(name, code)
+      const warnings: string[] = []
+      await directoryStore(root).check(never, { warn: line => warnings.push(line) })
+      assert.match(warnings.at(-1) ?? '', line)
+    })
+
+  it('takes a full disk that was never marked, and marks it when there is room', async () => {
+    writeFileSync(join(root, 'file'), 'x')
+    const open = fs.open
+    const full = mock.method(fs, 'open', async (...all: Parameters<typeof open>) => {
+      const handle: FileHandle = await open(...all)
+      handle.writeFile = () => Promise.reject(errno('ENOSPC'))
+      return handle
+    })
+    syncBuiltinESMExports()
+    const store = directoryStore(root)
+    const warnings: string[] = []
+    await store.check(never, { warn: line => warnings.push(line) })
+    assert.match(warnings.join(), /until there is room/)
+    full.mock.restore()
+    syncBuiltinESMExports()
+    await store.put(legacy, sourceOf(bytes), never)
+    assert.match(readFileSync(join(root, MARKER), 'utf8'), /Do not remove/)
+  })
 
   it('asks for no permission to write when it is told so, and a status writes nothing', async () => {
     writeFileSync(join(root, 'file'), 'x')
