@@ -150,6 +150,51 @@ describe('the check of a folder', () => {
   })
 })
 
+describe("Orthanc's own disk, where new files go to the object store", () => {
+  const hybrid = (HybridMode: string, StorageDirectory: string) => {
+    const warnings: string[] = []
+    const warn = (line: string) => void warnings.push(line)
+    const { config } = parseConfig(
+      JSON.stringify({ DirectoryStorage: { Path: join(root, 'store'), HybridMode }, StorageDirectory }),
+    )
+    assert.ok(config)
+    const { hybrid: made } = compose(
+      config,
+      logTo(() => {}),
+    )
+    return { check: async () => made?.disk.check(never, { warn }), warnings }
+  }
+
+  for (const [name, code] of [
+    ['mkdir', 'EROFS'],
+    ['mkdir', 'EACCES'],
+    ['rename', 'ENOSYS'],
+  ] as const)
+    it(`may be one that only gives what it has (${name}: ${code})`, async () => {
+      const old = join(root, 'old')
+      mkdirSync(old)
+      writeFileSync(join(old, 'file'), 'x')
+      failing(name, code)
+      const { check, warnings } = hybrid('WriteToObjectStorage', old)
+      await check()
+      assert.match(warnings.join(), /moves to Orthanc's disk will fail.*not possible to/)
+      await assert.rejects(hybrid('WriteToFileSystem', old).check())
+    })
+
+  it('is made as Orthanc makes it, with the folders above it', async () => {
+    const deep = join(root, 'a', 'b', 'c')
+    await hybrid('WriteToObjectStorage', deep).check()
+    assert.ok(statSync(deep).isDirectory())
+  })
+
+  it('is none when it is a file, whatever the mode', async () => {
+    const file = join(root, 'file')
+    writeFileSync(file, 'x')
+    for (const mode of ['WriteToObjectStorage', 'WriteToFileSystem'])
+      await assert.rejects(hybrid(mode, file).check(), { code: 'BadConfig', message: /is no folder/ })
+  })
+})
+
 describe('the folders of a new file', () => {
   it('are synced up to the first that was there, by whoever writes below them', async () => {
     const store = directoryStore(root)

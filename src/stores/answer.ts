@@ -63,7 +63,7 @@ export async function contentOfAnswer(dialect: Dialect, answer: Sent, range: Ran
   let problem: Fault | undefined
   let total = length
   if (compressed)
-    problem = wrong(`the answer was compressed on its way (${encoding})`).with({
+    problem = new Fault('Unavailable', `the answer was compressed on its way (${encoding})`, {
       remedy: 'A proxy before the store compresses what it hands on: let it not do so for the store.',
     })
   else if (range) {
