@@ -185,7 +185,7 @@ function hybridOf(config: EngineConfig, { raw, cloud, sealing, again, log, role 
       }
       if (purpose === 'status' || !writes) return
       // A store that is away says nothing; then it is asked before the first move.
-      await proveApart(AbortSignal.any([signal, AbortSignal.timeout(APART_MS)])).catch(error => {
+      await proveApart(AbortSignal.any([signal, AbortSignal.timeout(APART_MS)]), true).catch(error => {
         if (isCode(error, 'BadConfig')) throw error
       })
     },
