@@ -203,8 +203,9 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
   async function check({ purpose = 'start', writes = true, warn = () => {} }: CheckOptions): Promise<void> {
     if (purpose === 'status') return await identity.prove()
     if (purpose === 'look' && role === 'owner' && !(await statIfThere(disk, root))) {
-      if (marked && !(await statIfThere(disk, dirname(root)))?.isDirectory())
-        throw cannotMake(root, 'there is no folder above it')
+      let above = dirname(root)
+      while (!marked && !(await statIfThere(disk, above)) && above !== '/') above = dirname(above)
+      if (!(await statIfThere(disk, above))?.isDirectory()) throw cannotMake(root, 'there is no folder above it')
       return warn(`the folder ${root} is not there yet: Orthanc makes it when it starts`)
     }
     await identity.establish(purpose === 'start' && writes, warn)
