@@ -172,11 +172,20 @@ function hybridOf(config: EngineConfig, { raw, cloud, sealing, again, log, role 
   const disk: Store = {
     ...measuredDisk,
     async check(signal, options = {}) {
-      await measuredDisk.check(signal, options)
-      const { purpose = 'start', writes = true } = options
+      const { purpose = 'start', writes = true, warn = () => {} } = options
+      try {
+        await measuredDisk.check(signal, options)
+      } catch (error) {
+        // Where new files go to the object store, it is enough that the old ones can be read.
+        if (hybrid.writesTo === 'file-system' || !(isCode(error, 'Denied') || isCode(error, 'BadConfig'))) throw error
+        await measuredDisk.check(signal, { ...options, writes: false }).catch(() => {
+          throw error
+        })
+        return warn(`moves to Orthanc's disk will fail, and most probably removals there: ${error.describe()}`)
+      }
       if (purpose === 'status' || !writes) return
       // A store that is away says nothing; then it is asked before the first move.
-      await proveApart(AbortSignal.any([signal, AbortSignal.timeout(APART_MS)])).catch(error => {
+      await proveApart(AbortSignal.any([signal, AbortSignal.timeout(APART_MS)]), true).catch(error => {
         if (isCode(error, 'BadConfig')) throw error
       })
     },

@@ -196,6 +196,11 @@ for (const [name, open, says] of [
       await assert.rejects(check(opened), { code: 'Unavailable', retryable: true })
     })
 
+    it('warns of a store that is full: only an Orthanc that runs can make room there', async () => {
+      const opened = await open(({ method }, response) => method === 'PUT' && says(response, 507, 'QuotaExceeded'))
+      assert.match((await check(opened)).join('\n'), /takes no more files until there is room: .*QuotaExceeded/)
+    })
+
     it('removes what a server wrote in spite of its wrong checksum, says so, and does not do it again', async () => {
       const opened = await open(({ method, right, path, body }, response) => {
         if (method !== 'PUT' || right) return
@@ -250,7 +255,11 @@ describe('the check of S3', () => {
         headers['x-amz-content-sha256'] === 'UNSIGNED-PAYLOAD' &&
         s3Says(response, 403, 'AccessDenied', 'explicit deny'),
     )
-    await assert.rejects(check(opened), { code: 'Denied', message: /explicit deny/ })
+    await assert.rejects(check(opened), {
+      code: 'Denied',
+      message: /explicit deny/,
+      remedy: /policy.*UNSIGNED-PAYLOAD/,
+    })
   })
 
   it('asks for the permission to remove in a way that leaves no mark in a bucket with versions', async () => {
@@ -292,6 +301,17 @@ describe('the container of Azure', () => {
     const source = { size: 1, open: async function* () {} }
     await assert.rejects(opened.store.put('k', { ...source, size: 0 }, never), { code: 'BadConfig' })
     assert.ok(!opened.lines.includes('PUT /b'))
+  })
+
+  it('that may not be made by us may be made by somebody else: asking again can help', async () => {
+    const opened = await azure(
+      ({ method, path }, response) =>
+        method === 'PUT' && path === '/b'
+          ? azureSays(response, 403, 'AccessDenied')
+          : azureSays(response, 404, 'NoSuchBucket'),
+      true,
+    )
+    await assert.rejects(check(opened), { retryable: true, message: /ContainerNotFound.*may not be created/ })
   })
 
   it('that appears meanwhile is fine', async () => {

@@ -111,6 +111,7 @@ describe('a connection string', () => {
     ['a shared access signature', `BlobEndpoint=${endpoint}/;SharedAccessSignature=?${sas}`, 'acct', `${endpoint}/`],
     ['a SAS and a name', `AccountName=acct;SharedAccessSignature=${sas}`, 'acct', endpoint],
     ['the emulator', 'UseDevelopmentStorage=true', 'devstoreaccount1', emulator],
+    ['the emulator, as people write it', 'UseDevelopmentStorage=True;', 'devstoreaccount1', emulator],
     [
       'the emulator elsewhere',
       'UseDevelopmentStorage=true;DevelopmentStorageProxyUri=http://azurite',

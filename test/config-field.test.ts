@@ -41,7 +41,7 @@ function refused(root: unknown, line: RegExp, folder?: string): string {
 }
 
 describe('what nobody has defined counts as absent', () => {
-  for (const nothing of [UNSET, ` ${UNSET}`, null])
+  for (const nothing of [UNSET, ` ${UNSET}`, null, '', ' '])
     it(JSON.stringify(nothing), () => {
       const url = 'https://acct.blob.core.windows.net'
       const chain = provider<AzureConfig>(azure({ ConnectionString: nothing, AccountUrl: url, AccessTier: nothing }))
@@ -60,7 +60,7 @@ describe('what nobody has defined counts as absent', () => {
     })
 
   it('but for encryption: files may not be stored plain by oversight', () => {
-    for (const nothing of [UNSET, null])
+    for (const nothing of [UNSET, null, ''])
       refused(s3({ StorageEncryption: nothing }), /^AwsS3Storage\.StorageEncryption is .*must be an object/)
     refused(s3({ StorageEncryption: { Enable: null, MasterKey: UNSET } }), /MasterKey is missing/)
   })
@@ -118,7 +118,7 @@ describe('values that the official plugin takes', () => {
       assert.equal(provider<S3Config>(s3({ VirtualAddressing: no })).virtualAddressing, false)
     assert.equal(provider<S3Config>(s3({ MaxRetries: ' 3 ' })).maxRetries, 3)
     assert.equal(provider<AzureConfig>(azure({ AccessTier: 'cool' })).accessTier, 'Cool')
-    for (const maybe of ['', 'yes', 2, '01']) refused(s3({ VirtualAddressing: maybe }), /must be true or false/)
+    for (const maybe of ['yes', 2, '01']) refused(s3({ VirtualAddressing: maybe }), /must be true or false/)
   })
 
   // As the official plugin joins a path, and as its libraries send it: AWS's takes doubled slashes away, HTTP's "./".
@@ -178,7 +178,7 @@ describe('an endpoint that begins with the bucket', () => {
   })
   it('is warned of otherwise, with the keys of the official plugin', () => {
     const root = s3({ BucketName: 'scans', Endpoint, VirtualAddressing: false })
-    assert.match(warnings(root), /^AwsS3Storage\.Endpoint begins with the bucket's name.*folder "scans\/"/)
+    assert.match(warnings(root), /^AwsS3Storage\.Endpoint has the bucket's name in it.*folder "scans\/"/)
     assert.equal(placeOf(provider<S3Config>(root)).base, '/scans')
   })
   it('is not seen where there is none', () => {

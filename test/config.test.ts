@@ -188,7 +188,7 @@ describe('a refusal is one line that names the option', () => {
     [
       'a number out of range',
       bucket({ MaxConnections: 0 }),
-      /^AwsS3Storage.MaxConnections is 0, but must be a whole number of connections from 1 to 1000$/,
+      /^AwsS3Storage.MaxConnections is 0, but must be a whole number of connections from 1 to 10000$/,
     ],
     ['a fraction', bucket({ MaxRetries: 1.5 }), /^AwsS3Storage.MaxRetries is "?1.5/],
     [
@@ -196,7 +196,7 @@ describe('a refusal is one line that names the option', () => {
       bucket({ RequestTimeout: 'long' }),
       /^AwsS3Storage.RequestTimeout is "long", but must be a whole number of seconds/,
     ],
-    ['a small part', bucket({ TransferBufferSize: 4 }), /from 5 to 1024/],
+    ['no part', bucket({ TransferBufferSize: 0 }), /from 1 to 1024/],
     [
       'a word for a boolean',
       bucket({ VirtualAddressing: 'yes' }),
@@ -238,11 +238,6 @@ describe('a refusal is one line that names the option', () => {
       /^DirectoryStorage.Path is "data", but must be an absolute path$/,
     ],
     ['two providers', { ...directory({}), ...bucket({}) }, /AwsS3Storage and DirectoryStorage are both there/],
-    [
-      'old and new Azure',
-      { BlobStorage: { ContainerName: 'c' }, AzureBlobStorage: { ContainerName: 'd' } },
-      /AzureBlobStorage and BlobStorage are both there/,
-    ],
     ['no object at all', [], /not a JSON object/],
   ]
   for (const [what, root, line] of cases)

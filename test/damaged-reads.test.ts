@@ -108,6 +108,25 @@ it('an object that is replaced while it is read in ranges, as by rotate-keys, is
   assert.ok((await area.deliver(file, undefined, collect, never)).equals(bytes))
   assert.ok(replaced > 1)
 })
+for (const provider of providers)
+  describe(`${provider}, through a proxy that compresses`, () => {
+    for (const range of [undefined, { start: 0, end: 100 }])
+      it(`${range ? 'a range is' : 'a file is'} no success, and the line says so`, async () => {
+        const cloud = await start(provider)
+        await cloud.store.put('a', chunked(noise(1000)), never)
+        cloud.meddle = ({ method }, response, done) => {
+          if (method !== 'GET' || !done) return false
+          const head = response.writeHead.bind(response)
+          response.writeHead = ((status: number, given: Record<string, string>) =>
+            head(status, { ...given, etag: 'W/"e"', 'content-encoding': 'gzip' })) as ServerResponse['writeHead']
+          return false
+        }
+        await assert.rejects(cloud.store.get('a', range, never), {
+          code: 'Unavailable',
+          message: /compressed on its way \(gzip\)/,
+        })
+      })
+  })
 
 describe('ETags of S3', () => {
   const foreign = (bytes: Buffer) => createHash('sha1').update(bytes).digest('hex').slice(0, 32)

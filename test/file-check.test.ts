@@ -1,6 +1,16 @@
 /** What a file system cannot do is said when Orthanc starts, not with the first image; and what a write leaves is durable. */
 import assert from 'node:assert/strict'
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import fs, { type FileHandle } from 'node:fs/promises'
 import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
@@ -69,9 +79,8 @@ describe('the check of a folder', () => {
     ],
     ['rename', 'EINVAL', { code: 'BadConfig' }],
     ['rename', 'EPERM', { code: 'Denied', message: /not possible to rename a file in/ }],
-    ['unlink', 'EPERM', { code: 'Denied', message: /not possible to remove a file in/ }],
+    ['unlink', 'EIO', { code: 'Unavailable', message: /not possible to remove a file in/ }],
     ['mkdir', 'ENOTSUP', { code: 'BadConfig', message: /not possible to make a folder in/ }],
-    ['rename', 'ENOSPC', { code: 'TooLarge' }],
     ['rename', 'EIO', { code: 'Unavailable' }],
   ] as const)
     it(`says that ${name} fails with ${code}, and leaves nothing`, async () => {
@@ -80,6 +89,39 @@ describe('the check of a folder', () => {
       await assert.rejects(directoryStore(root).check(never), fault)
       if (name !== 'unlink') assert.deepEqual(readdirSync(root), [MARKER])
     })
+
+  for (const [name, code, line] of [
+    ['rename', 'ENOSPC', /takes no more files until there is room: .*Make room/],
+    ['mkdir', 'EDQUOT', /takes no more files until there is room/],
+    ['unlink', 'EPERM', /^there is no permission to remove, so what Orthanc removes will stay/],
+    ['rmdir', 'EACCES', /^there is no permission to remove/],
+  ] as const)
+    it(`warns, and does not keep Orthanc from reading, when ${name} fails with ${code}`, async () => {
+      await directoryStore(root).check(never, { warn: () => {} })
+      failing(name, code)
+      const warnings: string[] = []
+      await directoryStore(root).check(never, { warn: line => warnings.push(line) })
+      assert.match(warnings.at(-1) ?? '', line)
+    })
+
+  it('takes a full disk that was never marked, and marks it when there is room', async () => {
+    writeFileSync(join(root, 'file'), 'x')
+    const open = fs.open
+    const full = mock.method(fs, 'open', async (...all: Parameters<typeof open>) => {
+      const handle: FileHandle = await open(...all)
+      handle.writeFile = () => Promise.reject(errno('ENOSPC'))
+      return handle
+    })
+    syncBuiltinESMExports()
+    const store = directoryStore(root)
+    const warnings: string[] = []
+    await store.check(never, { warn: line => warnings.push(line) })
+    assert.match(warnings.join(), /until there is room/)
+    full.mock.restore()
+    syncBuiltinESMExports()
+    await store.put(legacy, sourceOf(bytes), never)
+    assert.match(readFileSync(join(root, MARKER), 'utf8'), /Do not remove/)
+  })
 
   it('asks for no permission to write when it is told so, and a status writes nothing', async () => {
     writeFileSync(join(root, 'file'), 'x')
@@ -105,6 +147,51 @@ describe('the check of a folder', () => {
   it('takes another failure to sync a folder for one', async () => {
     await hearingSyncs('EIO')
     await assert.rejects(directoryStore(root).check(never), { code: 'Unavailable' })
+  })
+})
+
+describe("Orthanc's own disk, where new files go to the object store", () => {
+  const hybrid = (HybridMode: string, StorageDirectory: string) => {
+    const warnings: string[] = []
+    const warn = (line: string) => void warnings.push(line)
+    const { config } = parseConfig(
+      JSON.stringify({ DirectoryStorage: { Path: join(root, 'store'), HybridMode }, StorageDirectory }),
+    )
+    assert.ok(config)
+    const { hybrid: made } = compose(
+      config,
+      logTo(() => {}),
+    )
+    return { check: async () => made?.disk.check(never, { warn }), warnings }
+  }
+
+  for (const [name, code] of [
+    ['mkdir', 'EROFS'],
+    ['mkdir', 'EACCES'],
+    ['rename', 'ENOSYS'],
+  ] as const)
+    it(`may be one that only gives what it has (${name}: ${code})`, async () => {
+      const old = join(root, 'old')
+      mkdirSync(old)
+      writeFileSync(join(old, 'file'), 'x')
+      failing(name, code)
+      const { check, warnings } = hybrid('WriteToObjectStorage', old)
+      await check()
+      assert.match(warnings.join(), /moves to Orthanc's disk will fail.*not possible to/)
+      await assert.rejects(hybrid('WriteToFileSystem', old).check())
+    })
+
+  it('is made as Orthanc makes it, with the folders above it', async () => {
+    const deep = join(root, 'a', 'b', 'c')
+    await hybrid('WriteToObjectStorage', deep).check()
+    assert.ok(statSync(deep).isDirectory())
+  })
+
+  it('is none when it is a file, whatever the mode', async () => {
+    const file = join(root, 'file')
+    writeFileSync(file, 'x')
+    for (const mode of ['WriteToObjectStorage', 'WriteToFileSystem'])
+      await assert.rejects(hybrid(mode, file).check(), { code: 'BadConfig', message: /is no folder/ })
   })
 })
 

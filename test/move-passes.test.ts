@@ -337,6 +337,34 @@ describe('two tiers in one place', () => {
       assert.deepEqual(readdirSync(root), [])
     }))
 
+  it('are told apart by the store when nothing can be written on the disk, which is when files are moved away', () =>
+    inFolder(async root => {
+      for (const code of ['TooLarge', 'Denied'] as const) {
+        const files = { ...directoryStore(root, { marked: false }), put: () => Promise.reject(new Fault(code, 'full')) }
+        const bucket = memoryStore('bucket')
+        const options = { disk: files, rootPath: 'x', remedy: '' }
+        await assert.rejects(apart({ ...options, store: bucket })(never, true), { code })
+        await apart({ ...options, store: bucket })(never)
+        for await (const { key } of bucket.list('', never)) assert.fail(`${key} is left`)
+        for (const at of [root, join(root, 'x')]) {
+          mkdirSync(at, { recursive: true })
+          const same = directoryStore(at, { marked: false })
+          const keyOf = (key: string) => (at === root ? key : key.replace(/^x\//, ''))
+          const store: Store = {
+            ...bucket,
+            put: (key, body, signal) => same.put(keyOf(key), body, signal),
+            remove: (key, signal) => same.remove(keyOf(key), signal),
+          }
+          const disk = { ...directoryStore(at, { marked: false }), put: files.put }
+          await assert.rejects(apart({ ...options, disk, store })(never), { code: 'BadConfig', message })
+          assert.deepEqual(
+            readdirSync(at).filter(name => name !== 'x'),
+            [],
+          )
+        }
+      }
+    }))
+
   it('are no longer doubted when the store has said so once, or says nothing to somebody who may not list', () =>
     inFolder(async root => {
       const files = directoryStore(root, { marked: false })

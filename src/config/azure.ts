@@ -68,6 +68,10 @@ export function readAzure(name: string, value: unknown, warnings: string[]): Pro
     : { account: accountOf(o.AccountUrl), endpoint: o.AccountUrl, credentials: { kind: 'chain' } }
   if (account.credentials.kind === 'sas' && !isPrivate(account.endpoint))
     warnings.push(`${name}.ConnectionString sends its signature unencrypted (http://): whoever sees it can use it`)
+  if (o.ConnectionString && new URL(account.endpoint).pathname.replace(/\/+$/, '').endsWith(`/${o.ContainerName}`))
+    warnings.push(
+      `${name}.ConnectionString has the container's name in its BlobEndpoint. If that is the container's own URL, all objects lie in a folder "${o.ContainerName}/" of the container, as with the official plugin; without it would be right for a container that is still empty`,
+    )
   if (o.AccessTier === 'Archive') warnings.push(unreadable(`${name}.AccessTier`, o.AccessTier))
   return { provider: { ...providerOf(o), ...account, accessTier: o.AccessTier }, common: sharedOf(o) }
 }

@@ -23,7 +23,10 @@ export const common = {
   RootPath: rootPath.default(''),
   StorageStructure: oneOf('flat', 'legacy').default('flat'),
   EnableLegacyUnknownFiles: flag.default(false),
-  HybridMode: oneOf('Disabled', 'WriteToFileSystem', 'WriteToObjectStorage').default('Disabled'),
+  HybridMode: z.preprocess(
+    given => (String(given).trim().toLowerCase() === 'disabled' ? 'Disabled' : given),
+    oneOf('Disabled', 'WriteToFileSystem', 'WriteToObjectStorage').default('Disabled'),
+  ),
   MigrationFromFileSystemEnabled: flag.default(false),
   StorageEncryption: z.unknown().optional(), // encryption.ts
   NamingScheme: z

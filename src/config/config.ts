@@ -124,20 +124,25 @@ export function parseConfig(json: string, folder?: string): Parsed {
 /** The section to read. One that does not say where to store is ignored, with a warning, beside one that does. */
 function chosen(root: Record<string, unknown>, warnings: string[]): string | undefined {
   const given = Object.keys(providers).filter(name => root[name] !== undefined)
-  const complete = given.filter(name => saysWhere(root[name], placeOf(name)))
+  // The official plugin does not look at its old section where the new one is.
+  const outdated = given.includes('AzureBlobStorage') ? 'BlobStorage' : undefined
+  const complete = given.filter(name => name !== outdated && saysWhere(root[name], placeOf(name)))
   if (complete.length > 1)
     throw bad(`the sections ${complete.join(' and ')} are both there, but only one provider can store the files`)
   const [name] = complete
   if (name === undefined) return given[0]
   for (const other of given)
-    if (other !== name)
-      warnings.push(`the section "${other}" is ignored: it has no ${placeOf(other)}, and "${name}" says where to store`)
+    if (other !== name) warnings.push(`the section "${other}" is ignored: ${whyIgnored(root[other], other, name)}`)
   return name
+}
+
+function whyIgnored(section: unknown, other: string, name: string): string {
+  const place = placeOf(other)
+  return saysWhere(section, place) ? `"${name}" is there` : `it has no ${place}, and "${name}" says where to store`
 }
 
 const placeOf = (name: string) => providers[name]?.place ?? ''
 
 function saysWhere(section: unknown, option: string): boolean {
-  const value = isObject(section) ? section[option] : undefined
-  return !isUnset(value) && String(value).trim() !== ''
+  return isObject(section) && !isUnset(section[option])
 }

@@ -40,7 +40,7 @@ export function readConnectionString(path: string, text: string): AzureAccount {
     const name = NAMES.find(known => known.toLowerCase() === given.toLowerCase()) ?? given
     pairs.set(name, pair.slice(at + 1).trim())
   }
-  if (pairs.get('UseDevelopmentStorage') === 'true') {
+  if (pairs.get('UseDevelopmentStorage')?.toLowerCase() === 'true') {
     const proxy = pairs.get('DevelopmentStorageProxyUri')
     // The proxy's URI has no port: the emulator's own stays.
     const text = proxy ? EMULATOR.replace('http://127.0.0.1', proxy.replace(/\/$/, '')) : EMULATOR

@@ -12,9 +12,9 @@ export interface ConnectionConfig {
 
 export const connection = {
   ConnectionTimeout: seconds(3600, 30),
-  RequestTimeout: seconds(86_400, 1200),
-  MaxConnections: whole(1, 1000, 'connections').default(25),
-  MaxRetries: whole(0, 100, 'retries').default(10),
+  RequestTimeout: seconds(2_000_000, 1200), // timers take no more than 24 days
+  MaxConnections: whole(1, 10_000, 'connections').default(25),
+  MaxRetries: whole(0, 10_000, 'retries').default(10),
 }
 
 export function connectionOf(o: z.output<z.ZodObject<typeof connection>>): ConnectionConfig {

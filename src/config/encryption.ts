@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { Fault } from '../fault.ts'
 import { bad, isObject, section } from './reading.ts'
 import { flag, MB, text, whole } from './values.ts'
 
@@ -55,6 +56,17 @@ export function encryptionOf(name: string, value: unknown, warnings: string[]): 
     warnings.push(`${path} is empty: files are stored without client-side encryption`)
     return undefined
   }
+  try {
+    return read(path, value, warnings)
+  } catch (error) {
+    // The official plugin does not look at the rest then, nor need the keys of an example be there.
+    if (!(isObject(value) && flag.safeParse(value['Enable']).data === false)) throw error
+    warnings.push(`${Fault.from(error).message}. As Enable is false, the rest of ${path} is ignored`)
+    return undefined
+  }
+}
+
+function read(path: string, value: unknown, warnings: string[]): EncryptionConfig | undefined {
   const o = section(schema, path, value, warnings)
   const masterKey = o.MasterKey && fileOf(o.MasterKey, `${path}.MasterKey`)
   const previous = o.PreviousMasterKeys.map((pair, i) => fileOf(pair, `${path}.PreviousMasterKeys[${i}]`))

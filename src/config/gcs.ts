@@ -4,7 +4,7 @@ import { common } from './common.ts'
 import type { ProviderOptions } from './config.ts'
 import { type ConnectionConfig, connection, connectionOf } from './connection.ts'
 import { bad, section } from './reading.ts'
-import { bareEndpoint, isPrivate, optionalText, requiredText } from './values.ts'
+import { bareEndpoint, bucketName, isPrivate, optionalText } from './values.ts'
 
 export interface GcsConfig extends ConnectionConfig {
   readonly kind: 'gcs'
@@ -17,7 +17,7 @@ export interface GcsConfig extends ConnectionConfig {
 }
 
 const schema = z.object({
-  BucketName: requiredText("the bucket's name"),
+  BucketName: bucketName,
   ServiceAccountFile: optionalText.optional(),
   Endpoint: bareEndpoint.default(''),
   StorageClass: optionalText.optional(),
@@ -28,6 +28,8 @@ const schema = z.object({
 /** `name`: of the section, which is `value`. */
 export function readGcs(name: string, value: unknown, warnings: string[]): ProviderOptions {
   const o = section(schema, name, value, warnings)
+  if (o.ServiceAccountFile?.startsWith('{'))
+    throw bad(`${name}.ServiceAccountFile holds a key; it must be the path of the file that holds the key`)
   if (o.ServiceAccountFile && o.Endpoint && !isPrivate(o.Endpoint))
     throw bad(
       `${name}.Endpoint begins with http://: the token of ServiceAccountFile must not travel unencrypted; write https://, or leave ServiceAccountFile out for an emulator, which wants no token`,

@@ -9,9 +9,24 @@ const READABLE_BY_OTHERS = 0o077
 
 /** Reads all master keys, or throws `BadConfig`: encryption that cannot work must not become plaintext (SPEC section 4). */
 export function loadKeyring(config: EncryptionConfig, warn: (line: string) => void): Keyring {
-  const previous = config.previousMasterKeys.map(file => loadMasterKey(file, warn))
-  const current = config.masterKey && loadMasterKey(config.masterKey, warn)
-  return config.enabled || !current ? keyring(current, previous) : keyring(undefined, [current, ...previous])
+  const { enabled, masterKey, previousMasterKeys } = config
+  if (!enabled)
+    return keyring(
+      undefined,
+      [masterKey, ...previousMasterKeys].flatMap(file => (file && loadIfThere(file, warn)) ?? []),
+    )
+  const previous = previousMasterKeys.map(file => loadMasterKey(file, warn))
+  return keyring(masterKey && loadMasterKey(masterKey, warn), previous)
+}
+
+/** Nothing is encrypted, so nothing can become plaintext for want of the key. */
+function loadIfThere(file: KeyFile, warn: (line: string) => void): MasterKey | undefined {
+  try {
+    return loadMasterKey(file, warn)
+  } catch (error) {
+    warn(`${Fault.from(error).message}. What was encrypted with this key cannot be read`)
+    return undefined
+  }
 }
 
 export function loadMasterKey({ id, path, option }: KeyFile, warn: (line: string) => void): MasterKey {

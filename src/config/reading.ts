@@ -4,7 +4,7 @@ import type { z } from 'zod'
 import { Fault } from '../fault.ts'
 
 const aliases: Readonly<Record<string, string>> = { ConnectTimeout: 'ConnectionTimeout' }
-const secrets = /(Keys?|HttpProxy|ConnectionString)([.[]|$)/
+const secrets = /(Keys?|HttpProxy|ConnectionString|ServiceAccountFile)([.[]|$)/
 const UNSET_BY_IMAGE = 'MUST BE DEFINED BY YOU' // what the usual Docker image fills in for options
 
 export function bad(message: string): Fault {
@@ -29,9 +29,11 @@ export function readJson(json: string): Record<string, unknown> {
   return root
 }
 
-/** What nobody has defined counts as absent. */
+/** What nobody has defined counts as absent; nor has who left it empty, as a variable of the environment often is. */
 export function isUnset(value: unknown): boolean {
-  return value === undefined || value === null || (typeof value === 'string' && value.trim() === UNSET_BY_IMAGE)
+  return (
+    value === undefined || value === null || (typeof value === 'string' && ['', UNSET_BY_IMAGE].includes(value.trim()))
+  )
 }
 
 /** Checks one section, after its aliases were renamed and its unknown options warned of. */
@@ -100,7 +102,7 @@ function shown(path: string, value: unknown): string {
 }
 
 function bared(text: string): string {
-  return text.replace(/^.*@/s, '...@').replace(/[?#].*$/s, '?...')
+  return text.replace(/^.*@/s, '...@').replace(/([?#]|%3f|\b(sig|AccountKey|SharedAccessSignature)=).*$/is, '?...')
 }
 
 export function isObject(value: unknown): value is Record<string, unknown> {

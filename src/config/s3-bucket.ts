@@ -37,6 +37,9 @@ export function checkEndpoint(
 ): void {
   if (endpoint === undefined) return
   const url = new URL(endpoint)
+  const folder = url.pathname.replace(/\/+$/, '')
+  if (folder.endsWith(`/${bucket}`))
+    warnings.push(doubled(name, endpoint, bucket, endpoint.slice(0, endpoint.lastIndexOf(`/${bucket}`))))
   if (!url.hostname.startsWith(`${bucket.toLowerCase()}.`) || /^[\d.]+$/.test(url.hostname)) return
   const host = url.host.slice(bucket.length + 1)
   const right = `${url.protocol}//${host}${url.pathname === '/' ? '' : url.pathname}`
@@ -44,7 +47,9 @@ export function checkEndpoint(
     throw bad(
       `${name}.Endpoint is "${endpoint}", which begins with the bucket's name; write "${right}": with VirtualAddressing the bucket comes in front of it by itself`,
     )
-  warnings.push(
-    `${name}.Endpoint begins with the bucket's name. If "${url.host}" is the bucket's own host, all objects lie in a folder "${bucket}/" of the bucket, as with the official plugin; "${right}" would be right for a bucket that is still empty`,
-  )
+  warnings.push(doubled(name, url.host, bucket, right))
+}
+
+function doubled(name: string, given: string, bucket: string, right: string): string {
+  return `${name}.Endpoint has the bucket's name in it. If "${given}" is the bucket's own, all objects lie in a folder "${bucket}/" of the bucket, as with the official plugin; "${right}" would be right for a bucket that is still empty`
 }

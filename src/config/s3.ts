@@ -4,7 +4,7 @@ import type { ProviderOptions } from './config.ts'
 import { type ConnectionConfig, connection, connectionOf } from './connection.ts'
 import { bad, section } from './reading.ts'
 import { type AccessPoint, accessPointOf, checkEndpoint } from './s3-bucket.ts'
-import { bareEndpoint, flag, MB, optionalText, requiredText, text, unsendable, whole } from './values.ts'
+import { bareEndpoint, bucketName, flag, MB, optionalText, text, unsendable, whole } from './values.ts'
 
 export interface S3Config extends ConnectionConfig {
   readonly kind: 's3'
@@ -23,6 +23,9 @@ export interface S3Config extends ConnectionConfig {
   readonly logRequests: boolean
 }
 
+/** S3 takes no smaller ones. */
+const SMALLEST_PART_MB = 5
+
 const tags = z
   .record(
     z.string().min(1).max(128),
@@ -34,15 +37,15 @@ const tags = z
   })
 
 const schema = z.object({
-  BucketName: requiredText("the bucket's name"),
+  BucketName: bucketName,
   Region: optionalText.optional(),
   AccessKey: optionalText.optional(),
   SecretKey: optionalText.optional(),
   Endpoint: bareEndpoint.default(''),
   VirtualAddressing: flag.default(true),
   UseTransferManager: flag.default(false),
-  TransferPoolSize: whole(1, 100, 'parts').default(10),
-  TransferBufferSize: whole(5, 1024, 'MB').default(5),
+  TransferPoolSize: whole(1, 1000, 'parts').default(10),
+  TransferBufferSize: whole(1, 1024, 'MB').default(SMALLEST_PART_MB),
   StorageClass: optionalText.optional(),
   Tags: tags.default({}),
   EnableAwsSdkLogs: flag.default(false),
@@ -78,7 +81,7 @@ export function readS3(name: string, value: unknown, warnings: string[], notes: 
     virtualAddressing: o.VirtualAddressing,
     ...connectionOf(o),
     transfer: o.UseTransferManager
-      ? { concurrency: o.TransferPoolSize, partBytes: o.TransferBufferSize * MB }
+      ? { concurrency: o.TransferPoolSize, partBytes: Math.max(o.TransferBufferSize, SMALLEST_PART_MB) * MB }
       : undefined,
     storageClass: o.StorageClass,
     tags: o.Tags,

@@ -15,6 +15,15 @@ export const requiredText = (what: string) =>
     .transform(value => value.trim())
     .refine(value => value !== '', { error: what })
 
+/** A URI or a path in its place is told, with what is meant. */
+export const bucketName = requiredText("the bucket's name").superRefine((name, { addIssue }) => {
+  if (name.startsWith('arn:')) return
+  const [bucket = '', ...folders] = name.replace(/^[a-z0-9]+:\/\//i, '').split('/')
+  const folder = folders.filter(part => part !== '').join('/')
+  if (name !== bucket)
+    addIssue(`the bucket's name alone, "${bucket}"${folder && `: the folder "${folder}" belongs into RootPath`}`)
+})
+
 export const optionalText = text().transform(value => (value.trim() === '' ? undefined : value.trim()))
 
 const FLAGS: ReadonlyMap<string, boolean> = new Map([

@@ -65,13 +65,21 @@ export function drop({ body }: Sent): void {
 export async function contentOfAnswer(dialect: Dialect, answer: Sent, range: Range | undefined, signal: AbortSignal) {
   if (isStrange(answer.headers, dialect.marked(answer.headers)))
     throw notTheStores(await toldOf(answer, signal), 'no mark of the store')
+  // Nobody asked for that. An object that is stored so comes with a tag of its own bytes; what a proxy made of it has a weak one.
+  const { 'content-encoding': encoding, etag } = answer.headers
+  const compressed =
+    /^(x-)?(gzip|deflate|br|zstd|compress)$/i.test(String(encoding)) && /^W\/|-gzip"?$|^undefined$/.test(String(etag))
   const wrong = (words: string) => new Fault('Internal', words, { retryable: true })
   let length = Number(answer.headers['content-length'] ?? Number.NaN)
   let problem: Fault | undefined
   let total = length
   // A server may give all where a range was asked for; if that is the same, it is as good.
   const isAll = answer.statusCode === 200 && range?.start === 0 && range.end === length
-  if (range && !isAll) {
+  if (compressed)
+    problem = new Fault('Unavailable', `the answer was compressed on its way (${encoding})`, {
+      remedy: 'A proxy before the store compresses what it hands on: let it not do so for the store.',
+    })
+  else if (range && !isAll) {
     const [, start, end, whole] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(String(answer.headers['content-range'])) ?? []
     total = Number(whole)
     if (answer.headers['content-length'] === undefined) length = Number(end) + 1 - Number(start)

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { sourceOf } from '../bytes.ts'
-import { Fault } from '../fault.ts'
+import { Fault, isCode } from '../fault.ts'
 import type { Store } from './store.ts'
 
 export interface ApartOptions {
@@ -12,20 +12,28 @@ export interface ApartOptions {
   readonly remedy: string
 }
 
+/** `byDisk`: only by a file on the disk, so that nothing is written to the store. */
+export type Apart = (signal: AbortSignal, byDisk?: boolean) => Promise<void>
+
 /**
  * Rejects unless two stores are proven to be two places. Paths prove nothing: links, bind mounts, two mounts of one export
  * and buckets that are mounted as a folder all lead to one place by different ways. So a file is written in one and looked
- * for in the other. Proven once, it is not asked again.
+ * for in the other: first on the disk. One that is full or read-only is just what is moved away from; then the other way
+ * round. Proven once, it is not asked again.
  */
-export function apart({ disk, store, rootPath, remedy }: ApartOptions): (signal: AbortSignal) => Promise<void> {
+export function apart({ disk, store, rootPath, remedy }: ApartOptions): Apart {
   let proven = false
-  return async signal => {
-    if (proven) return
-    const name = `.orthanc-cloud-storage-${randomUUID()}`
-    await disk.put(name, sourceOf(Buffer.from('This file may be removed.\n')), signal)
+
+  /** Resolves with why nothing can be written in `first`. */
+  async function prove(first: Store, key: string, other: Store, keys: Iterable<string>, signal: AbortSignal) {
     try {
-      for (const key of new Set([name, rootPath === '' ? name : `${rootPath}/${name}`])) {
-        const seen = await store.stat(key, signal).catch(error => {
+      await first.put(key, sourceOf(Buffer.from('This file may be removed.\n')), signal)
+    } catch (error) {
+      return Fault.from(error)
+    }
+    try {
+      for (const one of keys) {
+        const seen = await other.stat(one, signal).catch(error => {
           if (error instanceof Fault && error.perhapsAbsent) return undefined // who may read it would be told that it is there
           throw error
         })
@@ -35,7 +43,23 @@ export function apart({ disk, store, rootPath, remedy }: ApartOptions): (signal:
         })
       }
     } finally {
-      await disk.remove(name, signal)
+      await first.remove(key, signal).catch(error => {
+        if (!isCode(error, 'Denied')) throw error // it stays, once for each engine
+      })
+    }
+    return undefined
+  }
+
+  return async (signal, byDisk = false) => {
+    if (proven) return
+    const name = `.orthanc-cloud-storage-${randomUUID()}`
+    const below = rootPath === '' ? name : `${rootPath}/${name}`
+    const keys = new Set([name, below])
+    const failure = await prove(disk, name, store, keys, signal)
+    if (failure) {
+      if (byDisk || !['TooLarge', 'Denied'].includes(failure.code)) throw failure
+      const other = await prove(store, below, disk, keys, signal)
+      if (other) throw other
     }
     proven = true
   }

@@ -1,5 +1,5 @@
-import { Fault } from '../fault.ts'
-import { type Check, isPlaceMissing, probing } from './check.ts'
+import { Fault, isCode } from '../fault.ts'
+import { type Check, isPlaceMissing, mayCome, probing } from './check.ts'
 import type { Draft } from './dialect.ts'
 
 export interface AzureCheckOptions {
@@ -14,15 +14,21 @@ export function azureCheck(key: string, { container, containerPath, createContai
   const create: Draft = { method: 'PUT', path: containerPath, query: [['restype', 'container']] }
 
   return async (dialect, ask, options) => {
-    try {
-      return await probe(dialect, ask, options)
-    } catch (error) {
-      const mayBeMade = createContainer && options.writes && options.purpose !== 'status'
-      if (!mayBeMade || !isPlaceMissing(error)) throw error
-    }
+    const missing = await probe(dialect, ask, options).then(
+      () => undefined,
+      error => {
+        const mayBeMade = createContainer && options.writes && options.purpose !== 'status'
+        if (!mayBeMade || !isPlaceMissing(error)) throw error
+        return Fault.from(error)
+      },
+    )
+    if (!missing) return
     if (options.purpose === 'look')
       return options.warn(`there is no container '${container}' yet: Orthanc makes it when it starts`)
     const made = await ask('create the container', create)
+    // Somebody else may be about to make it, as of a bucket of S3.
+    if (isCode(made, 'Denied'))
+      throw mayCome(missing.with({}, `${missing.message}, and it may not be created: ${made.message}`))
     if (made instanceof Fault && !made.message.startsWith('ContainerAlreadyExists')) throw made // else another was faster
     await probe(dialect, ask, options)
     if (!(made instanceof Fault))

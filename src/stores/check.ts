@@ -63,7 +63,11 @@ export function probing(key: string, harmless: (remove: Draft) => Draft = remove
     if (wrong.code === 'Corrupt') return false
     if (wrong.code === 'Denied' || wrong.code === 'BadConfig') throw wrong
     // Some servers answer a wrong checksum as if they were broken. Whether they are, a right one tells.
-    const right = await put(dialect, ask, MD5_OF_BODY)
+    const right = wrong.code === 'TooLarge' ? wrong : await put(dialect, ask, MD5_OF_BODY)
+    if (right?.code === 'TooLarge') {
+      warn(isFull(dialect.name, right))
+      return false
+    }
     if (right) throw right
     warn(
       `${dialect.name} takes writes, but answered one with a wrong Content-MD5 by: ${wrong.message}. Whether it checks what it is sent is not known`,
@@ -99,6 +103,11 @@ export function isPlaceMissing(fault: unknown): boolean {
 /** For a failure that somebody may be about to mend, such as a side container that makes the bucket: asking again helps. */
 export function mayCome(fault: Fault): Fault {
   return fault.with({ retryable: true })
+}
+
+/** What is full can still be read, and only an Orthanc that runs can make room there. */
+export function isFull(store: string, fault: Fault): string {
+  return `${store} takes no more files until there is room: ${fault.describe()}`
 }
 
 /** A missing permission to remove stops nothing: a store may be meant to keep everything. */

@@ -1,7 +1,8 @@
 /** What a write and a removal do, done once, so that a file system that cannot do it is told of at the start. */
 import { mkdir, readFile, rename, rm, rmdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Fault } from '../fault.ts'
+import { Fault, isCode } from '../fault.ts'
+import { mayNotRemove } from './check.ts'
 import type { Disk } from './disk.ts'
 import { faultOf } from './file-faults.ts'
 import { syncOnce } from './folder-sync.ts'
@@ -43,7 +44,11 @@ export async function tryToWrite(
     const text = await step('read a file', () => disk.run(() => readFile(final, 'utf8')))
     if (text !== TEXT) throw new Fault('Corrupt', `what was written in ${root} reads back as something else`)
     await step('remove a file', () => disk.run(() => unlink(final)))
-    await step('remove a folder', () => disk.run(() => rmdir(folder)))
+      .then(() => step('remove a folder', () => disk.run(() => rmdir(folder))))
+      .catch(error => {
+        if (!isCode(error, 'Denied')) throw error
+        warn(`${mayNotRemove(root, error)} The folder ${folder} of this check stays as well`)
+      })
   } catch (error) {
     await disk.run(() => rm(folder, { recursive: true, force: true })).catch(() => {})
     throw error

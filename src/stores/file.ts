@@ -2,7 +2,8 @@ import { constants } from 'node:fs'
 import { lstat, mkdir, realpath, rename, rmdir, unlink } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import { checkedRange, contentOf, type Range, type Source } from '../bytes.ts'
-import { Fault } from '../fault.ts'
+import { Fault, isCode } from '../fault.ts'
+import { isFull } from './check.ts'
 import { Disk, type DiskFile, type DiskLimits } from './disk.ts'
 import { slices, writeAll } from './file-bytes.ts'
 import { tryToWrite } from './file-check.ts'
@@ -202,12 +203,17 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
   async function check({ purpose = 'start', writes = true, warn = () => {} }: CheckOptions): Promise<void> {
     if (purpose === 'status') return await identity.prove()
     if (purpose === 'look' && role === 'owner' && !(await statIfThere(disk, root))) {
-      if (!(await statIfThere(disk, dirname(root)))?.isDirectory())
-        throw cannotMake(root, 'there is no folder above it')
+      let above = dirname(root)
+      while (!marked && !(await statIfThere(disk, above)) && above !== '/') above = dirname(above)
+      if (!(await statIfThere(disk, above))?.isDirectory()) throw cannotMake(root, 'there is no folder above it')
       return warn(`the folder ${root} is not there yet: Orthanc makes it when it starts`)
     }
     await identity.establish(purpose === 'start' && writes, warn)
-    if (writes) await tryToWrite(disk, root, join(root, temporaryName('check')), warn)
+    if (!writes) return
+    await tryToWrite(disk, root, join(root, temporaryName('check')), warn).catch(error => {
+      if (!isCode(error, 'TooLarge')) throw error
+      warn(isFull(name, error))
+    })
   }
 
   return {

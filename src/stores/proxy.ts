@@ -66,24 +66,25 @@ export function isMetadata(host: string): boolean {
 
 /** The way to each host. */
 export function wayfinder({ proxy, noProxy, store, warn }: ProxyOptions, env = process.env): (to: URL) => Way {
+  // Orthanc has HttpProxy for other things, too, and may be content with one that we cannot use.
+  const readable = (given: string | undefined, option: string): Via | undefined => {
+    try {
+      return given ? readProxy(given, option) : undefined
+    } catch (error) {
+      warn(`${Fault.from(error).message}: it is ignored for the object storage`)
+      return undefined
+    }
+  }
+  const named = readable(proxy, 'HttpProxy')
   const past = bypass([...noProxy, ...(env['no_proxy'] ?? env['NO_PROXY'] ?? '').split(/[,\s]+/)], warn)
   const variable = env['https_proxy'] ? 'https_proxy' : 'HTTPS_PROXY'
-  const given = env[variable]
-  let ofEnvironment: Via | undefined
-  try {
-    ofEnvironment = given ? readProxy(given, `${variable} of the environment`) : undefined
-  } catch (error) {
-    warn(`${Fault.from(error).message}: it is ignored`)
-  }
-  const find = (to: URL): Way => {
+  const ofEnvironment = readable(env[variable], `${variable} of the environment`)
+  return to => {
     if (isLoopback(to.hostname) || isMetadata(to.hostname) || isOwn(to.hostname) || past(to)) return {}
-    // Not before it is needed: it may be meant for others, and of a kind that is not for us.
-    if (proxy !== undefined) return { proxy: readProxy(proxy, 'HttpProxy') }
+    if (named) return { proxy: named }
     if (to.protocol !== 'https:') return {}
     return to.origin !== store || CLOUDS.test(to.hostname) ? { proxy: ofEnvironment } : { detour: ofEnvironment }
   }
-  find(new URL(store)) // a setting that is of no use is told at once
-  return find
 }
 
 function isOwn(host: string): boolean {
@@ -100,9 +101,10 @@ function readProxy(text: string, option: string): Via {
   const at = rest.lastIndexOf('@')
   const place = `${scheme}://${rest.slice(at + 1)}`
   if (!URL.canParse(place) || !/^https?:$/.test(new URL(place).protocol))
-    throw new Fault('BadConfig', `${option} is not a URL such as http://proxy.hospital.example:3128`, {
-      remedy: 'Where the store is reached without a proxy, name its host in "CloudStorage": {"NoProxy": [...]}.',
-    })
+    throw new Fault(
+      'BadConfig',
+      `${option} is not the URL of an HTTP proxy, such as http://proxy.hospital.example:3128`,
+    )
   const { origin, host } = new URL(place)
   const [user = '', ...password] = rest.slice(0, Math.max(0, at)).split(':')
   const secret = Buffer.from(`${decoded(user)}:${decoded(password.join(':'))}`).toString('base64')

@@ -4,6 +4,7 @@
  * known by its device and inode.
  */
 import { randomUUID } from 'node:crypto'
+import { constants } from 'node:fs'
 import { mkdir, readdir, readFile, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Fault } from '../fault.ts'
@@ -13,6 +14,7 @@ import { isNobodys, MARKER } from './file-names.ts'
 import { syncOnce } from './folder-sync.ts'
 import { unmountedAbove } from './mounts.ts'
 
+const FULL = ['ENOSPC', 'EDQUOT']
 const ID = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/
 
 /**
@@ -37,6 +39,7 @@ export interface Root {
 }
 
 interface Sight {
+  readonly mode: bigint
   readonly dev: bigint
   readonly ino: bigint
   readonly birthtimeNs: bigint
@@ -79,6 +82,7 @@ export function folderRoot(disk: Disk, options: RootOptions): Root {
       return
     }
     const there = await sightOf(path)
+    if (there && (there.mode & BigInt(constants.S_IFMT)) !== BigInt(constants.S_IFDIR)) throw noFolder(path)
     if (!there) {
       await refuseUnmounted()
       if (!makes) throw role === 'owner' ? notYet(path) : missing(path)
@@ -103,7 +107,7 @@ export function folderRoot(disk: Disk, options: RootOptions): Root {
 
   async function makeFolder(): Promise<void> {
     await disk
-      .run(() => mkdir(path, { mode: 0o750 }))
+      .run(() => mkdir(path, { mode: 0o750, recursive: !marked })) // Orthanc makes its own with all folders above it
       .catch(error => {
         if (!isErrno(error, 'EEXIST')) throw cannotMake(path, said(error), error)
       })
@@ -118,7 +122,7 @@ export function folderRoot(disk: Disk, options: RootOptions): Root {
     const id = randomUUID()
     const torn = (await idOf()) === ''
     const file = await disk.open(marker, torn ? 'w' : 'wx', 0o640).catch(error => {
-      if (isErrno(error, 'EROFS', 'EACCES', 'EPERM', 'EEXIST')) return undefined
+      if (isErrno(error, 'EROFS', 'EACCES', 'EPERM', 'EEXIST', ...FULL)) return undefined
       throw isAbsence(error) ? missing(path) : error
     })
     if (!file) return (await idOf()) || undefined // of somebody who was faster
@@ -127,6 +131,8 @@ export function folderRoot(disk: Disk, options: RootOptions): Root {
         handle.writeFile(`orthanc-cloud-storage keeps files in this folder. Do not remove this file. ${id}\n`),
       )
       await file.sync()
+    } catch (error) {
+      if (!isErrno(error, ...FULL)) throw error // what stays of it is written anew when there is room
     } finally {
       await file.close()
     }
@@ -166,6 +172,8 @@ export const cannotMake = (path: string, why: string, cause?: unknown) =>
     cause,
     remedy: `Create the folder ${dirname(path)}, where Orthanc must be allowed to write, or mount what should be there.`,
   })
+const noFolder = (path: string) =>
+  new Fault('BadConfig', `${path} is no folder`, { remedy: 'Name the folder in which files are to be stored.' })
 const missing = (path: string) =>
   new Fault('Unavailable', `the folder ${path} is not there`, { remedy: 'Mount what should be there.' })
 const unmarked = (path: string) =>

@@ -55,6 +55,10 @@ const table: Readonly<Record<string, Row<Asked>>> = {
     code: 'BadConfig',
     remedy: options => `There is no bucket '${options.bucket}': check BucketName, Region and Endpoint, or create it.`,
   },
+  InvalidBucketName: {
+    code: 'BadConfig',
+    remedy: options => `BucketName is '${options.bucket}', but must be the bucket's name alone.`,
+  },
   SignatureDoesNotMatch: keys,
   InvalidAccessKeyId: { code: 'Denied', remedy: 'The server does not know this AccessKey.' },
   AccessDenied: {
@@ -65,6 +69,8 @@ const table: Readonly<Record<string, Row<Asked>>> = {
       const kms =
         /\bkms:\w+/i.exec(text)?.[0] ?? (/(?<![\w/.-])kms(?![\w/.-])/i.test(text) ? kmsActions[verb] : undefined)
       if (kms) return `The credentials need the permission ${kms} on the bucket's KMS key.`
+      if (/explicit deny/i.test(text))
+        return 'A policy of the bucket, the account or the network forbids it. Bodies are sent with x-amz-content-sha256: UNSIGNED-PAYLOAD, which some policies deny.'
       const list = verb === 'stat' ? ' (and s3:ListBucket, to be told that an object is absent)' : ''
       return `The credentials need the permission ${permissions[verb] ?? 's3:*'}${list} on bucket '${options.bucket}'.`
     },
