@@ -70,7 +70,7 @@ export async function rotateKeys(options: RotateOptions): Promise<void> {
     await store.close()
   }
   const rotations = runs.map(run => run.rotation)
-  const empty = runs.filter(({ rotation }) => rotation.found === 0).map(({ place }) => place.name)
+  const empty = runs.filter(({ rotation }) => rotation.listed === 0).map(({ place }) => place.name)
   const result = reportOf(names, rotations, keys, dryRun, empty)
   if (options.json) sayJson(result)
   else report(result)
