@@ -35,7 +35,7 @@ export function apart({ disk, store, rootPath, remedy }: ApartOptions): (signal:
         })
       }
     } finally {
-      await disk.remove(name, signal)
+      await disk.remove(name, new AbortController().signal) // also when nobody waits for the answer any more
     }
     proven = true
   }
