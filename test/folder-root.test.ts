@@ -272,6 +272,19 @@ describe('a mount point of /etc/fstab', () => {
     writeFileSync(join(root, flat), 'used before')
     await store().check(never)
   })
+
+  it('is found through links, above a folder that is still to be made, too', async () => {
+    const mount = join(folder, 'mount')
+    mkdirSync(mount)
+    symlinkSync(mount, join(folder, 'link'))
+    const unmounted = async (path: string) => (path.startsWith(mount) ? mount : undefined)
+    for (const path of [join(folder, 'link'), join(folder, 'link', 'below')])
+      await assert.rejects(directoryStore(path, { unmounted }).check(never), {
+        code: 'Unavailable',
+        message: /nothing is mounted on/,
+      })
+    assert.deepEqual(readdirSync(mount), [])
+  })
 })
 
 describe('symbolic links that an administrator made', () => {

@@ -4,8 +4,8 @@
  * known by its device and inode.
  */
 import { randomUUID } from 'node:crypto'
-import { mkdir, readdir, readFile, stat } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { mkdir, opendir, readFile, realpath, stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { Fault } from '../fault.ts'
 import type { Disk } from './disk.ts'
 import { ifThere, isAbsence, isErrno, said } from './file-faults.ts'
@@ -134,13 +134,25 @@ export function folderRoot(disk: Disk, options: RootOptions): Root {
   }
 
   async function isEmpty(): Promise<boolean> {
-    const names = await ifThere(disk.run(() => readdir(path), disk.longPatienceMs))
-    if (!names) throw missing(path)
-    return names.every(isNobodys)
+    const empty = await ifThere(disk.run(holdsNothing, disk.longPatienceMs))
+    if (empty === undefined) throw missing(path)
+    return empty
+  }
+
+  /** Where the folder is, or would be made: a link above it may lead below a mount point. */
+  async function real(): Promise<string> {
+    const realOf = (name: string) => ifThere(disk.run(() => realpath(name)))
+    return (await realOf(path)) ?? join((await realOf(dirname(path))) ?? dirname(path), basename(path))
+  }
+
+  /** Not all names at once: a flat folder may have millions. */
+  async function holdsNothing(): Promise<boolean> {
+    for await (const { name } of await opendir(path)) if (!isNobodys(name)) return false
+    return true
   }
 
   async function refuseUnmounted(): Promise<void> {
-    const point = await unmounted(path)
+    const point = (await unmounted(path)) ?? (await unmounted(await real()))
     if (point !== undefined)
       throw new Fault(
         'Unavailable',
