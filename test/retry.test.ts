@@ -111,6 +111,33 @@ describe('retrying', () => {
     })
   })
 
+  it('lets go of what opens when nobody waits for it any more, at first or in the middle', async () => {
+    for (const late of [1, 2]) {
+      const abort = new AbortController()
+      let opened = 0
+      let held = 0
+      /** As an open file: held from the start on, let go of at the end of its body. */
+      async function* body(from: number) {
+        try {
+          yield bytes.subarray(from, from + 400)
+          throw new Fault('Unavailable', 'broke')
+        } finally {
+          held--
+        }
+      }
+      const get = async (_key: string, range: Range | undefined) => {
+        held++
+        if (++opened === late) abort.abort(new Fault('Canceled', 'gone'))
+        const start = range?.start ?? 0
+        return { size: bytes.byteLength - start, body: body(start) }
+      }
+      const store = retrying(policy, silent)({ ...memoryStore(), get })
+      const reading = async () => collect(await store.get('key', undefined, abort.signal))
+      await assert.rejects(reading(), { code: 'Canceled' })
+      assert.deepEqual([opened, held], [late, 0])
+    }
+  })
+
   it('asks once only whether the store lets us in', async () => {
     const check = failing(9)
     await assert.rejects(

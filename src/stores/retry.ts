@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pRetry from 'p-retry'
-import type { Bytes, Content, Range, Source } from '../bytes.ts'
+import { type Bytes, type Content, discard, type Range, type Source } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import type { Wrap } from './store.ts'
 
@@ -72,6 +72,21 @@ export function retrying(policy: RetryPolicy, log: (line: string) => void): Wrap
   return store => {
     const again = <T>(signal: AbortSignal, work: () => Promise<T>) => attempt(work, policy, signal, log)
 
+    /** What opens when nobody waits for it any more is let go of. */
+    async function open(key: string, range: Range | undefined, signal: AbortSignal): Promise<Content> {
+      let content: Content | undefined
+      try {
+        await again(signal, async () => {
+          content = await store.get(key, range, signal)
+        })
+      } catch (error) {
+        if (content) await discard(content)
+        throw error
+      }
+      if (!content) throw new Fault('Internal', 'an object was read without a content')
+      return content
+    }
+
     /** A body that breaks is resumed at the byte it reached: objects are immutable, so the rest is the same object's. */
     async function* resumed(key: string, range: Range | undefined, first: Content, signal: AbortSignal): Bytes {
       const start = range?.start ?? 0
@@ -91,7 +106,7 @@ export function retrying(policy: RetryPolicy, log: (line: string) => void): Wrap
           if (breaks >= policy.maxRetries || at >= end) throw fault.with({ retryable: false })
           log(`a body broke at byte ${at} and is resumed there: ${fault.describe()}`)
           const rest = { start: at, end }
-          body = (await again(signal, () => store.get(key, rest, signal))).body
+          body = (await open(key, rest, signal)).body
         }
       }
     }
@@ -121,7 +136,7 @@ export function retrying(policy: RetryPolicy, log: (line: string) => void): Wrap
       ...store,
       put,
       async get(key, range, signal) {
-        const content = await again(signal, () => store.get(key, range, signal))
+        const content = await open(key, range, signal)
         return { ...content, body: resumed(key, range, content, signal) }
       },
       stat: (key, signal) => again(signal, () => store.stat(key, signal)),
