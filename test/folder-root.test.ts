@@ -198,6 +198,14 @@ describe('the marker', () => {
     assert.equal(await store.stat('absent', never), undefined)
   })
 
+  it('is named when it cannot be read', async () => {
+    mkdirSync(join(root, MARKER), { recursive: true })
+    await assert.rejects(directoryStore(root).check(never), {
+      code: 'Denied',
+      message: /the file \.orthanc-cloud-storage in .* cannot be read/,
+    })
+  })
+
   it('is made by the first write where nobody checked', async () => {
     const store = directoryStore(root)
     await assert.rejects(store.stat(flat, never), { code: 'Unavailable' })

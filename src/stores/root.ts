@@ -57,7 +57,9 @@ export function folderRoot(disk: Disk, options: RootOptions): Root {
 
   /** '' = the marker has none: a crash left it so. */
   async function idOf(): Promise<string | undefined> {
-    const text = await ifThere(disk.run(() => readFile(marker, 'utf8')))
+    const text = await ifThere(disk.run(() => readFile(marker, 'utf8'))).catch(error => {
+      throw isErrno(error, 'EACCES', 'EPERM', 'EISDIR') ? unreadable(path, error) : error
+    })
     return text === undefined ? undefined : (ID.exec(text)?.[0] ?? '')
   }
 
@@ -184,6 +186,11 @@ const unmarked = (path: string) =>
   new Fault('Unavailable', `the folder ${path} is not what it was: its file ${MARKER} is not there`, { remedy })
 const another = (path: string) =>
   new Fault('Unavailable', `there is another folder on ${path} than the one that was used before`, { remedy })
+const unreadable = (path: string, cause: unknown) =>
+  new Fault('Denied', `the file ${MARKER} in ${path} cannot be read: ${said(cause)}`, {
+    cause,
+    remedy: 'It must be a file, and the user that runs Orthanc must be allowed to read it.',
+  })
 const notYet = (path: string) =>
   new Fault('Unavailable', `the folder ${path} is not there yet`, {
     remedy: `Orthanc makes it when it starts; the folder ${dirname(path)} must be there.`,
