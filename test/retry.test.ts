@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { collect, contentOf, type Range } from '../src/bytes.ts'
+import { collect, contentOf, type Range, sourceOf } from '../src/bytes.ts'
 import { Fault, type FaultOptions } from '../src/fault.ts'
 import { memoryStore } from '../src/stores/memory.ts'
 import { attempt, retrying } from '../src/stores/retry.ts'
@@ -111,7 +111,7 @@ describe('retrying', () => {
     })
   })
 
-  it('lets go of what opens when nobody waits for it any more, at first or in the middle', async () => {
+  it('hands over what opens after it was given up, at first or in the middle, so that somebody lets go of it', async () => {
     for (const late of [1, 2]) {
       const abort = new AbortController()
       let opened = 0
@@ -133,9 +133,20 @@ describe('retrying', () => {
       }
       const store = retrying(policy, silent)({ ...memoryStore(), get })
       const reading = async () => collect(await store.get('key', undefined, abort.signal))
-      await assert.rejects(reading(), { code: 'Canceled' })
+      await assert.rejects(reading(), Fault)
       assert.deepEqual([opened, held], [late, 0])
     }
+  })
+
+  it('calls a write a success that has happened when it was given up', async () => {
+    const abort = new AbortController()
+    const store = memoryStore()
+    const put: typeof store.put = async (key, body, signal) => {
+      await store.put(key, body, signal)
+      abort.abort(new Fault('Timeout', 'too late'))
+    }
+    await retrying(policy, silent)({ ...store, put }).put('key', sourceOf(bytes), abort.signal)
+    assert.ok(await store.stat('key', never))
   })
 
   it('asks once only whether the store lets us in', async () => {

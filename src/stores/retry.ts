@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pRetry from 'p-retry'
-import { type Bytes, type Content, discard, type Range, type Source } from '../bytes.ts'
+import type { Bytes, Content, Range, Source } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import type { Wrap } from './store.ts'
 
@@ -28,12 +28,18 @@ export async function attempt<T>(
   log: (line: string) => void,
   mayHelp: (fault: Fault) => boolean = another,
 ): Promise<T> {
+  let done: { readonly result: T } | undefined
   try {
     return await pRetry(
-      () =>
-        work().catch(error => {
+      async () => {
+        try {
+          const result = await work()
+          done = { result }
+          return result
+        } catch (error) {
           throw Fault.from(error)
-        }),
+        }
+      },
       {
         retries: policy.maxRetries,
         minTimeout: policy.firstDelayMs ?? 100,
@@ -51,6 +57,8 @@ export async function attempt<T>(
       },
     )
   } catch (error) {
+    // What was given up too late has happened: a write that is there is a success, and what was opened has somebody to close it.
+    if (done) return done.result
     if (signal.aborted) throw signal.reason instanceof Fault ? signal.reason : canceled(signal)
     const fault = Fault.from(error)
     if (!mayHelp(fault) || policy.maxRetries === 0) throw fault
@@ -72,21 +80,6 @@ export function retrying(policy: RetryPolicy, log: (line: string) => void): Wrap
   return store => {
     const again = <T>(signal: AbortSignal, work: () => Promise<T>) => attempt(work, policy, signal, log)
 
-    /** What opens when nobody waits for it any more is let go of. */
-    async function open(key: string, range: Range | undefined, signal: AbortSignal): Promise<Content> {
-      let content: Content | undefined
-      try {
-        await again(signal, async () => {
-          content = await store.get(key, range, signal)
-        })
-      } catch (error) {
-        if (content) await discard(content)
-        throw error
-      }
-      if (!content) throw new Fault('Internal', 'an object was read without a content')
-      return content
-    }
-
     /** A body that breaks is resumed at the byte it reached: objects are immutable, so the rest is the same object's. */
     async function* resumed(key: string, range: Range | undefined, first: Content, signal: AbortSignal): Bytes {
       const start = range?.start ?? 0
@@ -106,7 +99,7 @@ export function retrying(policy: RetryPolicy, log: (line: string) => void): Wrap
           if (breaks >= policy.maxRetries || at >= end) throw fault.with({ retryable: false })
           log(`a body broke at byte ${at} and is resumed there: ${fault.describe()}`)
           const rest = { start: at, end }
-          body = (await open(key, rest, signal)).body
+          body = (await again(signal, () => store.get(key, rest, signal))).body
         }
       }
     }
@@ -136,7 +129,7 @@ export function retrying(policy: RetryPolicy, log: (line: string) => void): Wrap
       ...store,
       put,
       async get(key, range, signal) {
-        const content = await open(key, range, signal)
+        const content = await again(signal, () => store.get(key, range, signal))
         return { ...content, body: resumed(key, range, content, signal) }
       },
       stat: (key, signal) => again(signal, () => store.stat(key, signal)),
