@@ -286,7 +286,7 @@ describe('a mount point of /etc/fstab', () => {
     mkdirSync(mount)
     symlinkSync(mount, join(folder, 'link'))
     const unmounted = async (path: string) => (path.startsWith(mount) ? mount : undefined)
-    for (const path of [join(folder, 'link'), join(folder, 'link', 'below')])
+    for (const path of ['', 'below', 'below/further'].map(name => join(folder, 'link', name)))
       await assert.rejects(directoryStore(path, { unmounted }).check(never), {
         code: 'Unavailable',
         message: /nothing is mounted on/,

@@ -142,9 +142,9 @@ export function folderRoot(disk: Disk, options: RootOptions): Root {
   }
 
   /** Where the folder is, or would be made: a link above it may lead below a mount point. */
-  async function real(): Promise<string> {
-    const realOf = (name: string) => ifThere(disk.run(() => realpath(name)))
-    return (await realOf(path)) ?? join((await realOf(dirname(path))) ?? dirname(path), basename(path))
+  async function real(name = path): Promise<string> {
+    const found = await ifThere(disk.run(() => realpath(name)))
+    return found ?? (name === dirname(name) ? name : join(await real(dirname(name)), basename(name)))
   }
 
   /** Not all names at once: a flat folder may have millions. */
