@@ -44,7 +44,7 @@ export function looking(dialect: Dialect, send: Send): Look {
   async function askInWords(key: string, signal: AbortSignal): Promise<undefined> {
     const answer = await send('stat', dialect.get(key, { start: 0, end: 1 }), signal)
     await answer.body.dump()
-    throw new Fault('Unavailable', 'the object is there and is not there') // written in this very moment: ask again
+    throw new Fault('Unavailable', 'the store says that the object is there, and that it is not') // written in this very moment: ask again
   }
 
   async function readBack(key: string, signal: AbortSignal) {
