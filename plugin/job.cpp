@@ -45,8 +45,12 @@ Answer Job::Run(Verb verb, uint16_t type, Upcalls* upcalls, milliseconds time) {
 bool Job::Restore() { return Run(Verb::JobRestore, 0, nullptr, kUnderLock).ending != Ending::Fault; }
 
 Job::Step Job::DoStep(Upcalls& upcalls) {
-  if (reset_due_) Reset();
-  if (reset_due_) return Step::Failure;
+  if (reset_due_) {
+    const Ending ending = Reset();
+    if (ending == Ending::Down) std::this_thread::sleep_for(kWhileDown);
+    if (ending == Ending::Down || ending == Ending::TimedOut) return Step::Continue;  // until an engine starts again
+    if (ending != Ending::Ok) return Step::Failure;  // it must not go on from where it shall not be
+  }
   const Answer answer = Run(Verb::JobStep, 0, &upcalls, milliseconds(0));
   if (answer.ending == Ending::Stopped) return Step::Continue;  // no failure: Orthanc goes on after its restart
   if (answer.ending == Ending::Down) {                          // nor this: it goes on when an engine starts again
@@ -60,6 +64,10 @@ Job::Step Job::DoStep(Upcalls& upcalls) {
 
 void Job::Stop(uint16_t reason, Upcalls& upcalls) { Run(Verb::JobStop, reason, &upcalls, milliseconds(0)); }
 
-void Job::Reset() { reset_due_ = Run(Verb::JobReset, 0, nullptr, kUnderLock).ending != Ending::Ok; }
+Ending Job::Reset() {
+  const Ending ending = Run(Verb::JobReset, 0, nullptr, kUnderLock).ending;
+  reset_due_ = ending != Ending::Ok;
+  return ending;
+}
 
 }  // namespace ocs

@@ -24,7 +24,8 @@ class Job {
   void Stop(uint16_t reason, Upcalls& upcalls);
 
   // It shall begin again. Orthanc holds the lock of all jobs meanwhile, so this is quick and asks nothing of Orthanc.
-  void Reset();
+  // What does not succeed now is done before the next step.
+  Ending Reset();
 
   float progress() const { return progress_; }                    // 0 ... 1
   const char* content() const { return content_.c_str(); }        // valid until the next call, as Orthanc

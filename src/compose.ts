@@ -184,6 +184,7 @@ function hybridOf(config: EngineConfig, { raw, cloud, sealing, again, log, role 
         return warn(`moves to Orthanc's disk will fail, and most probably removals there: ${error.describe()}`)
       }
       if (purpose === 'status' || !writes) return
+      if (purpose === 'look' && !(await isThere(files, signal))) return // the proof would make the folder
       // A store that is away says nothing; then it is asked before the first move.
       await proveApart(AbortSignal.any([signal, AbortSignal.timeout(APART_MS)]), true).catch(error => {
         if (isCode(error, 'BadConfig')) throw error
@@ -218,6 +219,12 @@ function hybridOf(config: EngineConfig, { raw, cloud, sealing, again, log, role 
   const jobs = moveJobs({ area, concurrency: moveConcurrency, error: line => log.error(line) })
   return { mode: hybrid.writesTo === 'file-system' ? 'WriteToFileSystem' : 'WriteToObjectStorage', area, disk, jobs }
 }
+
+const isThere = (folder: Store, signal: AbortSignal) =>
+  folder.check(signal, { purpose: 'status' }).then(
+    () => true,
+    () => false,
+  )
 
 /** What can be said without a look at the disk; apart() finds the rest. */
 function refuseSameFolder({ provider, hybrid, naming }: EngineConfig): void {

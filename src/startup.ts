@@ -15,6 +15,8 @@ export interface Asking {
 const ASK_MS = 60_000
 /** The same, where Orthanc can do without the store. */
 const GLANCE_MS = 5_000
+/** For its own words, which tell more than that it was silent. */
+const WORDS_MS = 1_000
 const LEAST_ASK_MS = 1_000
 const FIRST_PAUSE_MS = 250
 const LONGEST_PAUSE_MS = 2_000
@@ -53,12 +55,11 @@ export async function untilReady({ store, options, log }: Asking, patienceMs: nu
  * For an Orthanc that can do without the store for a while. Rejects for a wrong setting or key, as far as that is known soon.
  * Resolves with what goes on asking, once Orthanc has started; undefined = the store lets us in.
  */
-export async function glance({
-  store,
-  options,
-  log,
-}: Asking): Promise<((signal: AbortSignal) => Promise<void>) | undefined> {
-  const fault = await ask(store, options, GLANCE_MS)
+export async function glance(
+  { store, options, log }: Asking,
+  glanceMs = GLANCE_MS,
+): Promise<((signal: AbortSignal) => Promise<void>) | undefined> {
+  const fault = await ask(store, options, glanceMs)
   if (!fault) return undefined
   if (!canHelp(fault)) throw fault
   log.warn(`Orthanc starts without its object store, which is asked again until it answers: ${fault.describe()}`)
@@ -75,13 +76,22 @@ async function askUntilKnown({ store, options, log }: Asking, signal: AbortSigna
   }
 }
 
+/** Also in time when the store is a disk that hangs: no signal ends that. */
 async function ask(store: Store, options: CheckOptions, ms: number, signal?: AbortSignal): Promise<Fault | undefined> {
   const late = AbortSignal.timeout(Math.ceil(ms))
+  const either = signal ? AbortSignal.any([signal, late]) : late
+  const silence = Promise.withResolvers<Fault>()
+  const silent = new Fault('Timeout', 'it does not answer', { where: { verb: 'use', store: store.name } })
+  let timer: NodeJS.Timeout | undefined
+  const giveUp = () => {
+    timer = setTimeout(() => silence.resolve(silent), WORDS_MS)
+  }
+  either.addEventListener('abort', giveUp, { once: true })
   try {
-    await store.check(signal ? AbortSignal.any([signal, late]) : late, options)
-    return undefined
-  } catch (error) {
-    return Fault.from(error)
+    return await Promise.race([store.check(either, options).then(() => undefined, Fault.from), silence.promise])
+  } finally {
+    either.removeEventListener('abort', giveUp)
+    clearTimeout(timer)
   }
 }
 

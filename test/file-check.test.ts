@@ -17,6 +17,7 @@ import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { afterEach, beforeEach, describe, it, mock } from 'node:test'
 import { sourceOf } from '../src/bytes.ts'
+import { writeOutput } from '../src/cli/output.ts'
 import { compose } from '../src/compose.ts'
 import { parseConfig } from '../src/config/config.ts'
 import { logTo } from '../src/log.ts'
@@ -143,6 +144,18 @@ describe('the check of a folder', () => {
       await store.put(legacy, sourceOf(bytes), never)
       assert.equal((await store.stat(legacy, never))?.size, bytes.byteLength)
     })
+
+  it('and neither does the command line call a file a failure that is whole and there', async () => {
+    await hearingSyncs('EINVAL')
+    const file = join(root, 'out')
+    await writeOutput(file, sourceOf(bytes).open(), { force: false, mode: 0o600 })
+    assert.deepEqual(readFileSync(file), bytes)
+    mock.restoreAll()
+    await hearingSyncs('EIO')
+    await assert.rejects(writeOutput(file, sourceOf(bytes).open(), { force: true, mode: 0o600 }), {
+      message: /^cannot write .*out: EIO/,
+    })
+  })
 
   it('takes another failure to sync a folder for one', async () => {
     await hearingSyncs('EIO')

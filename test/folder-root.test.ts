@@ -198,6 +198,14 @@ describe('the marker', () => {
     assert.equal(await store.stat('absent', never), undefined)
   })
 
+  it('is named when it cannot be read', async () => {
+    mkdirSync(join(root, MARKER), { recursive: true })
+    await assert.rejects(directoryStore(root).check(never), {
+      code: 'Denied',
+      message: /the file \.orthanc-cloud-storage in .* cannot be read/,
+    })
+  })
+
   it('is made by the first write where nobody checked', async () => {
     const store = directoryStore(root)
     await assert.rejects(store.stat(flat, never), { code: 'Unavailable' })
@@ -271,6 +279,19 @@ describe('a mount point of /etc/fstab', () => {
     assert.deepEqual(readdirSync(root), [])
     writeFileSync(join(root, flat), 'used before')
     await store().check(never)
+  })
+
+  it('is found through links, above a folder that is still to be made, too', async () => {
+    const mount = join(folder, 'mount')
+    mkdirSync(mount)
+    symlinkSync(mount, join(folder, 'link'))
+    const unmounted = async (path: string) => (path.startsWith(mount) ? mount : undefined)
+    for (const path of ['', 'below', 'below/further'].map(name => join(folder, 'link', name)))
+      await assert.rejects(directoryStore(path, { unmounted }).check(never), {
+        code: 'Unavailable',
+        message: /nothing is mounted on/,
+      })
+    assert.deepEqual(readdirSync(mount), [])
   })
 })
 

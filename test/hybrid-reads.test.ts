@@ -20,6 +20,7 @@ function make(first: typeof disk | typeof cloud, wraps: Wraps = {}) {
     digests,
     warn: line => void warnings.push(line),
     patienceMs: 0,
+    silenceMs: 1,
   })
   return { area: hasty, stores, warnings }
 }
@@ -60,6 +61,26 @@ const breaking =
       },
     }
   }
+
+/** Falls silent after its first bytes, until it is told to go on. `asked`: the signal of each reading. */
+function silent() {
+  const asked: AbortSignal[] = []
+  const on = Promise.withResolvers<void>()
+  const wrap = (store: Store): Store => ({
+    ...store,
+    async get(key, range, signal) {
+      const whole = await collect(await store.get(key, range, signal))
+      asked.push(signal)
+      const body = async function* () {
+        yield whole.subarray(0, 5)
+        await on.promise
+        yield whole.subarray(5)
+      }
+      return { size: whole.byteLength, body: body() }
+    },
+  })
+  return { wrap, asked, goOn: on.resolve }
+}
 
 const deliver = async (area: HybridArea, attachment = file(), range?: { start: number; end: number }) => {
   const tries: string[] = []
@@ -160,6 +181,39 @@ for (const first of [disk, cloud] as const)
         const attachment = file()
         await place(stores, tier, attachment)
         assert.equal((await deliver(area, attachment)).got, String(bytes))
+      }
+    })
+
+    it('delivers from the other tier what falls silent in the middle, and gives that up', async () => {
+      const { wrap, asked } = silent()
+      const { area, stores, warnings } = make(first, { [first]: wrap })
+      const attachment = file()
+      for (const tier of [first, second]) await place(stores, tier, attachment)
+      assert.equal((await deliver(area, attachment)).got, String(bytes))
+      assert.ok(asked[0]?.aborted)
+      assert.match(warnings.join(), /no byte has come.*; it was read from/)
+    })
+
+    it('waits for what falls silent in the middle when the other tier does not have it, or cannot say', async () => {
+      for (const refuses of [false, true]) {
+        const { wrap, goOn } = silent()
+        const looked = Promise.withResolvers<void>()
+        const looking = (store: Store): Store => ({
+          ...store,
+          async stat(key, signal) {
+            looked.resolve()
+            if (refuses) throw new Fault('Unavailable', 'away')
+            return store.stat(key, signal)
+          },
+        })
+        const { area, stores, warnings } = make(first, { [first]: wrap, [second]: looking })
+        const attachment = file()
+        await place(stores, first, attachment)
+        const delivered = deliver(area, attachment)
+        await looked.promise
+        goOn()
+        assert.deepEqual((await delivered).tries, [String(bytes)])
+        assert.deepEqual(warnings, [])
       }
     })
 

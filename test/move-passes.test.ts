@@ -365,6 +365,29 @@ describe('two tiers in one place', () => {
       }
     }))
 
+  it('are doubted as long as the store is silent, and nothing is left of the probe', () =>
+    inFolder(async root => {
+      const files = directoryStore(root, { marked: false })
+      const abort = new AbortController()
+      const silent: Store = {
+        ...memoryStore('silent'),
+        stat: () => {
+          abort.abort(new Fault('Timeout', 'nobody waits any more'))
+          return Promise.reject(abort.signal.reason)
+        },
+      }
+      const prove = apart({ disk: files, store: silent, rootPath: '', remedy: '' })
+      await assert.rejects(prove(abort.signal), { code: 'Timeout' })
+      assert.deepEqual(readdirSync(root), [])
+    }))
+
+  it('are not looked for where a folder would have to be made for that', () =>
+    inFolder(async root => {
+      const { hybrid } = composed(join(root, 'disk'), join(root, 'cloud'))
+      await hybrid?.disk.check(never, { purpose: 'look' })
+      assert.deepEqual(readdirSync(root), [])
+    }))
+
   it('are no longer doubted when the store has said so once, or says nothing to somebody who may not list', () =>
     inFolder(async root => {
       const files = directoryStore(root, { marked: false })

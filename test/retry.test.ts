@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { collect, contentOf, type Range } from '../src/bytes.ts'
+import { collect, contentOf, type Range, sourceOf } from '../src/bytes.ts'
 import { Fault, type FaultOptions } from '../src/fault.ts'
 import { memoryStore } from '../src/stores/memory.ts'
 import { attempt, retrying } from '../src/stores/retry.ts'
@@ -109,6 +109,44 @@ describe('retrying', () => {
     await assert.rejects(async () => collect(await retrying(policy, silent)(store).get('x', undefined, never)), {
       code: 'Unavailable',
     })
+  })
+
+  it('hands over what opens after it was given up, at first or in the middle, so that somebody lets go of it', async () => {
+    for (const late of [1, 2]) {
+      const abort = new AbortController()
+      let opened = 0
+      let held = 0
+      /** As an open file: held from the start on, let go of at the end of its body. */
+      async function* body(from: number) {
+        try {
+          yield bytes.subarray(from, from + 400)
+          throw new Fault('Unavailable', 'broke')
+        } finally {
+          held--
+        }
+      }
+      const get = async (_key: string, range: Range | undefined) => {
+        held++
+        if (++opened === late) abort.abort(new Fault('Canceled', 'gone'))
+        const start = range?.start ?? 0
+        return { size: bytes.byteLength - start, body: body(start) }
+      }
+      const store = retrying(policy, silent)({ ...memoryStore(), get })
+      const reading = async () => collect(await store.get('key', undefined, abort.signal))
+      await assert.rejects(reading(), Fault)
+      assert.deepEqual([opened, held], [late, 0])
+    }
+  })
+
+  it('calls a write a success that has happened when it was given up', async () => {
+    const abort = new AbortController()
+    const store = memoryStore()
+    const put: typeof store.put = async (key, body, signal) => {
+      await store.put(key, body, signal)
+      abort.abort(new Fault('Timeout', 'too late'))
+    }
+    await retrying(policy, silent)({ ...store, put }).put('key', sourceOf(bytes), abort.signal)
+    assert.ok(await store.stat('key', never))
   })
 
   it('asks once only whether the store lets us in', async () => {

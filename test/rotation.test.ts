@@ -294,7 +294,7 @@ describe('rotation', () => {
       },
     })
     await run.run(never)
-    assert.deepEqual([run.tally.keys, run.found], [{ 2: files.size }, files.size])
+    assert.deepEqual([run.tally.keys, run.listed], [{ 2: files.size }, files.size])
   })
 
   it('reads again what the way to the store has changed', async () => {

@@ -1,6 +1,7 @@
 /** The control connection and the growth of the pool, against the plugin's side played by peer.ts. */
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
+import { chmodSync } from 'node:fs'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import type { StorageArea } from '../src/area/area.ts'
 import { Kind, Verb } from '../src/wire/frames.ts'
@@ -44,6 +45,14 @@ describe('the pool of worker connections', () => {
     await worker.receive()
     assert.equal((await worker.remove(randomUUID(), 1)).status, 0)
     worker.socket.destroy()
+  })
+
+  it("does not connect where another user could listen in the plugin's place", async () => {
+    chmodSync(plugin.folder, 0o777)
+    control.send(Kind.grow, { argument: 1 })
+    const { kind, payload } = await control.receive()
+    assert.equal(kind, Kind.grow)
+    assert.match(payload.toString(), /is not the folder that the plugin made/)
   })
 
   it('connects where the socket has moved to', async () => {

@@ -20,11 +20,12 @@ const noBucket = new Fault('BadConfig', 'NoSuchBucket', { retryable: true, remed
 const wrongKey = new Fault('Denied', 'SignatureDoesNotMatch')
 
 /** A store whose check ends as `ends` says, one after the other, and as the last one from then on. */
-function asked(...ends: (Fault | 'hangs' | undefined)[]) {
+function asked(...ends: (Fault | 'hangs' | 'is deaf' | undefined)[]) {
   const lines: string[] = []
   let count = 0
   const check = (signal: AbortSignal) => {
     const end = ends[Math.min(count++, ends.length - 1)]
+    if (end === 'is deaf') return new Promise<void>(() => {}) // as a disk that hangs: no signal ends it
     if (end !== 'hangs') return end ? Promise.reject(end) : Promise.resolve()
     return new Promise<void>((_, reject) => signal.addEventListener('abort', () => reject(late), { once: true }))
   }
@@ -79,6 +80,16 @@ describe('a start', () => {
   it('ends with what was said before, when the last question has no answer', async () => {
     const { asking } = asked(away, 'hangs')
     await assert.rejects(untilReady(asking, 300), { code: 'Unavailable', message: /^nobody there/ })
+  })
+})
+
+describe('a start with a disk that hangs', () => {
+  it('ends all the same, and says that it does not answer', async () => {
+    const { asking } = asked(away, 'is deaf')
+    await assert.rejects(untilReady(asking, 1), { code: 'Unavailable', message: /^nobody there/ })
+    const { asking: glanced, lines } = asked('is deaf')
+    assert.ok(await glance(glanced, 1))
+    assert.match(lines.join(), /^W Orthanc starts without its object store.*cannot use memory: it does not answer/)
   })
 })
 

@@ -238,9 +238,13 @@ void JobGoesOnWhenAnEngineStartsAgain() {
   Job job(*stage.engine, "{}", "1");
   CHECK(job.DoStep(orthanc) == Job::Step::Continue && std::string(job.serialized()) == "1");
   CHECK(stage.host.Said("E cannot run a job: the storage engine cannot start: Some.Option is wrong"));
+  Job resubmitted(*stage.engine, "{}", "3");
+  resubmitted.Reset();
+  CHECK(resubmitted.DoStep(orthanc) == Job::Step::Continue && std::string(resubmitted.serialized()) == "3");
   stage.Mend();
   stage.host.Await("runs again");
   CHECK(job.DoStep(orthanc) == Job::Step::Continue && std::string(job.serialized()) == "2");
+  CHECK(resubmitted.DoStep(orthanc) == Job::Step::Continue && std::string(resubmitted.serialized()) == "1");
 }
 
 }  // namespace

@@ -38,6 +38,8 @@ export interface HybridOptions {
   warn(line: string): void
   /** How long the first tier has to begin an answer before the second is asked as well. */
   patienceMs?: number
+  /** How long a body may be silent before the other tier is asked whether it has the file. */
+  silenceMs?: number
 }
 
 /** A storage area over two tiers. */
@@ -58,7 +60,7 @@ export const otherTier: Readonly<Record<Tier, Tier>> = {
 }
 
 export function hybridArea(options: HybridOptions): HybridArea {
-  const { sides, first, digests, apart = async () => {}, warn, patienceMs = 1_000 } = options
+  const { sides, first, digests, apart = async () => {}, warn, patienceMs = 1_000, silenceMs = 10_000 } = options
   const near = sides[first].area
   const far = sides[otherTier[first]].area
   /** Moves and removals under way, by UUID: of one file, one at a time. */
@@ -79,39 +81,60 @@ export function hybridArea(options: HybridOptions): HybridArea {
   async function open(attachment: Attachment, range: Range | undefined, signal: AbortSignal): Promise<Opened> {
     const one = ask(near, attachment, range, signal)
     const early = await Promise.race([one.outcome, pause(patienceMs, one.outcome)])
-    if (early && !(early instanceof Fault)) return { content: early, from: near, other: far }
+    if (early && !(early instanceof Fault)) return opened(one, early, first)
     if (early?.code === 'Canceled') throw early
     const two = ask(far, attachment, range, signal)
-    const first = await firstContent([one, two])
-    if (first?.asked === one) {
+    const soonest = await firstContent([one, two])
+    if (soonest?.asked === one) {
       two.giveUp()
-      return { content: first.content, from: near, other: far }
+      return opened(one, soonest.content, first)
     }
-    if (first) {
+    if (soonest) {
       one.giveUp()
       if (!early) warn(`${near.name} does not answer; '${attachment.uuid}' was read from ${far.name} instead`)
       else if (!mayBeAbsent(early)) warn(`${early.describe()}; it was read from ${far.name} instead`)
-      return { content: first.content, from: far, other: near }
+      return opened(two, soonest.content, otherTier[first])
     }
     const [fromNear, fromFar] = (await Promise.all([one.outcome, two.outcome])) as [Fault, Fault]
     for (const fault of [fromNear, fromFar]) if (fault.code === 'Canceled') throw fault
     // A move towards the first tier may have ended between the two looks; then the file is where the first look was too early.
-    const again = mayBeAbsent(fromNear) ? await ask(near, attachment, range, signal).outcome : fromNear
+    if (!mayBeAbsent(fromNear)) throw graver(fromNear, fromFar)
+    const three = ask(near, attachment, range, signal)
+    const again = await three.outcome
     if (again instanceof Fault) throw graver(again, fromFar)
-    return { content: again, from: near, other: far }
+    return opened(three, again, first)
   }
 
-  /** What breaks in the middle is delivered from its first byte on: from the other tier if that has it, else once more. */
+  const opened = ({ giveUp }: Asked, content: Content, tier: Tier): Opened => ({
+    content,
+    giveUp,
+    from: sides[tier].area,
+    other: sides[otherTier[tier]],
+  })
+
+  /**
+   * What breaks in the middle is delivered from its first byte on: from the other tier if that has it, else once more. What
+   * only falls silent is waited for, unless the other tier has it.
+   */
   async function deliver<T>(
     attachment: Attachment,
     range: Range | undefined,
     use: (content: Content) => Promise<T>,
     signal: AbortSignal,
   ): Promise<T> {
-    const { content, from, other } = await open(attachment, range, signal)
+    const { content, giveUp, from, other } = await open(attachment, range, signal)
     let broken: Fault | undefined
-    const body = watched(content.body, fault => {
-      broken = fault
+    const body = watched(content.body, {
+      silenceMs,
+      async silent() {
+        if (!(await other.find(attachment, signal).catch(() => undefined))) return undefined
+        const where = { verb: 'read', store: from.name, key: attachment.uuid }
+        return new Fault('Unavailable', `no byte has come for ${silenceMs / 1000} s`, { where })
+      },
+      broken(fault) {
+        broken = fault
+        giveUp()
+      },
     })
     const failed = await use({ ...content, body }).then(
       value => ({ value }),
@@ -120,12 +143,12 @@ export function hybridArea(options: HybridOptions): HybridArea {
     if (!(failed instanceof Fault)) return failed.value
     if (!broken || signal.aborted || broken.code === 'Canceled') throw failed
     const there = broken
-    const elsewhere = await other.deliver(attachment, range, use, signal).then(
+    const elsewhere = await other.area.deliver(attachment, range, use, signal).then(
       value => ({ value }),
       error => Fault.from(error),
     )
     if (!(elsewhere instanceof Fault)) {
-      warn(`${there.describe()}; it was read from ${other.name} instead`)
+      warn(`${there.describe()}; it was read from ${other.area.name} instead`)
       return elsewhere.value
     }
     if (there.retryable && !signal.aborted) return await from.deliver(attachment, range, use, signal)
@@ -180,10 +203,10 @@ export function hybridArea(options: HybridOptions): HybridArea {
   }
 }
 
-interface Opened {
+interface Opened extends Pick<Asked, 'giveUp'> {
   readonly content: Content
   readonly from: StorageArea
-  readonly other: StorageArea
+  readonly other: Side
 }
 
 interface Asked {
@@ -221,12 +244,31 @@ function firstContent(all: readonly Asked[]): Promise<{ asked: Asked; content: C
   })
 }
 
-async function* watched(body: Bytes, broken: (fault: Fault) => void): Bytes {
+interface Watch {
+  readonly silenceMs: number
+  /** Why a body that has been silent for so long is given up; undefined = it is waited for. */
+  silent(): Promise<Fault | undefined>
+  broken(fault: Fault): void
+}
+
+async function* watched(body: Bytes, { silenceMs, silent, broken }: Watch): Bytes {
+  const chunks = body[Symbol.asyncIterator]()
+  let failed = false
   try {
-    yield* body
-  } catch (error) {
-    const fault = Fault.from(error)
-    broken(fault)
-    throw fault
+    for (;;) {
+      const coming = chunks.next().catch(Fault.from)
+      const came =
+        (await Promise.race([coming, pause(silenceMs, coming)])) ??
+        (await Promise.race([coming, silent().then(fault => fault ?? coming)]))
+      if (came instanceof Fault) {
+        failed = true // it may hang: nobody can wait for its end
+        broken(came)
+        throw came
+      }
+      if (came.done) return
+      yield came.value
+    }
+  } finally {
+    if (!failed) await chunks.return?.()
   }
 }

@@ -31,8 +31,19 @@ export async function writeOutput(path: string, body: Bytes, options: OutputOpti
     await unlink(temporary).catch(() => {}) // the first failure is the one to report
     throw cause instanceof Fault ? cause : cannotWrite(path, cause)
   }
-  const folder = await open(dirname(path), 'r')
-  await folder.sync().finally(() => folder.close())
+  await syncFolder(dirname(path)).catch(cause => {
+    throw cannotWrite(path, cause)
+  })
+}
+
+/** Not every file system can do that, and a folder that may be written may be closed to readers: the file is there all the same. */
+async function syncFolder(path: string): Promise<void> {
+  try {
+    const folder = await open(path, 'r')
+    await folder.sync().finally(() => folder.close())
+  } catch (error) {
+    if (!['EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EACCES'].some(code => isErrno(error, code))) throw error
+  }
 }
 
 /** What can be refused before hours of work are. */

@@ -70,7 +70,7 @@ export async function rotateKeys(options: RotateOptions): Promise<void> {
     await store.close()
   }
   const rotations = runs.map(run => run.rotation)
-  const empty = runs.filter(({ rotation }) => rotation.found === 0).map(({ place }) => place.name)
+  const empty = runs.filter(({ rotation }) => rotation.listed === 0).map(({ place }) => place.name)
   const result = reportOf(names, rotations, keys, dryRun, empty)
   if (options.json) sayJson(result)
   else report(result)
@@ -107,9 +107,20 @@ async function carryOut({ rotation, work, state }: Run, dryRun: boolean, stop: A
       text: `${objects(moved)} ${verb} (${amount(movedBytes)}), ${rotation.failed.size} failed`,
     }
   }
-  const remember = () => {
+  const write = () => {
     if (state !== undefined) writeState(state, work, rotation.remembered)
   }
+  let warned = false
+  /** What goes wrong with the file in the middle of hours of work must not end the work. */
+  const remember = () => {
+    try {
+      write()
+    } catch (error) {
+      if (!warned) warn(Fault.from(error).describe())
+      warned = true
+    }
+  }
+  write() // what cannot be written at all is told before the work
   const timer = setInterval(remember, REMEMBER_MS)
   try {
     await withProgress(position, () => rotation.run(stop))

@@ -2,10 +2,11 @@
  * The file of `rotate-keys --state`. Losing it costs time, never an object: see src/rotate/rotation.ts. It holds names of
  * objects, which are random, and counts; nothing secret.
  */
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { isObject } from '../config/reading.ts'
 import { Fault } from '../fault.ts'
 import type { Remembered } from '../rotate/rotation.ts'
+import { said } from '../stores/file-faults.ts'
 
 const FORMAT = 1
 
@@ -24,17 +25,25 @@ export function readState(file: string, work: string): Remembered | undefined {
   return state.remembered
 }
 
-/** Whole or not at all: a kill in the middle leaves the state before. */
+/** Whole or not at all: a kill in the middle, or a full disk, leaves the state before. */
 export function writeState(file: string, work: string, { after = null, tally, failed }: Nullable): void {
   const temporary = `${file}.${process.pid}.tmp`
-  const handle = openSync(temporary, 'w', 0o600)
   try {
-    writeSync(handle, `${JSON.stringify({ format: FORMAT, work, after, failed, tally }, undefined, 1)}\n`)
-    fsyncSync(handle)
-  } finally {
-    closeSync(handle)
+    const handle = openSync(temporary, 'w', 0o600)
+    try {
+      writeFileSync(handle, `${JSON.stringify({ format: FORMAT, work, after, failed, tally }, undefined, 1)}\n`)
+      fsyncSync(handle)
+    } finally {
+      closeSync(handle)
+    }
+    renameSync(temporary, file)
+  } catch (cause) {
+    rmSync(temporary, { force: true })
+    throw new Fault('BadRequest', `cannot write ${file}: ${said(cause)}`, {
+      cause,
+      remedy: 'No object is lost by that, but a later run may have to look at everything again.',
+    })
   }
-  renameSync(temporary, file)
 }
 
 export function removeState(file: string): void {

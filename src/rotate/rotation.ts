@@ -61,6 +61,8 @@ export class Rotation {
   readonly failed = new Map<string, number | undefined>()
   /** Whether every object of the store has been looked at, in this or the remembered runs. */
   complete = false
+  /** Keys of ours that this run saw, looked at or not. None: the store may not be what it was in the remembered runs. */
+  listed = 0
 
   readonly #options: RotationOptions
   readonly #currentId: number
@@ -102,12 +104,6 @@ export class Rotation {
         failed: [...this.failed.keys(), ...this.#toTryAgain],
       }
     )
-  }
-
-  /** Objects that were looked at, in this or the remembered runs. */
-  get found(): number {
-    const { keys, plain, vanished } = this.tally
-    return Object.values(keys).reduce((sum, count) => sum + count, plain + vanished + this.failed.size)
   }
 
   /** How much of the store has been looked at, from 0 to 1. */
@@ -163,6 +159,7 @@ export class Rotation {
       previous = name
       if (order > 0) this.#unordered = true
       if (order === 0 || !names.mayBeSealed(key)) continue
+      this.listed++
       if (after && Buffer.compare(name, after) <= 0) this.#skipped = true
       else yield { key, size }
     }

@@ -12,6 +12,8 @@ export interface ApartOptions {
   readonly remedy: string
 }
 
+const REMOVE_MS = 30_000
+
 /** `byDisk`: only by a file on the disk, so that nothing is written to the store. */
 export type Apart = (signal: AbortSignal, byDisk?: boolean) => Promise<void>
 
@@ -43,7 +45,8 @@ export function apart({ disk, store, rootPath, remedy }: ApartOptions): Apart {
         })
       }
     } finally {
-      await first.remove(key, signal).catch(error => {
+      // Also when nobody waits for the answer any more.
+      await first.remove(key, AbortSignal.timeout(REMOVE_MS)).catch(error => {
         if (!isCode(error, 'Denied')) throw error // it stays, once for each engine
       })
     }

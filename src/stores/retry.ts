@@ -28,12 +28,18 @@ export async function attempt<T>(
   log: (line: string) => void,
   mayHelp: (fault: Fault) => boolean = another,
 ): Promise<T> {
+  let done: { readonly result: T } | undefined
   try {
     return await pRetry(
-      () =>
-        work().catch(error => {
+      async () => {
+        try {
+          const result = await work()
+          done = { result }
+          return result
+        } catch (error) {
           throw Fault.from(error)
-        }),
+        }
+      },
       {
         retries: policy.maxRetries,
         minTimeout: policy.firstDelayMs ?? 100,
@@ -51,6 +57,8 @@ export async function attempt<T>(
       },
     )
   } catch (error) {
+    // What was given up too late has happened: a write that is there is a success, and what was opened has somebody to close it.
+    if (done) return done.result
     if (signal.aborted) throw signal.reason instanceof Fault ? signal.reason : canceled(signal)
     const fault = Fault.from(error)
     if (!mayHelp(fault) || policy.maxRetries === 0) throw fault

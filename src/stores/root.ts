@@ -5,8 +5,8 @@
  */
 import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
-import { mkdir, readdir, readFile, stat } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { mkdir, opendir, readFile, realpath, stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { Fault } from '../fault.ts'
 import type { Disk } from './disk.ts'
 import { ifThere, isAbsence, isErrno, said } from './file-faults.ts'
@@ -60,7 +60,9 @@ export function folderRoot(disk: Disk, options: RootOptions): Root {
 
   /** '' = the marker has none: a crash left it so. */
   async function idOf(): Promise<string | undefined> {
-    const text = await ifThere(disk.run(() => readFile(marker, 'utf8')))
+    const text = await ifThere(disk.run(() => readFile(marker, 'utf8'))).catch(error => {
+      throw isErrno(error, 'EACCES', 'EPERM', 'EISDIR') ? unreadable(path, error) : error
+    })
     return text === undefined ? undefined : (ID.exec(text)?.[0] ?? '')
   }
 
@@ -140,13 +142,25 @@ export function folderRoot(disk: Disk, options: RootOptions): Root {
   }
 
   async function isEmpty(): Promise<boolean> {
-    const names = await ifThere(disk.run(() => readdir(path), disk.longPatienceMs))
-    if (!names) throw missing(path)
-    return names.every(isNobodys)
+    const empty = await ifThere(disk.run(holdsNothing, disk.longPatienceMs))
+    if (empty === undefined) throw missing(path)
+    return empty
+  }
+
+  /** Where the folder is, or would be made: a link above it may lead below a mount point. */
+  async function real(name = path): Promise<string> {
+    const found = await ifThere(disk.run(() => realpath(name)))
+    return found ?? (name === dirname(name) ? name : join(await real(dirname(name)), basename(name)))
+  }
+
+  /** Not all names at once: a flat folder may have millions. */
+  async function holdsNothing(): Promise<boolean> {
+    for await (const { name } of await opendir(path)) if (!isNobodys(name)) return false
+    return true
   }
 
   async function refuseUnmounted(): Promise<void> {
-    const point = await unmounted(path)
+    const point = (await unmounted(path)) ?? (await unmounted(await real()))
     if (point !== undefined)
       throw new Fault(
         'Unavailable',
@@ -180,6 +194,11 @@ const unmarked = (path: string) =>
   new Fault('Unavailable', `the folder ${path} is not what it was: its file ${MARKER} is not there`, { remedy })
 const another = (path: string) =>
   new Fault('Unavailable', `there is another folder on ${path} than the one that was used before`, { remedy })
+const unreadable = (path: string, cause: unknown) =>
+  new Fault('Denied', `the file ${MARKER} in ${path} cannot be read: ${said(cause)}`, {
+    cause,
+    remedy: 'It must be a file, and the user that runs Orthanc must be allowed to read it.',
+  })
 const notYet = (path: string) =>
   new Fault('Unavailable', `the folder ${path} is not there yet`, {
     remedy: `Orthanc makes it when it starts; the folder ${dirname(path)} must be there.`,

@@ -1,4 +1,6 @@
+import { lstat } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
+import { dirname } from 'node:path'
 import { Fault } from '../fault.ts'
 import {
   decodeHeader,
@@ -65,9 +67,16 @@ export class Connection {
     this.#socket.on('close', () => this.#end(new Fault('Canceled', 'the plugin closed the connection')))
   }
 
-  static open(path: string): Promise<Connection> {
+  /**
+   * The socket's folder is our own, and nobody else can put anything there. Where it was cleaned away from /tmp, another user could have
+   * made it again, and would be served as if he were Orthanc.
+   */
+  static async open(path: string): Promise<Connection> {
+    const folder = await lstat(dirname(path))
+    if (!folder.isDirectory() || folder.uid !== process.geteuid?.() || (folder.mode & 0o022) !== 0)
+      throw new Fault('Denied', `${dirname(path)} is not the folder that the plugin made for its socket`)
     const connection = new Connection(path)
-    return new Promise((resolve, reject) => {
+    return await new Promise((resolve, reject) => {
       connection.#socket.once('connect', () => resolve(connection))
       connection.#socket.once('error', reject)
     })
