@@ -206,7 +206,8 @@ std::string LineOf(const Call& call, const Answer& answer) {
   switch (answer.ending) {
     case Ending::NoMemory: return what + "Orthanc has no memory for the result";
     case Ending::Interrupted:
-      return what + "the storage engine died or was cut off " + std::to_string(kAttempts) + " times while it was at it";
+      return what + "the storage engine died or was cut off " + std::to_string(kAttempts) +
+             " times during this operation";
     case Ending::TimedOut: return what + "the storage engine did not finish in time";
     case Ending::Stopped: return what + "Orthanc is stopping";
     case Ending::Down: return what + "the storage engine cannot start: " + answer.text;

@@ -124,7 +124,7 @@ class Engine {
   std::vector<Channel> idle_;
   uint64_t waiting_ = 0;
   uint64_t asked_ = 0;
-  bool refused_ = false;  // the engine cannot connect once more: only the supervisor asks again, now and then
+  bool refused_ = false;  // the engine cannot open another connection: only the supervisor asks again, now and then
   uint64_t active_ = 0;
   Deadline stop_by_ = Deadline::max();
   std::chrono::milliseconds call_time_{0};

@@ -55,7 +55,7 @@ Engine::Started Engine::Handshake() {
     if (fds[0].revents != 0) {
       const Io io = AcceptControl(&control, &header);
       if (io == Io::Broken) return Refuse(Errno("the storage engine's connection cannot be accepted"));
-      if (io != Io::Ok) return Refuse("the storage engine does not greet as it should");
+      if (io != Io::Ok) return Refuse("the storage engine connected, but did not say HELLO as it should");
     } else if (process_.output() < 0) {
       return Refuse("the storage engine (" + settings_.node + " " + settings_.script + ") ended before it connected");
     }

@@ -52,8 +52,8 @@ class OrthancHost : public ocs::Host {
     if (!asks || OrthancPluginCheckVersionAdvanced(context, 1, 9, 2) != 0) return ocs::RegisterService(wish, text);
     if (!told_)
       Log(ocs::Level::Warning, std::string("this Orthanc ") + context->orthancVersion +
-                                   " does not let a plugin ask its REST API as it must: moves of files and where files "
-                                   "are stored are not offered. Update to Orthanc 1.9.2 or newer");
+                                   " does not let plugins use its REST API as this one needs it. Moves of files, and "
+                                   "the list of where files are, are not offered. Update to Orthanc 1.9.2 or newer");
     told_ = true;
   }
 
@@ -254,10 +254,9 @@ ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthan
   if (RegisterStorageArea(engine->ranges()) != OrthancPluginErrorCode_Success) {
     engine.reset();
     return Refuse(
-        "cloud-storage cannot be Orthanc's storage area: another plugin is it already, and would get all files. Take "
-        "one of "
-        "the two out of Orthanc's Plugins; in the orthancteam image set AWS_S3_STORAGE_PLUGIN_ENABLED, "
-        "AZURE_BLOB_STORAGE_PLUGIN_ENABLED and GOOGLE_CLOUD_STORAGE_PLUGIN_ENABLED to false");
+        "cloud-storage cannot store Orthanc's files: another plugin does so already. Take one of the two out of "
+        "Orthanc's Plugins; in the image orthancteam/orthanc, put this one in the place of the official one "
+        "(docs/docker.md)");
   }
   OrthancPluginSetDescription(context, engine->description().c_str());
   OrthancPluginRegisterOnChangeCallback(context, OnChange);

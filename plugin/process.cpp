@@ -22,7 +22,7 @@ using std::chrono::milliseconds;
 constexpr size_t kLongestLine = 4096;
 constexpr milliseconds kAfterTerm{2'000};
 constexpr size_t kMostWords = 1024;
-constexpr char kThreads[] = "UV_THREADPOOL_SIZE=64";
+constexpr char kThreads[] = "UV_THREADPOOL_SIZE=16";
 constexpr size_t kThreadsName = sizeof "UV_THREADPOOL_SIZE=" - 1;
 
 // Between fork and exec only async-signal-safe calls are allowed: Orthanc has many threads, and any may hold a lock.

@@ -67,7 +67,8 @@ bool Engine::StartAgain() {
   }
   if (runs) host_.Log(Level::Warning, "the storage engine runs again; interrupted operations are repeated");
   if (hopeless)
-    host_.Log(Level::Error, "the storage engine cannot start, which is tried on; until then operations fail: " + words);
+    host_.Log(Level::Error,
+              "the storage engine cannot start. This is tried again; until then operations fail: " + words);
   return runs;
 }
 
@@ -184,7 +185,7 @@ bool Engine::HandleControl() {
     case Kind::Pong: return true;
     case Kind::Log: host_.Log(static_cast<Level>(std::min<int>(header.flags, 2)), text); return true;
     case Kind::Grow:
-      host_.Log(Level::Warning, "the storage engine cannot connect once more: " + text);
+      host_.Log(Level::Warning, "the storage engine cannot open another connection: " + text);
       {
         std::lock_guard<std::mutex> lock(mutex_);
         asked_ -= std::min(asked_, header.argument);

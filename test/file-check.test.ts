@@ -65,7 +65,7 @@ describe('the check of a folder', () => {
     [
       'rename',
       'ENOSYS',
-      { code: 'BadConfig', message: /not possible to rename a file in/, remedy: /bucket has a section/ },
+      { code: 'BadConfig', message: /not possible to rename a file in/, remedy: /For a bucket, use its own section/ },
     ],
     ['rename', 'EINVAL', { code: 'BadConfig' }],
     ['rename', 'EPERM', { code: 'Denied', message: /not possible to rename a file in/ }],

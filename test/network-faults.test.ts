@@ -73,7 +73,7 @@ describe('what is said about TLS', () => {
     const old = { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' } as const
     const fault = await faultOf(await serve(old), files.cert)
     assert.equal(fault.code, 'BadConfig')
-    assert.match(fault.remedy, /versions of TLS that are too old/)
+    assert.match(fault.remedy, /TLS of this server is too old/)
   })
 
   it('that the server wants a certificate of ours', async () => {
@@ -113,7 +113,7 @@ describe('what is said about TLS', () => {
       'EPROTO',
       'write EPROTO 1:error:0A000410:SSL routines:f:sslv3 alert handshake failure:r.c:3:',
       'BadConfig',
-      /no way of encryption/,
+      /no cipher in common/,
     ],
     [
       'EPROTO',

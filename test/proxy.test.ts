@@ -209,14 +209,14 @@ describe('a proxy', () => {
     await assert.rejects(read(open({}, { proxy })), {
       code: 'Unavailable',
       message: /ECONNREFUSED/,
-      remedy: `The proxy ${proxy} (HttpProxy) is not to be reached: check that it runs, or name the store's host in NoProxy.`,
+      remedy: `The proxy ${proxy} (HttpProxy) cannot be reached: check that it runs, or name the store's host in NoProxy.`,
     })
   })
 
   for (const [status, code, remedy] of [
     [407, 'Denied', /wants a user and a password/],
-    [403, 'Unavailable', new RegExp(`gives no way to ${HOST}`)],
-    [502, 'Unavailable', new RegExp(`gives no way to ${HOST}`)],
+    [403, 'Unavailable', new RegExp(`does not let requests through to ${HOST}`)],
+    [502, 'Unavailable', new RegExp(`does not let requests through to ${HOST}`)],
   ] as const)
     it(`that answers ${status} is named`, async () => {
       net.refusal = status
@@ -316,7 +316,7 @@ describe('a proxy', () => {
     const mute = await listen(createTcpServer(socket => void sockets.push(socket)) as unknown as Server)
     try {
       const store = open({ connectTimeoutMs: 1000 }, { proxy: `127.0.0.1:${mute.port}` })
-      await assert.rejects(read(store), { code: 'Timeout', remedy: /The proxy .* is not to be reached/ })
+      await assert.rejects(read(store), { code: 'Timeout', remedy: /The proxy .* cannot be reached/ })
     } finally {
       for (const socket of sockets) socket.destroy()
       await close(mute)

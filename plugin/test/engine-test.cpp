@@ -160,7 +160,7 @@ void EngineThatIsFullIsAskedAgain() {
   Stage stage("is-full");
   CHECK(stage.Start() == Engine::Started::On);
   CHECK(stage.Write().ending == Ending::Ok);  // alone: nobody else's call gives a connection back
-  CHECK(stage.host.Count("W the storage engine cannot connect once more: no way") == 1);
+  CHECK(stage.host.Count("W the storage engine cannot open another connection: no way") == 1);
 }
 
 void LogThatBlocksIsNotTheEnginesSilence() {
@@ -191,7 +191,7 @@ void EngineThatCannotStartAgainFailsCallsWithItsWords() {
       CHECK(LineOf(CreateOf(""), answer).find(reason.second) != std::string::npos);
       CHECK(stage.host.Said(std::string("E cannot write '") + kUuid + "': the storage engine cannot start: "));
     }
-    stage.host.Await("E the storage engine cannot start, which is tried on");
+    stage.host.Await("E the storage engine cannot start. This is tried again");
     stage.Mend();
     stage.host.Await("W the storage engine runs again");
     CHECK(stage.Write().ending == Ending::Ok);
@@ -216,7 +216,7 @@ void EngineThatIsGoneAtItsRestartIsNamed() {
 }
 
 void EngineHasThreadsEnough() {
-  for (const char* const chosen : {"64", "7"}) {
+  for (const char* const chosen : {"16", "7"}) {
     if (*chosen == '7') setenv("UV_THREADPOOL_SIZE", chosen, 1);
     Stage stage("says-threads");
     CHECK(stage.Start() == Engine::Started::On);

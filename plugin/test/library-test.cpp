@@ -154,7 +154,7 @@ void SecondStorageAreaIsRefused() {
   FakeCore core("1.10.1");
   core.registration = OrthancPluginErrorCode_StorageAreaAlreadyRegistered;
   CHECK(core.Load("ranges") != 0);
-  CHECK(core.lines.find("another plugin is it already") != std::string::npos);
+  CHECK(core.lines.find("another plugin does so already") != std::string::npos);
   core.Unload();
   CHECK(core.lines.find("is started again") == std::string::npos);
 }

@@ -114,7 +114,7 @@ async function removeSource(
   if (await to.find(attachment, signal)) return
   throw new Fault('Corrupt', `the file is gone: its removal from ${from.area.name} took the copy as well`, {
     where,
-    remedy: 'Stop all moves: both tiers seem to be one place. Restore the file from a backup.',
+    remedy: 'Stop all moves: disk and object storage seem to be one place. Restore the file from a backup.',
   })
 }
 

@@ -65,7 +65,9 @@ export function readS3(name: string, value: unknown, warnings: string[], notes: 
     if (character) throw bad(`${name}.${option} has a character that cannot be sent (${character}): type it anew`)
   }
   if (/[\p{Cc}\p{Cf}\u00a0]/u.test(o.SecretKey ?? ''))
-    warnings.push(`${name}.SecretKey has an invisible character (${unsendable(o.SecretKey ?? '')}): is it meant?`)
+    warnings.push(
+      `${name}.SecretKey has an invisible character (${unsendable(o.SecretKey ?? '')}): if it should not be there, type the key anew`,
+    )
   const provider: S3Config = {
     kind: 's3',
     bucket: o.BucketName,

@@ -30,7 +30,7 @@ const refused: Row<Asked> = {
     if (credentials.kind === 'key')
       return `Most probably AccountKey is not (or no longer) a key of account '${account}'.`
     if (credentials.kind === 'chain')
-      return `The token was not accepted: is the identity of the tenant of '${account}'?`
+      return `The token was not accepted: the identity must belong to the same tenant as account '${account}'.`
     return (
       expired(credentials.sas) ?? 'The shared access signature is not (or no longer) signed by a key of the account.'
     )

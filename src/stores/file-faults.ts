@@ -14,7 +14,8 @@ const denied: Row = {
 const away: Row = { code: 'Unavailable', remedy: folder => `Look at the disk, or at the network mount, of ${folder}.` }
 const unable: Row = {
   code: 'BadConfig',
-  remedy: folder => `${folder} must be on a file system that can do this; a bucket has a section of its own.`,
+  remedy: folder =>
+    `${folder} must be on a file system that can do this. For a bucket, use its own section, such as AwsS3Storage.`,
 }
 
 const table: Readonly<Record<string, Row>> = {

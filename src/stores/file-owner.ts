@@ -27,10 +27,14 @@ export function owners(disk: Disk, guest: boolean): Owners {
         .run(handle => handle.chown(uid, gid))
         .catch(error => {
           if (!isErrno(error, 'EPERM', 'EACCES')) throw error
-          throw new Fault('Denied', `the file belongs to user ${uid} and group ${gid}, and would not after a rewrite`, {
-            cause: error,
-            remedy: 'Run this as the user that runs Orthanc, or as root.',
-          })
+          throw new Fault(
+            'Denied',
+            `the file belongs to user ${uid} and group ${gid}; written by this user, it would not`,
+            {
+              cause: error,
+              remedy: 'Run this as the user that runs Orthanc, or as root.',
+            },
+          )
         })
     if (replaced && (made.mode & 0o7777) !== (replaced.mode & 0o7777))
       await file.run(handle => handle.chmod(replaced.mode & 0o7777))

@@ -105,7 +105,7 @@ export function looking(dialect: Dialect, send: Send): Look {
 }
 
 function thereAndNot(): Fault {
-  return new Fault('Unavailable', 'the object is there and is not there')
+  return new Fault('Unavailable', 'the store says that the object is there, and that it is not')
 }
 
 /** Who may write may not always read; and an archive is not read at once. */

@@ -23,17 +23,16 @@ const noTls: Row = {
 const oldTls: Row = {
   code: 'BadConfig',
   remedy:
-    "The server speaks only versions of TLS that are too old to be safe: update it. Until then NODE_OPTIONS=--tls-min-v1.0 in Orthanc's environment allows them.",
+    'The TLS of this server is too old to be safe: update the server, or put a proxy with current TLS in front of it.',
 }
 const noCommonTls: Row = {
   code: 'BadConfig',
   remedy:
-    'The server found no way of encryption in common, or wants a name or a client certificate that it was not given: its log says which.',
+    'The server and this machine have no cipher in common, or the server wants another host name or a client certificate: its log says which.',
 }
 const clientCertificate: Row = {
   code: 'BadConfig',
-  remedy:
-    'The server wants a client certificate, which this plugin does not have: let it take the keys of the store alone.',
+  remedy: 'The server wants a client certificate, which this plugin does not have: turn that off for this machine.',
 }
 const gone: Row = { code: 'Unavailable' }
 const noWay: Row = {
@@ -155,15 +154,15 @@ function ofProxy({ proxy: name, status, host }: ProxyTrouble, known: Row): Row {
   if (status === 407)
     return {
       code: 'Denied',
-      remedy: `${proxy} wants a user and a password, or other ones: http://user:password@host:port.`,
+      remedy: `${proxy} wants a user and a password, or does not accept those given: http://user:password@host:port.`,
     }
   if (status !== undefined)
     return {
       code: 'Unavailable',
-      remedy: `${proxy} gives no way to ${host}: allow it there, or name the host in NoProxy.`,
+      remedy: `${proxy} does not let requests through to ${host}: allow this host there, or name it in NoProxy.`,
     }
   const code = known.code === 'Timeout' ? 'Timeout' : 'Unavailable'
-  return { code, remedy: `${proxy} is not to be reached: check that it runs, or name the store's host in NoProxy.` }
+  return { code, remedy: `${proxy} cannot be reached: check that it runs, or name the store's host in NoProxy.` }
 }
 
 interface Inside {

@@ -164,7 +164,7 @@ const remedy = 'Mount what should be there. If this is the right folder, restart
 export const cannotMake = (path: string, why: string, cause?: unknown) =>
   new Fault('BadConfig', `the folder ${path} cannot be made: ${why}`, {
     cause,
-    remedy: `The folder ${dirname(path)} must be there and be writable: create it, or mount what should be there.`,
+    remedy: `Create the folder ${dirname(path)}, where Orthanc must be allowed to write, or mount what should be there.`,
   })
 const missing = (path: string) =>
   new Fault('Unavailable', `the folder ${path} is not there`, { remedy: 'Mount what should be there.' })

@@ -179,7 +179,7 @@ export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signi
 }
 
 function own(answer: Told): Told {
-  if (isStrange(answer.headers, isMarked(answer.headers))) throw notTheStores(answer, 'no mark of S3')
+  if (isStrange(answer.headers, isMarked(answer.headers))) throw notTheStores(answer, 'no request id of S3')
   return answer
 }
 
