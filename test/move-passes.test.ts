@@ -1,22 +1,14 @@
-/** How often a move reads its file, what it takes for proof, and what it does where the two tiers are one place. */
+/** How often a move reads its file, and what it takes for proof. */
 import assert from 'node:assert/strict'
-import { createHash, randomUUID } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { createHash } from 'node:crypto'
 import { describe, it } from 'node:test'
-import type { Attachment, Tier } from '../src/area/area.ts'
+import type { Tier } from '../src/area/area.ts'
 import { hybridArea, type Side } from '../src/area/hybrid.ts'
 import { type Content, collect, collectSource, sliceOf, sourceOf } from '../src/bytes.ts'
-import { compose } from '../src/compose.ts'
-import { parseConfig } from '../src/config/config.ts'
 import { Fault } from '../src/fault.ts'
-import { logTo } from '../src/log.ts'
 import { a1 } from '../src/seal/a1.ts'
 import { type Envelope, plain } from '../src/seal/envelope.ts'
 import { keyring, masterKey } from '../src/seal/keyring.ts'
-import { apart } from '../src/stores/apart.ts'
-import { directoryStore } from '../src/stores/file.ts'
 import { memoryStore } from '../src/stores/memory.ts'
 import type { Store } from '../src/stores/store.ts'
 import { noise } from './store.suite.ts'
@@ -257,158 +249,4 @@ describe('a move', () => {
     await one.put(keyOn(disk, attachment), sourceOf(bytes), never)
     await assert.rejects(area.move(attachment, cloud, move, never), { code: 'Corrupt', message: /^the file is gone/ })
   })
-})
-
-describe('two tiers in one place', () => {
-  const inFolder = async (work: (root: string) => Promise<void>) => {
-    const root = mkdtempSync(join(tmpdir(), 'ocs-apart-'))
-    try {
-      await work(root)
-    } finally {
-      rmSync(root, { recursive: true, force: true })
-    }
-  }
-  const composed = (StorageDirectory: string, Path: string, more: object = {}) => {
-    const section = { Path, HybridMode: 'WriteToFileSystem', ...more }
-    const { config } = parseConfig(JSON.stringify({ StorageDirectory, DirectoryStorage: section }))
-    assert.ok(config)
-    return compose(
-      config,
-      logTo(() => {}),
-    )
-  }
-  const message = /DirectoryStorage\.Path.*StorageDirectory|one and the same place/s
-
-  it('are refused by their paths', () =>
-    inFolder(async root => {
-      for (const [path, more] of [
-        [root, {}],
-        [`${root}/x/..`, { StorageStructure: 'legacy' }],
-        [join(root, '..'), { RootPath: root.split('/').at(-1) }],
-      ] as const)
-        assert.throws(() => composed(root, path, more), { code: 'BadConfig', message })
-      composed(root, join(root, 'cloud'))
-    }))
-
-  it('are found by links, at the start and before a move', () =>
-    inFolder(async root => {
-      const [real, link] = [join(root, 'real'), join(root, 'link')]
-      mkdirSync(real)
-      symlinkSync(real, link)
-      for (const [path, more] of [
-        [link, {}],
-        [link, { StorageStructure: 'legacy' }],
-        [root, { RootPath: 'link', StorageStructure: 'legacy' }],
-      ] as const) {
-        const { hybrid, area } = composed(real, path, more)
-        assert.ok(hybrid)
-        const refused = { code: 'BadConfig', message, remedy: /would remove the only copy.*another folder/ }
-        await assert.rejects(hybrid.disk.check(never), refused)
-        const attachment: Attachment = { uuid: randomUUID(), type: 'dicom' }
-        await area.create(attachment, sourceOf(bytes), never)
-        await assert.rejects(hybrid.area.move(attachment, cloud, move, never), refused)
-        assert.deepEqual(await collect(await area.read(attachment, undefined, never)), bytes)
-        await area.remove(attachment, never)
-      }
-      assert.deepEqual(readdirSync(real), [])
-    }))
-
-  it('are no two folders that lie in each other', () =>
-    inFolder(async root => {
-      const { hybrid, store, area } = composed(root, join(root, 'cloud'), { StorageStructure: 'legacy' })
-      await store.check(never)
-      await hybrid?.disk.check(never)
-      const attachment: Attachment = { uuid: randomUUID(), type: 'dicom' }
-      await area.create(attachment, sourceOf(bytes), never)
-      assert.equal((await hybrid?.area.move(attachment, cloud, move, never))?.outcome, 'moved')
-      assert.deepEqual(await collect(await area.read(attachment, undefined, never)), bytes)
-    }))
-
-  it('are found whatever the store is, and nothing is left of the probe', () =>
-    inFolder(async root => {
-      const files = directoryStore(root, { marked: false })
-      const bucket: Store = {
-        ...memoryStore('bucket'),
-        stat: (key, signal) => files.stat(key.replace(/^x\//, ''), signal),
-      }
-      await assert.rejects(apart({ disk: files, store: bucket, rootPath: 'x', remedy: '' })(never), {
-        code: 'BadConfig',
-      })
-      assert.deepEqual(readdirSync(root), [])
-    }))
-
-  it('are told apart by the store when nothing can be written on the disk, which is when files are moved away', () =>
-    inFolder(async root => {
-      for (const code of ['TooLarge', 'Denied'] as const) {
-        const files = { ...directoryStore(root, { marked: false }), put: () => Promise.reject(new Fault(code, 'full')) }
-        const bucket = memoryStore('bucket')
-        const options = { disk: files, rootPath: 'x', remedy: '' }
-        await assert.rejects(apart({ ...options, store: bucket })(never, true), { code })
-        await apart({ ...options, store: bucket })(never)
-        for await (const { key } of bucket.list('', never)) assert.fail(`${key} is left`)
-        for (const at of [root, join(root, 'x')]) {
-          mkdirSync(at, { recursive: true })
-          const same = directoryStore(at, { marked: false })
-          const keyOf = (key: string) => (at === root ? key : key.replace(/^x\//, ''))
-          const store: Store = {
-            ...bucket,
-            put: (key, body, signal) => same.put(keyOf(key), body, signal),
-            remove: (key, signal) => same.remove(keyOf(key), signal),
-          }
-          const disk = { ...directoryStore(at, { marked: false }), put: files.put }
-          await assert.rejects(apart({ ...options, disk, store })(never), { code: 'BadConfig', message })
-          assert.deepEqual(
-            readdirSync(at).filter(name => name !== 'x'),
-            [],
-          )
-        }
-      }
-    }))
-
-  it('are doubted as long as the store is silent, and nothing is left of the probe', () =>
-    inFolder(async root => {
-      const files = directoryStore(root, { marked: false })
-      const abort = new AbortController()
-      const silent: Store = {
-        ...memoryStore('silent'),
-        stat: () => {
-          abort.abort(new Fault('Timeout', 'nobody waits any more'))
-          return Promise.reject(abort.signal.reason)
-        },
-      }
-      const prove = apart({ disk: files, store: silent, rootPath: '', remedy: '' })
-      await assert.rejects(prove(abort.signal), { code: 'Timeout' })
-      assert.deepEqual(readdirSync(root), [])
-    }))
-
-  it('are not looked for where a folder would have to be made for that', () =>
-    inFolder(async root => {
-      const { hybrid } = composed(join(root, 'disk'), join(root, 'cloud'))
-      await hybrid?.disk.check(never, { purpose: 'look' })
-      assert.deepEqual(readdirSync(root), [])
-    }))
-
-  it('are no longer doubted when the store has said so once, or says nothing to somebody who may not list', () =>
-    inFolder(async root => {
-      const files = directoryStore(root, { marked: false })
-      let asked = 0
-      const answers: (Fault | undefined)[] = [
-        new Fault('Unavailable', 'away'),
-        new Fault('Denied', 'AccessDenied', { perhapsAbsent: true }),
-        undefined,
-      ]
-      const store: Store = {
-        ...memoryStore(),
-        stat: async () => {
-          const answer = answers[asked++]
-          if (answer) throw answer
-          return undefined
-        },
-      }
-      const prove = apart({ disk: files, store, rootPath: 'x', remedy: '' })
-      await assert.rejects(prove(never), { code: 'Unavailable' })
-      await prove(never)
-      await prove(never)
-      assert.equal(asked, 3)
-    }))
 })
