@@ -9,6 +9,7 @@ const objects = new Map<string, Buffer[]>()
 const parts = new Map<string, Buffer[][]>()
 
 const server = createServer((request, response) => {
+  response.setHeader('x-amz-request-id', 'stub') // a mark that all S3 servers give
   const [key = '', query = ''] = (request.url ?? '').split('?')
   const part = /partNumber=(\d+)/.exec(query)?.[1]
   if (request.method === 'POST') {
@@ -18,7 +19,7 @@ const server = createServer((request, response) => {
     else {
       objects.set(key, (parts.get(key) ?? []).flat())
       parts.delete(key)
-      response.end('<CompleteMultipartUploadResult/>')
+      response.end('<CompleteMultipartUploadResult><ETag>"stub"</ETag></CompleteMultipartUploadResult>')
     }
     return
   }

@@ -250,6 +250,26 @@ describe('a small server that gives neither tags nor ids of requests', () => {
     assert.equal(cloud.objects.size, 0)
   })
 
+  for (const tag of ['"of its own"', undefined])
+    it(`with tags of its own for writes, and ${tag ?? 'none'} for reads, is read back once, and believed then`, async () => {
+      const cloud = await start('s3')
+      cloud.meddle = ({ method }, response, done) => {
+        if (!done) return false
+        response.removeHeader('x-amz-request-id')
+        const head = response.writeHead.bind(response)
+        response.writeHead = ((status: number, { etag, ...headers }: Record<string, string> = {}) => {
+          const own = method === 'PUT' ? '"of its own"' : tag
+          return head(status, etag && own ? { ...headers, etag: own } : headers)
+        }) as ServerResponse['writeHead']
+        return false
+      }
+      for (const key of ['a', 'b', 'c']) await cloud.store.put(key, chunked(noise(1000)), never)
+      assert.deepEqual(
+        cloud.seen.map(({ method }) => method),
+        ['PUT', 'GET', 'PUT', 'PUT'],
+      )
+    })
+
   it('is believed when it does not even tell lengths without bytes', async () => {
     const cloud = await start('s3')
     bare(cloud, false)

@@ -129,8 +129,11 @@ export interface Dialect {
   marked(headers: Headers): boolean
   /** What an answer to put() acknowledges. Throws when it is no acknowledgement. */
   acknowledges(answer: Told, digest: string): Verdict
-  /** An object was read back and is what was sent, although its tag is not the digest: so it is on this server. */
-  learnOtherTags?(headers: Headers): void
+  /**
+   * An object that a write acknowledged by `headers`, which proved nothing, was read back and is what was sent; `tag`: the tag
+   * that it was read with. So such acknowledgements are right on this server.
+   */
+  provenRight?(headers: Headers, tag: unknown): void
   /** `version`: only if the object is still the one that versionOf() was asked about. */
   get(key: string, range: Range | undefined, version?: string): Draft
   versionOf(headers: Headers): string | undefined

@@ -205,7 +205,7 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
       throw error
     })
     if (found && found.digest !== digest) throw otherBytes()
-    if (!found || found.tag === headers['etag']) dialect.learnOtherTags?.(headers)
+    dialect.provenRight?.(headers, found ? found.tag : headers['etag'])
   }
 
   async function get(key: string, range: Range | undefined, signal: AbortSignal): Promise<Content> {

@@ -53,6 +53,8 @@ export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signi
   const objectPath = (key: string) => `${base}/${encodePath(key)}`
   const bucketPath = base === '' ? '/' : base
   const onWrite: Record<string, string> = {}
+  /** Whether a write that this server acknowledged without a mark was read back and was right: so it is here. */
+  let marksNothing = false
   if (options.storageClass !== undefined) onWrite['x-amz-storage-class'] = options.storageClass
   if (Object.keys(options.tags).length > 0) onWrite['x-amz-tagging'] = encodeQuery(Object.entries(options.tags))
 
@@ -69,9 +71,13 @@ export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signi
       const { headers } = withEtag(answer)
       const verdict = etags.compare(headers, md5)
       // Where an ETag is known to be something else, the server's word for Content-MD5 must do, if it is the server's.
-      return verdict === 'unclear' && !etags.surprises(headers) && isMarked(headers) ? 'same' : verdict
+      const own = isMarked(headers) || marksNothing
+      return verdict === 'unclear' && !etags.surprises(headers) && own ? 'same' : verdict
     },
-    learnOtherTags: headers => etags.learnOther(headers),
+    provenRight: (headers, tag) => {
+      if (tag === headers['etag']) etags.learnOther(headers)
+      marksNothing ||= !isMarked(headers)
+    },
     get: (key, range, etag) => ({
       method: 'GET',
       path: objectPath(key),
