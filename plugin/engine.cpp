@@ -8,6 +8,7 @@ namespace ocs {
 namespace {
 
 constexpr std::chrono::milliseconds kAsking{5'000};
+constexpr int kMostConnections = 256;  // that one call may meet, whatever becomes of them
 
 }  // namespace
 
@@ -82,7 +83,10 @@ Answer Engine::Run(const Call& call) {
     active_++;
   }
   Answer answer;
-  for (int attempt = 1; attempt <= kAttempts; attempt++) {
+  // A dead engine may have left several connections, which are met one after the other before its death is noticed.
+  int engines = 0;
+  uint64_t last = 0;
+  for (int attempt = 1; attempt <= kMostConnections && engines < kAttempts; attempt++) {
     Channel channel;
     uint64_t generation = 0;
     answer = Answer();
@@ -92,6 +96,8 @@ Answer Engine::Run(const Call& call) {
     answer = Perform(channel, call, deadline);
     if (answer.reusable()) Release(std::move(channel), generation);
     if (answer.ending != Ending::Interrupted) break;
+    if (generation != last) engines++;
+    last = generation;
     std::lock_guard<std::mutex> lock(mutex_);
     if (generation == generation_)
       idle_.clear();  // they led to the same process; it may be dead though we have not noticed yet

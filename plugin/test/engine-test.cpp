@@ -97,6 +97,12 @@ void ConnectionsOfADeadEngineAreNotTakenForTheNextOnes() {
   }
 }
 
+void DeadConnectionsOfOneEngineAreNoDeadEngines() {
+  Stage stage("cuts-many");
+  CHECK(stage.Start() == Engine::Started::On);
+  CHECK(stage.Write().ending == Ending::Ok);
+}
+
 void DeadlyCallIsGivenUp() {
   Stage stage("dies-always");
   CHECK(stage.Start() == Engine::Started::On);
@@ -235,6 +241,7 @@ const std::vector<Test> kEngineTests = {TEST(WorksAndStops),
                                         TEST(InterruptedCallIsRepeated),
                                         TEST(ManyInterruptedCallsAreRepeated),
                                         TEST(ConnectionsOfADeadEngineAreNotTakenForTheNextOnes),
+                                        TEST(DeadConnectionsOfOneEngineAreNoDeadEngines),
                                         TEST(DeadlyCallIsGivenUp),
                                         TEST(DeadlineEndsTheCall),
                                         TEST(DrainSendsCallsAwayWhenOrthancStops),

@@ -194,6 +194,7 @@ int main(int count, char** argv) {
   const bool library = count > 3;  // the real plugin gives options to Node, and wants ranges
   Return(control, 0, library ? 3 : 1, scenario == "hangs" ? 300 : 300'000, "stores files in memory");
   const bool deaf = scenario == "deaf" && FirstLife();
+  int cut = 0;
   for (;;) {
     if (control.ReceiveHeader(&header, Soon()) != Io::Ok) return 0;
     if (header.kind == Kind::Call) return 0;  // STOP
@@ -225,6 +226,17 @@ int main(int count, char** argv) {
       if (!worker.open()) {
         Refuse(control, left);
         break;
+      }
+      if (scenario == "cuts-many" && cut < 8) {
+        cut++;
+        std::thread(
+            [](Channel dead) {
+              Header call;
+              dead.ReceiveHeader(&call, Soon());
+            },
+            std::move(worker))
+            .detach();
+        continue;
       }
       std::thread(Work, std::move(worker)).detach();
     }
