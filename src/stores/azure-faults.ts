@@ -1,10 +1,10 @@
 /** The one table from Azure's errors to faults. Error codes: "Blob service error codes" of the REST reference. */
-import { XMLParser } from 'fast-xml-parser'
 import type { Fault } from '../fault.ts'
 import type { AzureCredentials } from './azure-auth.ts'
 import { clockRemedy } from './clock.ts'
 import type { Answer, Headers } from './dialect.ts'
 import { faultOfRow, type Row, replaced, usualStatus } from './fault-row.ts'
+import { errorOf } from './xml.ts'
 
 export interface Asked {
   readonly account: string
@@ -120,8 +120,6 @@ const byStatus: Readonly<Record<number, Row<Asked>>> = {
   409: busy,
 }
 
-const parser = new XMLParser({ parseTagValue: false })
-
 export function azureFault(answer: Answer, asked: Asked): Fault {
   const { status, text, headers } = answer
   const error = errorOf(text)
@@ -135,15 +133,6 @@ export function azureFault(answer: Answer, asked: Asked): Fault {
   const said = typeof error?.Message === 'string' ? error.Message.split('\n')[0] : ''
   const own = name !== '' || isMarked(headers)
   return faultOfRow<Asked>(row, [name, said].filter(Boolean).join(': '), own, answer, asked)
-}
-
-function errorOf(text: string): { Code?: unknown; Message?: unknown } | undefined {
-  if (!/<Error[\s>]/.test(text)) return undefined
-  try {
-    return parser.parse(text)?.Error
-  } catch {
-    return undefined
-  }
 }
 
 /** What Azure gives each request. */

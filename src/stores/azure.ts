@@ -7,7 +7,8 @@ import { type Dialect, type Draft, encode, encodePath, type Told } from './diale
 import { strongTag } from './etags.ts'
 import { type ConnectionOptions, type Environment, httpOptions, httpStore, otherBytes } from './http.ts'
 import type { Store } from './store.ts'
-import { isCutOff, isStrange, lengthOf, notTheStores } from './stranger.ts'
+import { isStrange, lengthOf, notTheStores } from './stranger.ts'
+import { elementOf } from './xml.ts'
 
 /** SPEC section 2, `AzureBlobStorage`. */
 export interface AzureOptions extends ConnectionOptions {
@@ -172,14 +173,7 @@ function own(answer: Told): Told {
 }
 
 function listingOf(answer: Told) {
-  let result: unknown
-  try {
-    result = parser.parse(answer.text)?.EnumerationResults
-  } catch {
-    // damaged, or no XML at all
-  }
-  if (result === undefined || isCutOff(answer, 'EnumerationResults'))
-    throw notTheStores(answer, 'no whole EnumerationResults')
+  const result = elementOf(parser, answer, 'EnumerationResults')
   return result as { readonly Blobs?: { readonly Blob?: readonly Blob[] }; readonly NextMarker?: string }
 }
 

@@ -1,5 +1,5 @@
 import { createHash, hash } from 'node:crypto'
-import { type Digest, openWhole, type Source } from '../bytes.ts'
+import { type Bytes, type Digest, openWhole, type Source } from '../bytes.ts'
 import { crc32c } from './crc32c.ts'
 
 /** How a provider checks what it is sent, and says what it has: MD5 (RFC 1321), or CRC-32C as four big-endian bytes. */
@@ -30,9 +30,14 @@ export function digestOf(name: DigestName, bytes: Uint8Array): string {
 }
 
 /** Of all bytes of a source. */
-export async function digestOfSource(name: DigestName, body: Source, signal: AbortSignal): Promise<string> {
+export function digestOfSource(name: DigestName, body: Source, signal: AbortSignal): Promise<string> {
+  return digestOfBody(name, openWhole(body), signal)
+}
+
+/** Of all bytes of a body, which is consumed. */
+export async function digestOfBody(name: DigestName, body: Bytes, signal: AbortSignal): Promise<string> {
   const whole = hasher(name)
-  for await (const chunk of openWhole(body)) {
+  for await (const chunk of body) {
     signal.throwIfAborted()
     whole.update(chunk)
   }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Digest } from '../bytes.ts'
 import type { Headers, Verdict } from './dialect.ts'
-import { hasher } from './digest.ts'
+import { digestOfBody } from './digest.ts'
 import type { Store } from './store.ts'
 
 /** Proxies that change an answer make its tag a weak one, `W/"…"`; some servers leave the quotes out or write A to F. */
@@ -103,9 +103,8 @@ export async function learnFromOthers(store: Store, prefix: string, but: string,
     if (key === but || size === 0 || size > LARGEST_READ) continue
     read++
     const { body, digest } = await store.get(key, undefined, signal)
-    const seen = hasher('md5')
-    for await (const chunk of body) seen.update(chunk)
-    if (digest !== undefined && digest.value === seen.digest()) return void digest.confirms?.(digest.value)
+    const found = await digestOfBody('md5', body, signal)
+    if (digest?.value === found) return void digest.confirms?.(found)
   }
 }
 

@@ -1,7 +1,7 @@
 import { Fault } from '../fault.ts'
 import { type Check, mayCome, mayNotRemove } from './check.ts'
 import type { Draft, Told } from './dialect.ts'
-import { isMarked, permissionRemedy } from './gcs-faults.ts'
+import { isMarked, jsonOf, permissionRemedy } from './gcs-faults.ts'
 import { notTheStores } from './stranger.ts'
 
 export interface GcsCheckOptions {
@@ -64,12 +64,8 @@ export function gcsCheck(key: string, { bucket, bucketPath }: GcsCheckOptions): 
 }
 
 function parsed(told: Told): Record<string, unknown> {
-  try {
-    const answer: unknown = JSON.parse(told.text)
-    if (typeof answer === 'object' && answer !== null) return answer as Record<string, unknown>
-  } catch {
-    // no JSON
-  }
+  const answer = jsonOf(told.text)
+  if (answer) return answer as Record<string, unknown>
   throw notTheStores(told, 'no JSON')
 }
 

@@ -2,7 +2,7 @@
 import { Fault, isCode } from '../fault.ts'
 import { contentOfAnswer, type Sent, toldOf } from './answer.ts'
 import type { Dialect, Told } from './dialect.ts'
-import { hasher } from './digest.ts'
+import { digestOfBody } from './digest.ts'
 import type { Send } from './http.ts'
 import { notTheStores } from './stranger.ts'
 
@@ -63,9 +63,7 @@ export function looking(dialect: Dialect, send: Send): Look {
       throw isCode(error, 'NotFound') ? thereAndNot() : error // another server of the store told otherwise
     })
     const { content } = await contentOfAnswer(dialect, answer, undefined, signal)
-    const seen = hasher(dialect.digest)
-    for await (const chunk of content.body) seen.update(chunk)
-    return { digest: seen.digest(), tag: answer.headers['etag'] }
+    return { digest: await digestOfBody(dialect.digest, content.body, signal), tag: answer.headers['etag'] }
   }
 
   /** Undefined when the answer is not one about an object, as far as it tells: then its bytes must. */

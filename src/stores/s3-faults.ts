@@ -1,8 +1,8 @@
 /** The one table from errors of S3 and its kin to faults. Error codes: "Error responses" of the S3 reference. */
-import { XMLParser } from 'fast-xml-parser'
 import type { Fault } from '../fault.ts'
 import type { Answer, Headers } from './dialect.ts'
 import { asksForOne, faultOfRow, type Row, replaced, usualStatus } from './fault-row.ts'
+import { errorOf } from './xml.ts'
 
 interface Asked {
   readonly bucket: string
@@ -10,8 +10,6 @@ interface Asked {
   readonly storageClass: string | undefined
   readonly tags: Readonly<Record<string, string>>
 }
-
-const parser = new XMLParser({ parseTagValue: false })
 
 const keys: Row<Asked> = {
   code: 'Denied',
@@ -141,16 +139,6 @@ export function s3Fault(answer: Answer, asked: Asked): Fault {
     answer,
     asked,
   )
-}
-
-/** The error that an answer holds, also one with HTTP 200; undefined = it holds none. */
-export function errorOf(text: string): { Code?: unknown; Message?: unknown } | undefined {
-  if (!/<Error[\s>]/.test(text)) return undefined
-  try {
-    return parser.parse(text)?.Error
-  } catch {
-    return undefined // damaged, or a page that looks like it
-  }
 }
 
 /** Ids that S3 and its kin give each request: those of Google, Alibaba, Huawei, Tencent have names of their own. */

@@ -5,12 +5,13 @@ import { type Answer, type Dialect, type Draft, encodePath, encodeQuery, type To
 import { Etags, learnFromOthers, strongTag } from './etags.ts'
 import { type ConnectionOptions, type Environment, httpOptions, httpStore, otherBytes } from './http.ts'
 import { type S3Signing, s3Signing } from './s3-auth.ts'
-import { errorOf, isMarked, s3Fault } from './s3-faults.ts'
+import { isMarked, s3Fault } from './s3-faults.ts'
 import { placeOf, type S3Place } from './s3-place.ts'
 import { type Credentials, EMPTY_PAYLOAD, sha256, signer, UNSIGNED_PAYLOAD } from './sigv4.ts'
 import type { Store } from './store.ts'
-import { isCutOff, isStrange, lengthOf, notTheStores } from './stranger.ts'
+import { isStrange, lengthOf, notTheStores } from './stranger.ts'
 import type { Transfer } from './transfer.ts'
+import { elementOf, errorOf } from './xml.ts'
 
 /** SPEC section 2, `AwsS3Storage`. */
 export interface S3Options extends ConnectionOptions, S3Place {
@@ -204,12 +205,6 @@ interface Listing {
 
 /** The element that the answer to this request has, and nobody else's. */
 function resultOf<T extends object>(answer: Told, name: string): Partial<T> {
-  let result: unknown
-  try {
-    result = parser.parse(answer.text)?.[name]
-  } catch {
-    // damaged, or no XML at all
-  }
-  if (result === undefined || isCutOff(answer, name)) throw notTheStores(answer, `no whole ${name}`)
+  const result = elementOf(parser, answer, name)
   return typeof result === 'object' && result !== null ? result : {} // an empty element is a text
 }

@@ -1,0 +1,27 @@
+/** Answers in XML, of S3 and Azure: what is damaged, or is no XML at all, tells nothing. */
+import { XMLParser } from 'fast-xml-parser'
+import type { Told } from './dialect.ts'
+import { isCutOff, notTheStores } from './stranger.ts'
+
+const parser = new XMLParser({ parseTagValue: false })
+
+/** The error that an answer holds, also one with HTTP 200; undefined = it holds none. */
+export function errorOf(text: string): { Code?: unknown; Message?: unknown } | undefined {
+  if (!/<Error[\s>]/.test(text)) return undefined
+  return parsed(parser, text)?.['Error'] as { Code?: unknown; Message?: unknown } | undefined
+}
+
+/** The element that the answer to this request has, and nobody else's. */
+export function elementOf(reader: XMLParser, answer: Told, name: string): unknown {
+  const element = parsed(reader, answer.text)?.[name]
+  if (element === undefined || isCutOff(answer, name)) throw notTheStores(answer, `no whole ${name}`)
+  return element
+}
+
+function parsed(reader: XMLParser, text: string): Record<string, unknown> | undefined {
+  try {
+    return reader.parse(text)
+  } catch {
+    return undefined
+  }
+}
