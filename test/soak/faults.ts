@@ -1,0 +1,121 @@
+/** What happens to processes, folders and the store, one thing at a time. */
+import { readdirSync, renameSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { until } from '../until.ts'
+import type { Clients } from './clients.ts'
+import type { Chance } from './random.ts'
+import type { Stage } from './stage.ts'
+
+type Fault = (stage: Stage, chance: Chance, clients: Clients) => Promise<void>
+
+const engineOf = ({ orthanc }: Stage) => until('an engine', () => orthanc.enginePid())
+const successorOf = ({ orthanc }: Stage, engine: number) =>
+  until('another engine', () => {
+    const pid = orthanc.enginePid()
+    return pid !== undefined && pid !== engine
+  })
+
+const away: Fault = async ({ proxy, place }, chance) => {
+  const ms = chance.between(200, 4000)
+  if (proxy) {
+    await proxy.close()
+    await sleep(ms)
+    await proxy.open()
+    return
+  }
+  const path = String(Object.values(place.config)[0]?.['Path'])
+  renameSync(path, `${path}.away`)
+  await sleep(ms)
+  renameSync(`${path}.away`, path)
+}
+
+const stopped: Fault = async (stage, chance) => {
+  const engine = await engineOf(stage)
+  process.kill(engine, 'SIGSTOP')
+  await sleep(chance.between(200, 4000))
+  process.kill(engine, 'SIGCONT')
+}
+
+/** With these an engine lives on. */
+export const MILD: Readonly<Record<string, Fault>> = {
+  'store away for a while': away,
+  'engine stopped for a while': stopped,
+  async 'socket folder cleaned'({ folder }) {
+    const all = join(folder, 'temporary')
+    for (const name of readdirSync(all))
+      if (name.startsWith('orthanc-cloud-storage-')) rmSync(join(all, name), { recursive: true, force: true })
+  },
+}
+
+export const HARD: Readonly<Record<string, Fault>> = {
+  ...MILD,
+  async 'engine killed'(stage) {
+    const engine = await engineOf(stage)
+    process.kill(engine, 'SIGKILL')
+    await successorOf(stage, engine)
+  },
+  async 'engine killed, store away'(stage, chance, clients) {
+    const engine = await engineOf(stage)
+    const outage = away(stage, chance, clients)
+    process.kill(engine, 'SIGKILL')
+    await Promise.all([outage, successorOf(stage, engine)])
+  },
+  async 'Orthanc reset'(stage, _, clients) {
+    const engine = await engineOf(stage)
+    clients.resetting = true
+    await stage.orthanc.request('POST', '/tools/reset', Buffer.from('')).catch(() => undefined) // it may end with the old server
+    await successorOf(stage, engine)
+    await stage.orthanc.ready()
+    clients.resets++
+    clients.resetting = false
+  },
+}
+
+/** It takes as long as the plugin's patience, half a minute. */
+export const LONG_ONES: Readonly<Record<string, Fault>> = {
+  async 'engine stopped for ever'(stage) {
+    const engine = await engineOf(stage)
+    process.kill(engine, 'SIGSTOP')
+    await successorOf(stage, engine)
+  },
+}
+
+export class Faults {
+  readonly counts = new Map<string, number>()
+  readonly #stage: Stage
+  readonly #chance: Chance
+  readonly #clients: Clients
+
+  constructor(stage: Stage, chance: Chance, clients: Clients) {
+    this.#stage = stage
+    this.#chance = chance
+    this.#clients = clients
+  }
+
+  /** One of `kinds` every 100 to 300 operations, each kind as often as the others, until `goesOn` says no. */
+  async inject(kinds: Readonly<Record<string, Fault>>, between: number, goesOn: () => boolean): Promise<void> {
+    let bag: string[] = []
+    while (goesOn()) {
+      const due = this.#clients.operations + this.#chance.between(between / 2, between * 1.5)
+      while (goesOn() && this.#clients.operations < due) await sleep(20)
+      if (!goesOn()) return
+      if (bag.length === 0) bag = Object.keys(kinds)
+      const [name = ''] = bag.splice(this.#chance.between(0, bag.length - 1), 1)
+      await kinds[name]?.(this.#stage, this.#chance, this.#clients)
+      this.count(name)
+    }
+  }
+
+  count(name: string, times = 1): void {
+    this.counts.set(name, (this.counts.get(name) ?? 0) + times)
+  }
+
+  /** What the network did, as far as it is over. The proxy would keep all that ever passed. */
+  countHarm(pending: number): void {
+    const exchanges = this.#stage.proxy?.exchanges
+    if (!exchanges) return
+    for (const { harmed } of exchanges.splice(0, Math.max(0, exchanges.length - pending)))
+      if (harmed) this.count(`network: ${harmed}`)
+  }
+}

@@ -1,0 +1,103 @@
+/**
+ * A soak: clients work while everything happens that may happen (the storm), then while only the network and the store
+ * fail (the long haul: one engine, whose memory and descriptors must be flat); then all is quiet, and the books are checked.
+ */
+import { Clients } from './clients.ts'
+import { Faults, HARD, LONG_ONES, MILD } from './faults.ts'
+import { Model } from './model.ts'
+import { chanceOf } from './random.ts'
+import { harm, type Stage } from './stage.ts'
+import { type Rest, verify } from './verify.ts'
+import { growth, VITALS, Vitals } from './vitals.ts'
+
+export interface SoakOptions {
+  readonly seed: number
+  readonly encrypted: boolean
+  readonly storm: Stretch
+  readonly haul: Stretch
+  /** Of these as many as this are there at a time. */
+  readonly instances: number
+  /** So many operations lie between two faults that are not the network's, on average. */
+  readonly between: number
+  /** Claims that nothing grows in the long haul. */
+  readonly flat: boolean
+  progress?(line: string): void
+}
+
+/** It lasts until both are over. */
+export interface Stretch {
+  readonly operations: number
+  readonly minutes: number
+}
+
+export interface Report extends Rest {
+  readonly operations: number
+  readonly clients: Clients
+  readonly faults: Faults
+  readonly vitals: Vitals
+}
+
+const CLIENTS = 8
+/** Of all exchanges with the store, this share comes to harm. */
+const HARM = 0.03
+const SAMPLES = 200
+const PROBES = 20
+/** Exchanges that may still be under way. */
+const PENDING = 500
+
+export async function soak(stage: Stage, options: SoakOptions): Promise<Report> {
+  const { seed, encrypted, storm, haul, instances, between, progress } = options
+  const { orthanc, proxy, hybrid } = stage
+  const model = new Model()
+  const clients = new Clients(orthanc, model, instances, hybrid)
+  const faults = new Faults(stage, chanceOf(seed), clients)
+  const vitals = new Vitals()
+  const broken: string[] = []
+
+  const during = (name: string, { operations, minutes }: Stretch) => {
+    const [from, end] = [clients.operations, performance.now() + minutes * 60_000]
+    return () => {
+      progress?.(
+        `${name}: ${clients.operations} operations, ${model.there.length} instances, ` +
+          `${clients.counts.failures} failures reported, ${clients.counts.broken.length} claims broken`,
+      )
+      faults.countHarm(PENDING)
+      const done = clients.operations - from
+      return clients.counts.broken.length < 20 && (done < operations || performance.now() < end)
+    }
+  }
+
+  if (proxy) proxy.decide = harm(seed, HARM, encrypted)
+  const stormy = during('storm', storm)
+  const all = storm.minutes > 0 ? { ...HARD, ...LONG_ONES } : HARD
+  await Promise.all([clients.work(CLIENTS, seed, stormy), faults.inject(all, between, stormy)])
+
+  const engine = orthanc.enginePid() as number
+  const hauling = during('long haul', haul)
+  const sampling = async () => {
+    const from = clients.operations
+    for (let taken = 1; hauling(); await new Promise(resolve => setTimeout(resolve, 50))) {
+      if (clients.operations - from < (taken * haul.operations) / SAMPLES) continue
+      if (orthanc.enginePid() !== engine) return void broken.push('the engine ended, though nobody killed it')
+      vitals.sample(orthanc.pid, engine)
+      if (taken % (SAMPLES / PROBES) === 0) await vitals.probe(engine, stage.probe)
+      taken++
+    }
+  }
+  const sampled = sampling()
+  await Promise.all([clients.work(CLIENTS, seed + 1, hauling), faults.inject(MILD, between, hauling), sampled])
+  if (options.flat) for (const vital of VITALS) broken.push(...[growth(vital, vitals.samples[vital]) ?? []].flat())
+
+  if (proxy) proxy.decide = () => undefined
+  faults.countHarm(0)
+  progress?.('all is quiet: everything is read')
+  const rest = await verify(stage, model, clients)
+  return {
+    ...rest,
+    broken: [...clients.counts.broken, ...broken, ...rest.broken],
+    operations: clients.operations,
+    clients,
+    faults,
+    vitals,
+  }
+}

@@ -1,0 +1,69 @@
+/** When all is quiet again: what Orthanc believes is in the store and right, and what else is there was reported as failed. */
+import type { Clients } from './clients.ts'
+import { type Model, sha256 } from './model.ts'
+import type { Stage } from './stage.ts'
+
+export interface Rest {
+  readonly broken: readonly string[]
+  readonly instances: number
+  /** Objects and files that Orthanc knows nothing of. */
+  readonly leftovers: number
+  /** Files that Orthanc's log names in a line about a failure. */
+  readonly reported: number
+}
+
+const UUID = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/
+
+export async function verify(stage: Stage, model: Model, clients: Clients): Promise<Rest> {
+  const { orthanc, hybrid, place } = stage
+  const broken: string[] = []
+  for (let left = 10 * model.doubtful.length; model.doubtful.length > 0; left--) {
+    if (left === 0) return { broken: ['what failed fails for ever'], instances: 0, leftovers: 0, reported: 0 }
+    await clients.resolve()
+  }
+  if (hybrid) {
+    const all = JSON.stringify({ Scope: 'All', TargetStorage: 'object-storage' })
+    const { status, body } = await orthanc.request('POST', '/move-storage', Buffer.from(all))
+    if (status !== 200) broken.push(`a move of everything, after all faults: HTTP ${status} ${body.toString()}`)
+  }
+
+  const known = new Set(model.there.map(({ id }) => id))
+  const listed: string[] = await orthanc.getJson('/instances')
+  for (const id of listed) if (!known.has(id)) broken.push(`instance ${id} was removed, or never acknowledged`)
+  const there = new Set(listed)
+  const believed = new Set<string>()
+  const check = async ({ id, digest, attachment }: (typeof model.there)[number]) => {
+    if (!there.has(id ?? '')) return broken.push(`instance ${id} was acknowledged, and is lost`)
+    const names: string[] = await orthanc.getJson(`/instances/${id}/attachments`)
+    if (!names.includes('2000') && !attachment.has(undefined)) broken.push(`the attachment of instance ${id} is lost`)
+    for (const name of names) {
+      believed.add((await orthanc.getJson(`/instances/${id}/attachments/${name}/info`)).Uuid)
+      const { status, body } = await orthanc.request('GET', `/instances/${id}/attachments/${name}/data`)
+      const right: ReadonlySet<string | undefined> = name === 'dicom' ? new Set([digest]) : attachment
+      if (status !== 200) broken.push(`${name} of instance ${id}: HTTP ${status}`)
+      else if (!right.has(sha256(body))) broken.push(`${name} of instance ${id} has other bytes`)
+    }
+    return 0
+  }
+  const rest = model.there.values()
+  const worker = async () => {
+    for (const instance of rest) await check(instance)
+  }
+  await Promise.all(Array.from({ length: 6 }, worker))
+
+  const uuidsOf = (names: readonly string[]) => names.map(name => UUID.exec(name)?.[0] ?? name)
+  const stored = new Set(uuidsOf(await place.keys()))
+  const onDisk = hybrid ? uuidsOf(stage.onDisk()) : []
+  for (const uuid of believed) if (!stored.has(uuid)) broken.push(`'${uuid}' is not in the store`)
+  const reported = new Set(
+    orthanc
+      .log()
+      .split('\n')
+      .filter(line => line.startsWith('E') && line.includes('cannot '))
+      .flatMap(line => UUID.exec(line)?.[0] ?? []),
+  )
+  const leftovers = [...stored, ...onDisk].filter((uuid, i) => i >= stored.size || !believed.has(uuid))
+  for (const uuid of leftovers)
+    if (!reported.has(uuid)) broken.push(`'${uuid}' is left behind, and no line of the log says why`)
+  return { broken, instances: listed.length, leftovers: leftovers.length, reported: reported.size }
+}
