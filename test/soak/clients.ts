@@ -1,7 +1,8 @@
 /** Several clients at once, each doing one thing after the other, chosen by chance; what they see is held against the model. */
-import { request } from 'node:http'
+import { type IncomingMessage, request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Orthanc } from '../live/orthanc.ts'
+import { GIVE_UP_MS } from '../until.ts'
 import { attachmentOf, bytesOf, type Instance, type Model, patientOf, sha256 } from './model.ts'
 import { type Chance, chanceOf } from './random.ts'
 
@@ -48,6 +49,7 @@ export class Clients {
       while (goesOn()) {
         const name = this.#choose(chance)
         await this[name](chance)
+        while (this.resetting) await sleep(20) // a client that is refused at once would do nothing else
         this.counts.done.set(name, (this.counts.done.get(name) ?? 0) + 1)
         this.operations++
       }
@@ -78,7 +80,10 @@ export class Clients {
   async #upload(instance: Instance, ...expected: string[]): Promise<void> {
     const bytes = bytesOf(instance)
     const answer = await this.#ask('POST', '/instances', bytes)
-    if (answer.status !== 200) return this.#model.doubt(instance, 'upload')
+    if (answer.status !== 200) {
+      if (!isFailure(answer.status)) this.#broken(`storing a file: HTTP ${answer.status} ${answer.body.toString()}`)
+      return this.#model.doubt(instance, 'upload')
+    }
     const { ID, Status } = JSON.parse(answer.body.toString())
     if (!expected.includes(Status)) this.#broken(`a file of Orthanc's was stored as ${Status}: instance ${ID}`)
     Object.assign(instance, { id: ID, digest: sha256(bytes) })
@@ -190,8 +195,10 @@ export class Clients {
     const bytes = bytesOf(instance)
     const { sent, answer } = this.#dial('POST', '/instances', bytes.byteLength)
     answer.catch(() => {})
-    await new Promise<void>(resolve => sent.write(bytes.subarray(0, bytes.byteLength / 2), () => resolve()))
-    sent.destroy()
+    await new Promise<void>(resolve => {
+      sent.once('close', () => resolve())
+      sent.write(bytes.subarray(0, bytes.byteLength / 2), () => sent.destroy())
+    })
     this.#model.doubt(instance, 'upload')
   }
 
@@ -241,12 +248,11 @@ export class Clients {
   #dial(method: string, path: string, length = 0) {
     const headers = length > 0 ? { 'content-length': length } : {}
     const sent = request(`${this.#orthanc.url}${path}`, { method, headers, agent: false })
-    const answer = new Promise<{ statusCode: number | undefined; body: import('node:http').IncomingMessage }>(
-      (resolve, reject) => {
-        sent.once('response', body => resolve({ statusCode: body.statusCode, body }))
-        sent.on('error', reject)
-      },
-    )
+    const answer = new Promise<{ statusCode: number | undefined; body: IncomingMessage }>((resolve, reject) => {
+      sent.setTimeout(GIVE_UP_MS, () => sent.destroy(new Error('no answer')))
+      sent.once('response', body => resolve({ statusCode: body.statusCode, body }))
+      sent.on('error', reject)
+    })
     if (length === 0) sent.end()
     return { sent, answer }
   }

@@ -7,7 +7,14 @@ import type { Clients } from './clients.ts'
 import type { Chance } from './random.ts'
 import type { Stage } from './stage.ts'
 
-type Fault = (stage: Stage, chance: Chance, clients: Clients) => Promise<void>
+interface Scene {
+  readonly stage: Stage
+  readonly clients: Clients
+  readonly chance: Chance
+  /** How long what passes by itself may last. */
+  readonly longestMs: number
+}
+type Fault = (scene: Scene) => Promise<void>
 
 const engineOf = ({ orthanc }: Stage) => until('an engine', () => orthanc.enginePid())
 const successorOf = ({ orthanc }: Stage, engine: number) =>
@@ -16,8 +23,8 @@ const successorOf = ({ orthanc }: Stage, engine: number) =>
     return pid !== undefined && pid !== engine
   })
 
-const away: Fault = async ({ proxy, place }, chance) => {
-  const ms = chance.between(200, 4000)
+const away: Fault = async ({ stage: { proxy, place }, chance, longestMs }) => {
+  const ms = chance.between(longestMs / 10, longestMs)
   if (proxy) {
     await proxy.close()
     await sleep(ms)
@@ -30,10 +37,10 @@ const away: Fault = async ({ proxy, place }, chance) => {
   renameSync(`${path}.away`, path)
 }
 
-const stopped: Fault = async (stage, chance) => {
+const stopped: Fault = async ({ stage, chance, longestMs }) => {
   const engine = await engineOf(stage)
   process.kill(engine, 'SIGSTOP')
-  await sleep(chance.between(200, 4000))
+  await sleep(chance.between(longestMs / 10, longestMs))
   process.kill(engine, 'SIGCONT')
 }
 
@@ -41,7 +48,7 @@ const stopped: Fault = async (stage, chance) => {
 export const MILD: Readonly<Record<string, Fault>> = {
   'store away for a while': away,
   'engine stopped for a while': stopped,
-  async 'socket folder cleaned'({ folder }) {
+  async 'socket folder cleaned'({ stage: { folder } }) {
     const all = join(folder, 'temporary')
     for (const name of readdirSync(all))
       if (name.startsWith('orthanc-cloud-storage-')) rmSync(join(all, name), { recursive: true, force: true })
@@ -50,18 +57,18 @@ export const MILD: Readonly<Record<string, Fault>> = {
 
 export const HARD: Readonly<Record<string, Fault>> = {
   ...MILD,
-  async 'engine killed'(stage) {
+  async 'engine killed'({ stage }) {
     const engine = await engineOf(stage)
     process.kill(engine, 'SIGKILL')
     await successorOf(stage, engine)
   },
-  async 'engine killed, store away'(stage, chance, clients) {
-    const engine = await engineOf(stage)
-    const outage = away(stage, chance, clients)
+  async 'engine killed, store away'(scene) {
+    const engine = await engineOf(scene.stage)
+    const outage = away(scene)
     process.kill(engine, 'SIGKILL')
-    await Promise.all([outage, successorOf(stage, engine)])
+    await Promise.all([outage, successorOf(scene.stage, engine)])
   },
-  async 'Orthanc reset'(stage, _, clients) {
+  async 'Orthanc reset'({ stage, clients }) {
     const engine = await engineOf(stage)
     clients.resetting = true
     await stage.orthanc.request('POST', '/tools/reset', Buffer.from('')).catch(() => undefined) // it may end with the old server
@@ -74,7 +81,7 @@ export const HARD: Readonly<Record<string, Fault>> = {
 
 /** It takes as long as the plugin's patience, half a minute. */
 export const LONG_ONES: Readonly<Record<string, Fault>> = {
-  async 'engine stopped for ever'(stage) {
+  async 'engine stopped for ever'({ stage }) {
     const engine = await engineOf(stage)
     process.kill(engine, 'SIGSTOP')
     await successorOf(stage, engine)
@@ -83,26 +90,25 @@ export const LONG_ONES: Readonly<Record<string, Fault>> = {
 
 export class Faults {
   readonly counts = new Map<string, number>()
-  readonly #stage: Stage
-  readonly #chance: Chance
-  readonly #clients: Clients
+  readonly #scene: Scene
 
-  constructor(stage: Stage, chance: Chance, clients: Clients) {
-    this.#stage = stage
-    this.#chance = chance
-    this.#clients = clients
+  constructor(scene: Scene) {
+    this.#scene = scene
   }
 
-  /** One of `kinds` every 100 to 300 operations, each kind as often as the others, until `goesOn` says no. */
-  async inject(kinds: Readonly<Record<string, Fault>>, between: number, goesOn: () => boolean): Promise<void> {
+  /** One of `kinds` after some `apart` operations, each kind as often as the others, until `goesOn` says no. */
+  async inject(kinds: Readonly<Record<string, Fault>>, apart: number, goesOn: () => boolean): Promise<void> {
+    const { clients, chance } = this.#scene
     let bag: string[] = []
-    while (goesOn()) {
-      const due = this.#clients.operations + this.#chance.between(between / 2, between * 1.5)
-      while (goesOn() && this.#clients.operations < due) await sleep(20)
-      if (!goesOn()) return
+    for (;;) {
+      const due = clients.operations + chance.between(apart / 2, apart * 1.5)
+      while (clients.operations < due) {
+        if (!goesOn()) return
+        await sleep(20)
+      }
       if (bag.length === 0) bag = Object.keys(kinds)
-      const [name = ''] = bag.splice(this.#chance.between(0, bag.length - 1), 1)
-      await kinds[name]?.(this.#stage, this.#chance, this.#clients)
+      const [name = ''] = bag.splice(chance.between(0, bag.length - 1), 1)
+      await kinds[name]?.(this.#scene)
       this.count(name)
     }
   }
@@ -113,7 +119,7 @@ export class Faults {
 
   /** What the network did, as far as it is over. The proxy would keep all that ever passed. */
   countHarm(pending: number): void {
-    const exchanges = this.#stage.proxy?.exchanges
+    const exchanges = this.#scene.stage.proxy?.exchanges
     if (!exchanges) return
     for (const { harmed } of exchanges.splice(0, Math.max(0, exchanges.length - pending)))
       if (harmed) this.count(`network: ${harmed}`)

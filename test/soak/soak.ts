@@ -18,13 +18,15 @@ export interface SoakOptions {
   /** Of these as many as this are there at a time. */
   readonly instances: number
   /** So many operations lie between two faults that are not the network's, on average. */
-  readonly between: number
+  readonly apart: number
+  /** What passes by itself, such as an outage, lasts no longer. */
+  readonly longestMs: number
   /** Claims that nothing grows in the long haul. */
   readonly flat: boolean
   progress?(line: string): void
 }
 
-/** It lasts until both are over. */
+/** It lasts until both are over, and each kind of fault was there. */
 export interface Stretch {
   readonly operations: number
   readonly minutes: number
@@ -46,34 +48,35 @@ const PROBES = 20
 const PENDING = 500
 
 export async function soak(stage: Stage, options: SoakOptions): Promise<Report> {
-  const { seed, encrypted, storm, haul, instances, between, progress } = options
+  const { seed, encrypted, storm, haul, instances, apart, longestMs, progress } = options
   const { orthanc, proxy, hybrid } = stage
   const model = new Model()
   const clients = new Clients(orthanc, model, instances, hybrid)
-  const faults = new Faults(stage, chanceOf(seed), clients)
+  const faults = new Faults({ stage, clients, chance: chanceOf(seed), longestMs })
   const vitals = new Vitals()
   const broken: string[] = []
 
-  const during = (name: string, { operations, minutes }: Stretch) => {
+  const during = (name: string, { operations, minutes }: Stretch, kinds: object) => {
     const [from, end] = [clients.operations, performance.now() + minutes * 60_000]
     return () => {
       progress?.(
         `${name}: ${clients.operations} operations, ${model.there.length} instances, ` +
-          `${clients.counts.failures} failures reported, ${clients.counts.broken.length} claims broken`,
+          `${clients.counts.failures} failures reported; broken: ${clients.counts.broken.join('; ') || 'nothing'}`,
       )
       faults.countHarm(PENDING)
       const done = clients.operations - from
-      return clients.counts.broken.length < 20 && (done < operations || performance.now() < end)
+      const missing = Object.keys(kinds).some(kind => !faults.counts.has(kind))
+      return clients.counts.broken.length < 20 && (done < operations || performance.now() < end || missing)
     }
   }
 
   if (proxy) proxy.decide = harm(seed, HARM, encrypted)
-  const stormy = during('storm', storm)
   const all = storm.minutes > 0 ? { ...HARD, ...LONG_ONES } : HARD
-  await Promise.all([clients.work(CLIENTS, seed, stormy), faults.inject(all, between, stormy)])
+  const stormy = during('storm', storm, all)
+  await Promise.all([clients.work(CLIENTS, seed, stormy), faults.inject(all, apart, stormy)])
 
   const engine = orthanc.enginePid() as number
-  const hauling = during('long haul', haul)
+  const hauling = during('long haul', haul, MILD)
   const sampling = async () => {
     const from = clients.operations
     for (let taken = 1; hauling(); await new Promise(resolve => setTimeout(resolve, 50))) {
@@ -85,7 +88,7 @@ export async function soak(stage: Stage, options: SoakOptions): Promise<Report> 
     }
   }
   const sampled = sampling()
-  await Promise.all([clients.work(CLIENTS, seed + 1, hauling), faults.inject(MILD, between, hauling), sampled])
+  await Promise.all([clients.work(CLIENTS, seed + 1, hauling), faults.inject(MILD, apart, hauling), sampled])
   if (options.flat) for (const vital of VITALS) broken.push(...[growth(vital, vitals.samples[vital]) ?? []].flat())
 
   if (proxy) proxy.decide = () => undefined
