@@ -134,10 +134,12 @@ function concurrency(text: string): number {
   return count
 }
 
-/** "error: ...", and sometimes a second line with the nearest known name. */
+/** "error: ...", and sometimes a second line with the nearest known name. What was given for a key may be the key itself. */
 function oneLine(text: string): string {
   return `${text
     .trim()
+    .replace(/(--master-key [^']*') argument '.{20,}' is invalid/s, '$1 is invalid')
+    .replace(/(unknown option '[^'=]*)=.*?'/s, "$1'")
     .replace(/^error: /, 'orthanc-cloud-storage: ')
     .replaceAll('\n', ' ')}\n`
 }
