@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import './threads.ts'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { noDebugger } from '../no-debugger.ts'
 import { version } from '../version.ts'
 import { check } from './check.ts'
 import { decrypt } from './decrypt.ts'
@@ -143,6 +144,8 @@ function oneLine(text: string): string {
     .replace(/^error: /, 'orthanc-cloud-storage: ')
     .replaceAll('\n', ' ')}\n`
 }
+
+noDebugger()
 
 /** So that "check --wait FILE" does not take the file for the number. */
 const words = process.argv.map((word, i, all) =>
