@@ -7,9 +7,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <iterator>
 #include <thread>
 
 extern char** environ;
@@ -23,7 +25,29 @@ constexpr size_t kLongestLine = 4096;
 constexpr milliseconds kAfterTerm{2'000};
 constexpr size_t kMostWords = 1024;
 constexpr char kThreads[] = "UV_THREADPOOL_SIZE=16";
-constexpr size_t kThreadsName = sizeof "UV_THREADPOOL_SIZE=" - 1;
+constexpr char kAuthorities[] = "NODE_EXTRA_CA_CERTS=";
+// Whoever can set Node's variables for Orthanc makes the engine write its memory, its traffic or the keys of its
+// connections to a file or to its log, open a debugger to all users, or trust any certificate. Those of Orthanc are its
+// options, passwords of other plugins among them; ours come over the socket.
+constexpr const char* kLeftOut[] = {
+    "NODE_", "ORTHANC_", "DEBUG=", "SSLKEYLOGFILE=", "AZURE_LOG_LEVEL=", "GOOGLE_SDK_NODE_LOGGING="};
+
+bool Begins(const char* entry, const char* name) { return std::strncmp(entry, name, std::strlen(name)) == 0; }
+
+std::vector<const char*> Environment() {
+  // Node's own pool of 4 threads does files and names: four hung files would stop every new connection to a store.
+  std::vector<const char*> environment{kThreads};
+  for (char** entry = environ; *entry != nullptr; entry++) {
+    const bool left_out = std::any_of(std::begin(kLeftOut), std::end(kLeftOut),
+                                      [entry](const char* name) { return Begins(*entry, name); });
+    if (Begins(*entry, "UV_THREADPOOL_SIZE="))
+      environment.front() = *entry;
+    else if (!left_out || Begins(*entry, kAuthorities))
+      environment.push_back(*entry);
+  }
+  environment.push_back(nullptr);
+  return environment;
+}
 
 // Between fork and exec only async-signal-safe calls are allowed: Orthanc has many threads, and any may hold a lock.
 [[noreturn]] void BecomeEngine(pid_t parent, int output, const char* const* argv, const char* const* environment) {
@@ -61,13 +85,7 @@ std::string Process::Start(const std::vector<std::string>& command) {
   std::vector<const char*> argv;
   for (const std::string& word : command) argv.push_back(word.c_str());
   argv.push_back(nullptr);
-  // Node's own pool of 4 threads does files and names: four hung files would stop every new connection to a store.
-  std::vector<const char*> environment{kThreads};
-  for (char** entry = environ; *entry != nullptr; entry++) {
-    environment.push_back(*entry);
-    if (std::strncmp(*entry, kThreads, kThreadsName) == 0) environment.front() = *entry;
-  }
-  environment.push_back(nullptr);
+  const std::vector<const char*> environment = Environment();
   const pid_t parent = getpid();
   pid_ = fork();
   if (pid_ == 0) BecomeEngine(parent, output[1], argv.data(), environment.data());

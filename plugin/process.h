@@ -16,7 +16,8 @@ std::string Errno(const std::string& what);
 
 class Process {
  public:
-  // Runs an executable with its arguments and our environment. Returns "", or why there is no process.
+  // Runs an executable with its arguments and our environment, without what could make it betray secrets. Returns "",
+  // or why there is no process.
   std::string Start(const std::vector<std::string>& command);
 
   // Readable when the process said something on stdout or stderr; below 0 once it has closed both.

@@ -4,6 +4,7 @@ import { type Composition, compose } from './compose.ts'
 import { type EngineConfig, parseConfig } from './config/config.ts'
 import { Fault } from './fault.ts'
 import { logTo } from './log.ts'
+import { noDebugger } from './no-debugger.ts'
 import { configurationFolder } from './orthanc-folder.ts'
 import { servicesOf } from './services.ts'
 import { glance, untilReady } from './startup.ts'
@@ -35,6 +36,7 @@ const stopping = new AbortController()
 // The end comes from the plugin, by STOP or by its own end. Whoever stops Orthanc may signal its whole process group: an engine
 // that ended then would be missing while Orthanc still finishes what is under way.
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => {})
+noDebugger()
 
 const server = await Server.connect(socketPath, version)
 let serving = false

@@ -1,6 +1,8 @@
 /** The control connection and the growth of the pool, against the plugin's side played by peer.ts. */
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
 import { chmodSync } from 'node:fs'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import type { StorageArea } from '../src/area/area.ts'
@@ -53,6 +55,48 @@ describe('the pool of worker connections', () => {
     const { kind, payload } = await control.receive()
     assert.equal(kind, Kind.grow)
     assert.match(payload.toString(), /is not the folder that the plugin made/)
+  })
+
+  it('connects to nobody who takes the place of the folder while it looks', async () => {
+    const stranger = await new PluginPeer().listen()
+    chmodSync(stranger.folder, 0o777) // who owns it cannot be told apart here: tests have one user
+    const served = stranger.accept().then(() => assert.fail('it connected to a stranger'))
+    served.catch(() => {}) // heard below
+    const swap = `
+      const { renameSync } = require('node:fs')
+      const [, ours, theirs] = process.argv
+      const exchange = () => {
+        renameSync(ours, ours + '.away')
+        renameSync(theirs, ours)
+        renameSync(ours, theirs)
+        renameSync(ours + '.away', ours)
+      }
+      process.on('disconnect', () => process.exit())
+      setInterval(() => { for (let i = 0; i < 200; i++) exchange() }, 1)`
+    const attacker = spawn(process.execPath, ['-e', swap, plugin.folder, stranger.folder], {
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    })
+    let [reached, refused] = [0, 0]
+    try {
+      let arrived = plugin.accept()
+      let sentAway = control.receive()
+      while (reached < 100 || refused < 100) {
+        control.send(Kind.grow, { argument: 1 })
+        const next = await Promise.race([arrived, sentAway, served])
+        if ('socket' in next) {
+          reached++
+          next.socket.destroy()
+          arrived = plugin.accept()
+        } else {
+          refused++
+          sentAway = control.receive()
+        }
+      }
+    } finally {
+      attacker.disconnect()
+      await once(attacker, 'exit')
+      stranger.close()
+    }
   })
 
   it('connects where the socket has moved to', async () => {

@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from 'commander'
 import { loadMasterKey } from '../config/key-file.ts'
+import { isKey } from '../config/values.ts'
 import { Fault } from '../fault.ts'
 import type { MasterKey } from '../seal/keyring.ts'
 import { warn } from './terminal.ts'
@@ -20,6 +21,8 @@ export interface KeyOption {
 /** `ID:FILE`: the key itself never stands in a command, which every user of the machine can see. */
 export function keyOption(text: string): KeyOption {
   const colon = text.indexOf(':')
+  if (isKey(text.slice(colon + 1)))
+    throw new InvalidArgumentError('It holds a key; it must be ID:FILE, with the path of the file that holds the key.')
   if (colon < 1 || colon === text.length - 1)
     throw new InvalidArgumentError("It must be ID:FILE, a key's number and its file, such as 1:/etc/orthanc/key1.")
   return { id: keyId(text.slice(0, colon)), path: text.slice(colon + 1) }

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import './threads.ts'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { noDebugger } from '../no-debugger.ts'
 import { version } from '../version.ts'
 import { check } from './check.ts'
 import { decrypt } from './decrypt.ts'
@@ -134,13 +135,17 @@ function concurrency(text: string): number {
   return count
 }
 
-/** "error: ...", and sometimes a second line with the nearest known name. */
+/** "error: ...", and sometimes a second line with the nearest known name. What was given for a key may be the key itself. */
 function oneLine(text: string): string {
   return `${text
     .trim()
+    .replace(/(--master-key [^']*') argument '.{20,}' is invalid/s, '$1 is invalid')
+    .replace(/(unknown option '[^'=]*)=.*?'/s, "$1'")
     .replace(/^error: /, 'orthanc-cloud-storage: ')
     .replaceAll('\n', ' ')}\n`
 }
+
+noDebugger()
 
 /** So that "check --wait FILE" does not take the file for the number. */
 const words = process.argv.map((word, i, all) =>

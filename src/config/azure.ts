@@ -38,13 +38,13 @@ const tier = (given: unknown) => {
   const text = String(given).trim().toLowerCase()
   return text === '' ? undefined : (TIERS.find(known => known.toLowerCase() === text) ?? given)
 }
-const schema = z.object({
+export const schema = z.object({
   ConnectionString: optionalText.optional(),
   AccountUrl: accountUrl.default(''),
   AccessTier: z.preprocess(given => (given === undefined ? given : tier(given)), oneOf(...TIERS).optional()),
   ...shared,
 })
-const oldSchema = z.object({
+export const oldSchema = z.object({
   AccountName: requiredText("the storage account's name"),
   AccountKey: requiredText("the storage account's key"),
   ...shared,

@@ -69,7 +69,7 @@ const providers: Readonly<Record<string, Provider>> = {
   DirectoryStorage: { place: 'Path', read: readDirectory },
 }
 
-const cloudStorage = z.object({
+export const cloudStorage = z.object({
   Engine: text().optional(),
   Node: text().optional(),
   StartupCheck: flag.default(true),
@@ -77,7 +77,7 @@ const cloudStorage = z.object({
   MoveConcurrency: whole(1, 64, 'files').default(8),
   NoProxy: listOfHosts.default([]),
 })
-const orthanc = z.object({
+export const orthanc = z.object({
   HttpsCACertificates: optionalText.optional(),
   HttpProxy: optionalText.optional(),
   StorageDirectory: optionalText.optional(),

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { Fault } from '../fault.ts'
 import { bad, isObject, section } from './reading.ts'
-import { flag, MB, text, whole } from './values.ts'
+import { flag, isKey, MB, text, whole } from './values.ts'
 
 /** SPEC section 4. */
 export interface EncryptionConfig {
@@ -39,7 +39,7 @@ const keyFile = z.tuple(
   { error: PAIR },
 )
 
-const schema = z.object({
+export const schema = z.object({
   Enable: flag.default(true),
   MasterKey: keyFile.optional(),
   PreviousMasterKeys: z.array(keyFile, { error: `an array of ${PAIR}` }).default([]),
@@ -93,7 +93,6 @@ function disabled(path: string, keys: readonly KeyFile[]): string {
 
 function fileOf([id, path]: z.output<typeof keyFile>, option: string): KeyFile {
   // Whoever puts the key itself there must not find it in a log.
-  if (/^[A-Za-z0-9+/]{43}=$/.test(path))
-    throw bad(`${option} holds a key; it must be [id, "path of the file that holds the key"]`)
+  if (isKey(path)) throw bad(`${option} holds a key; it must be [id, "path of the file that holds the key"]`)
   return { id, path, option }
 }

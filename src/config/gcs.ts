@@ -4,7 +4,7 @@ import { common } from './common.ts'
 import type { ProviderOptions } from './config.ts'
 import { type ConnectionConfig, connection, connectionOf } from './connection.ts'
 import { bad, section } from './reading.ts'
-import { bareEndpoint, bucketName, isPrivate, optionalText } from './values.ts'
+import { bareEndpoint, bucketName, isKey, isPrivate, optionalText } from './values.ts'
 
 export interface GcsConfig extends ConnectionConfig {
   readonly kind: 'gcs'
@@ -16,7 +16,7 @@ export interface GcsConfig extends ConnectionConfig {
   readonly storageClass: string | undefined
 }
 
-const schema = z.object({
+export const schema = z.object({
   BucketName: bucketName,
   ServiceAccountFile: optionalText.optional(),
   Endpoint: bareEndpoint.default(''),
@@ -28,7 +28,7 @@ const schema = z.object({
 /** `name`: of the section, which is `value`. */
 export function readGcs(name: string, value: unknown, warnings: string[]): ProviderOptions {
   const o = section(schema, name, value, warnings)
-  if (o.ServiceAccountFile?.startsWith('{'))
+  if (isKey(o.ServiceAccountFile ?? ''))
     throw bad(`${name}.ServiceAccountFile holds a key; it must be the path of the file that holds the key`)
   if (o.ServiceAccountFile && o.Endpoint && !isPrivate(o.Endpoint))
     throw bad(

@@ -43,7 +43,7 @@ export function section<T extends z.ZodObject>(
   value: unknown,
   warnings: string[],
 ): z.output<T> {
-  if (!isObject(value)) throw bad(`${name} is ${shown(name, value)}, but must be an object`)
+  if (!isObject(value)) throw bad(`${name} is ${kindOf(value)}, but must be an object`)
   const options: Record<string, unknown> = {}
   const known = Object.keys(schema.shape)
   for (const [given, content] of Object.entries(value)) {
@@ -70,7 +70,8 @@ export function checked<T extends z.ZodObject>(schema: T, name: string, value: R
   const given = steps.reduce<unknown>((at, step) => (at as Record<PropertyKey, unknown> | undefined)?.[step], value)
   if (given === undefined) throw bad(`${path} is missing; it must be ${issue?.message}`)
   const values = issue?.code === 'invalid_value' ? issue.values.map(String) : []
-  throw bad(`${path} is ${shown(path, given)}, but must be ${issue?.message}${nearest(String(given), values)}`)
+  const meant = issue?.message ?? ''
+  throw bad(`${path} is ${shown(path, given, meant)}, but must be ${meant}${nearest(String(given), values)}`)
 }
 
 /** One line for each section whose name is nearly one of `ours`. */
@@ -94,13 +95,25 @@ function nearest(given: string, known: readonly string[]): string {
     : ''
 }
 
-/** A value as a message may show it: never a secret, never long. Users, passwords and signatures hide in URLs, too. */
-function shown(path: string, value: unknown): string {
+/**
+ * A value as a message may show it: never a secret, never long. Users, passwords and signatures hide in URLs, too; and what
+ * stands where a whole section or a list is `meant`, or is one where none is, may hold anything.
+ */
+function shown(path: string, value: unknown, meant: string): string {
   if (secrets.test(path)) return 'a secret that is not shown'
-  const json = JSON.stringify(value, (_name, inner) => (typeof inner === 'string' ? bared(inner) : inner)) ?? 'nothing'
+  if (typeof value === 'object' || /^(an object|an array|a list|\[)/.test(meant)) return kindOf(value)
+  const json = typeof value === 'string' ? JSON.stringify(bared(value)) : String(value)
   return json.length > 100 ? `${json.slice(0, 100)}...` : json
 }
 
+/** What has nothing in it is shown as it is. */
+function kindOf(value: unknown): string {
+  if (typeof value === 'string') return 'a string'
+  if (typeof value !== 'object' || value === null || Object.keys(value).length === 0) return JSON.stringify(value)
+  return Array.isArray(value) ? 'an array' : 'an object'
+}
+
+/** Without what may be a secret in a URL or connection string. */
 function bared(text: string): string {
   return text.replace(/^.*@/s, '...@').replace(/([?#]|%3f|\b(sig|AccountKey|SharedAccessSignature)=).*$/is, '?...')
 }

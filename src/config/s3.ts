@@ -36,7 +36,7 @@ const tags = z
     error: 'at most 10 tags, names up to 128 and values up to 256 characters',
   })
 
-const schema = z.object({
+export const schema = z.object({
   BucketName: bucketName,
   Region: optionalText.optional(),
   AccessKey: optionalText.optional(),

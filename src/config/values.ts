@@ -18,7 +18,8 @@ export const requiredText = (what: string) =>
 /** A URI or a path in its place is told, with what is meant. */
 export const bucketName = requiredText("the bucket's name").superRefine((name, { addIssue }) => {
   if (name.startsWith('arn:')) return
-  const [bucket = '', ...folders] = name.replace(/^[a-z0-9]+:\/\//i, '').split('/')
+  const place = name.replace(/^[a-z0-9]+:\/\//i, '').replace(/^.*@|[?#].*$/gs, '') // keys and signatures are not shown
+  const [bucket = '', ...folders] = place.split('/')
   const folder = folders.filter(part => part !== '').join('/')
   if (name !== bucket)
     addIssue(`the bucket's name alone, "${bucket}"${folder && `: the folder "${folder}" belongs into RootPath`}`)
@@ -90,3 +91,8 @@ export function unsendable(value: string): string | undefined {
     ? undefined
     : `U+${[...value][at]?.codePointAt(0)?.toString(16).toUpperCase().padStart(4, '0')} at position ${at + 1}`
 }
+
+const KEY = /^[A-Z0-9+/_-]{43}=$|^[A-Z0-9_-]{43}$|^[0-9a-f]{64}$|-----BEGIN |^\{|^(ewog|ewoJ|eyJ)[A-Z0-9+/_-]{40}/i
+
+/** Whether a text that should be the path of a key's file is the key: 32 bytes in base64 or hex, PEM, JSON, JSON in base64. */
+export const isKey = (text: string): boolean => KEY.test(text.trim())

@@ -4,9 +4,10 @@ import { type Bytes, type Content, contentOf, type Range } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import type { Dialect, Told } from './dialect.ts'
 import { faultOfNetwork } from './network-faults.ts'
+import { without } from './secrets-sent.ts'
 import { isStrange, notTheStores } from './stranger.ts'
 
-export type Sent = Dispatcher.ResponseData
+export type Sent = Dispatcher.ResponseData & Pick<Told, 'secrets'>
 
 /** Up to this size a body travels in one buffer, either way. */
 export const WHOLE_BYTES = 1024 * 1024
@@ -14,7 +15,7 @@ const LONGEST_MESSAGE = 64 * 1024
 
 /** An answer with its text. A listing must be whole; of a message, which may be a page, its beginning is enough. */
 export async function toldOf(
-  { statusCode: status, headers, body }: Sent,
+  { statusCode: status, headers, body, secrets }: Sent,
   signal: AbortSignal,
   longestPage?: number,
 ): Promise<Told> {
@@ -32,7 +33,8 @@ export async function toldOf(
   } catch (error) {
     throw lost(error, signal)
   }
-  return { status, headers, text: Buffer.concat(chunks).toString('utf8') }
+  const text = Buffer.concat(chunks).toString('utf8')
+  return { status, headers, text: status < 300 ? text : without(text, secrets()), secrets }
 }
 
 /** What the network did to a request: whether the store has done what it was asked is not known. */

@@ -33,7 +33,10 @@ export interface Draft {
 export interface Told {
   readonly status: number
   readonly headers: Headers
+  /** Of a failure: without the secrets of the request. */
   readonly text: string
+  /** What the request said that no message may repeat. */
+  readonly secrets: () => readonly string[]
 }
 
 /** An answer that is no success. */

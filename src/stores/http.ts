@@ -9,6 +9,7 @@ import { digestOf, digestOfSource } from './digest.ts'
 import { isUnreadable, looking } from './look.ts'
 import { network } from './network.ts'
 import { attempt, type RetryPolicy } from './retry.ts'
+import { secretsIn } from './secrets-sent.ts'
 import type { Stat, Store } from './store.ts'
 import { markWatch, notTheStores } from './stranger.ts'
 import { type Transfer, transferring } from './transfer.ts'
@@ -116,6 +117,7 @@ export function sender(dialect: Dialect, options: HttpStoreOptions): Send {
       const { headers, query, again } = await dialect.authorize(draft, length, body !== undefined, signal)
       if (length > 0 || draft.method === 'PUT' || draft.method === 'POST') headers['content-length'] = String(length)
       const queries = [encodeQuery(draft.query ?? []), query].filter(part => part !== '')
+      const secrets = () => secretsIn(headers, query)
       const asked = dispatcher.request({
         origin: dialect.origin,
         path: queries.length > 0 ? `${draft.path}?${queries.join('&')}` : draft.path,
@@ -127,7 +129,7 @@ export function sender(dialect: Dialect, options: HttpStoreOptions): Send {
         bodyTimeout: stallMs,
       })
       // undici looks at the signal only once a request has a connection: it may wait long for one.
-      const answer = await until(asked, signal)
+      const answer: Sent = Object.assign(await until(asked, signal), { secrets })
       logRequest?.(requestLine(draft, answer, performance.now() - started, dialect.requestId))
       const { statusCode: status } = answer
       const unmarked = lacksMark(draft, verb, answer.headers)

@@ -145,12 +145,17 @@ class Network extends Dispatcher {
     return (to, callback) => {
       if (to.protocol !== 'https:') return plain(to, callback)
       try {
-        secure ??= this.#remembering(buildConnector({ ...this.#dial, secureContext: this.#context() }))
+        secure ??= this.#remembering(buildConnector({ ...this.#dial, ...this.#tls() }))
       } catch (error) {
         return callback(error as Error, null)
       }
       return secure(to, callback)
     }
+  }
+
+  /** NODE_TLS_REJECT_UNAUTHORIZED, set for whatever else runs here, would let anybody read and answer. */
+  #tls() {
+    return { secureContext: this.#context(), rejectUnauthorized: true }
   }
 
   /** Remembers addresses that did not answer in time. */
@@ -167,7 +172,7 @@ class Network extends Dispatcher {
     const id = `${proxy.name} ${to.protocol}`
     const known = this.#proxied.get(id)
     if (known) return known
-    const secure = (tls: boolean) => ({ ...this.#dial, ...(tls ? { secureContext: this.#context() } : {}) })
+    const secure = (tls: boolean) => ({ ...this.#dial, ...(tls ? this.#tls() : {}) })
     const agent = new ProxyAgent({
       ...this.#pool,
       uri: proxy.origin,

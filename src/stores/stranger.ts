@@ -5,6 +5,7 @@
 import { Fault, type FaultCode } from '../fault.ts'
 import type { Answer, Draft, Headers, Told } from './dialect.ts'
 import { isTagged } from './etags.ts'
+import { without } from './secrets-sent.ts'
 
 const LONGEST_WORDS = 120
 const between =
@@ -91,13 +92,14 @@ export function lengthOf(answer: Told): number {
 }
 
 /** The status and the first words of a page, such as its title. */
-function pageOf({ status, text }: Told): string {
+function pageOf({ status, text: page, secrets }: Told): string {
+  const text = without(page, secrets())
   const title = /<title[^>]*>([^<]*)</i.exec(text)?.[1] ?? text.replace(/<[^>]*>/g, ' ')
   const words = [...withoutSecrets(title).replace(/\s+/g, ' ').trim()].slice(0, LONGEST_WORDS).join('')
   return words === '' ? `HTTP ${status}` : `HTTP ${status}, "${words}"`
 }
 
-/** Some pages repeat the request: a signature in its query, or a token. */
+/** Some pages repeat a request: a signature in its query, or a token. It need not be the one that we know of, see secrets-sent.ts. */
 function withoutSecrets(text: string): string {
   return text
     .replace(/\b(sig|[\w-]*(?:signature|token|upload_id))(=|%3D)[^\s&"'<>]+/gi, '$1=…')

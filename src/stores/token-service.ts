@@ -3,6 +3,7 @@ import type { Dispatcher } from 'undici'
 import { Fault } from '../fault.ts'
 import { faultOfNetwork } from './network-faults.ts'
 import { isMetadata } from './proxy.ts'
+import { secretsIn, without } from './secrets-sent.ts'
 
 export interface TokenRequest {
   readonly url: URL
@@ -59,7 +60,11 @@ export class TokenServices {
       const { statusCode: status } = answer
       if (status >= 500 || status === 429) this.#trouble = new Fault('Unavailable', `${host} answers HTTP ${status}`)
       const lines = Object.entries(answer.headers).map(([name, value]) => [name, String(value)])
-      return { status, headers: Object.fromEntries(lines), body: Buffer.concat(chunks) }
+      const said = Buffer.concat(chunks)
+      // The libraries quote what they do not understand.
+      const secrets = status < 300 ? [] : secretsIn(headers, search, String(body ?? ''))
+      const whole = secrets.length === 0 ? said : Buffer.from(without(said.toString('utf8'), secrets))
+      return { status, headers: Object.fromEntries(lines), body: whole }
     } catch (error) {
       const fault = faultOfNetwork(error, late)
       const passes = fault.retryable || fault.code === 'Timeout'

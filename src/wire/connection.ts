@@ -1,6 +1,7 @@
-import { lstat } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
-import { dirname } from 'node:path'
+import { basename, dirname } from 'node:path'
 import { Fault } from '../fault.ts'
 import {
   decodeHeader,
@@ -72,14 +73,23 @@ export class Connection {
    * made it again, and would be served as if he were Orthanc.
    */
   static async open(path: string): Promise<Connection> {
-    const folder = await lstat(dirname(path))
-    if (!folder.isDirectory() || folder.uid !== process.geteuid?.() || (folder.mode & 0o022) !== 0)
-      throw new Fault('Denied', `${dirname(path)} is not the folder that the plugin made for its socket`)
-    const connection = new Connection(path)
-    return await new Promise((resolve, reject) => {
-      connection.#socket.once('connect', () => resolve(connection))
-      connection.#socket.once('error', reject)
-    })
+    const folder = await open(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
+    try {
+      const { uid, mode } = await folder.stat()
+      if (uid !== process.geteuid?.() || (mode & 0o022) !== 0)
+        throw new Fault('Denied', `${dirname(path)} is not the folder that the plugin made for its socket`)
+      // Through the folder that was looked at: what has its name may be another one by now.
+      const through = `/proc/self/fd/${folder.fd}/${basename(path)}`
+      const connection = new Connection(through)
+      return await new Promise((resolve, reject) => {
+        connection.#socket.once('connect', () => resolve(connection))
+        connection.#socket.once('error', cause =>
+          reject(new Fault('Unavailable', cause.message.replace(through, path), { cause })),
+        )
+      })
+    } finally {
+      await folder.close()
+    }
   }
 
   /**

@@ -1,0 +1,46 @@
+/** What a request says that no message may repeat: pages of proxies and servers, and errors of stores, quote what they were asked. */
+import type { Headers } from './dialect.ts'
+
+/** Of which value of a header or parameter a secret is, by its name. Others hold none, or are not sent by us. */
+const SECRET = /authorization|token|secret|assertion|password|^code$|^sig$|signature/i
+/** In a header for authorization: the signature of S3's, the one of Azure's, a token. Not the names before them. */
+const PART = /Signature=(\w+)|SharedKey [^:]*:(\S+)|(?:Bearer|Basic) (\S+)/
+/** A page may cut a secret off, or write what follows in another way; by so many characters it is recognised. */
+const BEGINNING = 8
+
+/** `parameters`: of a query, a form or an object in JSON, as they are sent. */
+export function secretsIn(headers: Headers, ...parameters: readonly string[]): readonly string[] {
+  const named = [Object.entries(headers), ...parameters.map(fieldsOf)].flat()
+  return named.flatMap(([name, value]) => {
+    if (!SECRET.test(name)) return []
+    const text = String(value)
+    const [, ...parts] = PART.exec(text) ?? []
+    return parts.find(part => part !== undefined) ?? (/^AWS4/.test(text) ? [] : text)
+  })
+}
+
+function fieldsOf(text: string): [string, unknown][] {
+  if (!text.startsWith('{')) return [...new URLSearchParams(text)]
+  try {
+    return Object.entries(JSON.parse(text))
+  } catch {
+    return []
+  }
+}
+
+/** However it is encoded. */
+export function without(text: string, secrets: readonly string[]): string {
+  return secrets.reduce(
+    (rest, secret) => (secret.length < BEGINNING ? rest : rest.replace(patternOf(secret), '…')),
+    text,
+  )
+}
+
+function patternOf(secret: string): RegExp {
+  const begin = [...secret.slice(0, BEGINNING)].map(character => {
+    if (/\w/.test(character)) return character
+    const hex = character.charCodeAt(0).toString(16).padStart(2, '0')
+    return `(?:\\\\?\\${character}|%(?:25)?${hex}|&#x?\\w+;|\\\\u00${hex})`
+  })
+  return new RegExp(`${begin.join('')}(?:&#x?\\w+;|[^\\s"'<>&,;])*`, 'gi')
+}
