@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { type AzureConfig, readAzure, readOldAzure } from './azure.ts'
 import { type Common, type NamingConfig, namingOf } from './common.ts'
 import { type DirectoryConfig, readDirectory } from './directory.ts'
-import { type EncryptionConfig, encryptionOf } from './encryption.ts'
+import { type EncryptionConfig, encryptionOf, refuseMisplaced } from './encryption.ts'
 import { type GcsConfig, readGcs } from './gcs.ts'
 import { type HybridConfig, hybridOf } from './hybrid.ts'
 import { refuseOthers } from './other-plugins.ts'
@@ -69,7 +69,7 @@ const providers: Readonly<Record<string, Provider>> = {
   DirectoryStorage: { place: 'Path', read: readDirectory },
 }
 
-const cloudStorage = z.object({
+export const cloudStorage = z.object({
   Engine: text().optional(),
   Node: text().optional(),
   StartupCheck: flag.default(true),
@@ -77,7 +77,7 @@ const cloudStorage = z.object({
   MoveConcurrency: whole(1, 64, 'files').default(8),
   NoProxy: listOfHosts.default([]),
 })
-const orthanc = z.object({
+export const orthanc = z.object({
   HttpsCACertificates: optionalText.optional(),
   HttpProxy: optionalText.optional(),
   StorageDirectory: optionalText.optional(),
@@ -97,6 +97,7 @@ export function parseConfig(json: string, folder?: string): Parsed {
   const name = chosen(root, warnings)
   if (name === undefined) return freeze({ config: undefined, warnings, notes })
   refuseOthers(root, name, folder)
+  refuseMisplaced(root, name)
 
   const cloud = section(cloudStorage, 'CloudStorage', root['CloudStorage'] ?? {}, warnings)
   const defined = Object.fromEntries(Object.entries(root).filter(([, value]) => !isUnset(value)))

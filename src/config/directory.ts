@@ -10,7 +10,7 @@ export interface DirectoryConfig {
   readonly path: string
 }
 
-const schema = z.object({
+export const schema = z.object({
   Path: requiredText('an absolute path').refine(isAbsolute, { error: 'an absolute path' }),
   ...common,
 })

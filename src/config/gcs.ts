@@ -16,7 +16,7 @@ export interface GcsConfig extends ConnectionConfig {
   readonly storageClass: string | undefined
 }
 
-const schema = z.object({
+export const schema = z.object({
   BucketName: bucketName,
   ServiceAccountFile: optionalText.optional(),
   Endpoint: bareEndpoint.default(''),

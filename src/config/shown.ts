@@ -1,0 +1,36 @@
+/** What somebody wrote in the configuration, as a message may show it: never a secret, never long, on one line. */
+import { closest, distance } from 'fastest-levenshtein'
+import { oneLine } from '../fault.ts'
+
+const secrets = /(Keys?|HttpProxy|ConnectionString|ServiceAccountFile)([.[]|$)/
+const MOST = 100
+
+/** A value of the option at `path`. */
+export function shown(path: string, value: unknown): string {
+  if (secrets.test(path)) return 'a secret that is not shown'
+  const json = JSON.stringify(value, (_name, inner) => (typeof inner === 'string' ? bared(inner) : inner)) ?? 'nothing'
+  return oneLine(json, MOST)
+}
+
+/** The name of an option or section, or a text that was looked at before. */
+export function quoted(text: string): string {
+  return oneLine(bared(text), MOST)
+}
+
+/** Users, passwords and signatures hide in URLs, and keys where the path of a file belongs. */
+function bared(text: string): string {
+  if (/private_key|BEGIN [A-Z ]*KEY/.test(text)) return '...'
+  return text.replace(/^.*@/s, '...@').replace(/([?#]|%3f|\b(sig|AccountKey|SharedAccessSignature)=).*$/is, '?...')
+}
+
+/** The end of a message about a name that is not one of `known`, where one of them is nearly it. */
+export function didYouMean(given: string, known: readonly string[]): string {
+  const near = nearest(given, known)
+  return near === undefined ? '' : `; did you mean ${near}?`
+}
+
+export function nearest(given: string, known: readonly string[]): string | undefined {
+  if (known.length === 0) return undefined
+  const near = closest(given, known)
+  return distance(given.toLowerCase(), near.toLowerCase()) <= Math.max(2, near.length / 3) ? near : undefined
+}
