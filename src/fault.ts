@@ -89,8 +89,14 @@ export class Fault extends Error {
     const on = store && (verb && !key ? store : `on ${store}`)
     const place = [verb && `cannot ${verb}`, key && `'${key}'`, on].filter(Boolean).join(' ')
     const line = [place, `${this.message} [${this.code}]`].filter(Boolean).join(': ')
-    return (this.remedy ? `${line}. ${this.remedy}` : line).replace(/\s+/g, ' ')
+    return oneLine(this.remedy ? `${line}. ${this.remedy}` : line)
   }
+}
+
+/** What others have written, as a part of one line: without breaks and what moves a cursor, cut after `most` characters. */
+export function oneLine(text: string, most = Number.POSITIVE_INFINITY): string {
+  const some = text.length > most ? `${text.slice(0, most)}...` : text
+  return some.replace(/\s+/g, ' ').replace(/[\p{Cc}\p{Cf}\p{Cs}]/gu, '\ufffd')
 }
 
 /** Whether `error` is a Fault with this code: what a caller acts on. */

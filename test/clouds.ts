@@ -72,6 +72,24 @@ export async function startCloud(provider: Provider, { maxRetries = 3, s3 = {} }
   })
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const store = openStore(provider, endpoint, { maxRetries, s3 })
+  const cloud: Cloud = {
+    store,
+    endpoint,
+    objects,
+    seen,
+    meddle: () => false,
+    async close() {
+      await store.close()
+      server.closeAllConnections()
+      server.close()
+    },
+  }
+  return cloud
+}
+
+/** Another store that knows nothing of the server yet. */
+export function openStore(provider: Provider, endpoint: string, { maxRetries = 3, s3 = {} }: CloudOptions = {}): Store {
   // What repeats below the wrapper pauses longer.
   const limits = {
     connectTimeoutMs: 5000,
@@ -120,19 +138,7 @@ export async function startCloud(provider: Provider, { maxRetries = 3, s3 = {} }
         () => {},
       ),
   }[provider]()
-  const cloud: Cloud = {
-    store: verifying(retrying({ maxRetries, firstDelayMs: 1 }, () => {})(store)),
-    endpoint,
-    objects,
-    seen,
-    meddle: () => false,
-    async close() {
-      await store.close()
-      server.closeAllConnections()
-      server.close()
-    },
-  }
-  return cloud
+  return verifying(retrying({ maxRetries, firstDelayMs: 1 }, () => {})(store))
 }
 
 const md5 = (bytes: Uint8Array, encoding: 'hex' | 'base64') => createHash('md5').update(bytes).digest(encoding)
@@ -154,6 +160,11 @@ function give(
     ...(from === undefined ? {} : range),
   })
   response.end(method === 'HEAD' ? undefined : part)
+}
+
+function listed(objects: ReadonlyMap<string, Buffer>, { searchParams }: URL): [string, Buffer][] {
+  const prefix = searchParams.get('prefix') ?? ''
+  return [...objects].filter(([name]) => name.startsWith(prefix)).sort(([a], [b]) => (a < b ? -1 : 1))
 }
 
 function s3(): Handler {
@@ -198,8 +209,9 @@ function s3(): Handler {
     }
     if (url.searchParams.has('list-type'))
       return () => {
-        const all = [...objects].map(
-          ([name, { length }]) => `<Contents><Key>${name}</Key><Size>${length}</Size></Contents>`,
+        const all = listed(objects, url).map(
+          ([name, { length }]) =>
+            `<Contents><Key>${name}</Key><Size>${length}</Size><LastModified>${new Date().toISOString()}</LastModified></Contents>`,
         )
         response.end(`<ListBucketResult><IsTruncated>false</IsTruncated>${all.join('')}</ListBucketResult>`)
       }
@@ -219,7 +231,14 @@ function azure(): Handler {
     const key = url.pathname.replace('/acct/images/', '')
     const comp = url.searchParams.get('comp')
     const fail = (status: number, code: string) => () => response.writeHead(status, { 'x-ms-error-code': code }).end()
-    if (comp === 'list') return () => response.end('<EnumerationResults><Blobs /><NextMarker /></EnumerationResults>')
+    if (comp === 'list')
+      return () => {
+        const all = listed(objects, url).map(
+          ([name, { length }]) =>
+            `<Blob><Name>${name}</Name><Properties><Content-Length>${length}</Content-Length><Last-Modified>${new Date().toUTCString()}</Last-Modified></Properties></Blob>`,
+        )
+        response.end(`<EnumerationResults><Blobs>${all.join('')}</Blobs><NextMarker /></EnumerationResults>`)
+      }
     if (comp === 'block') {
       blocks.set(String(url.searchParams.get('blockid')), body)
       return () => response.writeHead(201, { 'content-md5': md5(body, 'base64') }).end()
@@ -284,7 +303,11 @@ function gcs(): Handler {
       objects.set(/"name":"([^"]*)"/.exec(body.toString('latin1'))?.[1] ?? '', bytes)
       return json(200, { crc32c: digestOf('crc32c', bytes) })
     }
-    if (!url.pathname.includes('/o/')) return json(200, { kind: 'storage#objects' })
+    if (!url.pathname.includes('/o/')) {
+      const updated = new Date().toISOString()
+      const items = listed(objects, url).map(([name, { length }]) => ({ name, size: String(length), updated }))
+      return json(200, { kind: 'storage#objects', ...(items.length > 0 ? { items } : {}) })
+    }
     const key = decodeURIComponent(url.pathname.split('/o/')[1] ?? '')
     const bytes = objects.get(key)
     if (!bytes) return absent()

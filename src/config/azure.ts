@@ -35,13 +35,14 @@ const accountUrl = endpoint
     error: "the account's URL alone, such as https://ACCOUNT.blob.core.windows.net, without the container",
   })
 const tier = (given: unknown) => {
-  const text = String(given).trim().toLowerCase()
+  if (typeof given !== 'string') return given
+  const text = given.trim().toLowerCase()
   return text === '' ? undefined : (TIERS.find(known => known.toLowerCase() === text) ?? given)
 }
 export const schema = z.object({
   ConnectionString: optionalText.optional(),
   AccountUrl: accountUrl.default(''),
-  AccessTier: z.preprocess(given => (given === undefined ? given : tier(given)), oneOf(...TIERS).optional()),
+  AccessTier: z.preprocess(tier, oneOf(...TIERS).optional()),
   ...shared,
 })
 export const oldSchema = z.object({

@@ -24,7 +24,7 @@ export const common = {
   StorageStructure: oneOf('flat', 'legacy').default('flat'),
   EnableLegacyUnknownFiles: flag.default(false),
   HybridMode: z.preprocess(
-    given => (String(given).trim().toLowerCase() === 'disabled' ? 'Disabled' : given),
+    given => (typeof given === 'string' && given.trim().toLowerCase() === 'disabled' ? 'Disabled' : given),
     oneOf('Disabled', 'WriteToFileSystem', 'WriteToObjectStorage').default('Disabled'),
   ),
   MigrationFromFileSystemEnabled: flag.default(false),

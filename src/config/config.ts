@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { type AzureConfig, readAzure, readOldAzure } from './azure.ts'
 import { type Common, type NamingConfig, namingOf } from './common.ts'
 import { type DirectoryConfig, readDirectory } from './directory.ts'
-import { type EncryptionConfig, encryptionOf } from './encryption.ts'
+import { type EncryptionConfig, encryptionOf, refuseMisplaced } from './encryption.ts'
 import { type GcsConfig, readGcs } from './gcs.ts'
 import { type HybridConfig, hybridOf } from './hybrid.ts'
 import { refuseOthers } from './other-plugins.ts'
@@ -97,6 +97,7 @@ export function parseConfig(json: string, folder?: string): Parsed {
   const name = chosen(root, warnings)
   if (name === undefined) return freeze({ config: undefined, warnings, notes })
   refuseOthers(root, name, folder)
+  refuseMisplaced(root, name)
 
   const cloud = section(cloudStorage, 'CloudStorage', root['CloudStorage'] ?? {}, warnings)
   const defined = Object.fromEntries(Object.entries(root).filter(([, value]) => !isUnset(value)))

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { Fault } from '../fault.ts'
 import { bad, isObject, section } from './reading.ts'
+import { nearest, quoted } from './shown.ts'
 import { flag, isKey, MB, text, whole } from './values.ts'
 
 /** SPEC section 4. */
@@ -64,6 +65,19 @@ export function encryptionOf(name: string, value: unknown, warnings: string[]): 
     warnings.push(`${Fault.from(error).message}. As Enable is false, the rest of ${path} is ignored`)
     return undefined
   }
+}
+
+/** Encryption is meant wherever it stands; where nobody looks for it, files would be stored plain. `name`: of the provider's section. */
+export function refuseMisplaced(root: Record<string, unknown>, name: string): void {
+  for (const [above, section] of [
+    ['', root],
+    ['CloudStorage.', root['CloudStorage']],
+  ] as const)
+    for (const given of isObject(section) ? Object.keys(section) : [])
+      if (nearest(given, ['StorageEncryption']))
+        throw bad(
+          `${above}${quoted(given)} is in the wrong place: StorageEncryption belongs into the section "${name}"`,
+        )
 }
 
 function read(path: string, value: unknown, warnings: string[]): EncryptionConfig | undefined {

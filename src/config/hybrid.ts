@@ -1,6 +1,7 @@
 import { isAbsolute, join } from 'node:path'
 import type { Common } from './common.ts'
 import { bad } from './reading.ts'
+import { shown } from './shown.ts'
 
 /** SPEC section 5. */
 export interface HybridConfig {
@@ -41,7 +42,7 @@ export function hybridOf(
   const directory = folder === undefined ? given : absolute(given ?? DEFAULT_DIRECTORY, folder)
   if (directory === undefined || !isAbsolute(directory))
     throw bad(
-      `StorageDirectory is ${given === undefined ? 'missing' : JSON.stringify(given)}, but must be an absolute path ` +
+      `StorageDirectory is ${given === undefined ? 'missing' : shown('StorageDirectory', given)}, but must be an absolute path ` +
         `for ${name}.HybridMode: the folder in which Orthanc keeps its files`,
     )
   return { writesTo: tiers[mode], directory, sync: disk.SyncStorageArea }

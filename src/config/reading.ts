@@ -2,10 +2,14 @@
 import { closest, distance } from 'fastest-levenshtein'
 import type { z } from 'zod'
 import { Fault } from '../fault.ts'
+import { didYouMean, kindOf, nearest, quoted, shown } from './shown.ts'
 
 const aliases: Readonly<Record<string, string>> = { ConnectTimeout: 'ConnectionTimeout' }
-const secrets = /(Keys?|HttpProxy|ConnectionString|ServiceAccountFile)([.[]|$)/
 const UNSET_BY_IMAGE = 'MUST BE DEFINED BY YOU' // what the usual Docker image fills in for options
+/** No value of use is larger, and some patterns would take very long for one that is. */
+const LONGEST_TEXT = 10_000
+const MOST_MEMBERS = 1_000
+const DEEPEST = 8
 
 export function bad(message: string): Fault {
   return new Fault('BadConfig', message)
@@ -23,7 +27,8 @@ export function readJson(json: string): Record<string, unknown> {
         : value,
     )
   } catch (cause) {
-    throw new Fault('BadConfig', "Orthanc's configuration is not JSON", { cause })
+    const why = cause instanceof RangeError ? 'nested too deeply' : 'not JSON'
+    throw new Fault('BadConfig', `Orthanc's configuration is ${why}`, { cause })
   }
   if (!isObject(root)) throw bad("Orthanc's configuration is not a JSON object")
   return root
@@ -43,6 +48,7 @@ export function section<T extends z.ZodObject>(
   value: unknown,
   warnings: string[],
 ): z.output<T> {
+  if (!isObject(value)) refuseHuge(name, value)
   if (!isObject(value)) throw bad(`${name} is ${kindOf(value)}, but must be an object`)
   const options: Record<string, unknown> = {}
   const known = Object.keys(schema.shape)
@@ -52,26 +58,47 @@ export function section<T extends z.ZodObject>(
     // Files may not be stored plain because a placeholder was left where encryption was meant.
     if (isUnset(content) && option !== 'StorageEncryption') continue
     if (known.includes(option)) options[option] = content
-    else warnings.push(`${name}.${given} is not an option of this plugin and is ignored${nearest(given, known)}`)
+    else ignored(name, given, known, warnings)
   }
   return checked(schema, name, options)
 }
 
+function ignored(name: string, given: string, known: readonly string[], warnings: string[]): void {
+  const line = `${name}.${quoted(given)} is not an option of this plugin`
+  // The files would be stored plain.
+  if (nearest(given, known) === 'StorageEncryption') throw bad(`${line}${didYouMean(given, known)}`)
+  warnings.push(`${line} and is ignored${didYouMean(given, known)}`)
+}
+
+/** Throws for what is too large to be meant: too long, too many, too deep. */
+function refuseHuge(path: string, value: unknown, depth = 0): void {
+  if (typeof value === 'string' && value.length > LONGEST_TEXT)
+    throw bad(`${path} has ${value.length} characters, but must not have more than ${LONGEST_TEXT}`)
+  if (typeof value !== 'object' || value === null) return
+  const members = Object.values(value)
+  if (members.length > MOST_MEMBERS)
+    throw bad(`${path} has ${members.length} members, but must not have more than ${MOST_MEMBERS}`)
+  if (depth > DEEPEST) throw bad(`${path} is nested too deeply`)
+  for (const member of members) refuseHuge(path, member, depth + 1)
+}
+
 export function checked<T extends z.ZodObject>(schema: T, name: string, value: Record<string, unknown>): z.output<T> {
+  for (const option of Object.keys(schema.shape)) refuseHuge(name ? `${name}.${option}` : option, value[option])
   const parsed = schema.safeParse(value)
   if (parsed.success) return parsed.data
   const [issue] = parsed.error.issues
   const steps = issue?.path ?? []
   const path = steps.reduce<string>(
     (above, step) =>
-      typeof step === 'number' ? `${above}[${step}]` : above ? `${above}.${String(step)}` : String(step),
+      typeof step === 'number' ? `${above}[${step}]` : [above, quoted(String(step))].filter(Boolean).join('.'),
     name,
   )
   const given = steps.reduce<unknown>((at, step) => (at as Record<PropertyKey, unknown> | undefined)?.[step], value)
   if (given === undefined) throw bad(`${path} is missing; it must be ${issue?.message}`)
   const values = issue?.code === 'invalid_value' ? issue.values.map(String) : []
   const meant = issue?.message ?? ''
-  throw bad(`${path} is ${shown(path, given, meant)}, but must be ${meant}${nearest(String(given), values)}`)
+  const near = typeof given === 'string' ? didYouMean(given, values) : ''
+  throw bad(`${path} is ${shown(path, given, meant)}, but must be ${meant}${near}`)
 }
 
 /** One line for each section whose name is nearly one of `ours`. */
@@ -83,39 +110,8 @@ export function* misspelt(root: Record<string, unknown>, ours: readonly string[]
     )
     const right = ours.find(name => name.toLowerCase() === near)
     if (right && !ours.includes(given) && distance(given.trim().toLowerCase(), near) <= 2)
-      yield `the section "${given}" is ignored; did you mean "${right}"?`
+      yield `the section "${quoted(given)}" is ignored; did you mean "${right}"?`
   }
-}
-
-function nearest(given: string, known: readonly string[]): string {
-  if (known.length === 0) return ''
-  const near = closest(given, known)
-  return distance(given.toLowerCase(), near.toLowerCase()) <= Math.max(2, near.length / 3)
-    ? `; did you mean ${near}?`
-    : ''
-}
-
-/**
- * A value as a message may show it: never a secret, never long. Users, passwords and signatures hide in URLs, too; and what
- * stands where a whole section or a list is `meant`, or is one where none is, may hold anything.
- */
-function shown(path: string, value: unknown, meant: string): string {
-  if (secrets.test(path)) return 'a secret that is not shown'
-  if (typeof value === 'object' || /^(an object|an array|a list|\[)/.test(meant)) return kindOf(value)
-  const json = typeof value === 'string' ? JSON.stringify(bared(value)) : String(value)
-  return json.length > 100 ? `${json.slice(0, 100)}...` : json
-}
-
-/** What has nothing in it is shown as it is. */
-function kindOf(value: unknown): string {
-  if (typeof value === 'string') return 'a string'
-  if (typeof value !== 'object' || value === null || Object.keys(value).length === 0) return JSON.stringify(value)
-  return Array.isArray(value) ? 'an array' : 'an object'
-}
-
-/** Without what may be a secret in a URL or connection string. */
-function bared(text: string): string {
-  return text.replace(/^.*@/s, '...@').replace(/([?#]|%3f|\b(sig|AccountKey|SharedAccessSignature)=).*$/is, '?...')
 }
 
 export function isObject(value: unknown): value is Record<string, unknown> {

@@ -1,5 +1,6 @@
 /** What stands in BucketName and Endpoint beside a name and a host, and what is meant by it. */
 import { bad } from './reading.ts'
+import { quoted } from './shown.ts'
 
 /** A bucket's access point, which AWS has under a host of its own. */
 export interface AccessPoint {
@@ -14,11 +15,11 @@ export function accessPointOf(name: string, bucket: string, endpoint: string | u
   // A store of one's own may name its buckets as it likes.
   if (/--xa?-s3$/.test(bucket) && endpoint === undefined)
     throw bad(
-      `${name}.BucketName is "${bucket}", a directory bucket (S3 Express One Zone), which this plugin cannot use; take a general purpose bucket`,
+      `${name}.BucketName is "${quoted(bucket)}", a directory bucket (S3 Express One Zone), which this plugin cannot use; take a general purpose bucket`,
     )
   if (!bucket.startsWith('arn:')) return undefined
   const [, ofBucket] = /^arn:aws[a-z-]*:s3:::([^/:]+)$/.exec(bucket) ?? []
-  if (ofBucket) throw bad(`${name}.BucketName is the ARN of a bucket; give its name alone, "${ofBucket}"`)
+  if (ofBucket) throw bad(`${name}.BucketName is the ARN of a bucket; give its name alone, "${quoted(ofBucket)}"`)
   const [, region, account, point] = ACCESS_POINT.exec(bucket) ?? []
   if (!region || !account || !point || endpoint !== undefined)
     throw bad(

@@ -4,6 +4,7 @@ import type { ProviderOptions } from './config.ts'
 import { type ConnectionConfig, connection, connectionOf } from './connection.ts'
 import { bad, section } from './reading.ts'
 import { type AccessPoint, accessPointOf, checkEndpoint } from './s3-bucket.ts'
+import { shown } from './shown.ts'
 import { bareEndpoint, bucketName, flag, MB, optionalText, text, unsendable, whole } from './values.ts'
 
 export interface S3Config extends ConnectionConfig {
@@ -93,6 +94,9 @@ export function readS3(name: string, value: unknown, warnings: string[], notes: 
 
 /** Regions are a notion of AWS. Other servers take any, and those that do not tell the right one. */
 function regionOf(name: string, given: string | undefined, endpoint: string | undefined, notes: string[]): string {
+  // A part of the host's name at AWS, and of the signature everywhere.
+  if (given !== undefined && !(endpoint === undefined ? /^[a-z0-9-]+$/i : /^[!-+.0-~-]+$/).test(given))
+    throw bad(`${name}.Region is ${shown('Region', given)}, but must be the bucket's region, such as eu-west-1`)
   if (given !== undefined) return given
   if (endpoint === undefined) throw bad(`${name}.Region is missing; it must be the bucket's region, such as eu-west-1`)
   notes.push(`${name}.Region is not given: with an own Endpoint it is taken for us-east-1`)

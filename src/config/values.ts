@@ -4,6 +4,7 @@
  * writes True. Each message is the end of the sentence "... is X, but must be".
  */
 import { z } from 'zod'
+import { quoted } from './shown.ts'
 
 export const MB = 1024 * 1024
 
@@ -22,7 +23,9 @@ export const bucketName = requiredText("the bucket's name").superRefine((name, {
   const [bucket = '', ...folders] = place.split('/')
   const folder = folders.filter(part => part !== '').join('/')
   if (name !== bucket)
-    addIssue(`the bucket's name alone, "${bucket}"${folder && `: the folder "${folder}" belongs into RootPath`}`)
+    addIssue(
+      `the bucket's name alone, "${quoted(bucket)}"${folder && `: the folder "${quoted(folder)}" belongs into RootPath`}`,
+    )
 })
 
 export const optionalText = text().transform(value => (value.trim() === '' ? undefined : value.trim()))

@@ -3,7 +3,7 @@ import type { Fault } from '../fault.ts'
 import type { AzureCredentials } from './azure-auth.ts'
 import { clockRemedy } from './clock.ts'
 import type { Answer, Headers } from './dialect.ts'
-import { faultOfRow, type Row, replaced, usualStatus } from './fault-row.ts'
+import { faultOfRow, type Row, replaced, rowFor, usualStatus } from './fault-row.ts'
 import { errorOf } from './xml.ts'
 
 export interface Asked {
@@ -123,14 +123,14 @@ const byStatus: Readonly<Record<number, Row<Asked>>> = {
 export function azureFault(answer: Answer, asked: Asked): Fault {
   const { status, text, headers } = answer
   const error = errorOf(text)
-  const name = String(headers['x-ms-error-code'] ?? error?.Code ?? '') // an answer to HEAD has only the header
+  const name = String(headers['x-ms-error-code'] ?? error?.code ?? '') // an answer to HEAD has only the header
   const tier = /^(InvalidHeaderValue|AccessTierNotSupported|BlobAccessTierNotSupported)/.test(name)
   const row: Row<Asked> | undefined =
     tier && asked.accessTier !== undefined
       ? { code: 'BadConfig', remedy: `Most probably the account does not know AccessTier '${asked.accessTier}'.` }
-      : (table[name] ?? byStatus[status])
+      : (rowFor(table, name) ?? byStatus[status])
   // The further lines of a message are the request's id and time; AuthenticationErrorDetail would hold what was signed.
-  const said = typeof error?.Message === 'string' ? error.Message.split('\n')[0] : ''
+  const said = error?.message.split('\n')[0]
   const own = name !== '' || isMarked(headers)
   return faultOfRow<Asked>(row, [name, said].filter(Boolean).join(': '), own, answer, asked)
 }

@@ -4,6 +4,7 @@ import { type AzureCredentials, azureAuthorizer } from './azure-auth.ts'
 import { azureCheck } from './azure-check.ts'
 import { azureFault, isMarked } from './azure-faults.ts'
 import { type Dialect, type Draft, encode, encodePath, type Told } from './dialect.ts'
+import { decodedKey, nextFrom, statFrom } from './entry.ts'
 import { strongTag } from './etags.ts'
 import { type ConnectionOptions, type Environment, httpOptions, httpStore, otherBytes } from './http.ts'
 import type { Store } from './store.ts'
@@ -44,10 +45,9 @@ const parser = new XMLParser({
 const builder = new XMLBuilder({})
 
 interface Blob {
-  readonly Name: Name
-  readonly Properties: { readonly 'Content-Length': string; readonly 'Last-Modified': string }
+  readonly Name?: unknown
+  readonly Properties?: { readonly 'Content-Length'?: unknown; readonly 'Last-Modified'?: unknown }
 }
-type Name = string | { readonly '#text': string; readonly '@_Encoded'?: string }
 
 function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'authorize'> {
   const { container, accessTier } = options
@@ -89,7 +89,7 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
     stat: key => ({ method: 'HEAD', path: objectPath(key) }),
     statOf: (key, answer) => {
       const { headers } = own(answer)
-      return { key, size: lengthOf(answer), modified: new Date(String(headers['last-modified'])) }
+      return statFrom({ key, size: lengthOf(answer), modified: headers['last-modified'] }, answer)
     },
     compare: ({ headers }, md5) => {
       if (md5 === undefined || headers['content-md5'] === undefined) return 'unclear'
@@ -108,12 +108,17 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
     }),
     page: answer => {
       const result = listingOf(answer)
-      const objects = (result.Blobs?.Blob ?? []).map(({ Name, Properties }) => ({
-        key: typeof Name === 'string' ? Name : Name['@_Encoded'] ? decodeURIComponent(Name['#text']) : Name['#text'],
-        size: Number(Properties['Content-Length']),
-        modified: new Date(Properties['Last-Modified']),
-      }))
-      return { objects, next: result.NextMarker || undefined }
+      const objects = (result.Blobs?.Blob ?? []).map(({ Name, Properties }) =>
+        statFrom(
+          {
+            key: nameOf(Name, answer),
+            size: Properties?.['Content-Length'],
+            modified: Properties?.['Last-Modified'],
+          },
+          answer,
+        ),
+      )
+      return { objects, next: nextFrom(result.NextMarker, answer) }
     },
     check: azureCheck(probeKey, { ...options, containerPath }),
 
@@ -173,8 +178,16 @@ function own(answer: Told): Told {
 }
 
 function listingOf(answer: Told) {
-  const result = elementOf(parser, answer, 'EnumerationResults')
-  return result as { readonly Blobs?: { readonly Blob?: readonly Blob[] }; readonly NextMarker?: string }
+  const result = Object(elementOf(parser, answer, 'EnumerationResults'))
+  if (result.Blobs === undefined && result.NextMarker === undefined) throw notTheStores(answer, 'no whole listing')
+  return result as { readonly Blobs?: { readonly Blob?: readonly Blob[] }; readonly NextMarker?: unknown }
+}
+
+/** A name that XML cannot hold is encoded, which an attribute tells. */
+function nameOf(name: unknown, answer: Told): unknown {
+  if (typeof name !== 'object' || name === null) return name
+  const { '#text': text, '@_Encoded': encoded } = name as { '#text'?: unknown; '@_Encoded'?: unknown }
+  return encoded ? decodedKey(text, answer) : text
 }
 
 /** All block ids of an object must be equally long. */

@@ -3,9 +3,17 @@ import type { Headers } from './dialect.ts'
 /** Providers refuse signatures and tokens that are older or younger than this. */
 const TOLERATED_MS = 5 * 60_000
 
+const [EARLIEST, LATEST] = [Date.UTC(2020), Date.UTC(2120)]
+
+/** NaN for one that no clock shows: nothing can be signed with it. */
+function dateOf(headers: Headers): number {
+  const date = Date.parse(String(headers['date']))
+  return date > EARLIEST && date < LATEST ? date : Number.NaN
+}
+
 /** What to do about a refusal when the server's Date shows that this machine's clock is wrong; else undefined. */
 export function clockRemedy(headers: Headers, now = Date.now()): string | undefined {
-  const off = now - Date.parse(String(headers['date']))
+  const off = now - dateOf(headers)
   if (!(Math.abs(off) > TOLERATED_MS)) return undefined
   return `This machine's clock is ${wrongBy(off)} the server's: synchronise it (NTP).`
 }
@@ -32,7 +40,7 @@ export class Clock {
    * signed with, which is then corrected.
    */
   learn(headers: Headers): boolean {
-    const theirs = Date.parse(String(headers['date']))
+    const theirs = dateOf(headers)
     if (!(Math.abs(theirs - this.now()) > TOLERATED_MS)) return false
     const now = Date.now()
     const wrong = Math.abs(theirs - now) > TOLERATED_MS

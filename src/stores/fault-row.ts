@@ -1,7 +1,7 @@
 /** What the tables from a provider's errors to faults are made of: s3-faults.ts, azure-faults.ts, gcs-faults.ts. */
 import { Fault, type FaultCode } from '../fault.ts'
 import type { Answer } from './dialect.ts'
-import { retryAfter, strangersFault } from './stranger.ts'
+import { retryAfter, saidIn, strangersFault } from './stranger.ts'
 
 /** `Asked`: what of a store's options a remedy may name. */
 export interface Row<Asked> {
@@ -52,6 +52,11 @@ function unknown(status: number): Row<unknown> {
 const lost = { code: 'Unavailable', doubtful: true } as const
 const missesNothing = ({ verb }: Answer) => verb === 'write' || verb === 'list'
 
+/** `name` is somebody else's word: not everything that an object knows is a row. */
+export function rowFor<T>(table: Readonly<Record<string, T>>, name: string): T | undefined {
+  return Object.hasOwn(table, name) ? table[name] : undefined
+}
+
 /** Asking about one object: here some stores say "forbidden" for what is absent. */
 export const asksForOne = ({ verb }: Answer) => verb === 'read' || verb === 'stat'
 
@@ -66,7 +71,7 @@ export function faultOfRow<Asked>(
   if (!own) return strangersFault(answer)
   const told = row?.code === 'NotFound' && missesNothing(answer) ? lost : (row ?? unknown(answer.status))
   const { code, retryable, beginAnew = false, doubtful = false, perhapsAbsent, remedy }: Row<Asked> = told
-  return new Fault(code, `${words || 'the server gave no reason'} (HTTP ${answer.status})`, {
+  return new Fault(code, `${saidIn(words) || 'the server gave no reason'} (HTTP ${answer.status})`, {
     remedy: typeof remedy === 'function' ? remedy(asked, answer) : remedy,
     ...(retryable === undefined ? {} : { retryable }),
     beginAnew,

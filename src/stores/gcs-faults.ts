@@ -62,6 +62,8 @@ const byStatus: Readonly<Record<number, Row<Asked>>> = {
     remedy: ({ bucket }, { verb }) => permissionRemedy(bucket, permissions[verb] ?? 'a permission'),
   },
 }
+/** Of the words. */
+const LOOKED_AT = 300
 /** Of objects and accounts: they may hold any word. */
 const NAMES = /\S*[/@]\S*/g
 
@@ -77,7 +79,7 @@ export function gcsFault(answer: Answer, asked: Asked): Fault {
 
 function rowOf({ status, verb, inUpload, text }: Answer, said: string, own: boolean): Row<Asked> | undefined {
   const isAbsent = status === 404 && own && /^(NoSuchKey\b|No such object\b)/.test(said)
-  const told = said.replace(NAMES, ' ')
+  const told = said.slice(0, LOOKED_AT).replace(NAMES, ' ')
   const words = isAbsent ? undefined : byWords.find(([pattern]) => pattern.test(told))?.[1]
   if (words) return words
   if (inUpload && (status === 404 || status === 410)) return forgotten
@@ -92,10 +94,13 @@ function wordsOf(text: string): { readonly said: string; readonly proven: boolea
   const error = errorOf(text)
   // Many services put a code and a message there; only Google, and its emulators, give a list of reasons as well.
   if (error)
-    return { said: String(error.message), proven: Array.isArray(error.errors) && error.errors[0]?.reason !== undefined }
+    return {
+      said: typeof error.message === 'string' ? error.message : '',
+      proven: Array.isArray(error.errors) && error.errors[0]?.reason !== undefined,
+    }
   const xml = [/<Code>([^<]*)</, /<Message>([^<]*)</].map(pattern => pattern.exec(text)?.[1]).filter(Boolean)
   if (/<Error[\s>]/.test(text) && xml.length > 0) return { said: xml.join(': '), proven: true }
-  return { said: text.trim().slice(0, 300), proven: /^No such object: /.test(text) }
+  return { said: text.trim().slice(0, LOOKED_AT), proven: /^No such object: /.test(text) }
 }
 
 function errorOf(

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { Fault } from '../fault.ts'
 import { type Dialect, type Draft, encode, type Headers, type Part, type Told } from './dialect.ts'
+import { nextFrom, statFrom } from './entry.ts'
 import { googleAuthorizer } from './gcs-auth.ts'
 import { gcsCheck } from './gcs-check.ts'
 import { gcsFault, isMarked, jsonOf } from './gcs-faults.ts'
@@ -79,8 +80,7 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
     stat: key => ({ method: 'GET', path: objectPath(key), query: [['fields', 'size,updated,crc32c']] }),
     statOf: (key, answer) => {
       const { size, updated } = objectOf(answer)
-      if (size === undefined) throw notTheStores(answer, 'no size')
-      return { key, size: Number(size), modified: new Date(String(updated)) }
+      return statFrom({ key, size, modified: updated }, answer)
     },
     compare: (answer, crc) => {
       const { crc32c } = objectOf(answer)
@@ -98,14 +98,14 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
       ],
     }),
     page: answer => {
-      const { kind, items, nextPageToken } = objectOf<Listing>(answer)
-      if (kind !== 'storage#objects' && !items?.length) throw notTheStores(answer, 'no listing')
-      const objects = (items ?? []).map(({ name, size, updated }) => ({
-        key: name,
-        size: Number(size),
-        modified: new Date(updated),
-      }))
-      return { objects, next: nextPageToken }
+      const { kind, items = [], nextPageToken } = objectOf<Listing>(answer)
+      if (!Array.isArray(items) || (kind !== 'storage#objects' && items.length === 0))
+        throw notTheStores(answer, 'no listing')
+      const objects = items.map(item => {
+        const { name, size, updated } = Object(item)
+        return statFrom({ key: name, size, modified: updated }, answer)
+      })
+      return { objects, next: nextFrom(nextPageToken, answer) }
     },
     check: gcsCheck(probeKey, { bucket, bucketPath }),
 
@@ -201,9 +201,9 @@ interface Metadata {
 }
 
 interface Listing {
-  readonly kind?: string
-  readonly items?: readonly { readonly name: string; readonly size: string; readonly updated: string }[]
-  readonly nextPageToken?: string
+  readonly kind?: unknown
+  readonly items?: unknown
+  readonly nextPageToken?: unknown
 }
 
 /** An answer about metadata is an object in JSON. */

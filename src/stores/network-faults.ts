@@ -45,6 +45,10 @@ const exhausted: Row = {
     'This machine has no more descriptors, ports or memory for connections: raise its limits, or lower MaxConnections.',
 }
 
+/** Our own names for what the parser of HTTP finds: undici (7 and 8) means to give its errors codes, and does not. */
+const NO_HTTP = 'HPE_NO_HTTP'
+const DAMAGED_HTTP = 'HPE_DAMAGED'
+
 const table: Readonly<Record<string, Row>> = {
   ENOTFOUND: {
     code: 'Unavailable',
@@ -80,7 +84,7 @@ const table: Readonly<Record<string, Row>> = {
     remedy:
       'Something in the configuration or the credentials has a character that HTTP cannot carry, such as an invisible one that was pasted along.',
   },
-  HPE_INVALID_CONSTANT: {
+  [NO_HTTP]: {
     code: 'Unavailable',
     remedy: 'What answers there does not speak HTTP: check scheme and port of the endpoint.',
   },
@@ -119,6 +123,8 @@ const table: Readonly<Record<string, Row>> = {
   HOSTNAME_MISMATCH: otherName,
 }
 
+const rowOf = (code: string) => (Object.hasOwn(table, code) ? table[code] : undefined)
+
 /** What X509 calls the other faults of a certificate. */
 const CERTIFICATE = /^(CERT_|CRL_|INVALID_CA$|INVALID_PURPOSE$|PATH_LENGTH_EXCEEDED$|UNABLE_TO_|ERR_TLS_CERT_)/
 /** What is a failure of the network, not of ours, whatever it is. */
@@ -138,7 +144,7 @@ export function faultOfNetwork(error: unknown, signal: AbortSignal): Fault {
   const inside = innermost(error)
   if (inside.fault) return inside.fault
   const { code, message, proxy } = inside
-  const known = table[code] ?? (CERTIFICATE.test(code) ? certificate : NETWORK.test(code) ? gone : undefined)
+  const known = rowOf(code) ?? (CERTIFICATE.test(code) ? certificate : NETWORK.test(code) ? gone : undefined)
   const row = proxy && known ? ofProxy(proxy, known) : known
   if (!row) return new Fault('Internal', message, { cause: error })
   return new Fault(row.code, message, {
@@ -179,10 +185,11 @@ function innermost(error: unknown): Inside {
   if (error instanceof ProxyTrouble) return { ...innermost(error.cause), proxy: error }
   const code = codeOf(error)
   const inner: unknown = error instanceof AggregateError ? mostTelling(error.errors) : error.cause
-  if (inner instanceof Error && (!table[code] || error.message === '')) {
+  if (inner instanceof Error && (!rowOf(code) || error.message === '')) {
     const found = innermost(inner)
     if (found.code !== '' || found.fault) return found
   }
+  if (code === DAMAGED_HTTP) return { code, message: 'the answer does not follow the rules of HTTP' }
   return { code, message: opensslReason(error) ?? error.message }
 }
 
@@ -192,6 +199,8 @@ function mostTelling(errors: readonly unknown[]): unknown {
 }
 
 function codeOf(error: Error): string {
+  if (error.name === 'AssertionError') return DAMAGED_HTTP // undici's, about a status below 100
+  if (error.name === 'HTTPParserError') return error.message.includes('(Expected HTTP/') ? NO_HTTP : DAMAGED_HTTP
   const code = 'code' in error ? String(error.code) : ''
   const reason = code === 'EPROTO' ? opensslReason(error) : undefined
   return reason === undefined ? code : `ERR_SSL_${reason.toUpperCase().replaceAll(' ', '_')}`

@@ -1,7 +1,7 @@
 /** The one table from errors of S3 and its kin to faults. Error codes: "Error responses" of the S3 reference. */
-import type { Fault } from '../fault.ts'
+import { type Fault, oneLine } from '../fault.ts'
 import type { Answer, Headers } from './dialect.ts'
-import { asksForOne, faultOfRow, type Row, replaced, usualStatus } from './fault-row.ts'
+import { asksForOne, faultOfRow, type Row, replaced, rowFor, usualStatus } from './fault-row.ts'
 import { errorOf } from './xml.ts'
 
 interface Asked {
@@ -10,6 +10,8 @@ interface Asked {
   readonly storageClass: string | undefined
   readonly tags: Readonly<Record<string, string>>
 }
+
+const LONGEST_REGION = 60
 
 const keys: Row<Asked> = {
   code: 'Denied',
@@ -21,7 +23,7 @@ const region: Row<Asked> = {
   remedy: (options, { text, headers }) => {
     const said = /<Region>([^<]+)<|expecting '([^']+)'/.exec(text)
     const right = said?.[1] ?? said?.[2] ?? headers['x-amz-bucket-region']
-    return `Region is '${options.region}', but the bucket is ${right ? `in '${right}'` : 'elsewhere'}.`
+    return `Region is '${options.region}', but the bucket is ${right ? `in '${oneLine(String(right), LONGEST_REGION)}'` : 'elsewhere'}.`
   },
 }
 const busy: Row<Asked> = { code: 'Unavailable' }
@@ -126,12 +128,10 @@ const byStatus: Readonly<Record<number, Row<Asked>>> = {
 
 export function s3Fault(answer: Answer, asked: Asked): Fault {
   const { status } = answer
-  const error = errorOf(answer.text)
-  const name: string = typeof error?.Code === 'string' ? error.Code : ''
-  const said = typeof error?.Message === 'string' ? error.Message : ''
+  const { code: name, message: said } = errorOf(answer.text) ?? { code: '', message: '' }
   // Where an upload goes on, what a server does not find is the upload.
   const known = answer.inUpload && name === 'NoSuchKey' ? 'NoSuchUpload' : name
-  const row = table[known] ?? (name.startsWith('KMS.') ? kmsKey : byStatus[status])
+  const row = rowFor(table, known) ?? (name.startsWith('KMS.') ? kmsKey : byStatus[status])
   return faultOfRow(
     row,
     [name, said].filter(Boolean).join(': '),

@@ -2,6 +2,7 @@ import { XMLBuilder, XMLParser } from 'fast-xml-parser'
 import { Fault } from '../fault.ts'
 import { probing } from './check.ts'
 import { type Answer, type Dialect, type Draft, encodePath, encodeQuery, type Told } from './dialect.ts'
+import { decodedKey, nextFrom, statFrom } from './entry.ts'
 import { Etags, learnFromOthers, strongTag } from './etags.ts'
 import { type ConnectionOptions, type Environment, httpOptions, httpStore, otherBytes } from './http.ts'
 import { type S3Signing, s3Signing } from './s3-auth.ts'
@@ -92,7 +93,7 @@ export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signi
     stat: key => ({ method: 'HEAD', path: objectPath(key), wordless: [301, 307, 400, 401, 403, 404] }),
     statOf: (key, answer) => {
       const { headers } = own(answer)
-      return { key, size: lengthOf(answer), modified: new Date(String(headers['last-modified'])) }
+      return statFrom({ key, size: lengthOf(answer), modified: headers['last-modified'] }, answer)
     },
     compare: ({ headers }, md5, parts) => etags.compare(headers, md5, parts),
     remove: key => ({ method: 'DELETE', path: objectPath(key) }),
@@ -108,14 +109,21 @@ export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signi
     }),
     page: told => {
       const result = resultOf<Listing>(told, 'ListBucketResult')
-      const next = result.IsTruncated === 'true' ? result.NextContinuationToken : undefined
-      if (result.IsTruncated === 'true' && !next)
-        throw new Fault('Internal', 'the listing is cut off without a token to go on')
-      const objects = (result.Contents ?? []).map(object => ({
-        key: result.EncodingType === 'url' ? decodeURIComponent(object.Key.replaceAll('+', ' ')) : object.Key,
-        size: Number(object.Size),
-        modified: new Date(object.LastModified),
-      }))
+      const more = result.IsTruncated === 'true'
+      if (!more && result.IsTruncated !== 'false') throw notTheStores(told, 'a listing without its end')
+      const next = more ? nextFrom(result.NextContinuationToken, told) : undefined
+      if (more && !next) throw new Fault('Internal', 'the listing is cut off without a token to go on')
+      const encoded = result.EncodingType === 'url'
+      const objects = (result.Contents ?? []).map(({ Key, Size, LastModified }) =>
+        statFrom(
+          {
+            key: encoded && typeof Key === 'string' ? decodedKey(Key.replaceAll('+', ' '), told) : Key,
+            size: Size,
+            modified: LastModified,
+          },
+          told,
+        ),
+      )
       return { objects, next }
     },
     // In a bucket with versions the removal of nothing would leave a mark behind. S3 looks at the condition, after the
@@ -197,10 +205,10 @@ function withEtag(answer: Told): Told {
 }
 
 interface Listing {
-  readonly IsTruncated?: string
-  readonly NextContinuationToken?: string
-  readonly EncodingType?: string
-  readonly Contents?: readonly { readonly Key: string; readonly Size: string; readonly LastModified: string }[]
+  readonly IsTruncated?: unknown
+  readonly NextContinuationToken?: unknown
+  readonly EncodingType?: unknown
+  readonly Contents?: readonly { readonly Key?: unknown; readonly Size?: unknown; readonly LastModified?: unknown }[]
 }
 
 /** The element that the answer to this request has, and nobody else's. */

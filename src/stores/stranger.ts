@@ -2,12 +2,16 @@
  * Answers that do not come from the store: of an ingress without a backend, a load balancer, a corporate proxy, a captive
  * portal. They prove nothing, neither that an object is absent nor that it was stored.
  */
-import { Fault, type FaultCode } from '../fault.ts'
+import { Fault, type FaultCode, oneLine } from '../fault.ts'
 import type { Answer, Draft, Headers, Told } from './dialect.ts'
 import { isTagged } from './etags.ts'
 import { without } from './secrets-sent.ts'
 
-const LONGEST_WORDS = 120
+const LONGEST_TITLE = 120
+const LONGEST_WORDS = 300
+/** What is looked through for a title, or for secrets: no pattern takes long for so little. */
+const LOOKED_AT = 2000
+const LONGEST_PLACE = 100
 const between =
   'Something between Orthanc and the store answers in its place: look at the proxy, load balancer or ingress, and at the endpoint.'
 
@@ -38,13 +42,13 @@ function redirected({ status, headers, origin }: Answer): Fault {
   const location = String(headers['location'] ?? '')
   const there = URL.canParse(location, origin) ? new URL(location, origin) : undefined
   const here = new URL(origin)
-  const words = `the server redirects${there ? ` to ${there.origin}` : ''} (HTTP ${status})`
+  const words = `the server redirects${there ? ` to ${oneLine(there.origin, LONGEST_PLACE)}` : ''} (HTTP ${status})`
   if (there?.hostname === here.hostname && there.protocol === 'https:' && here.protocol === 'http:')
     return new Fault('BadConfig', words, { remedy: 'Write https:// in front of the endpoint.' })
   if (there?.hostname === here.hostname && there.protocol === 'http:' && here.protocol === 'https:')
     return new Fault('BadConfig', words, { remedy: 'Write http:// in front of the endpoint.' })
   return new Fault('Unavailable', words, {
-    remedy: `Redirects are not followed. If ${there?.host || 'that host'} is the store, name it in the endpoint; else a proxy or captive portal wants something first.`,
+    remedy: `Redirects are not followed. If ${oneLine(there?.host || 'that host', LONGEST_PLACE)} is the store, name it in the endpoint; else a proxy or captive portal wants something first.`,
   })
 }
 
@@ -94,9 +98,14 @@ export function lengthOf(answer: Told): number {
 /** The status and the first words of a page, such as its title. */
 function pageOf({ status, text: page, secrets }: Told): string {
   const text = without(page, secrets())
-  const title = /<title[^>]*>([^<]*)</i.exec(text)?.[1] ?? text.replace(/<[^>]*>/g, ' ')
-  const words = [...withoutSecrets(title).replace(/\s+/g, ' ').trim()].slice(0, LONGEST_WORDS).join('')
+  const title = /<title[^<>]*>([^<]*)</i.exec(text)?.[1] ?? text.replace(/<[^<>]*>/g, ' ').trim()
+  const words = saidIn(title, LONGEST_TITLE)
   return words === '' ? `HTTP ${status}` : `HTTP ${status}, "${words}"`
+}
+
+/** What somebody says, as a part of a message: short, on one line, and without what is nobody's business. */
+export function saidIn(text: string, most = LONGEST_WORDS): string {
+  return oneLine(withoutSecrets(text.slice(0, LOOKED_AT)).trim(), most)
 }
 
 /** Some pages repeat a request: a signature in its query, or a token. It need not be the one that we know of, see secrets-sent.ts. */

@@ -41,7 +41,8 @@ export function cachedToken<T>(fetch: () => Promise<Token<T>>, warn: (line: stri
     if (coming !== undefined) return coming
     const fetched = bounded(fetch()).then(fresh => {
       const now = Date.now()
-      const expiresAt = Math.max(fresh.expiresAt, now + SHORTEST_MS)
+      // An end that is no time must not make it last for ever.
+      const expiresAt = Math.max(fresh.expiresAt || now, now + SHORTEST_MS)
       token = { ...fresh, expiresAt }
       renewAt = fresh.renewAt ?? Math.max(expiresAt - EARLY_MS, now + (expiresAt - now) / 2)
       warned = false

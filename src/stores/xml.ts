@@ -5,10 +5,13 @@ import { isCutOff, notTheStores } from './stranger.ts'
 
 const parser = new XMLParser({ parseTagValue: false })
 
-/** The error that an answer holds, also one with HTTP 200; undefined = it holds none. */
-export function errorOf(text: string): { Code?: unknown; Message?: unknown } | undefined {
+/** The error that an answer holds, also one with HTTP 200; undefined = it holds none. '' = it does not say. */
+export function errorOf(text: string): { readonly code: string; readonly message: string } | undefined {
   if (!/<Error[\s>]/.test(text)) return undefined
-  return parsed(parser, text)?.['Error'] as { Code?: unknown; Message?: unknown } | undefined
+  const error = parsed(parser, text)?.['Error']
+  if (error === undefined) return undefined
+  const { Code: code, Message: message } = Object(error)
+  return { code: typeof code === 'string' ? code : '', message: typeof message === 'string' ? message : '' }
 }
 
 /** The element that the answer to this request has, and nobody else's. */
