@@ -89,7 +89,7 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
   const again: Again = (work, signal) =>
     attempt(work, { maxRetries }, signal, info, ({ code, retryable }) => code === 'Corrupt' && retryable)
   const cloud = sideOf(store, naming, sealing, again, false)
-  const hybrid = hybridOf(config, { raw, cloud, sealing, again, log, role })
+  const hybrid = hybridOf(config, { raw, cloud, sealing, again, maxRetries, log, role })
   const place = hybrid ? `${hybrid.area.name}` : store.name
 
   return {
@@ -156,12 +156,15 @@ interface Parts {
   readonly cloud: Side
   readonly sealing: Sealing
   readonly again: Again
+  /** Of the object store. */
+  readonly maxRetries: number
   readonly log: Logger
   readonly role: Role
 }
 
-function hybridOf(config: EngineConfig, { raw, cloud, sealing, again, log, role }: Parts): Hybrid | undefined {
+function hybridOf(config: EngineConfig, parts: Parts): Hybrid | undefined {
   const { hybrid, moveConcurrency, naming } = config
+  const { raw, cloud, sealing, again, maxRetries, log, role } = parts
   if (!hybrid) return undefined
   refuseSameFolder(config)
   const info = (line: string) => log.info(line)
@@ -213,7 +216,8 @@ function hybridOf(config: EngineConfig, { raw, cloud, sealing, again, log, role 
     },
     first: hybrid.writesTo,
     digests: digest,
-    apart: proveApart,
+    // A start does not wait for a network that breaks; a move does, as for everything else.
+    apart: signal => attempt(() => proveApart(signal), { maxRetries }, signal, info),
     warn: line => log.warn(line),
   })
   const jobs = moveJobs({ area, concurrency: moveConcurrency, error: line => log.error(line) })

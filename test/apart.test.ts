@@ -15,6 +15,7 @@ import { apart } from '../src/stores/apart.ts'
 import { directoryStore } from '../src/stores/file.ts'
 import { memoryStore } from '../src/stores/memory.ts'
 import type { Store } from '../src/stores/store.ts'
+import { startCloud } from './clouds.ts'
 import { bytes, cloud, move, never } from './tiers.ts'
 
 describe('two tiers in one place', () => {
@@ -137,6 +138,34 @@ describe('two tiers in one place', () => {
       const prove = apart({ disk: files, store: silent, rootPath: '', remedy: '' })
       await assert.rejects(prove(abort.signal), { code: 'Timeout' })
       assert.deepEqual(readdirSync(root), [])
+    }))
+
+  it('are looked for again before a move when the network breaks meanwhile: no file fails for that', () =>
+    inFolder(async root => {
+      const server = await startCloud('s3')
+      const section = { BucketName: 'bucket', Region: 'r', AccessKey: 'a', SecretKey: 's', Endpoint: server.endpoint }
+      const AwsS3Storage = { ...section, VirtualAddressing: false, HybridMode: 'WriteToFileSystem' }
+      const { config } = parseConfig(JSON.stringify({ StorageDirectory: join(root, 'disk'), AwsS3Storage }))
+      assert.ok(config)
+      const { area, hybrid, store } = compose(
+        config,
+        logTo(() => {}),
+      )
+      try {
+        const attachment: Attachment = { uuid: randomUUID(), type: 'dicom' }
+        await area.create(attachment, sourceOf(bytes), never)
+        let looks = 0
+        server.meddle = ({ line }, response, done) => {
+          if (done || !line.includes('.orthanc-cloud-storage-') || ++looks > 2) return false
+          response.destroy()
+          return true
+        }
+        assert.equal((await hybrid?.area.move(attachment, cloud, move, never))?.outcome, 'moved')
+        assert.ok(looks > 2)
+      } finally {
+        await store.close()
+        await server.close()
+      }
     }))
 
   it('are not looked for where a folder would have to be made for that', () =>

@@ -75,6 +75,9 @@ const progress = (line: string) => {
   else console.log(line)
 }
 
+// What it started ends with it.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1))
+
 const what = [encrypted && 'encrypted', hybrid && 'hybrid'].filter(Boolean).join(', ')
 console.log(`A soak on ${store}${what && ` (${what})`}, --seed ${seed}`)
 const servers = mkdtempSync(join(tmpdir(), 'ocs-soak-server-'))
