@@ -29,7 +29,10 @@ describe('two tiers in one place', () => {
   }
   const composed = (StorageDirectory: string, Path: string, more: object = {}) => {
     const section = { Path, HybridMode: 'WriteToFileSystem', ...more }
-    const { config } = parseConfig(JSON.stringify({ StorageDirectory, DirectoryStorage: section }))
+    return composedOf({ StorageDirectory, DirectoryStorage: section })
+  }
+  const composedOf = (configuration: object) => {
+    const { config } = parseConfig(JSON.stringify(configuration))
     assert.ok(config)
     return compose(
       config,
@@ -173,6 +176,30 @@ describe('two tiers in one place', () => {
       const { hybrid } = composed(join(root, 'disk'), join(root, 'cloud'))
       await hybrid?.disk.check(never, { purpose: 'look' })
       assert.deepEqual(readdirSync(root), [])
+    }))
+
+  it('are not taken for one where the bucket or container is still to be made, of which its own check tells', () =>
+    inFolder(async root => {
+      for (const provider of ['s3', 'azure'] as const) {
+        const server = await startCloud(provider)
+        server.meddle = (_request, response) => {
+          const [status, body] = [404, '<Error><Code>NoSuchBucket</Code><Message>words</Message></Error>']
+          response.writeHead(status, { 'x-ms-error-code': 'ContainerNotFound' }).end(body)
+          return true
+        }
+        const shared = { HybridMode: 'WriteToObjectStorage', MaxRetries: 0 }
+        const keys = { AccessKey: 'a', SecretKey: 's', Endpoint: server.endpoint, VirtualAddressing: false }
+        const ConnectionString = `BlobEndpoint=${server.endpoint}/acct;AccountName=acct;AccountKey=a2V5`
+        const section = {
+          s3: { AwsS3Storage: { BucketName: 'bucket', ...keys, ...shared } },
+          azure: { AzureBlobStorage: { ContainerName: 'images', ConnectionString, ...shared } },
+        }[provider]
+        const { hybrid, store } = composedOf({ StorageDirectory: root, ...section })
+        await hybrid?.disk.check(never, { purpose: 'start' })
+        assert.ok(server.seen.length > 0, 'the store was asked')
+        await store.close()
+        await server.close()
+      }
     }))
 
   it('are no longer doubted when the store has said so once, or says nothing to somebody who may not list', () =>

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { Sha256 } from '@aws-crypto/sha256-js'
 import { SignatureV4 } from '@smithy/signature-v4'
-import { encodePath } from '../src/stores/dialect.ts'
+import { encode } from '../src/stores/dialect.ts'
 import { EMPTY_PAYLOAD, signer, UNSIGNED_PAYLOAD } from '../src/stores/sigv4.ts'
 import { fc } from './property.ts'
 
@@ -35,7 +35,7 @@ describe('Signature Version 4', () => {
     await fc.assert(
       fc.asyncProperty(request, async r => {
         const { accessKeyId, secretAccessKey, sessionToken } = r
-        const path = `/${r.segments.map(encodePath).join('/')}`
+        const path = `/${r.segments.map(encode).join('/')}`
         const credentials = { accessKeyId, secretAccessKey, ...(sessionToken ? { sessionToken } : {}) }
         const official = new SignatureV4({
           service: 's3',

@@ -141,20 +141,35 @@ void NoDescriptorsLeftIsSaidOnceAndEnds() {
   caller.join();
 }
 
-void StrangerWhoSaysNothingDelaysNobody() {
-  Stage stage("works");
-  stage.settings.hello_time = std::chrono::hours(1);
-  CHECK(stage.Start() == Engine::Started::On);
+// Of the same user: others are sent away at once.
+std::vector<Channel> StrangersOf(const Stage& stage, int count) {
   const std::string path = stage.folder.path() + "/" + stage.folder.Names().at(0) + "/engine.sock";
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::strncpy(address.sun_path, path.c_str(), sizeof address.sun_path - 1);
   std::vector<Channel> strangers;
-  for (int i = 0; i < 10; i++) {
+  for (int i = 0; i < count; i++) {
     strangers.emplace_back(socket(AF_UNIX, SOCK_STREAM, 0));
     CHECK(connect(strangers.back().fd(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
     CHECK(send(strangers.back().fd(), "\5\0\0\0\1", static_cast<size_t>(i % 6), MSG_NOSIGNAL) >= 0);
   }
+  return strangers;
+}
+
+void StrangerWhoSaysNothingDelaysNobody() {
+  Stage stage("works");
+  stage.settings.hello_time = std::chrono::hours(1);
+  CHECK(stage.Start() == Engine::Started::On);
+  const std::vector<Channel> strangers = StrangersOf(stage, 10);
+  CHECK(stage.Write().ending == Ending::Ok);
+}
+
+// More than are greeted at a time and wait in the queue: each has its time to say HELLO, then the next ones come.
+void FloodOfStrangersPasses() {
+  Stage stage("works");
+  stage.settings.hello_time = milliseconds(50);
+  CHECK(stage.Start() == Engine::Started::On);
+  const std::vector<Channel> strangers = StrangersOf(stage, 400);
   CHECK(stage.Write().ending == Ending::Ok);
 }
 
@@ -166,4 +181,5 @@ const std::vector<Test> kSocketTests = {TEST(TakesTheFirstFolderThatCanBeUsed),
                                         TEST(CallsGoOnWhenTheSocketHasVanished),
                                         TEST(NextEngineConnectsThoughTheSocketHadVanished),
                                         TEST(NoDescriptorsLeftIsSaidOnceAndEnds),
-                                        TEST(StrangerWhoSaysNothingDelaysNobody)};
+                                        TEST(StrangerWhoSaysNothingDelaysNobody),
+                                        TEST(FloodOfStrangersPasses)};

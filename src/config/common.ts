@@ -15,7 +15,9 @@ export interface NamingConfig {
 const rootPath = text()
   .refine(path => !path.startsWith('/') && !path.split('/').includes('..'), {
     error: 'a path such as "orthanc/files": not beginning with "/", without ".."',
+    abort: true,
   })
+  .refine(path => path.isWellFormed() && !path.includes('\0'), { error: 'a path without broken characters' })
   .transform(path => path.replace(/\/$/, ''))
 
 /** The options that every provider's section has. */

@@ -19,6 +19,7 @@ export const requiredText = (what: string) =>
 /** A URI or a path in its place is told, with what is meant. */
 export const bucketName = requiredText("the bucket's name").superRefine((name, { addIssue }) => {
   if (name.startsWith('arn:')) return
+  if (/^\.+$/.test(name)) return addIssue("the bucket's name, which is no folder")
   const place = name.replace(/^[a-z0-9]+:\/\//i, '').replace(/^.*@|[?#].*$/gs, '') // keys and signatures are not shown
   const [bucket = '', ...folders] = place.split('/')
   const folder = folders.filter(part => part !== '').join('/')

@@ -3,7 +3,7 @@ import { XMLBuilder, XMLParser } from 'fast-xml-parser'
 import { type AzureCredentials, azureAuthorizer } from './azure-auth.ts'
 import { azureCheck } from './azure-check.ts'
 import { azureFault, isMarked } from './azure-faults.ts'
-import { type Dialect, type Draft, encode, encodePath, type Told } from './dialect.ts'
+import { type Dialect, type Draft, encode, encodeKey, type Told } from './dialect.ts'
 import { decodedKey, nextFrom, statFrom } from './entry.ts'
 import { strongTag } from './etags.ts'
 import { type ConnectionOptions, type Environment, httpOptions, httpStore, otherBytes } from './http.ts'
@@ -53,7 +53,7 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
   const { container, accessTier } = options
   const url = new URL(options.endpoint)
   const containerPath = `${url.pathname.replace(/\/+$/, '')}/${encode(container)}`
-  const objectPath = (key: string) => `${containerPath}/${encodePath(key)}`
+  const objectPath = (key: string) => `${containerPath}/${encodeKey(key)}`
   const tier: Record<string, string> = accessTier === undefined ? {} : { 'x-ms-access-tier': accessTier }
   const put = (key: string, md5: string): Draft => ({
     method: 'PUT',

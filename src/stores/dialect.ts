@@ -1,5 +1,5 @@
 import type { Digest, Range } from '../bytes.ts'
-import type { Fault } from '../fault.ts'
+import { Fault } from '../fault.ts'
 import type { Check } from './check.ts'
 import type { DigestName } from './digest.ts'
 import type { Stat } from './store.ts'
@@ -165,8 +165,15 @@ export function encode(text: string): string {
   return encodeURIComponent(text).replace(/[!'()*]/g, c => `%${c.charCodeAt(0).toString(16).toUpperCase()}`)
 }
 
-export function encodePath(path: string): string {
-  return path.split('/').map(encode).join('/')
+/**
+ * A key in the path of a request. Servers, and proxies before them, resolve "." and "..", and nothing at all is the bucket
+ * itself: such a request would be about something else than it was meant for.
+ */
+export function encodeKey(key: string, slash: '/' | '%2F' = '/'): string {
+  const parts = slash === '/' ? key.split('/') : [key]
+  if (key === '' || !key.isWellFormed() || parts.some(part => part === '.' || part === '..'))
+    throw new Fault('BadRequest', 'the key is not one that a request can name')
+  return parts.map(encode).join('/')
 }
 
 export function encodeQuery(query: Query): string {

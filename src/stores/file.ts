@@ -51,7 +51,8 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
   const pathOf = (key: string): string => {
     const segments = key.split('/')
     const odd = (s: string) => s === '' || s === '.' || s === '..' || s.includes('\0') || TEMPORARY.test(s)
-    if (key === MARKER || segments.some(odd)) throw new Fault('BadRequest', 'the key is not one that a file can have')
+    if (segments[0] === MARKER || !key.isWellFormed() || segments.some(odd))
+      throw new Fault('BadRequest', 'the key is not one that a file can have')
     return join(root, ...segments)
   }
   const temporaryName = (of: string) => `.${of}.${process.pid.toString(36)}${(writes++).toString(36)}.tmp`

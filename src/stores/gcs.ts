@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { Fault } from '../fault.ts'
-import { type Dialect, type Draft, encode, type Headers, type Part, type Told } from './dialect.ts'
+import { type Dialect, type Draft, encode, encodeKey, type Headers, type Part, type Told } from './dialect.ts'
 import { nextFrom, statFrom } from './entry.ts'
 import { googleAuthorizer } from './gcs-auth.ts'
 import { gcsCheck } from './gcs-check.ts'
@@ -37,7 +37,7 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
   const url = new URL(options.endpoint ?? GOOGLE)
   const base = url.pathname.replace(/\/+$/, '')
   const bucketPath = `${base}/storage/v1/b/${encode(bucket)}`
-  const objectPath = (key: string) => `${bucketPath}/o/${encode(key)}`
+  const objectPath = (key: string) => `${bucketPath}/o/${encodeKey(key, '%2F')}`
   const uploadPath = `${base}/upload/storage/v1/b/${encode(bucket)}/o`
   const media = ['alt', 'media'] as const
   const onWrite = { contentType: 'application/octet-stream', ...(storageClass === undefined ? {} : { storageClass }) }

@@ -1,7 +1,7 @@
 import { XMLBuilder, XMLParser } from 'fast-xml-parser'
 import { Fault } from '../fault.ts'
 import { probing } from './check.ts'
-import { type Answer, type Dialect, type Draft, encodePath, encodeQuery, type Told } from './dialect.ts'
+import { type Answer, type Dialect, type Draft, encodeKey, encodeQuery, type Told } from './dialect.ts'
 import { decodedKey, nextFrom, statFrom } from './entry.ts'
 import { Etags, learnFromOthers, strongTag } from './etags.ts'
 import { type ConnectionOptions, type Environment, httpOptions, httpStore, otherBytes } from './http.ts'
@@ -52,7 +52,7 @@ const builder = new XMLBuilder({})
 export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signing, etags = new Etags()): Dialect {
   const { origin, host, base } = placeOf(options)
   const sign = signer(options.region)
-  const objectPath = (key: string) => `${base}/${encodePath(key)}`
+  const objectPath = (key: string) => `${base}/${encodeKey(key)}`
   const bucketPath = base === '' ? '/' : base
   const onWrite: Record<string, string> = {}
   /** Whether a write that this server acknowledged without a mark was read back and was right: so it is here. */

@@ -16,7 +16,9 @@ export interface OrthancOptions {
   /** undefined = ours; null = none. */
   readonly plugin?: string | null
   readonly ports?: { readonly http: number; readonly dicom: number }
-  readonly verbose?: boolean
+  readonly verbose?: boolean | 'trace'
+  /** Beside that of the tests. */
+  readonly env?: Readonly<Record<string, string>>
 }
 
 /** Orthanc ended instead of starting. */
@@ -56,8 +58,13 @@ export async function startOrthanc(options: OrthancOptions): Promise<Orthanc> {
   }
   writeFileSync(file, JSON.stringify(configuration, undefined, 2), { mode: 0o600 })
   writeFileSync(log, '')
-  const args = [...(options.verbose === false ? [] : ['--verbose']), `--logfile=${log}`, file]
-  const child = spawn('Orthanc', args, { stdio: ['ignore', 'ignore', 'ignore'], detached: true })
+  const { verbose = true, env = {} } = options
+  const level = verbose === 'trace' ? ['--trace'] : verbose ? ['--verbose'] : []
+  const child = spawn('Orthanc', [...level, `--logfile=${log}`, file], {
+    stdio: ['ignore', 'ignore', 'ignore'],
+    detached: true,
+    env: { ...process.env, ...env },
+  })
   const orthanc = new Orthanc(child, ports, log)
   await orthanc.ready()
   return orthanc
