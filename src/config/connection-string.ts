@@ -1,5 +1,6 @@
 /** Azure's connection strings: `Name=value` pairs between semicolons, in which a value may hold further equal signs. */
 import { bad } from './reading.ts'
+import { isBare } from './values.ts'
 
 export interface AzureAccount {
   readonly account: string
@@ -49,10 +50,11 @@ export function readConnectionString(path: string, text: string): AzureAccount {
 
   const key = pairs.get('AccountKey')
   const name = pairs.get('AccountName')
-  const [endpoint, signature] = (pairs.get('BlobEndpoint') ?? (name && standard(name, pairs)))?.split('?') ?? []
+  const [endpoint, signature] = (pairs.get('BlobEndpoint') ?? (name && standard(path, name, pairs)))?.split('?') ?? []
   const sas = pairs.get('SharedAccessSignature')?.replace(/^\?/, '') || signature
   if (!endpoint || !URL.canParse(endpoint) || !/^https?:$/.test(new URL(endpoint).protocol))
     throw bad(`${path} has neither AccountName nor a BlobEndpoint that is a URL`)
+  if (!isBare(endpoint)) throw bad(`${path} has a BlobEndpoint with a user, a password or a fragment`)
   const account = name ?? new URL(endpoint).hostname.split('.')[0] ?? ''
   if (key !== undefined && key !== '') {
     if (!name) throw bad(`${path} has an AccountKey without an AccountName`)
@@ -64,7 +66,11 @@ export function readConnectionString(path: string, text: string): AzureAccount {
   throw bad(`${path} has neither AccountKey nor SharedAccessSignature`)
 }
 
-function standard(account: string, pairs: ReadonlyMap<string, string>): string {
+function standard(path: string, account: string, pairs: ReadonlyMap<string, string>): string {
   const protocol = pairs.get('DefaultEndpointsProtocol') ?? 'https'
-  return `${protocol}://${account}.blob.${pairs.get('EndpointSuffix') ?? 'core.windows.net'}`
+  const suffix = pairs.get('EndpointSuffix') ?? 'core.windows.net'
+  // Else requests would go to another host, with their signature.
+  if (!/^[\w-]+$/.test(account) || !/^[\w.-]+(:\d+)?$/.test(suffix))
+    throw bad(`${path} has an AccountName or EndpointSuffix that is no part of a host's name`)
+  return `${protocol}://${account}.blob.${suffix}`
 }

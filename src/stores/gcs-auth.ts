@@ -3,7 +3,7 @@ import { createPrivateKey, sign } from 'node:crypto'
 import { readFile, stat } from 'node:fs/promises'
 import type { AuthClient } from 'google-auth-library'
 import type { Dispatcher } from 'undici'
-import { Fault } from '../fault.ts'
+import { Fault, oneLine } from '../fault.ts'
 import { Clock } from './clock.ts'
 import type { Answer, Authorized, Draft } from './dialect.ts'
 import { maker } from './machine.ts'
@@ -14,6 +14,7 @@ const SCOPE = 'https://www.googleapis.com/auth/devstorage.read_write'
 /** A credential file that an operator replaces is taken from the next request on, but not looked at more often than this. */
 const LOOK_MS = 2_000
 const SELF_SIGNED_MS = 3600_000
+const LONGEST_NAME = 100
 
 /** What goes with each request: the token, and which project pays where the credentials name one. */
 type Headers = Readonly<Record<string, string>>
@@ -125,7 +126,7 @@ function selfSigned({ email, key, keyId, quotaProject }: Account, { clock, warn 
       const value = headersOf(`Bearer ${text}.${signature}`, quotaProject)
       return { value, expiresAt: Date.now() + SELF_SIGNED_MS }
     } catch {
-      throw new Fault('Denied', `no credentials: the private key of ${email} cannot be used`, {
+      throw new Fault('Denied', `no credentials: the private key of ${oneLine(email, LONGEST_NAME)} cannot be used`, {
         remedy: 'ServiceAccountFile must be the JSON key as Google made it.',
       })
     }
@@ -188,7 +189,9 @@ function throughOurs(services: TokenServices) {
       body: (await request.text()) || undefined,
       signal: init.signal ?? undefined,
     })
-    return new Response([204, 304].includes(status) ? null : new Uint8Array(body), { status, headers })
+    // The library writes to stderr what a metadata service says in an error, whatever it is.
+    const told = status >= 300 && request.url.includes('/computeMetadata/') ? `HTTP ${status}` : new Uint8Array(body)
+    return new Response([204, 304].includes(status) ? null : told, { status, headers })
   }
 }
 

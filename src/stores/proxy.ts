@@ -1,7 +1,7 @@
 /** Which way a request goes: directly, or through a proxy that Orthanc's configuration or the environment names. */
 import { BlockList, isIP } from 'node:net'
 import { hostname, networkInterfaces } from 'node:os'
-import { Fault } from '../fault.ts'
+import { Fault, oneLine } from '../fault.ts'
 
 export interface Via {
   /** Scheme, host and port. */
@@ -54,6 +54,9 @@ const METADATA =
   /^(169\.254\.|\[fe80:|\[fd00:ec2::|metadata\.google\.internal\.?$|metadata\.goog\.?$|168\.63\.129\.16$)/
 const LOOPBACK =
   /^(localhost|.*\.localhost|127\.[\d.]+|0\.0\.0\.0|\[::\]|\[::1\]|\[::ffff:7f[0-9a-f]{2}:[0-9a-f]+\])\.?$/
+
+/** No host's name is longer. */
+const LONGEST_NAME = 260
 
 /** Whether requests to this host do not leave the machine. `host`: as of a URL. */
 export function isLoopback(host: string): boolean {
@@ -108,7 +111,11 @@ function readProxy(text: string, option: string): Via {
   const { origin, host } = new URL(place)
   const [user = '', ...password] = rest.slice(0, Math.max(0, at)).split(':')
   const secret = Buffer.from(`${decoded(user)}:${decoded(password.join(':'))}`).toString('base64')
-  return { origin, token: at < 0 ? undefined : `Basic ${secret}`, name: `the proxy ${host} (${option})` }
+  return {
+    origin,
+    token: at < 0 ? undefined : `Basic ${secret}`,
+    name: `the proxy ${oneLine(host, LONGEST_NAME)} (${option})`,
+  }
 }
 
 /** A password with a bare % is no reason to fail. */
@@ -128,7 +135,7 @@ function bypass(entries: readonly string[], warn: (line: string) => void): (to: 
       .toLowerCase()
       .replace(/^https?:\/\/|\/$/g, ''),
   )
-  const rules = plain.flatMap(entry => ruleOf(entry, warn) ?? [])
+  const rules = plain.filter(entry => entry.length <= LONGEST_NAME).flatMap(entry => ruleOf(entry, warn) ?? [])
   return to => {
     const port = Number(to.port) || (to.protocol === 'https:' ? 443 : 80)
     const host = to.hostname.replace(/^\[|\]$|\.$/g, '')
@@ -151,14 +158,15 @@ function ruleOf(entry: string, warn: (line: string) => void): Rule | undefined {
   const [network = '', bits] = name.split('/')
   const family = isIP(network)
   if (family === 0) {
-    if (bits !== undefined) warn(`NoProxy or NO_PROXY has '${entry}', which is neither a host nor a range of addresses`)
+    if (bits !== undefined)
+      warn(`NoProxy or NO_PROXY has '${oneLine(entry)}', which is neither a host nor a range of addresses`)
     const suffix = name.replace(/^\*?\./, '').replace(/\.$/, '')
     return { port, covers: host => host === suffix || host.endsWith(`.${suffix}`) }
   }
   const [kind, most] = family === 6 ? (['ipv6', 128] as const) : (['ipv4', 32] as const)
   const length = bits === undefined ? most : Number(bits)
   if (!(Number.isInteger(length) && length >= 0 && length <= most)) {
-    warn(`NoProxy or NO_PROXY has '${entry}', which is no range of addresses`)
+    warn(`NoProxy or NO_PROXY has '${oneLine(entry)}', which is no range of addresses`)
     return undefined
   }
   const addresses = new BlockList()

@@ -4,6 +4,7 @@ import { Fault } from '../fault.ts'
 import { faultOfNetwork } from './network-faults.ts'
 import { isMetadata } from './proxy.ts'
 import { secretsIn, without } from './secrets-sent.ts'
+import { saidIn } from './stranger.ts'
 
 export interface TokenRequest {
   readonly url: URL
@@ -21,6 +22,7 @@ export interface TokenAnswer {
 
 const REQUEST_MS = 15_000
 const LONGEST_ANSWER = 1024 * 1024
+const MOST_ANSWERS = 4
 
 /**
  * They go where all requests go: through the proxy, trusting the same authorities. The libraries report any failure as "no
@@ -30,6 +32,8 @@ export class TokenServices {
   readonly #dispatcher: Dispatcher
   readonly #metadataExpected: () => boolean
   #trouble: Fault | undefined
+  /** Of the answers since the credentials were asked for: they may hold them. */
+  #answered: string[] = []
 
   /** `metadataExpected`: whether this machine should have a metadata service. If not, its silence is no trouble. */
   constructor(dispatcher: Dispatcher, metadataExpected: () => boolean) {
@@ -58,13 +62,14 @@ export class TokenServices {
         chunks.push(chunk)
       }
       const { statusCode: status } = answer
+      const all = Buffer.concat(chunks)
+      this.#answered = [all.toString('latin1'), ...this.#answered.slice(0, MOST_ANSWERS - 1)]
       if (status >= 500 || status === 429) this.#trouble = new Fault('Unavailable', `${host} answers HTTP ${status}`)
       const lines = Object.entries(answer.headers).map(([name, value]) => [name, String(value)])
-      const said = Buffer.concat(chunks)
       // The libraries quote what they do not understand.
       const secrets = status < 300 ? [] : secretsIn(headers, search, String(body ?? ''))
-      const whole = secrets.length === 0 ? said : Buffer.from(without(said.toString('utf8'), secrets))
-      return { status, headers: Object.fromEntries(lines), body: whole }
+      const told = secrets.length === 0 ? all : Buffer.from(without(all.toString('utf8'), secrets))
+      return { status, headers: Object.fromEntries(lines), body: told }
     } catch (error) {
       const fault = faultOfNetwork(error, late)
       const passes = fault.retryable || fault.code === 'Timeout'
@@ -80,7 +85,7 @@ export class TokenServices {
     try {
       return await ask()
     } catch (cause) {
-      const said = cause instanceof Error ? cause.message : String(cause)
+      const said = this.#shown(cause, cause instanceof Error ? cause.message : String(cause))
       this.#trouble = new Fault('Unavailable', `the metadata service gave none: ${said}`, { cause })
       throw cause
     }
@@ -89,17 +94,26 @@ export class TokenServices {
   /** Runs `work`, and tells why it gave no credentials. `remedy`: of what is not but trouble on the way. */
   async credentials<T>(work: () => Promise<T>, said: (error: unknown) => string, remedy: () => string): Promise<T> {
     this.#trouble = undefined
+    this.#answered = []
     try {
       return await work()
     } catch (cause) {
       const trouble = this.#trouble as Fault | undefined
       if (cause instanceof Fault) throw cause
-      if (!trouble) throw new Fault('Denied', `no credentials: ${said(cause)}`, { cause, remedy: remedy() })
-      const words = said(cause)
+      const words = this.#shown(cause, said(cause))
+      if (!trouble) throw new Fault('Denied', `no credentials: ${words}`, { cause, remedy: remedy() })
       const message = trouble.message.endsWith(words) ? trouble.message : `${words}; ${trouble.message}`
       const code = trouble.retryable ? 'Unavailable' : trouble.code
       throw new Fault(code, `no credentials: ${message}`, { cause, remedy: trouble.remedy || remedy() })
     }
+  }
+
+  /** A library that did not understand an answer may quote it, with the token that it holds. */
+  #shown(cause: unknown, said: string): string {
+    if (cause instanceof TypeError || cause instanceof SyntaxError || cause instanceof RangeError)
+      return 'the answer was not understood'
+    const all = this.#answered
+    return saidIn(said.replace(/[\w.~+/=-]{8,}/g, word => (all.some(answer => answer.includes(word)) ? '…' : word)))
   }
 }
 
