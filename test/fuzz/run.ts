@@ -51,6 +51,7 @@ function session(target: string, { minutes, claim, seed, path }: Options): Promi
   const child = fork(join(import.meta.dirname, 'session.ts'), { serialization: 'advanced' })
   let current: Extract<News, { kind: 'round' }> | undefined
   let endless = false
+  let whole = false
   const patience = setTimeout(() => {
     endless = true
     child.kill('SIGKILL')
@@ -60,12 +61,13 @@ function session(target: string, { minutes, claim, seed, path }: Options): Promi
     const news = message as News
     patience.refresh()
     if (news.kind === 'round') current = news
-    else report(target, news)
+    else if (news.kind === 'claim') report(target, news)
+    else whole = true
   })
   return new Promise(resolve => {
     child.on('exit', (code, signal) => {
       clearTimeout(patience)
-      if (code === 0) return resolve()
+      if (code === 0 && whole) return resolve()
       const error = endless ? 'it does not end' : `the process ended with ${signal ?? `exit code ${code}`}`
       const finding = { seed: current?.seed ?? 0, path: '', input: undefined, error }
       report(target, { claim: current?.claim ?? 'it can be loaded', inputs: 0, seconds: 0, finding })

@@ -23,8 +23,9 @@ export type News =
       readonly seconds: number
       readonly finding: Finding | undefined
     }
+  | { readonly kind: 'end' }
 
-if (process.send) process.once('message', order => void work(order as Order).then(() => process.disconnect()))
+if (process.send) process.once('message', order => void work(order as Order))
 
 async function work({ target, ms, claim: only, seed, path }: Order): Promise<void> {
   const all = Object.entries(await claimsOf(target))
@@ -40,16 +41,18 @@ async function work({ target, ms, claim: only, seed, path }: Order): Promise<voi
     do {
       if (finding) break
       const free = seed ?? randomInt(2 ** 31)
-      tell({ kind: 'round', claim: name, seed: free })
+      await tell({ kind: 'round', claim: name, seed: free })
       const done = await round(claim, free, path)
       inputs += done.inputs
       finding = done.finding
     } while (seed === undefined && performance.now() < end)
-    tell({ kind: 'claim', claim: name, inputs, seconds: (performance.now() - begin) / 1000, finding })
+    await tell({ kind: 'claim', claim: name, inputs, seconds: (performance.now() - begin) / 1000, finding })
   }
+  await tell({ kind: 'end' })
+  process.disconnect()
 }
 
 /** Values of inputs may be of any kind: structured clones carry them as they are. */
-function tell(news: News): void {
-  process.send?.(news)
+function tell(news: News): Promise<void> {
+  return new Promise(resolve => process.send?.(news, undefined, undefined, () => resolve()))
 }

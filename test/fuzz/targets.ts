@@ -1,5 +1,5 @@
 /** Which targets there are, and how one claim of them is put to the test. */
-import { readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import { inspect } from 'node:util'
@@ -7,13 +7,11 @@ import { fc } from '../property.ts'
 import type { Claim, Claims } from './claim.ts'
 import { examplesOf } from './corpus.ts'
 
-/** Files of this folder that are no targets. */
-const machinery = ['claim', 'corpus', 'run', 'session', 'targets']
-
+/** The files of this folder that make claims. */
 export const targets: readonly string[] = readdirSync(import.meta.dirname)
   .filter(name => name.endsWith('.ts'))
+  .filter(name => readFileSync(join(import.meta.dirname, name), 'utf8').includes('\nexport const claims: Claims'))
   .map(name => name.slice(0, -3))
-  .filter(name => !machinery.includes(name) && !name.startsWith('support-'))
   .sort()
 
 export async function claimsOf(target: string): Promise<Claims> {
