@@ -207,7 +207,7 @@ export const claims: Claims = {
           await works(good, 9, size)
         }),
     ),
-    runs: 80,
+    runs: 30,
   },
 
   'whatever comes on the control connection, the engine goes on or ends in order': {
@@ -219,7 +219,7 @@ export const claims: Claims = {
       })),
       said => withEngine(async ({ control }) => void (await play(control, said))),
     ),
-    runs: 60,
+    runs: 30,
   },
 
   'what comes while a call is under way is not kept without end': {
@@ -245,6 +245,6 @@ export const claims: Claims = {
         { area: { remove } as unknown as StorageArea },
       )
     }),
-    runs: 8,
+    runs: 5,
   },
 }

@@ -194,7 +194,7 @@ export const claims: Claims = {
         })
       },
     ),
-    runs: 150,
+    runs: 60,
   },
 
   'whatever Orthanc answers, a request ends, and never by a defect': {
@@ -214,7 +214,7 @@ export const claims: Claims = {
         })
       },
     ),
-    runs: 150,
+    runs: 60,
   },
 
   'a job goes on from any text that Orthanc kept of it, or says that it cannot': {
@@ -225,6 +225,6 @@ export const claims: Claims = {
         await run(peer, [Verb.jobReset, Verb.jobStep, Verb.jobStop], text)
       })
     }),
-    runs: 150,
+    runs: 60,
   },
 }
