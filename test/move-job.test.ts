@@ -287,8 +287,11 @@ describe('a move job', () => {
 
   it('refuses a text that is not its own', () => {
     const { kind } = stage()
-    for (const text of [{}, { Version: 2 }, { Version: 1, Cursor: {} }])
-      assert.throws(() => kind.restore(text), { code: 'BadRequest' })
+    const own = kind.create(request({})).serialize()
+    const odd = [{}, { Version: 2 }, { Version: 1, Cursor: {} }]
+    for (const name of ['TargetStorage', 'Progress', 'Cursor', 'Results', 'Patients'])
+      for (const value of ['x', -1, { toString: 1 }, [5]]) odd.push({ ...own, [name]: value })
+    for (const text of odd) assert.throws(() => kind.restore(text), { code: 'BadRequest' })
   })
 })
 

@@ -68,27 +68,69 @@ export function serialize({ request, cursor, progress, results }: MoveState): Js
   }
 }
 
+/** From what serialize() gave, maybe of an older version. Orthanc's database had it since; nothing of it is believed unseen. */
 export function restore(state: JsonObject): MoveState {
-  const { Version, Scope, TargetStorage: target, Cursor, Results } = state
+  const { Version, Scope, TargetStorage: target, Cursor, Progress, Results } = state
   if (Version !== VERSION || !isObject(Cursor) || !isObject(Results))
     throw new Fault('BadRequest', 'the job was made by another version of this plugin, or by another plugin')
-  const ids = Object.fromEntries(levels.map(level => [level, state[level] ?? []])) as Record<Level, string[]>
+  if (target !== 'file-system' && target !== 'object-storage') throw odd('TargetStorage')
+  const { Top, Path, Before } = Cursor
+  const ids = Object.fromEntries(levels.map(level => [level, texts(state[level] ?? [], level)]))
   return {
     request: {
-      resources: Scope === 'All' ? undefined : ids,
-      target: target as Tier,
+      resources: Scope === 'All' ? undefined : (ids as Record<Level, string[]>),
+      target,
       dryRun: state['DryRun'] === true,
       keepSource: state['KeepSource'] === true,
     },
     cursor: {
-      top: Number(Cursor['Top']),
-      path: Cursor['Path'] as string[],
-      ...(Array.isArray(Cursor['Before']) && { before: Cursor['Before'] as string[] }),
+      top: figure(Top, 'Top'),
+      path: texts(Path, 'Path'),
+      ...(Before !== undefined && { before: texts(Before, 'Before') }),
     },
-    progress: Number(state['Progress']),
-    results: structuredClone(Results) as unknown as Results,
+    progress: Math.min(1, figure(Progress, 'Progress')),
+    results: resultsOf(Results),
   }
 }
+
+function resultsOf({ Moved, AlreadyThere, OnFileSystem, OnObjectStorage, Failed, Failures }: JsonObject): Results {
+  if (!Array.isArray(Failures)) throw odd('Failures')
+  return {
+    Moved: tallyOf(Moved),
+    AlreadyThere: tallyOf(AlreadyThere),
+    OnFileSystem: tallyOf(OnFileSystem),
+    OnObjectStorage: tallyOf(OnObjectStorage),
+    Failed: figure(Failed, 'Failed'),
+    Failures: Failures.map(failure => {
+      const [Attachment, Uuid, Reason] = isObject(failure)
+        ? texts([failure['Attachment'], failure['Uuid'], failure['Reason']], 'Failures')
+        : []
+      if (Attachment === undefined || Uuid === undefined || Reason === undefined) throw odd('Failures')
+      return { Attachment, Uuid, Reason }
+    }),
+  }
+}
+
+function tallyOf(tally: unknown): Tally {
+  if (!isObject(tally)) throw odd('Results')
+  return { Files: figure(tally['Files'], 'Files'), Bytes: figure(tally['Bytes'], 'Bytes') }
+}
+
+function figure(value: unknown, name: string): number {
+  if (typeof value === 'number' && value >= 0 && value <= Number.MAX_SAFE_INTEGER) return value
+  throw odd(name)
+}
+
+function texts(value: unknown, name: string): readonly string[] {
+  if (Array.isArray(value) && value.every(text => typeof text === 'string')) return value
+  throw odd(name)
+}
+
+const odd = (name: string) =>
+  new Fault(
+    'BadRequest',
+    `the job cannot go on: "${name}" in the text that Orthanc kept of it is not what a job writes`,
+  )
 
 /** `Content` of `GET /jobs/{id}`: the ids by level, as the official plugins show them, and what has been done. */
 export function contentOf({ request, results }: MoveState): JsonObject {

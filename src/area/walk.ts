@@ -1,3 +1,4 @@
+import { Fault } from '../fault.ts'
 import type { Attachment, ContentType } from './area.ts'
 import type { Host, Json, JsonObject } from './host.ts'
 import type { Known } from './move.ts'
@@ -74,7 +75,7 @@ async function* visit(
   const level = levels[depth] as Level
   const uri = `/${level.toLowerCase()}/${path.at(-1)}`
   const below = levels[depth + 1]
-  const children = below ? childrenOf(await ask(uri), below) : []
+  const children = below ? childrenOf(uri, await ask(uri), below) : []
   const step = (share.to - share.from) / (children.length + 1)
   if (done.length === 0)
     yield { uri, files: await filesOf(uri, ask), cursor: { top, path }, progress: share.from + step }
@@ -87,17 +88,17 @@ async function* visit(
   }
 }
 
-function childrenOf(resource: Json | undefined, level: Level): readonly string[] {
-  const children = isObject(resource) ? resource[level] : undefined
-  return Array.isArray(children) ? children.filter(child => typeof child === 'string').sort() : []
+function childrenOf(uri: string, resource: Json | undefined, level: Level): readonly string[] {
+  if (resource === undefined) return []
+  return textsOf(uri, isObject(resource) ? resource[level] : resource).toSorted()
 }
 
 /** The files of one resource itself. */
 export async function filesOf(uri: string, ask: Ask): Promise<readonly KnownFile[]> {
-  const names = await ask(`${uri}/attachments`)
+  const list = `${uri}/attachments`
   const files: KnownFile[] = []
-  for (const name of Array.isArray(names) ? names : []) {
-    const file = await fileOf(uri, String(name), ask)
+  for (const name of textsOf(list, (await ask(list)) ?? [])) {
+    const file = await fileOf(uri, name, ask)
     if (file) files.push(file)
   }
   return files
@@ -105,15 +106,24 @@ export async function filesOf(uri: string, ask: Ask): Promise<readonly KnownFile
 
 /** Undefined when Orthanc has no such file (any more). */
 export async function fileOf(uri: string, name: string, ask: Ask): Promise<KnownFile | undefined> {
-  const info = await ask(`${uri}/attachments/${name}/info`)
-  if (!isObject(info) || typeof info['Uuid'] !== 'string') return undefined
-  const type = types[Number(info['ContentType'])] ?? 'unknown'
-  const md5 = typeof info['CompressedMD5'] === 'string' && info['CompressedMD5'].toLowerCase()
-  const known = { size: Number(info['CompressedSize']), ...(md5 && { md5 }) }
-  return { attachment: { uuid: info['Uuid'], type }, name, known }
+  const place = `${uri}/attachments/${name}/info`
+  const info = await ask(place)
+  if (info === undefined) return undefined
+  const { Uuid: uuid, ContentType: number, CompressedSize: size, CompressedMD5 } = isObject(info) ? info : {}
+  if (typeof uuid !== 'string' || typeof number !== 'number' || typeof size !== 'number') throw notUnderstood(place)
+  const md5 = typeof CompressedMD5 === 'string' && CompressedMD5.toLowerCase()
+  return { attachment: { uuid, type: types[number] ?? 'unknown' }, name, known: { size, ...(md5 && { md5 }) } }
 }
 
 const types: Readonly<Record<number, ContentType>> = { 1: 'dicom', 2: 'dicom-as-json', 3: 'dicom-until-pixel-data' }
+
+/** Only a 404 says that something is not there. Whatever else is not a list of texts says nothing. */
+function textsOf(uri: string, answer: unknown): readonly string[] {
+  if (Array.isArray(answer) && answer.every(text => typeof text === 'string')) return answer
+  throw notUnderstood(uri)
+}
+
+const notUnderstood = (uri: string) => new Fault('Internal', `Orthanc's answer to GET ${uri} is not understood`)
 
 export function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
@@ -136,14 +146,15 @@ const KEPT_BEFORE = 20
  */
 export async function* everything(cursor: Cursor, ask: Ask): AsyncGenerator<Top> {
   const statistics = await ask('/statistics')
-  const count = Math.max(1, isObject(statistics) ? Number(statistics['CountPatients']) : 1)
-  let since = cursor.top
+  const known = isObject(statistics) ? statistics['CountPatients'] : undefined
+  const count = typeof known === 'number' ? Math.max(1, known) : Math.max(1, cursor.top)
+  let since = Math.min(cursor.top, count) // from far behind the last one, the way back to it would never end
   /** Done with, but for the one of the cursor: what of that is done is known by its path. */
   let latest: readonly string[] = cursor.before ?? []
   let entered = cursor.path[0]
   for (;;) {
-    const page = await ask(`/patients?since=${since}&limit=${PAGE}`)
-    const ids = Array.isArray(page) ? page.map(String) : []
+    const page = `/patients?since=${since}&limit=${PAGE}`
+    const ids = textsOf(page, await ask(page))
     const at = entered === undefined ? -1 : ids.indexOf(entered)
     const from = at >= 0 ? at : Math.max(...latest.map(id => ids.lastIndexOf(id)), -1) + 1
     if (from === 0 && at < 0 && since > 0 && (latest.length > 0 || entered !== undefined)) {

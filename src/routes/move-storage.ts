@@ -96,7 +96,7 @@ async function waitFor(id: string, host: Host, signal: AbortSignal): Promise<Ans
         error: OrthancError.plugin,
         details: `Orthanc has forgotten the job ${id}: JobsHistorySize must not be 0`,
       }
-    if (job['State'] === 'Success') return json(job['Content'])
+    if (job['State'] === 'Success') return json(job['Content'] ?? {})
     if (job['State'] === 'Failure') return { error: OrthancError.plugin, details: failureOf(id, job['Content']) }
     await new Promise(resolve => setTimeout(resolve, pause))
     signal.throwIfAborted()
@@ -104,8 +104,8 @@ async function waitFor(id: string, host: Host, signal: AbortSignal): Promise<Ans
 }
 
 function failureOf(id: string, content: unknown): string {
-  const failed = isObject(content) ? Number(content['Failed']) : 0
-  return failed > 0
+  const failed = isObject(content) ? content['Failed'] : undefined
+  return typeof failed === 'number' && failed > 0
     ? `${failed} ${failed === 1 ? 'file' : 'files'} could not be moved, see "Failures" in /jobs/${id}`
     : `the job was canceled or has failed, see /jobs/${id}`
 }

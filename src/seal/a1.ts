@@ -82,6 +82,8 @@ async function* decrypted(body: Bytes, { dataKey, iv }: Randomness, offset: numb
 function plainSize(size: number): number {
   if (size < OVERHEAD_BYTES)
     throw new Fault('Corrupt', `the object has ${size} bytes, fewer than the ${OVERHEAD_BYTES} of an empty sealed one`)
+  if (size - OVERHEAD_BYTES > LARGEST_PLAIN_BYTES)
+    throw new Fault('Corrupt', `the object has ${size} bytes, more than a sealed one of 64 GiB can have`)
   return size - OVERHEAD_BYTES
 }
 

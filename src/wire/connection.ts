@@ -23,6 +23,8 @@ const SMALL_PAYLOAD = 4096
 
 /** More frames than this may not wait unread: the plugin takes turns, so only GROW and PING can queue at all. */
 const MAX_WAITING = 1024
+/** And no more bytes than the largest frame has. */
+const MAX_WAITING_BYTES = MAX_PAYLOAD
 
 /**
  * All connections read into this one buffer: libuv fills it and hands it over within one turn of the event loop, and
@@ -40,7 +42,8 @@ export class Connection {
   #target: Buffer | undefined
   #spare: Buffer | undefined
   readonly #spareBytes = 256 * 1024 + UUID_BYTES // a CREATE with its content, the largest frame that is common
-  readonly #waiting: Frame[] = []
+  #waiting: Frame[] = []
+  #waitingBytes = 0
   #receiver: PromiseWithResolvers<Frame> | undefined
   #drained: PromiseWithResolvers<void> | undefined
   #fault: Fault | undefined
@@ -99,7 +102,8 @@ export class Connection {
   async receive(kind?: number): Promise<Frame> {
     if (this.#receiver) throw new Fault('Internal', 'two wait for one frame of the plugin')
     let frame = this.#waiting.shift()
-    if (!frame) {
+    if (frame) this.#waitingBytes -= frame.length
+    else {
       if (this.#fault) throw this.#fault
       this.#receiver = Promise.withResolvers<Frame>()
       frame = await this.#receiver.promise
@@ -155,7 +159,7 @@ export class Connection {
     try {
       const incoming = this.#incoming
       if (incoming && bytes.buffer === incoming.payload.buffer) this.#advance(bytes.byteLength)
-      else for (let at = 0; at < bytes.byteLength; ) at += this.#consume(bytes, at)
+      else for (let at = 0; at < bytes.byteLength && !this.#fault; ) at += this.#consume(bytes, at)
     } catch (error) {
       this.#broken(Fault.from(error).message)
     }
@@ -210,7 +214,11 @@ export class Connection {
     if (this.#receiver) {
       this.#receiver.resolve(frame)
       this.#receiver = undefined
-    } else if (this.#waiting.push(frame) > MAX_WAITING) this.#broken('the plugin does not wait for its turn')
+    } else {
+      this.#waitingBytes += frame.length
+      if (this.#waiting.push(frame) > MAX_WAITING || this.#waitingBytes > MAX_WAITING_BYTES)
+        this.#broken('the plugin does not wait for its turn')
+    }
   }
 
   #broken(message: string): Fault {
@@ -222,6 +230,7 @@ export class Connection {
   #end(fault: Fault): void {
     if (this.#fault) return
     this.#fault = fault
+    this.#waiting = [] // nobody is left to answer to
     this.#socket.destroy()
     this.#receiver?.reject(fault)
     this.#receiver = undefined

@@ -1,0 +1,56 @@
+/** An engine's services over a real socket, with the plugin's side played by peer.ts and everything stored in memory. */
+
+import { moveJobs } from '../../src/area/move-job.ts'
+import { moveStorageRoute } from '../../src/routes/move-storage.ts'
+import { metricsOf, type Status, statusRoute } from '../../src/routes/status.ts'
+import { whereRoute } from '../../src/routes/where.ts'
+import { answers } from '../../src/wire/answers.ts'
+import { serveCalls } from '../../src/wire/call.ts'
+import { Connection } from '../../src/wire/connection.ts'
+import { Jobs } from '../../src/wire/jobs.ts'
+import type { Services } from '../../src/wire/services.ts'
+import { type Outcome, type PeerConnection, PluginPeer } from '../peer.ts'
+import { disk, make } from '../tiers.ts'
+
+/** Steps of jobs are this short. */
+const STEP_MS = 5
+
+export function servicesInMemory(): Services {
+  const { area } = make(disk)
+  const kind = moveJobs({ area, concurrency: 2, error: () => {}, stepMs: STEP_MS })
+  const jobs = new Jobs(kind)
+  const status = (): Status => ({
+    Version: '0',
+    Store: area.name,
+    HybridMode: 'WriteToFileSystem',
+    EngineRestarts: 0,
+    RunningMoves: jobs.running.length,
+    Reads: 0,
+    Writes: 0,
+    Removals: 0,
+    Errors: 0,
+    BytesRead: 0,
+    BytesWritten: 0,
+  })
+  const routes = [statusRoute(status, async () => {}), whereRoute(area.sides), moveStorageRoute(kind)]
+  return { area, routes, jobs, metrics: async () => metricsOf(status()) }
+}
+
+/** One worker connection of an engine, for as long as `use` lasts. */
+export async function withWorker<T>(services: Services, use: (peer: PeerConnection) => Promise<T>): Promise<T> {
+  const plugin = await new PluginPeer().listen()
+  const served = Connection.open(plugin.path).then(connection => serveCalls(connection, services))
+  const peer = await plugin.accept()
+  try {
+    return await use(peer)
+  } finally {
+    peer.socket.destroy()
+    plugin.close()
+    await served
+  }
+}
+
+/** A fault that nobody foresaw, but for what is said of Orthanc. */
+export function isDefect({ status, text }: Outcome): boolean {
+  return status === answers.Internal.number && !/Orthanc's answer|Orthanc answered/.test(text)
+}
