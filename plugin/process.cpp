@@ -53,7 +53,13 @@ constexpr size_t kThreadsName = sizeof "UV_THREADPOOL_SIZE=" - 1;
 
 }  // namespace
 
-std::string Errno(const std::string& what) { return what + ": " + std::strerror(errno); }
+std::string Errno(const std::string& what) {
+  const char* const remedy = errno == EMFILE ? ". Raise Orthanc's limit of open files (LimitNOFILE, ulimit -n)"
+                             : errno == EAGAIN
+                                 ? ". Raise Orthanc's limit of processes and threads (TasksMax, ulimit -u)"
+                                 : "";
+  return what + ": " + std::strerror(errno) + remedy;
+}
 
 std::string Process::Start(const std::vector<std::string>& command) {
   int output[2];
