@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
+
 namespace ocs {
 
 namespace {
@@ -22,7 +24,18 @@ Engine::Started Engine::Start() {
   }
   std::unique_lock<std::mutex> lock(mutex_);
   state_ = State::Starting;
-  supervisor_ = std::thread([this] { Supervise(); });
+  // Not std::thread: it throws where there can be no more threads, and nobody in Orthanc would catch that.
+  const auto supervise = [](void* self) -> void* {
+    static_cast<Engine*>(self)->Supervise();
+    return nullptr;
+  };
+  errno = pthread_create(&supervisor_, nullptr, supervise, this);
+  supervised_ = errno == 0;
+  if (!supervised_) {
+    host_.Log(Level::Error, Errno("cannot make a thread for the storage engine"));
+    state_ = State::Stopped;
+    return Started::Refused;
+  }
   changed_.wait(lock, [this] { return state_ != State::Starting; });
   const Started started = started_;
   lock.unlock();
@@ -132,7 +145,8 @@ void Engine::Stop() {
     changed_.notify_all();
   }
   Wake();
-  if (supervisor_.joinable()) supervisor_.join();
+  if (supervised_) pthread_join(supervisor_, nullptr);
+  supervised_ = false;
   for (int& fd : wake_) {
     if (fd >= 0) close(fd);
     fd = -1;

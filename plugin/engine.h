@@ -1,9 +1,10 @@
 // The engine as a process: started, supervised, started again, stopped; and the pool of connections to it.
 #pragma once
+#include <pthread.h>
+
 #include <condition_variable>
 #include <mutex>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "call.h"
@@ -98,7 +99,8 @@ class Engine {
 
   Host& host_;
   const EngineSettings settings_;
-  std::thread supervisor_;
+  pthread_t supervisor_{};
+  bool supervised_ = false;
   int wake_[2] = {-1, -1};
 
   // The supervisor's.

@@ -1,5 +1,8 @@
 #include "listener.h"
 
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -8,6 +11,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 
 #include "process.h"
 
@@ -18,6 +22,7 @@ namespace {
 constexpr char kFolder[] = "/orthanc-cloud-storage-XXXXXX";
 constexpr char kSocket[] = "/engine.sock";
 constexpr size_t kMaxVersion = 256;
+constexpr time_t kSurelyLocked = 60;  // seconds after which a folder whose maker lives has its lock
 
 bool IsOurs(const std::string& folder) {
   struct stat status {};
@@ -51,6 +56,7 @@ std::string Listener::Ensure() {
   Close();
   std::string problems;
   for (const std::string& base : bases_) {
+    Sweep(base);
     std::string folder = base + kFolder;
     std::string problem;
     if (folder.size() + sizeof kSocket > sizeof(sockaddr_un::sun_path)) {
@@ -77,6 +83,8 @@ std::string Listener::Bind() {
   if (lstat(folder_.c_str(), &status) != 0) return Errno(folder_);
   if (!S_ISDIR(status.st_mode) || status.st_uid != geteuid() || (status.st_mode & 077) != 0)
     return folder_ + ": it belongs to somebody else";
+  lock_ = Channel(open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  flock(lock_.fd(), LOCK_EX | LOCK_NB);  // without locks, nobody will take it for a dead one's
   unlink(path_.c_str());
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -89,6 +97,22 @@ std::string Listener::Bind() {
   device_ = status.st_dev;
   inode_ = status.st_ino;
   return "";
+}
+
+// What Orthancs left behind that were killed.
+void Listener::Sweep(const std::string& base) {
+  DIR* const entries = opendir(base.c_str());
+  while (const dirent* const entry = entries != nullptr ? readdir(entries) : nullptr) {
+    if (std::strncmp(entry->d_name, kFolder + 1, sizeof kFolder - 1 - sizeof "XXXXXX") != 0) continue;
+    const Channel folder(openat(dirfd(entries), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    struct stat status {};
+    if (!folder.open() || fstat(folder.fd(), &status) != 0 || status.st_uid != geteuid() ||
+        std::time(nullptr) - status.st_mtime < kSurelyLocked || flock(folder.fd(), LOCK_EX | LOCK_NB) != 0)
+      continue;
+    unlinkat(folder.fd(), kSocket + 1, 0);
+    unlinkat(dirfd(entries), entry->d_name, AT_REMOVEDIR);
+  }
+  if (entries != nullptr) closedir(entries);
 }
 
 bool Listener::Present() const {
@@ -114,6 +138,7 @@ Io Listener::Accept(Channel* channel) {
 
 void Listener::Close() {
   socket_.Close();
+  lock_.Close();
   if (folder_.empty()) return;
   unlink(path_.c_str());
   rmdir(folder_.c_str());

@@ -36,11 +36,13 @@ class Listener {
 
  private:
   std::string Bind();
+  static void Sweep(const std::string& base);
 
   const std::vector<std::string> bases_;
   std::string folder_;
   std::string path_;
   Channel socket_;
+  Channel lock_;  // of the folder, as long as we live: who holds none is dead
   dev_t device_ = 0;
   ino_t inode_ = 0;
 };

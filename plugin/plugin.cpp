@@ -30,6 +30,10 @@ constexpr uint16_t kUnavailable = 4;  // the engine's number for "try again late
 // A small young generation lets go of them early and cheaply, and no marking begins below 96 MB (ARCHITECTURE.md).
 constexpr const char* kNodeOptions[] = {"--max-semi-space-size=2", "--initial-heap-size=96"};
 
+// Those that make the engine work (src/config/config.ts).
+constexpr const char* kSections[] = {"AwsS3Storage", "AzureBlobStorage", "BlobStorage", "GoogleCloudStorage",
+                                     "DirectoryStorage"};
+
 class OrthancHost : public ocs::Host {
  public:
   OrthancHost() {
@@ -196,6 +200,15 @@ int32_t Refuse(const std::string& why) {
   return -1;
 }
 
+// Of the engine, which could not be found. Where nobody has configured it, Orthanc does not need it.
+int32_t Missing(const std::string& configuration, const std::string& why) {
+  for (const char* const section : kSections)
+    if (ocs::HasSetting(configuration, section)) return Refuse(why);
+  const std::string line = "no section of a storage provider in the configuration: the plugin is disabled. " + why;
+  OrthancPluginLogWarning(context, line.c_str());
+  return 0;
+}
+
 // The SDK's own functions for this keep to themselves what Orthanc answers.
 OrthancPluginErrorCode RegisterStorageArea(bool ranges) {
   if (ranges) {
@@ -233,16 +246,18 @@ ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthan
   settings.node = ocs::FindNode(node_setting, folder);
   settings.node_options.assign(std::begin(kNodeOptions), std::end(kNodeOptions));
   if (settings.script.empty())
-    return Refuse(
+    return Missing(
+        settings.configuration,
         engine_setting.empty()
             ? "cloud-storage finds no engine.mjs, neither in " + folder +
                   " nor in /usr/share/orthanc-cloud-storage. Put it beside the .so, or name it in CloudStorage.Engine"
             : "CloudStorage.Engine names " + engine_setting + ", which cannot be read");
   if (settings.node.empty())
-    return Refuse(node_setting.empty()
-                      ? "cloud-storage finds no Node.js, neither as " + folder +
-                            "/node nor on PATH. Install Node.js 22.12 or newer, or name it in CloudStorage.Node"
-                      : "CloudStorage.Node names " + node_setting + ", which cannot be run");
+    return Missing(settings.configuration,
+                   node_setting.empty()
+                       ? "cloud-storage finds no Node.js, neither as " + folder +
+                             "/node nor on PATH. Install Node.js 22.12 or newer, or name it in CloudStorage.Node"
+                       : "CloudStorage.Node names " + node_setting + ", which cannot be run");
 
   host = std::make_unique<OrthancHost>();
   engine = std::make_unique<ocs::Engine>(*host, std::move(settings));

@@ -77,7 +77,13 @@ std::vector<const char*> Environment() {
 
 }  // namespace
 
-std::string Errno(const std::string& what) { return what + ": " + std::strerror(errno); }
+std::string Errno(const std::string& what) {
+  const char* const remedy = errno == EMFILE ? ". Raise Orthanc's limit of open files (LimitNOFILE, ulimit -n)"
+                             : errno == EAGAIN
+                                 ? ". Raise Orthanc's limit of processes and threads (TasksMax, ulimit -u)"
+                                 : "";
+  return what + ": " + std::strerror(errno) + remedy;
+}
 
 std::string Process::Start(const std::vector<std::string>& command) {
   int output[2];

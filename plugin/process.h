@@ -11,7 +11,7 @@
 
 namespace ocs {
 
-// What failed, in the words of the operating system (errno).
+// What failed, in the words of the operating system (errno), and what to do where a limit was reached.
 std::string Errno(const std::string& what);
 
 class Process {

@@ -98,4 +98,6 @@ std::string FindSetting(const std::string& json, std::initializer_list<const cha
   return walker.Peek() == '"' ? walker.String() : "";
 }
 
+bool HasSetting(const std::string& json, const char* name) { return Walker(json).Enter(name); }
+
 }  // namespace ocs

@@ -10,4 +10,7 @@ namespace ocs {
 // normalised configuration, which is valid JSON; escapes are decoded except \u above 0x7f, which no path of ours needs.
 std::string FindSetting(const std::string& json, std::initializer_list<const char*> names);
 
+// Whether Orthanc's configuration has anything of this name.
+bool HasSetting(const std::string& json, const char* name);
+
 }  // namespace ocs

@@ -124,8 +124,7 @@ void Engine::AcceptWorkers() {
   }
   if (io == Io::Broken && !accept_failed_)
     host_.Log(Level::Error,
-              Errno("a connection of the storage engine cannot be accepted") +
-                  ". Operations wait for it. Raise Orthanc's limit of open files (LimitNOFILE, ulimit -n)");
+              Errno("a connection of the storage engine cannot be accepted") + ". Operations wait for it");
   accept_failed_ = io == Io::Broken;
   if (accept_failed_) accept_again_ = Clock::now() + kAcceptPause;
 }

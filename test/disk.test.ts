@@ -11,9 +11,20 @@ import { parseConfig } from '../src/config/config.ts'
 import { logTo } from '../src/log.ts'
 import { Disk } from '../src/stores/disk.ts'
 import { directoryStore } from '../src/stores/file.ts'
+import { attempt } from '../src/stores/retry.ts'
 
 const never = new AbortController().signal
 const silent = { code: 'Unavailable', message: /^the disk of .* does not answer/ }
+
+/** What has become of it by now. */
+const stateOf = (work: Promise<unknown>) =>
+  Promise.race([
+    work.then(
+      () => 'done',
+      () => 'given up',
+    ),
+    new Promise(resolve => setImmediate(() => resolve('waits'))),
+  ])
 
 /** Operations that end when the test says so. */
 function byHand() {
@@ -56,6 +67,47 @@ describe('a disk', () => {
     begun[2]?.resolve('in time')
     assert.equal(await next, 'in time')
     begun[1]?.resolve('later still')
+  })
+
+  it('gives the next ones less time while one hangs, and all of it again afterwards', async t => {
+    let time = 0
+    t.mock.method(performance, 'now', () => time)
+    const disk = new Disk('/x', { threads: 4, patienceMs: 5 })
+    const { begun, work } = byHand()
+    const first = assert.rejects(disk.run(work), silent)
+    const before = assert.rejects(disk.run(work, 16), silent)
+    time = 5
+    await first
+    const suspicious = disk.run(work, 60)
+    time = 16
+    await before // so everybody has been looked at
+    assert.equal(await stateOf(suspicious), 'given up')
+    for (const one of begun.splice(0)) one.resolve('late')
+    await stateOf(suspicious)
+    assert.equal(disk.hangs, false)
+    const patient = disk.run(work, 60)
+    const short = assert.rejects(disk.run(work, 12), silent)
+    time = 30
+    await short
+    assert.equal(await stateOf(patient), 'waits')
+    for (const one of begun) one.resolve('in time')
+    await patient
+  })
+
+  it('is not asked again by whoever repeats what fails: Orthanc waits', async () => {
+    const disk = new Disk('/x', { threads: 8, patienceMs: 5 })
+    const { begun, work } = byHand()
+    await assert.rejects(
+      attempt(
+        () => disk.run(work),
+        { maxRetries: 3 },
+        never,
+        () => {},
+      ),
+      silent,
+    )
+    assert.equal(begun.length, 1)
+    begun[0]?.resolve('late')
   })
 
   it('hands a result that comes too late to whoever must let go of it', async () => {

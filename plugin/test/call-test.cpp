@@ -58,6 +58,7 @@ void Settings() {
   CHECK(FindSetting(json, {"CloudStorage", "Absent"}).empty());
   CHECK(FindSetting(json, {"Absent", "Node"}).empty());
   CHECK(FindSetting(json, {"S"}) == "\"CloudStorage\"" && FindSetting(json, {"A"}).empty());
+  CHECK(HasSetting(json, "CloudStorage") && !HasSetting(json, "Engine") && !HasSetting("[]", "CloudStorage"));
   for (size_t end = 0; end < json.size(); end++)
     FindSetting(json.substr(0, end), {"CloudStorage", "Nothing"});  // just ends
   for (const char* odd :

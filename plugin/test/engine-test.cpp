@@ -1,4 +1,7 @@
 // The life of the engine, played by fake-engine.cpp.
+#include <sys/resource.h>
+#include <sys/wait.h>
+
 #include <atomic>
 #include <climits>
 #include <cstdlib>
@@ -231,9 +234,30 @@ void EngineHasThreadsEnough() {
   unsetenv("UV_THREADPOOL_SIZE");
 }
 
+// In a process and with a user of its own: limits of threads do not hold for root.
+void NoThreadForTheEngineIsRefused() {
+  const pid_t child = fork();
+  if (child == 0) {
+    const rlimit none{0, 0};
+    if (geteuid() == 0 && setuid(65534) != 0) _exit(2);
+    FakeHost host;
+    EngineSettings settings;
+    Engine engine(host, settings);
+    setrlimit(RLIMIT_NPROC, &none);
+    const bool refused = engine.Start() == Engine::Started::Refused;
+    _exit(refused && host.Said("E cannot make a thread for the storage engine: Resource temporarily unavailable. "
+                               "Raise Orthanc's limit of processes and threads")
+              ? 0
+              : 1);
+  }
+  int status = 0;
+  CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+
 }  // namespace
 
 const std::vector<Test> kEngineTests = {TEST(WorksAndStops),
+                                        TEST(NoThreadForTheEngineIsRefused),
                                         TEST(FaultsAreLoggedOnce),
                                         TEST(RefusalsAreLogged),
                                         TEST(NodeThatCannotRunIsNamed),

@@ -28,11 +28,12 @@ class FakeCore {
   }
 
   // As Orthanc starts a plugin: 0 = well.
-  int32_t Load(const std::string& scenario) {
+  int32_t Load(const std::string& scenario, const std::string& section = "", const std::string& missing = "") {
     const std::string script = folder.path() + "/" + scenario;
     CHECK(mknod(script.c_str(), S_IFREG | 0600, 0) == 0);
-    configuration = "{\"TemporaryDirectory\":\"" + folder.path() + "\",\"CloudStorage\":{\"Node\":\"" + fake_engine +
-                    "\",\"Engine\":\"" + script + "\"}}";
+    configuration = "{" + section + "\"TemporaryDirectory\":\"" + folder.path() + "\",\"CloudStorage\":{\"Node\":\"" +
+                    (missing == "Node" ? "/nowhere" : fake_engine) + "\",\"Engine\":\"" +
+                    (missing == "Engine" ? "/nowhere" : script) + "\"}}";
     library = dlopen(Path().c_str(), RTLD_NOW);
     CHECK(library != nullptr);
     if (library == nullptr) std::printf("%s\n", dlerror());
@@ -174,8 +175,24 @@ void OldOrthancHasNoRoutesThatAskIt() {
   core.Unload();
 }
 
+void MissingEngineStopsOrthancOnlyWhereItIsConfigured() {
+  for (const char* const missing : {"Engine", "Node"})
+    for (const char* const section : {"AwsS3Storage", "BlobStorage", "DirectoryStorage", "AwsS3", ""}) {
+      const bool wanted = std::strstr(section, "Storage") != nullptr;
+      FakeCore core("1.10.1");
+      CHECK((core.Load("off", std::string("\"") + section + "\":null,", missing) != 0) == wanted);
+      CHECK(core.lines.find(std::string("CloudStorage.") + missing + " names /nowhere") != std::string::npos);
+      CHECK((core.lines.find("the plugin is disabled") == std::string::npos) == wanted);
+      CHECK(core.area.create == nullptr);
+      core.Unload();
+    }
+}
+
 }  // namespace
 
 const std::vector<Test> kLibraryTests = {TEST(StoresAndReadsInTheFolderThatOrthancNames),
-                                         TEST(RepeatedReadLeaksNoMemoryOfOrthancs), TEST(StartsAgainAfterAReset),
-                                         TEST(SecondStorageAreaIsRefused), TEST(OldOrthancHasNoRoutesThatAskIt)};
+                                         TEST(RepeatedReadLeaksNoMemoryOfOrthancs),
+                                         TEST(StartsAgainAfterAReset),
+                                         TEST(SecondStorageAreaIsRefused),
+                                         TEST(OldOrthancHasNoRoutesThatAskIt),
+                                         TEST(MissingEngineStopsOrthancOnlyWhereItIsConfigured)};

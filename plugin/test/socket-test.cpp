@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cstring>
+#include <ctime>
 
 #include "../listener.h"
 #include "stage.h"
@@ -79,6 +80,50 @@ void FoldersAreThoseOfOrthancThenOfTheSystem() {
   CHECK((SocketFolders("/orthancs") == std::vector<std::string>{"/orthancs", folder.path(), "/tmp/x", "/tmp"}));
   for (const char* name : {"RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR", "TMPDIR"}) unsetenv(name);
   CHECK((SocketFolders("relative") == std::vector<std::string>{"/tmp"}));
+}
+
+// The folder of a socket that its Orthanc left so long ago.
+std::string Left(const Folder& in, const std::string& end, time_t seconds) {
+  const std::string folder = in.path() + "/orthanc-cloud-storage-" + end;
+  const timespec time{std::time(nullptr) - seconds, 0};
+  const timespec both[2] = {time, time};
+  mkdir(folder.c_str(), 0700);
+  CHECK(mknod((folder + "/engine.sock").c_str(), S_IFREG | 0600, 0) == 0 || errno == EEXIST);
+  CHECK(utimensat(AT_FDCWD, folder.c_str(), both, 0) == 0);
+  return folder;
+}
+
+void RemovesWhatAKilledOrthancLeft() {
+  Folder folder;
+  {
+    Listener other({folder.path()});
+    CHECK(other.Ensure().empty());
+    const std::string name = other.path().substr(0, other.path().rfind('/'));
+    Left(folder, name.substr(name.rfind('-') + 1), 1'000);  // it is old, but lives
+    Left(folder, "killed", 1'000);
+    const std::string starts = Left(folder, "starts", 5);
+    const std::string strange = Left(folder, "strang", 1'000);
+    const std::string something = strange + "/something";
+    CHECK(mknod(something.c_str(), S_IFREG | 0600, 0) == 0);
+    Left(folder, "strang", 1'000);
+    CHECK(Left(folder, "link", 1'000) != "" &&
+          rename((folder.path() + "/orthanc-cloud-storage-link").c_str(), (folder.path() + "/elsewhere").c_str()) == 0);
+    CHECK(symlink("elsewhere", (folder.path() + "/orthanc-cloud-storage-link").c_str()) == 0);
+    {
+      Listener ours({folder.path()});
+      CHECK(ours.Ensure().empty());
+      CHECK(other.Present() && CanConnect(other.path()) && ours.Present());
+      CHECK(folder.Names().size() == 6);  // of the two that live, of one that starts, what is nobody's, and the link
+      CHECK(access(something.c_str(), F_OK) == 0 &&
+            access((folder.path() + "/elsewhere/engine.sock").c_str(), F_OK) == 0);
+    }
+    unlink(something.c_str()), unlink((folder.path() + "/orthanc-cloud-storage-link").c_str());
+    for (const std::string& place : {starts, strange, folder.path() + "/elsewhere"}) {
+      unlink((place + "/engine.sock").c_str());
+      CHECK(rmdir(place.c_str()) == 0);
+    }
+  }
+  CHECK(folder.Names().empty());
 }
 
 void CallsGoOnWhenTheSocketHasVanished() {
@@ -178,6 +223,7 @@ void FloodOfStrangersPasses() {
 const std::vector<Test> kSocketTests = {TEST(TakesTheFirstFolderThatCanBeUsed),
                                         TEST(VanishedSocketIsMadeAnewInItsPlaceOrTheNext),
                                         TEST(FoldersAreThoseOfOrthancThenOfTheSystem),
+                                        TEST(RemovesWhatAKilledOrthancLeft),
                                         TEST(CallsGoOnWhenTheSocketHasVanished),
                                         TEST(NextEngineConnectsThoughTheSocketHadVanished),
                                         TEST(NoDescriptorsLeftIsSaidOnceAndEnds),

@@ -2,6 +2,7 @@
  * File operations that may hang. Each takes a thread of libuv's pool until the operating system ends it, and nobody can end
  * it sooner; the same threads look up the names of servers. So fewer run at once than there are threads, one that hangs is
  * given up but counted until it really ends, and when all that may run hang, the next ones fail at once.
+ * Who waits for one holds others up: Orthanc locks its database for as long as a removal takes. So none is tried twice.
  */
 import { type FileHandle, open } from 'node:fs/promises'
 import { Fault } from '../fault.ts'
@@ -33,6 +34,8 @@ interface Running {
   giveUp(): void
 }
 
+/** While one hangs, the next ones have this part of their time: most probably they hang, too. */
+const SUSPICIOUS = 1 / 6
 /** Older than this when it is looked at, an operation may hang. */
 const SLOW_MS = 1_000
 const slow = new Set<Running>()
@@ -91,7 +94,7 @@ export class Disk {
       const since = performance.now()
       const running: Running = {
         since,
-        until: since + patienceMs,
+        until: since + (this.hangs ? patienceMs * SUSPICIOUS : patienceMs),
         hangs: false,
         giveUp: () => reject(this.#silence()),
       }
@@ -135,6 +138,7 @@ export class Disk {
 
   #silence(): Fault {
     return new Fault('Unavailable', `the disk of ${this.#folder} does not answer`, {
+      retryable: false,
       remedy: 'Look at the disk, or at the network mount and its server.',
     })
   }
