@@ -45,6 +45,9 @@ const exhausted: Row = {
     'This machine has no more descriptors, ports or memory for connections: raise its limits, or lower MaxConnections.',
 }
 
+/** Of an answer that begins like none. */
+const NOT_HTTP = 'HPE_INVALID_CONSTANT'
+
 const table: Readonly<Record<string, Row>> = {
   ENOTFOUND: {
     code: 'Unavailable',
@@ -80,7 +83,7 @@ const table: Readonly<Record<string, Row>> = {
     remedy:
       'Something in the configuration or the credentials has a character that HTTP cannot carry, such as an invisible one that was pasted along.',
   },
-  HPE_INVALID_CONSTANT: {
+  [NOT_HTTP]: {
     code: 'Unavailable',
     remedy: 'What answers there does not speak HTTP: check scheme and port of the endpoint.',
   },
@@ -192,7 +195,10 @@ function mostTelling(errors: readonly unknown[]): unknown {
 }
 
 function codeOf(error: Error): string {
-  const code = 'code' in error ? String(error.code) : ''
+  // undici gives errors of its parser no code, and of some answers that break HTTP's rules it asserts that they do not.
+  if (error.name === 'AssertionError') return 'HPE_ASSERTION'
+  if (error.name === 'HTTPParserError') return /Expected HTTP/i.test(error.message) ? NOT_HTTP : 'HPE_INVALID'
+  const code = 'code' in error ? String(error.code ?? '') : ''
   const reason = code === 'EPROTO' ? opensslReason(error) : undefined
   return reason === undefined ? code : `ERR_SSL_${reason.toUpperCase().replaceAll(' ', '_')}`
 }
