@@ -57,6 +57,18 @@ const gateway = (response: ServerResponse) => {
   response.writeHead(502, { 'content-type': 'text/html' }).end('<title>502 Bad Gateway</title>')
   return true
 }
+/** As Ceph answers the second of two writes of one object at a time. */
+const nothingThere =
+  (provider: Provider) =>
+  (response: ServerResponse): boolean => {
+    const [name, text] = {
+      s3: ['x-amz-request-id', '<Error><Code>NoSuchKey</Code></Error>'],
+      azure: ['x-ms-request-id', '<Error><Code>BlobNotFound</Code></Error>'],
+      gcs: ['x-guploader-uploadid', 'No such object: bucket/k'],
+    }[provider] as [string, string]
+    response.writeHead(404, { [name]: '1' }).end(text)
+    return true
+  }
 const losses = { 'the connection broke': hangUp, 'a portal answered': portal, 'a gateway answered 502': gateway }
 
 /** Loses answers to requests that `which` picks: after they were carried out, or instead. */
@@ -104,6 +116,19 @@ for (const provider of providers)
         assert.ok(parts.length <= 5, `${parts.length} parts`)
       })
     }
+
+    it("'no such object' is no answer to a write: what happened is a success, what did not is repeated", async () => {
+      for (const carriedOut of [true, false]) {
+        const cloud = await start(provider)
+        losing(cloud, isWrite, nothingThere(provider), 1, carriedOut)
+        await cloud.store.put('k', chunked(noise(1000)), never)
+        assert.deepEqual(cloud.objects.get('k'), noise(1000))
+        assert.equal(cloud.seen.filter(isWrite).length, carriedOut ? 1 : 2)
+      }
+      const cloud = await start(provider)
+      losing(cloud, isWrite, nothingThere(provider), 100, false)
+      await assert.rejects(cloud.store.put('k', chunked(noise(1000)), never), { code: 'Unavailable' })
+    })
 
     it('another object of the same size under the key is not taken for it', async () => {
       const cloud = await start(provider)

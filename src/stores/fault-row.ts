@@ -6,9 +6,10 @@ import { retryAfter, strangersFault } from './stranger.ts'
 /** `Asked`: what of a store's options a remedy may name. */
 export interface Row<Asked> {
   readonly code: FaultCode
-  /** These three as in FaultOptions. */
+  /** These four as in FaultOptions. */
   readonly retryable?: boolean
   readonly beginAnew?: boolean
+  readonly doubtful?: boolean
   readonly perhapsAbsent?: (answer: Answer) => boolean
   readonly remedy?: string | ((asked: Asked, answer: Answer) => string)
 }
@@ -44,6 +45,13 @@ function unknown(status: number): Row<unknown> {
   return status > 500 && status !== 501 && status !== 505 ? busy : { code: 'Internal' }
 }
 
+/**
+ * Who writes an object, or lists them all, misses none. A server that says so all the same has lost its way, as Ceph does
+ * between two writes of one object; and it may have written.
+ */
+const lost = { code: 'Unavailable', doubtful: true } as const
+const missesNothing = ({ verb }: Answer) => verb === 'write' || verb === 'list'
+
 /** Asking about one object: here some stores say "forbidden" for what is absent. */
 export const asksForOne = ({ verb }: Answer) => verb === 'read' || verb === 'stat'
 
@@ -56,11 +64,13 @@ export function faultOfRow<Asked>(
   asked: Asked,
 ): Fault {
   if (!own) return strangersFault(answer)
-  const { code, retryable, beginAnew = false, perhapsAbsent, remedy } = row ?? unknown(answer.status)
+  const told = row?.code === 'NotFound' && missesNothing(answer) ? lost : (row ?? unknown(answer.status))
+  const { code, retryable, beginAnew = false, doubtful = false, perhapsAbsent, remedy }: Row<Asked> = told
   return new Fault(code, `${words || 'the server gave no reason'} (HTTP ${answer.status})`, {
     remedy: typeof remedy === 'function' ? remedy(asked, answer) : remedy,
     ...(retryable === undefined ? {} : { retryable }),
     beginAnew,
+    doubtful,
     perhapsAbsent: perhapsAbsent?.(answer) ?? false,
     ...retryAfter(answer),
   })

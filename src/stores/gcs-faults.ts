@@ -82,8 +82,8 @@ function rowOf({ status, verb, inUpload, text }: Answer, said: string, own: bool
   if (words) return words
   if (inUpload && (status === 404 || status === 410)) return forgotten
   if (status !== 404 || !own) return byStatus[status]
-  // What lists or writes can miss nothing but the bucket.
-  if (verb === 'list' || verb === 'write') return noBucket
+  // What lists or writes can miss nothing but the bucket, unless the words are about an object.
+  if (!isAbsent && (verb === 'list' || verb === 'write')) return noBucket
   return isAbsent || errorOf(text)?.code === 404 ? absent : byStatus[status]
 }
 
