@@ -191,7 +191,7 @@ function hybridOf(config: EngineConfig, parts: Parts): Hybrid | undefined {
       // A store that is away says nothing, nor one whose bucket or container is still to be made: its own check tells of
       // that, and may make it. Then it is asked before the first move.
       await proveApart(AbortSignal.any([signal, AbortSignal.timeout(APART_MS)]), true).catch(error => {
-        if (isCode(error, 'BadConfig') && error.remedy.endsWith(TWO_PLACES)) throw error
+        if (isCode(error, 'BadConfig')) throw error
       })
     },
   }

@@ -171,6 +171,16 @@ describe('two tiers in one place', () => {
       }
     }))
 
+  it('are doubted as long as the bucket is missing, which is for the store to say', () =>
+    inFolder(async root => {
+      const files = directoryStore(root, { marked: false })
+      const missing = new Fault('BadConfig', 'NoSuchBucket', { remedy: 'Create it.' })
+      const store: Store = { ...memoryStore(), stat: () => Promise.reject(missing) }
+      const prove = apart({ disk: files, store, rootPath: '', remedy: '' })
+      await assert.rejects(prove(never, true), { code: 'Unavailable', message: 'NoSuchBucket', remedy: 'Create it.' })
+      assert.deepEqual(readdirSync(root), [])
+    }))
+
   it('are not looked for where a folder would have to be made for that', () =>
     inFolder(async root => {
       const { hybrid } = composed(join(root, 'disk'), join(root, 'cloud'))

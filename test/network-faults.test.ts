@@ -4,7 +4,7 @@ import { execFile } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer as createPlainServer, type Server } from 'node:http'
 import { createServer } from 'node:https'
-import type { AddressInfo, createServer as createTcpServer } from 'node:net'
+import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, before, describe, it } from 'node:test'
@@ -41,7 +41,7 @@ function dispatcherTo(store: string, caFile: string | undefined, warn: (line: st
 async function faultOf(origin: string, caFile: string | undefined): Promise<Fault> {
   try {
     const { body } = await dispatcherTo(origin, caFile).request({ origin, path: '/', method: 'GET' })
-    await body.dump()
+    await body.text()
   } catch (error) {
     return faultOfNetwork(error, never)
   }
@@ -148,6 +148,35 @@ describe('what is said about TLS', () => {
     const all = Object.assign(new AggregateError(errors), { code: 'ENETUNREACH', message: '' })
     assert.match(faultOfNetwork(all, never).remedy, /Nothing listens there/)
   })
+})
+
+describe('what is said about an answer that is no HTTP', () => {
+  for (const [what, answer, remedy] of [
+    ['of a server for something else', 'SSH-2.0-OpenSSH_9.6\r\n\r\n', /does not speak HTTP/],
+    ['of TLS', '\x16\x03\x01\x02\x00\x01', /does not speak HTTP/],
+    ['without a status', 'HTTP/1.1 abc OK\r\n\r\n', /^$/],
+    ['of another version', 'HTTP/9.1 200 OK\r\n\r\n', /^$/],
+    ['with a length that is none', 'HTTP/1.1 200 OK\r\ncontent-length: -4\r\n\r\n', /^$/],
+    ['with a line that is no header', 'HTTP/1.1 200 OK\r\nbad header\r\n\r\n', /^$/],
+    ['with a NUL in a header', 'HTTP/1.1 200 OK\r\nx: a\0b\r\n\r\n', /^$/],
+    ['with a chunk that is none', 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n', /^$/],
+    ['with a head of a megabyte', `HTTP/1.1 200 OK\r\nx: ${'y'.repeat(1_000_000)}\r\n\r\n`, /^$/],
+    ['with a status below 100', 'HTTP/1.1 050 OK\r\n\r\n', /^$/],
+    ['that goes over to no protocol', 'HTTP/1.1 101 Switching Protocols\r\n\r\n', /^$/],
+    [
+      'that goes over to another protocol',
+      'HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n',
+      /^$/,
+    ],
+  ] as const)
+    it(`${what}: another try may help`, async () => {
+      const server = createTcpServer(socket => {
+        socket.on('error', () => {}).once('data', () => socket.end(answer, 'latin1'))
+      })
+      const { code, retryable, remedy: said } = await faultOf(`http://127.0.0.1:${await listen(server)}`, undefined)
+      assert.deepEqual([code, retryable], ['Unavailable', true])
+      assert.match(said, remedy)
+    })
 })
 
 describe('authorities', () => {

@@ -37,7 +37,7 @@ export function apart({ disk, store, rootPath, remedy }: ApartOptions): Apart {
       for (const one of keys) {
         const seen = await other.stat(one, signal).catch(error => {
           if (error instanceof Fault && error.perhapsAbsent) return undefined // who may read it would be told that it is there
-          throw error
+          throw isCode(error, 'BadConfig') ? saysNothing(error) : error
         })
         if (!seen) continue
         throw new Fault('BadConfig', `${disk.name} and ${store.name} are one and the same place`, {
@@ -66,4 +66,9 @@ export function apart({ disk, store, rootPath, remedy }: ApartOptions): Apart {
     }
     proven = true
   }
+}
+
+/** From here, `BadConfig` means one place. A store whose bucket is missing, or still to be made, says nothing about that. */
+function saysNothing({ message, remedy, where, cause }: Fault): Fault {
+  return new Fault('Unavailable', message, { remedy, where, cause })
 }
