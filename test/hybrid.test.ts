@@ -343,6 +343,28 @@ describe("the file system in Orthanc's own layout", () => {
       rmSync(root, { recursive: true })
     }
   })
+
+  it('a file that is moved between the looks at its two places is looked for again, not lost', async () => {
+    const attachment = file()
+    const moved = Promise.withResolvers<void>()
+    const before = (store: Store): Store => ({
+      ...store,
+      async stat(key, signal) {
+        const seen = await store.stat(key, signal)
+        await place(stores, disk, attachment)
+        await stores[cloud].remove(keyOn(cloud, attachment), never)
+        moved.resolve()
+        return seen
+      },
+    })
+    const after = (store: Store): Store => ({
+      ...store,
+      stat: async (key, signal) => moved.promise.then(() => store.stat(key, signal)),
+    })
+    const { area, stores } = make(cloud, { [disk]: before, [cloud]: after })
+    await place(stores, cloud, attachment)
+    assert.deepEqual(Object.keys(await area.locate(attachment, never)), [disk])
+  })
 })
 
 async function* flipped(body: AsyncIterable<Uint8Array>) {

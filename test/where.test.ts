@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import type { Tier } from '../src/area/area.ts'
 import type { Side } from '../src/area/hybrid.ts'
 import { Fault } from '../src/fault.ts'
 import { whereRoute } from '../src/routes/where.ts'
@@ -29,5 +30,31 @@ describe('the places of files', () => {
     assert.equal(asked, atTheFailure)
     assert.ok(asked < 30, `${asked} files were asked for`)
     for (const given of signals) assert.ok(given.aborted)
+  })
+  it('are looked for again when a move may have passed by between two looks, or took the file while it was looked at', async () => {
+    const orthanc = new FakeOrthanc()
+    const id = orthanc.addPatient('p', [1])
+    for (const how of ['between', 'during']) {
+      let at: Tier = 'object-storage'
+      const side = (tier: Tier) =>
+        ({
+          area: { name: tier },
+          async find() {
+            const found = at === tier
+            if (how === 'between') at = 'file-system' // after the look at the disk, before the one at the store
+            return found ? { key: 'k', size: 1 } : undefined
+          },
+          async keyIdOf() {
+            if (at === 'file-system') return undefined
+            at = 'file-system'
+            throw new Fault('NotFound', 'NoSuchKey')
+          },
+        }) as unknown as Side
+      const sides = { 'file-system': side('file-system'), 'object-storage': side('object-storage') }
+      const request = { groups: ['patients', id] } as unknown as Request
+      const answer = await whereRoute(sides).methods['GET']?.(request, orthanc, new AbortController().signal)
+      const { Totals } = JSON.parse(String((answer as { body: unknown }).body))
+      assert.deepEqual([how, Totals.Missing, Totals['file-system'].Files > 0], [how, 0, true])
+    }
   })
 })

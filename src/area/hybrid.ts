@@ -194,11 +194,16 @@ export function hybridArea(options: HybridOptions): HybridArea {
     move,
 
     async locate(attachment, signal) {
-      const [disk, cloud] = await Promise.all([
-        sides['file-system'].find(attachment, signal),
-        sides['object-storage'].find(attachment, signal),
-      ])
-      return { ...(disk && { 'file-system': disk }), ...(cloud && { 'object-storage': cloud }) }
+      const look = async () => {
+        const [disk, cloud] = await Promise.all([
+          sides['file-system'].find(attachment, signal),
+          sides['object-storage'].find(attachment, signal),
+        ])
+        return { ...(disk && { 'file-system': disk }), ...(cloud && { 'object-storage': cloud }) }
+      }
+      const found = await look()
+      // Of two looks one may have been before a move and the other after it.
+      return Object.keys(found).length > 0 ? found : await look()
     },
   }
 }

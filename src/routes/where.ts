@@ -1,7 +1,8 @@
-import type { Found, Tier } from '../area/area.ts'
+import type { Attachment, Found, Tier } from '../area/area.ts'
 import type { Host } from '../area/host.ts'
 import type { Side } from '../area/hybrid.ts'
 import { askOf, type KnownFile, type Level, levels, listed, start, walk } from '../area/walk.ts'
+import { isCode } from '../fault.ts'
 import { json, OrthancError, type Route } from '../wire/routes.ts'
 
 /** Looks at so many files at once. */
@@ -73,13 +74,24 @@ async function located(sides: Sides, files: readonly Named[], signal: AbortSigna
 }
 
 async function locate(sides: Sides, [uri, { attachment, known }]: Named, signal: AbortSignal): Promise<Located> {
+  let Places = await placesOf(sides, attachment, signal)
+  // A move may have ended between the two looks; then the file is where the first look was too early.
+  if (Places.length === 0 && Object.keys(sides).length > 1) Places = await placesOf(sides, attachment, signal)
+  return { Attachment: uri, Uuid: attachment.uuid, Size: known.size, Places }
+}
+
+async function placesOf(sides: Sides, attachment: Attachment, signal: AbortSignal): Promise<Place[]> {
   const places: Place[] = []
   for (const [tier, side] of Object.entries(sides) as [Tier, Side][]) {
     signal.throwIfAborted()
-    const found = await side.find(attachment, signal)
-    if (found) places.push(await placeOf(tier, side, found, signal))
+    try {
+      const found = await side.find(attachment, signal)
+      if (found) places.push(await placeOf(tier, side, found, signal))
+    } catch (error) {
+      if (!isCode(error, 'NotFound')) throw error // a move took it away in this very moment
+    }
   }
-  return { Attachment: uri, Uuid: attachment.uuid, Size: known.size, Places: places }
+  return places
 }
 
 async function placeOf(tier: Tier, side: Side, found: Found, signal: AbortSignal): Promise<Place> {

@@ -47,10 +47,10 @@ for (const [name, { origin, make }] of Object.entries(grounds()))
           const report = await soak(stage, {
             ...kind,
             seed: LONG ? Date.now() % 1_000_000 : 1,
-            storm: { operations: 200, minutes: 0 },
-            haul: { operations: 100, minutes: 0 },
+            storm: { operations: 150, minutes: 0 },
+            haul: { operations: 60, minutes: 0 },
             instances: 60,
-            apart: 40,
+            apart: 25,
             longestMs: 1000,
             flat: false,
           })

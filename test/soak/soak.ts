@@ -2,6 +2,8 @@
  * A soak: clients work while everything happens that may happen (the storm), then while only the network and the store
  * fail (the long haul: one engine, whose memory and descriptors must be flat); then all is quiet, and the books are checked.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { until } from '../until.ts'
 import { Clients } from './clients.ts'
 import { Faults, HARD, LONG_ONES, MILD } from './faults.ts'
 import { Model } from './model.ts'
@@ -75,11 +77,11 @@ export async function soak(stage: Stage, options: SoakOptions): Promise<Report> 
   const stormy = during('storm', storm, all)
   await Promise.all([clients.work(CLIENTS, seed, stormy), faults.inject(all, apart, stormy)])
 
-  const engine = orthanc.enginePid() as number
+  const engine = await until('an engine', () => orthanc.enginePid())
   const hauling = during('long haul', haul, MILD)
   const sampling = async () => {
     const from = clients.operations
-    for (let taken = 1; hauling(); await new Promise(resolve => setTimeout(resolve, 50))) {
+    for (let taken = 1; hauling(); await sleep(50)) {
       if (clients.operations - from < (taken * haul.operations) / SAMPLES) continue
       if (orthanc.enginePid() !== engine) return void broken.push('the engine ended, though nobody killed it')
       vitals.sample(orthanc.pid, engine)
@@ -89,7 +91,7 @@ export async function soak(stage: Stage, options: SoakOptions): Promise<Report> 
   }
   const sampled = sampling()
   await Promise.all([clients.work(CLIENTS, seed + 1, hauling), faults.inject(MILD, apart, hauling), sampled])
-  if (options.flat) for (const vital of VITALS) broken.push(...[growth(vital, vitals.samples[vital]) ?? []].flat())
+  if (options.flat) broken.push(...VITALS.flatMap(vital => growth(vital, vitals.samples[vital]) ?? []))
 
   if (proxy) proxy.decide = () => undefined
   faults.countHarm(0)
