@@ -94,7 +94,10 @@ function wordsOf(text: string): { readonly said: string; readonly proven: boolea
   const error = errorOf(text)
   // Many services put a code and a message there; only Google, and its emulators, give a list of reasons as well.
   if (error)
-    return { said: typeof error.message === 'string' ? error.message : '', proven: Array.isArray(error.errors) && error.errors[0]?.reason !== undefined }
+    return {
+      said: typeof error.message === 'string' ? error.message : '',
+      proven: Array.isArray(error.errors) && error.errors[0]?.reason !== undefined,
+    }
   const xml = [/<Code>([^<]*)</, /<Message>([^<]*)</].map(pattern => pattern.exec(text)?.[1]).filter(Boolean)
   if (/<Error[\s>]/.test(text) && xml.length > 0) return { said: xml.join(': '), proven: true }
   return { said: text.trim().slice(0, LOOKED_AT), proven: /^No such object: /.test(text) }

@@ -111,7 +111,11 @@ function readProxy(text: string, option: string): Via {
   const { origin, host } = new URL(place)
   const [user = '', ...password] = rest.slice(0, Math.max(0, at)).split(':')
   const secret = Buffer.from(`${decoded(user)}:${decoded(password.join(':'))}`).toString('base64')
-  return { origin, token: at < 0 ? undefined : `Basic ${secret}`, name: `the proxy ${oneLine(host, LONGEST_NAME)} (${option})` }
+  return {
+    origin,
+    token: at < 0 ? undefined : `Basic ${secret}`,
+    name: `the proxy ${oneLine(host, LONGEST_NAME)} (${option})`,
+  }
 }
 
 /** A password with a bare % is no reason to fail. */
@@ -154,7 +158,8 @@ function ruleOf(entry: string, warn: (line: string) => void): Rule | undefined {
   const [network = '', bits] = name.split('/')
   const family = isIP(network)
   if (family === 0) {
-    if (bits !== undefined) warn(`NoProxy or NO_PROXY has '${oneLine(entry)}', which is neither a host nor a range of addresses`)
+    if (bits !== undefined)
+      warn(`NoProxy or NO_PROXY has '${oneLine(entry)}', which is neither a host nor a range of addresses`)
     const suffix = name.replace(/^\*?\./, '').replace(/\.$/, '')
     return { port, covers: host => host === suffix || host.endsWith(`.${suffix}`) }
   }

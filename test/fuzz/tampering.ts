@@ -26,21 +26,58 @@ const MD5 = 'd41d8cd98f00b204e9800998ecf8427e'
 const VALUES: Readonly<Record<string, readonly (string | null)[]>> = {
   etag: [null, '', '"', 'W/"x"', '"x"', `"${MD5}"`, `W/"${MD5}"`, 'x'.repeat(7000), '"e"', '\u00e9'],
   'content-type': [null, 'text/html', 'application/json', 'application/xml', 'application/octet-stream', ''],
-  'content-range': [null, '', 'bytes', 'bytes 0-3/4', 'bytes 0-3/*', 'bytes */0', 'bytes 5-1/9', 'bytes 0-99999999999999999999/9', 'x'],
+  'content-range': [
+    null,
+    '',
+    'bytes',
+    'bytes 0-3/4',
+    'bytes 0-3/*',
+    'bytes */0',
+    'bytes 5-1/9',
+    'bytes 0-99999999999999999999/9',
+    'x',
+  ],
   'content-encoding': [null, 'gzip', 'br', 'identity', 'x'],
   'transfer-encoding': ['chunked', 'gzip, chunked', 'identity', 'x'],
   connection: ['close', 'keep-alive', 'upgrade'],
   upgrade: ['h2c'],
   trailer: ['x'],
   'retry-after': ['0.001', '-1', '', 'x', 'NaN', 'Fri, 31 Dec 1999 23:59:59 GMT'],
-  date: [null, '', 'x', 'Sat, 13 Sep 275760 00:00:00 GMT', 'Thu, 01 Jan 1970 00:00:00 GMT', '-1', 'Fri, 01 Jan 2100 00:00:00 GMT'],
-  location: [null, '', 'x', 'http://', 'https://elsewhere.example/', '//', 'http://x/?upload_id=', `https://${'h'.repeat(5000)}/`, 'javascript:alert(1)'],
+  date: [
+    null,
+    '',
+    'x',
+    'Sat, 13 Sep 275760 00:00:00 GMT',
+    'Thu, 01 Jan 1970 00:00:00 GMT',
+    '-1',
+    'Fri, 01 Jan 2100 00:00:00 GMT',
+  ],
+  location: [
+    null,
+    '',
+    'x',
+    'http://',
+    'https://elsewhere.example/',
+    '//',
+    'http://x/?upload_id=',
+    `https://${'h'.repeat(5000)}/`,
+    'javascript:alert(1)',
+  ],
   'last-modified': [null, '', 'x'],
   range: [null, 'bytes=0-0', 'bytes=0-99999999', 'x'],
   'x-amz-request-id': [null, ''],
   'x-amz-bucket-region': ['\u001b[31m'.slice(1), 'r'.repeat(5000)],
   'x-ms-request-id': [null, ''],
-  'x-ms-error-code': [null, '', 'constructor', '__proto__', 'ServerBusy', 'e'.repeat(5000), 'InvalidBlockList', 'AuthenticationFailed'],
+  'x-ms-error-code': [
+    null,
+    '',
+    'constructor',
+    '__proto__',
+    'ServerBusy',
+    'e'.repeat(5000),
+    'InvalidBlockList',
+    'AuthenticationFailed',
+  ],
   'x-guploader-uploadid': [null, ''],
   'x-goog-hash': [null, '', 'crc32c=', 'md5=x', 'crc32c=AAAAAA==', 'x'],
   'x-goog-stored-content-encoding': ['gzip', 'identity', ''],
@@ -54,12 +91,56 @@ const VALUES: Readonly<Record<string, readonly (string | null)[]>> = {
 const header = fc
   .constantFrom(...Object.keys(VALUES))
   .chain(name =>
-    fc.tuple(fc.constantFrom(name, name, name, name.toUpperCase()), fc.constantFrom(...(VALUES[name] as (string | null)[]))),
+    fc.tuple(
+      fc.constantFrom(name, name, name, name.toUpperCase()),
+      fc.constantFrom(...(VALUES[name] as (string | null)[])),
+    ),
   )
 const status = fc.oneof(
   { arbitrary: fc.constant(0), weight: 4 },
   {
-    arbitrary: fc.constantFrom(200, 201, 202, 203, 204, 205, 206, 207, 301, 302, 304, 307, 308, 400, 401, 403, 404, 405, 408, 409, 410, 411, 412, 413, 416, 418, 429, 431, 451, 499, 500, 501, 502, 503, 504, 505, 507, 511, 520, 599),
+    arbitrary: fc.constantFrom(
+      200,
+      201,
+      202,
+      203,
+      204,
+      205,
+      206,
+      207,
+      301,
+      302,
+      304,
+      307,
+      308,
+      400,
+      401,
+      403,
+      404,
+      405,
+      408,
+      409,
+      410,
+      411,
+      412,
+      413,
+      416,
+      418,
+      429,
+      431,
+      451,
+      499,
+      500,
+      501,
+      502,
+      503,
+      504,
+      505,
+      507,
+      511,
+      520,
+      599,
+    ),
     weight: 6,
   },
   { arbitrary: fc.constantFrom(100, 101, 102, 103, 199, 600, 999, 99, 0), weight: 1 },
@@ -77,7 +158,19 @@ export const tampering: fc.Arbitrary<Tampering> = fc.record({
   status,
   headers: fc.array(header, { maxLength: 3 }),
   body,
-  length: fc.constantFrom('right', 'right', 'right', 'right', 'none', 'chunked', 'both', 'more', 'less', 'twice', 'odd'),
+  length: fc.constantFrom(
+    'right',
+    'right',
+    'right',
+    'right',
+    'none',
+    'chunked',
+    'both',
+    'more',
+    'less',
+    'twice',
+    'odd',
+  ),
 })
 
 interface Answer {
@@ -96,9 +189,9 @@ export function meddling(tamperings: readonly Tampering[]): Meddle & { readonly 
     const found = tamperings.find(({ nth }) => nth === turn)
     if (!found || (found.how === 'instead') === done) return false
     const nothing: Answer = { status: 200, headers: {}, body: Buffer.alloc(0) }
-    if (found.how !== 'changed') return write(found, request, response, nothing), true
-    captured(response, answer => write(found, request, response, answer))
-    return false
+    if (found.how === 'changed') captured(response, answer => write(found, request, response, answer))
+    else write(found, request, response, nothing)
+    return found.how !== 'changed'
   }
   return Object.assign(meddle, { count: () => count })
 }
@@ -112,7 +205,9 @@ function captured(response: ServerResponse, use: (answer: Answer) => void): void
     return response
   }) as ServerResponse['writeHead']
   response.end = ((bytes?: string | Buffer) => {
-    const headers = Object.fromEntries(Object.entries(response.getHeaders()).map(([name, value]) => [name, String(value)]))
+    const headers = Object.fromEntries(
+      Object.entries(response.getHeaders()).map(([name, value]) => [name, String(value)]),
+    )
     use({ status, headers, body: Buffer.from(bytes ?? '') })
     return response
   }) as ServerResponse['end']
@@ -133,10 +228,16 @@ function write(tampering: Tampering, request: Request, { socket }: ServerRespons
     right: [['content-length', length]],
     none: [],
     chunked: [['transfer-encoding', 'chunked']],
-    both: [['content-length', length], ['transfer-encoding', 'chunked']],
+    both: [
+      ['content-length', length],
+      ['transfer-encoding', 'chunked'],
+    ],
     more: [['content-length', String(Number(length) + 1)]],
     less: [['content-length', String(Math.max(0, Number(length) - 1))]],
-    twice: [['content-length', length], ['content-length', String(Number(length) + 1)]],
+    twice: [
+      ['content-length', length],
+      ['content-length', String(Number(length) + 1)],
+    ],
     odd: [['content-length', '-1']],
   } // prettier-ignore
   const chunks = /chunked|both/.test(tampering.length)
@@ -144,8 +245,13 @@ function write(tampering: Tampering, request: Request, { socket }: ServerRespons
   socket.on('error', () => {})
   socket.write(Buffer.from(`HTTP/1.1 ${String(status).padStart(3, '0')} Words\r\n${head}\r\n`, 'latin1'))
   if (request.method === 'HEAD') return void socket.end()
-  if (tampering.body === 'endless') return endless(socket, chunks)
-  socket.end(chunks ? Buffer.concat([Buffer.from(`${bytes.byteLength.toString(16)}\r\n`), bytes, Buffer.from(`\r\n0\r\n\r\n`)]) : bytes)
+  if (tampering.body === 'endless') endless(socket, chunks)
+  else
+    socket.end(
+      chunks
+        ? Buffer.concat([Buffer.from(`${bytes.byteLength.toString(16)}\r\n`), bytes, Buffer.from(`\r\n0\r\n\r\n`)])
+        : bytes,
+    )
 }
 
 function bodyOf(name: string, { line, headers }: Request, right: Buffer): Buffer {
