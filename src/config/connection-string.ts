@@ -68,7 +68,7 @@ export function readConnectionString(path: string, text: string): AzureAccount {
 
 function standard(path: string, account: string, pairs: ReadonlyMap<string, string>): string {
   const protocol = pairs.get('DefaultEndpointsProtocol') ?? 'https'
-  const suffix = pairs.get('EndpointSuffix') ?? 'core.windows.net'
+  const suffix = (pairs.get('EndpointSuffix') ?? 'core.windows.net').replace(/\/$/, '')
   // Else requests would go to another host, with their signature.
   if (!/^[\w-]+$/.test(account) || !/^[\w.-]+(:\d+)?$/.test(suffix) || !/^https?$/i.test(protocol))
     throw bad(

@@ -7,7 +7,7 @@ import type { Answer, Draft, Headers, Told } from './dialect.ts'
 import { isTagged } from './etags.ts'
 
 const LONGEST_TITLE = 120
-const LONGEST_WORDS = 300
+const LONGEST_WORDS = 600
 /** What is looked through for a title, or for secrets: no pattern takes long for so little. */
 const LOOKED_AT = 2000
 const LONGEST_PLACE = 100

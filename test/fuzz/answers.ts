@@ -24,6 +24,8 @@ interface Case {
   readonly provider: Provider
   /** Whether the store has met the server before: then it knows how the server marks its answers. */
   readonly known: boolean
+  /** Whether the object is there before. */
+  readonly there?: boolean
   readonly verbs: readonly Verb[]
   readonly size: number
   readonly tamperings: readonly Tampering[]
@@ -130,7 +132,7 @@ function sound(error: unknown, cloud: Cloud, truth: boolean): void {
 const MOST_REQUESTS = 60
 
 async function holds(all: Case): Promise<void> {
-  const { provider, known, verbs: chosen, tamperings, size } = all
+  const { provider, known, there = false, verbs: chosen, tamperings, size } = all
   const cloud = await cloudOf(provider)
   const s3 = size > MB ? { transfer: { concurrency: 2, partBytes: 5 * MB } } : {}
   const store = openStore(provider, cloud.endpoint, { maxRetries: 2, s3 })
@@ -138,6 +140,7 @@ async function holds(all: Case): Promise<void> {
     cloud.meddle = () => false
     cloud.objects.clear()
     if (known) await meet(store)
+    if (there) await placed(provider, cloud, size)
     const meddle = meddling(tamperings)
     cloud.meddle = meddle
     for (const verb of chosen) {
@@ -154,6 +157,13 @@ async function holds(all: Case): Promise<void> {
     cloud.meddle = () => false
     await store.close()
   }
+}
+
+/** By somebody else, so that the store learns nothing. */
+async function placed(provider: Provider, { endpoint }: Cloud, size: number): Promise<void> {
+  const other = openStore(provider, endpoint)
+  await other.put(KEY, sourceOf(noise(size)), never)
+  await other.close()
 }
 
 /** All that a store may learn. */
@@ -180,9 +190,10 @@ const anyCase: fc.Arbitrary<Case> = fc
   .record({
     provider: fc.constantFrom(...providers),
     known: fc.boolean(),
-    verbs: fc.array(fc.constantFrom(...(Object.keys(verbs) as Verb[])), { minLength: 1, maxLength: 5 }),
+    there: fc.boolean(),
+    verbs: fc.array(fc.constantFrom(...(Object.keys(verbs) as Verb[])), { minLength: 1, maxLength: 3 }),
     size: fc.constantFrom(1, 5, 1000),
-    tamperings: fc.uniqueArray(tampering, { minLength: 1, maxLength: 5, selector: ({ nth }) => nth }),
+    tamperings: fc.uniqueArray(tampering, { minLength: 1, maxLength: 3, selector: ({ nth }) => nth }),
   })
   .filter(isFair)
 
