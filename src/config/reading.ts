@@ -71,7 +71,8 @@ export function meansEncryption(given: string): boolean {
 function ignored(name: string, given: string, known: readonly string[], warnings: string[]): void {
   const line = `${name}.${quoted(given)} is not an option of this plugin`
   // The files would be stored plain.
-  if (known.includes('StorageEncryption') && meansEncryption(given)) throw bad(`${line}${didYouMean(given, known)}`)
+  if (known.includes('StorageEncryption') && meansEncryption(given))
+    throw bad(`${line}; did you mean StorageEncryption?`)
   warnings.push(`${line} and is ignored${didYouMean(given, known)}`)
 }
 
@@ -101,9 +102,8 @@ export function checked<T extends z.ZodObject>(schema: T, name: string, value: R
   const given = steps.reduce<unknown>((at, step) => (at as Record<PropertyKey, unknown> | undefined)?.[step], value)
   if (given === undefined) throw bad(`${path} is missing; it must be ${issue?.message}`)
   const values = issue?.code === 'invalid_value' ? issue.values.map(String) : []
-  throw bad(
-    `${path} is ${shown(path, given)}, but must be ${issue?.message}${typeof given === 'string' ? didYouMean(given, values) : ''}`,
-  )
+  const meant = typeof given === 'string' ? didYouMean(given, values) : ''
+  throw bad(`${path} is ${shown(path, given)}, but must be ${issue?.message}${meant}`)
 }
 
 /** One line for each section whose name is nearly one of `ours`. */

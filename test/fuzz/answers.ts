@@ -213,7 +213,7 @@ const large = (which: readonly Provider[]): fc.Arbitrary<Case> =>
 const claim = (only: fc.Arbitrary<Case>, runs: number): Claim => ({ runs, property: fc.asyncProperty(only, holds) })
 
 export const claims: Claims = {
-  'what is said of an answer is true, whatever the answer is': claim(anyCase, 120),
+  'what is said of an answer is true, whatever the answer is': claim(anyCase, 200),
   'what is said of an upload in parts is true, whatever is answered to its parts': claim(large(['s3']), 4),
   'what is said of an upload in blocks or a session is true, whatever is answered to it': claim(
     large(LONG ? ['azure', 'gcs'] : ['azure']),
