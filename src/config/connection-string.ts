@@ -68,9 +68,11 @@ export function readConnectionString(path: string, text: string): AzureAccount {
 
 function standard(path: string, account: string, pairs: ReadonlyMap<string, string>): string {
   const protocol = pairs.get('DefaultEndpointsProtocol') ?? 'https'
-  const suffix = pairs.get('EndpointSuffix') ?? 'core.windows.net'
+  const suffix = (pairs.get('EndpointSuffix') ?? 'core.windows.net').replace(/\/$/, '')
   // Else requests would go to another host, with their signature.
-  if (!/^[\w-]+$/.test(account) || !/^[\w.-]+(:\d+)?$/.test(suffix))
-    throw bad(`${path} has an AccountName or EndpointSuffix that is no part of a host's name`)
+  if (!/^[\w-]+$/.test(account) || !/^[\w.-]+(:\d+)?$/.test(suffix) || !/^https?$/i.test(protocol))
+    throw bad(
+      `${path} has an AccountName or EndpointSuffix that is no part of a host's name, or a protocol beside http and https`,
+    )
   return `${protocol}://${account}.blob.${suffix}`
 }

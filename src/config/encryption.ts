@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { Fault } from '../fault.ts'
-import { bad, isObject, section } from './reading.ts'
-import { nearest, quoted } from './shown.ts'
+import { bad, isObject, meansEncryption, section } from './reading.ts'
+import { quoted } from './shown.ts'
 import { flag, isKey, MB, text, whole } from './values.ts'
 
 /** SPEC section 4. */
@@ -74,7 +74,7 @@ export function refuseMisplaced(root: Record<string, unknown>, name: string): vo
     ['CloudStorage.', root['CloudStorage']],
   ] as const)
     for (const given of isObject(section) ? Object.keys(section) : [])
-      if (nearest(given, ['StorageEncryption']))
+      if (meansEncryption(given))
         throw bad(
           `${above}${quoted(given)} is in the wrong place: StorageEncryption belongs into the section "${name}"`,
         )

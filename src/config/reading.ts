@@ -63,10 +63,16 @@ export function section<T extends z.ZodObject>(
   return checked(schema, name, options)
 }
 
+/** Whether an option was most probably meant to be StorageEncryption. */
+export function meansEncryption(given: string): boolean {
+  return /^storage[^a-z]?encrypt/i.test(given) || nearest(given, ['StorageEncryption']) !== undefined
+}
+
 function ignored(name: string, given: string, known: readonly string[], warnings: string[]): void {
   const line = `${name}.${quoted(given)} is not an option of this plugin`
   // The files would be stored plain.
-  if (nearest(given, known) === 'StorageEncryption') throw bad(`${line}${didYouMean(given, known)}`)
+  if (known.includes('StorageEncryption') && meansEncryption(given))
+    throw bad(`${line}; did you mean StorageEncryption?`)
   warnings.push(`${line} and is ignored${didYouMean(given, known)}`)
 }
 

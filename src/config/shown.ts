@@ -41,6 +41,8 @@ export function didYouMean(given: string, known: readonly string[]): string {
 
 export function nearest(given: string, known: readonly string[]): string | undefined {
   if (known.length === 0) return undefined
-  const near = closest(given, known)
-  return distance(given.toLowerCase(), near.toLowerCase()) <= Math.max(2, near.length / 3) ? near : undefined
+  const lower = known.map(name => name.toLowerCase())
+  const near = closest(given.toLowerCase(), lower)
+  const isNear = distance(given.toLowerCase(), near) <= Math.max(2, near.length / 3)
+  return isNear ? known[lower.indexOf(near)] : undefined
 }

@@ -2,7 +2,7 @@
 import type { Dispatcher } from 'undici'
 import { type Bytes, type Content, contentOf, type Range } from '../bytes.ts'
 import { Fault } from '../fault.ts'
-import type { Dialect, Told } from './dialect.ts'
+import type { Dialect, Draft, Told } from './dialect.ts'
 import { faultOfNetwork } from './network-faults.ts'
 import { without } from './secrets-sent.ts'
 import { isStrange, notTheStores } from './stranger.ts'
@@ -12,6 +12,8 @@ export type Sent = Dispatcher.ResponseData & Pick<Told, 'secrets'>
 /** Up to this size a body travels in one buffer, either way. */
 export const WHOLE_BYTES = 1024 * 1024
 const LONGEST_MESSAGE = 64 * 1024
+/** Headers that bytes are compared with. */
+const TAGS = ['etag', 'content-md5', 'x-ms-blob-content-md5']
 
 /** An answer with its text. A listing must be whole; of a message, which may be a page, its beginning is enough. */
 export async function toldOf(
@@ -43,6 +45,17 @@ export function lost(error: unknown, signal: AbortSignal): Fault {
   return error instanceof Fault ? fault : fault.with({ doubtful: true })
 }
 
+/** A header that came twice, the same each time, came once. */
+export function withoutDoubles(answer: Sent): Sent {
+  const headers = Object.entries(answer.headers)
+  if (!headers.some(([, value]) => Array.isArray(value))) return answer
+  const once = headers.map(([name, value]) => [
+    name,
+    Array.isArray(value) && new Set(value).size === 1 ? value[0] : value,
+  ])
+  return { ...answer, headers: Object.fromEntries(once) }
+}
+
 /** The content of a whole object, with what the answer tells of its digest. */
 export function withDigest(content: Content, dialect: Dialect, key: string, { headers }: Sent): Content {
   const digest = dialect.digestOf(key, headers)
@@ -53,6 +66,12 @@ export function withDigest(content: Content, dialect: Dialect, key: string, { he
 export function arrivedRange({ headers }: Sent): Range | undefined {
   const [, end] = /^bytes \d+-(\d+)\//.exec(String(headers['content-range'])) ?? []
   return end === undefined ? undefined : { start: 0, end: Number(end) + 1 }
+}
+
+/** Without the query, which may hold a signature. */
+export function requestLine({ method, path }: Draft, answer: Sent, ms: number, idHeader: string): string {
+  const id = answer.headers[idHeader] ?? '-'
+  return `${method} ${path}: HTTP ${answer.statusCode} in ${ms.toFixed(0)} ms, request ${id}`
 }
 
 /** Lets go of an answer that is not wanted, and of its connection. */
@@ -72,6 +91,8 @@ export async function contentOfAnswer(dialect: Dialect, answer: Sent, range: Ran
   const compressed =
     /^(x-)?(gzip|deflate|br|zstd|compress)$/i.test(String(encoding)) && /^W\/|-gzip"?$|^undefined$/.test(String(etag))
   const wrong = (words: string) => new Fault('Internal', words, { retryable: true })
+  // Which of two different ones would be compared?
+  const twice = TAGS.find(name => Array.isArray(answer.headers[name]))
   let length = Number(answer.headers['content-length'] ?? Number.NaN)
   let problem: Fault | undefined
   let total = length
@@ -81,6 +102,7 @@ export async function contentOfAnswer(dialect: Dialect, answer: Sent, range: Ran
     problem = new Fault('Unavailable', `the answer was compressed on its way (${encoding})`, {
       remedy: 'A proxy before the store compresses what it hands on: let it not do so for the store.',
     })
+  else if (twice) problem = wrong(`the answer has two different headers ${twice}`)
   else if (range && !isAll) {
     const [, start, end, whole] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(String(answer.headers['content-range'])) ?? []
     total = Number(whole)

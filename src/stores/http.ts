@@ -1,7 +1,18 @@
 import type { Dispatcher } from 'undici'
 import { type Bytes, type Content, collectSource, openWhole, type Range, type Source } from '../bytes.ts'
 import { Fault, isCode } from '../fault.ts'
-import { arrivedRange, contentOfAnswer, drop, lost, type Sent, toldOf, WHOLE_BYTES, withDigest } from './answer.ts'
+import {
+  arrivedRange,
+  contentOfAnswer,
+  drop,
+  lost,
+  requestLine,
+  type Sent,
+  toldOf,
+  WHOLE_BYTES,
+  withDigest,
+  withoutDoubles,
+} from './answer.ts'
 import { checkOf } from './check.ts'
 import { until } from './deadline.ts'
 import { type Dialect, type Draft, encodeQuery, type Headers } from './dialect.ts'
@@ -129,7 +140,7 @@ export function sender(dialect: Dialect, options: HttpStoreOptions): Send {
         bodyTimeout: stallMs,
       })
       // undici looks at the signal only once a request has a connection: it may wait long for one.
-      const answer: Sent = Object.assign(await until(asked, signal), { secrets })
+      const answer = withoutDoubles(Object.assign(await until(asked, signal), { secrets }))
       logRequest?.(requestLine(draft, answer, performance.now() - started, dialect.requestId))
       const { statusCode: status } = answer
       const unmarked = lacksMark(draft, verb, answer.headers)
@@ -284,10 +295,4 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
 
 export function otherBytes(): Fault {
   return new Fault('Corrupt', 'the store acknowledged other bytes than those it was sent', { retryable: true })
-}
-
-/** Without the query, which may hold a signature. */
-function requestLine({ method, path }: Draft, answer: Sent, ms: number, idHeader: string): string {
-  const id = answer.headers[idHeader] ?? '-'
-  return `${method} ${path}: HTTP ${answer.statusCode} in ${ms.toFixed(0)} ms, request ${id}`
 }

@@ -8,7 +8,7 @@ import { isTagged } from './etags.ts'
 import { without } from './secrets-sent.ts'
 
 const LONGEST_TITLE = 120
-const LONGEST_WORDS = 300
+const LONGEST_WORDS = 600
 /** What is looked through for a title, or for secrets: no pattern takes long for so little. */
 const LOOKED_AT = 2000
 const LONGEST_PLACE = 100

@@ -110,9 +110,9 @@ export class TokenServices {
 
   /** A library that did not understand an answer may quote it, with the token that it holds. */
   #shown(cause: unknown, said: string): string {
-    if (cause instanceof TypeError || cause instanceof SyntaxError || cause instanceof RangeError)
-      return 'the answer was not understood'
     const all = this.#answered
+    const raw = cause instanceof SyntaxError || (cause instanceof TypeError && all.length > 0 && !('code' in cause))
+    if (raw) return 'the answer was not understood'
     return saidIn(said.replace(/[\w.~+/=-]{8,}/g, word => (all.some(answer => answer.includes(word)) ? '…' : word)))
   }
 }

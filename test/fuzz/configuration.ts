@@ -168,11 +168,20 @@ export const claims: Claims = {
 
   'encryption that is asked for in whatever form is refused or done': {
     runs: 1_000,
-    property: fc.property(fc.constantFrom(...providers), anyJson(), (provider, json) => {
-      const found = sound(outcome(changed([provider], [{ option: `${provider}.StorageEncryption`, json }])))
-      if (found instanceof Fault || JSON.stringify(json).length > 1000 || isOff(json)) return
-      assert.equal(found.config?.encryption?.enabled, true)
-    }),
+    property: fc.property(
+      fc.constantFrom(...providers),
+      fc.constantFrom('', 'CloudStorage', 'its own'),
+      fc.oneof(anyJson(), fc.constant('{"MasterKey": [1, "/etc/orthanc/key"]}')),
+      (provider, place, json) => {
+        const option = `${provider}.StorageEncryption`
+        const whole = changed([provider], place === 'its own' ? [{ option, json }] : []).slice(1)
+        const other = `"StorageEncryption": ${json}`
+        const before = place === '' ? `${other}, ` : place === 'its own' ? '' : `"${place}": {${other}}, `
+        const found = sound(outcome(`{${before}${whole}`))
+        if (found instanceof Fault || json.length > 1000 || isOff(json)) return
+        assert.equal(found.config?.encryption?.enabled, true, 'files would be stored plain')
+      },
+    ),
   },
 
   'a misspelt option is told with the right name, and misspelt encryption is refused': {

@@ -178,7 +178,7 @@ const to = fc.constantFrom(
 
 export const claims: Claims = {
   'a service for tokens may answer what it likes': {
-    runs: 40,
+    runs: 10,
     property: fc.asyncProperty(fc.constantFrom(...Object.keys(chains)), said, (name, one) =>
       asked(chains[name] as Chain, one),
     ),

@@ -8,8 +8,11 @@ import type { Meddle, Request } from '../clouds.ts'
 import { fc } from '../property.ts'
 import { bodies, errors } from './bodies.ts'
 
+/** Somebody who stays between the store and us. */
+const EVERY = 99
+
 export interface Tampering {
-  /** Which request, from 0. */
+  /** Which request, from 0; EVERY = all of them. */
   readonly nth: number
   /** `instead`: the store never hears of the request. `after`: it does, and its answer is lost. `changed`: its answer is changed. */
   readonly how: 'instead' | 'after' | 'changed'
@@ -153,7 +156,11 @@ const body = fc.oneof(
 )
 
 export const tampering: fc.Arbitrary<Tampering> = fc.record({
-  nth: fc.nat({ max: 9 }),
+  nth: fc.oneof(
+    { arbitrary: fc.nat({ max: 2 }), weight: 4 },
+    { arbitrary: fc.nat({ max: 9 }), weight: 1 },
+    { arbitrary: fc.constant(EVERY), weight: 2 },
+  ),
   how: fc.constantFrom('changed', 'after', 'instead'),
   status,
   headers: fc.array(header, { maxLength: 3 }),
@@ -186,12 +193,12 @@ export function meddling(tamperings: readonly Tampering[]): Meddle & { readonly 
   const meddle: Meddle = (request, response, done) => {
     const turn = turns.get(request) ?? count++
     turns.set(request, turn)
-    const found = tamperings.find(({ nth }) => nth === turn)
+    const found = tamperings.find(({ nth }) => nth === turn || nth === EVERY)
     if (!found || (found.how === 'instead') === done) return false
     const nothing: Answer = { status: 200, headers: {}, body: Buffer.alloc(0) }
-    if (found.how !== 'changed') return (write(found, request, response, nothing), true)
-    captured(response, answer => write(found, request, response, answer))
-    return false
+    if (found.how === 'changed') captured(response, answer => write(found, request, response, answer))
+    else write(found, request, response, nothing)
+    return found.how !== 'changed'
   }
   return Object.assign(meddle, { count: () => count })
 }
@@ -245,12 +252,13 @@ function write(tampering: Tampering, request: Request, { socket }: ServerRespons
   socket.on('error', () => {})
   socket.write(Buffer.from(`HTTP/1.1 ${String(status).padStart(3, '0')} Words\r\n${head}\r\n`, 'latin1'))
   if (request.method === 'HEAD') return void socket.end()
-  if (tampering.body === 'endless') return endless(socket, chunks)
-  socket.end(
-    chunks
-      ? Buffer.concat([Buffer.from(`${bytes.byteLength.toString(16)}\r\n`), bytes, Buffer.from(`\r\n0\r\n\r\n`)])
-      : bytes,
-  )
+  if (tampering.body === 'endless') endless(socket, chunks)
+  else
+    socket.end(
+      chunks
+        ? Buffer.concat([Buffer.from(`${bytes.byteLength.toString(16)}\r\n`), bytes, Buffer.from(`\r\n0\r\n\r\n`)])
+        : bytes,
+    )
 }
 
 function bodyOf(name: string, { line, headers }: Request, right: Buffer): Buffer {
