@@ -206,9 +206,7 @@ export const claims: Claims = {
         const mayBePlain =
           !sealed ||
           (structure === 'legacy' &&
-            (keyIdOf(object) === undefined ||
-              object.toString('latin1', 128, 132) === 'DICM' ||
-              type === 'unknown'))
+            (keyIdOf(object) === undefined || object.toString('latin1', 128, 132) === 'DICM' || type === 'unknown'))
         if (!(got instanceof Fault))
           assert.ok((genuine && got.equals(bytes)) || (mayBePlain && got.equals(object)), 'these bytes are nobody’s')
         if (genuine && sealed) assert.ok(!(got instanceof Fault) && got.equals(bytes), String(got))
