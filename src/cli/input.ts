@@ -1,4 +1,4 @@
-import { type FileHandle, mkdtemp, open, rmdir, unlink } from 'node:fs/promises'
+import { constants, type FileHandle, mkdtemp, open, rmdir, unlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { addAbortSignal } from 'node:stream'
@@ -21,7 +21,8 @@ export interface Input {
 
 export async function openInput(path: string, signal: AbortSignal): Promise<Input> {
   if (path === '-') return standardInput(signal)
-  const file = await open(path, 'r').catch(cause => {
+  // Else the opening of a pipe that nobody writes to would never end.
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch(cause => {
     throw cannotRead(path, cause)
   })
   const stats = await file.stat()

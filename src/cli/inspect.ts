@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
 import { Fault } from '../fault.ts'
 import { keyIdOf, OVERHEAD_BYTES } from '../seal/a1.ts'
 import { isDicom, PEEK_BYTES } from '../seal/tell.ts'
@@ -51,7 +51,7 @@ function sentence({ file, kind, keyId, size, plainSize, dicom }: Report): string
 function read(file: string): { head: Buffer; size: number } {
   let handle: number | undefined
   try {
-    handle = openSync(file, 'r')
+    handle = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK) // a pipe that nobody writes to is no file either
     const stats = fstatSync(handle)
     if (!stats.isFile()) throw new Error('it is not a file')
     const head = Buffer.alloc(PEEK_BYTES)

@@ -52,7 +52,7 @@ function filesAt(path: string): readonly string[] {
 function sectionsOf(file: string): readonly (readonly [string, string])[] {
   const text = substituted(reading(file, () => readFileSync(file, 'utf8')))
   const errors: ParseError[] = []
-  const root = parseTree(text, errors)
+  const root = treeOf(file, text, errors)
   const [first] = errors
   if (first) {
     const line = text.slice(0, first.offset).split('\n').length
@@ -62,6 +62,15 @@ function sectionsOf(file: string): readonly (readonly [string, string])[] {
   return (root.children ?? []).flatMap(({ children: [name, value] = [] }) =>
     name && value ? [[name.value, stripComments(text.slice(value.offset, value.offset + value.length))] as const] : [],
   )
+}
+
+function treeOf(file: string, text: string, errors: ParseError[]) {
+  try {
+    return parseTree(text, errors)
+  } catch (error) {
+    if (error instanceof RangeError) throw notOrthancs(`${file} is nested too deeply`) // each level is a call
+    throw error
+  }
 }
 
 function substituted(text: string): string {

@@ -70,7 +70,9 @@ function isTally(value: unknown): value is Remembered['tally'] {
   if (!isObject(value) || !isObject(value['keys'])) return false
   const { keys, ...counts } = value
   const names = ['plain', 'moved', 'movedBytes', 'vanished']
-  return [...Object.values(keys as object), ...names.map(name => counts[name])].every(Number.isSafeInteger)
+  const figures = [...Object.values(keys as object), ...names.map(name => counts[name])]
+  const ids = Object.keys(keys as object)
+  return figures.every(count => Number.isSafeInteger(count) && count >= 0) && ids.every(id => /^\d{1,10}$/.test(id))
 }
 
 function refused(file: string, why: string): Fault {

@@ -83,6 +83,7 @@ export class Rotation {
   constructor(options: RotationOptions) {
     const { store, keys, resume } = options
     if (!keys.current) throw new Fault('Internal', 'there is no master key to re-encrypt with')
+    refuseStrangers(options)
     this.#options = options
     this.#currentId = keys.current.id
     this.#resealer = resealer(store, keys)
@@ -238,6 +239,15 @@ export class Rotation {
       else this.#after = item.key
     }
   }
+}
+
+/** What is remembered came from a file. A name in it that is none of ours would have another's object rewritten, or ours passed over. */
+function refuseStrangers({ resume, names }: RotationOptions): void {
+  const remembered = [...(resume?.after === undefined ? [] : [resume.after]), ...(resume?.failed ?? [])]
+  if (remembered.every(key => names.mayBeSealed(key))) return
+  throw new Fault('BadConfig', 'what is remembered of an earlier run names objects that cannot be ours', {
+    remedy: 'Remove the file that --state names: this run then looks at everything.',
+  })
 }
 
 function unknownKey(id: number): Fault {

@@ -153,7 +153,7 @@ export const claims: Claims = {
       try {
         const { length, kind, ...fields } = decodeHeader(header)
         assert.deepEqual(encodeHeader(kind, length, fields), header)
-        assert.ok(length <= 16 * MB)
+        assert.ok(length <= 16 * MB && kind >= 1 && kind <= 17)
       } catch (error) {
         assert.ok(error instanceof Fault, String(error))
       }

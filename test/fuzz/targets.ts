@@ -49,7 +49,11 @@ export async function round(claim: Claim, seed: number, path = ''): Promise<Roun
 
 async function check(claim: Claim, parameters: fc.Parameters<unknown> & { readonly seed: number }): Promise<Round> {
   const property = claim.property.isAsync() ? owned(claim.property) : claim.property
-  const details = await fc.check(property, { ...parameters, timeout: ENDLESS_MS })
+  const details = await fc.check(property, {
+    ...parameters,
+    timeout: ENDLESS_MS,
+    interruptAfterTimeLimit: 4 * ENDLESS_MS, // of what never ends, a few attempts at a smaller input are enough
+  })
   const { failed, counterexample, counterexamplePath, errorInstance, numRuns } = details
   if (!failed) return { inputs: numRuns, finding: undefined }
   const finding = { seed: parameters.seed, path: counterexamplePath ?? '', input: counterexample }
