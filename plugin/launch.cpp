@@ -1,4 +1,4 @@
-// An engine's start, from the fork to the RETURN of START.
+// An engine's start, from the fork to the RETURN of START, and its end.
 #include <poll.h>
 
 #include <algorithm>
@@ -12,6 +12,8 @@ namespace {
 using std::chrono::milliseconds;
 constexpr size_t kMaxWish = 1u << 20;
 constexpr milliseconds kAfterItsEnd{500};
+constexpr milliseconds kLastWords{5'000};         // for an engine that was told to end
+constexpr milliseconds kLastWordsOfTheDead{500};  // for one that ended by itself, or is deaf
 
 }  // namespace
 
@@ -114,6 +116,29 @@ Engine::Started Engine::Handshake() {
   return Refuse("the storage engine ended during its start");
 }
 
+// After some launches that failed, calls fail as well, with the engine's words, until one succeeds.
+bool Engine::StartAgain() {
+  const auto began = Clock::now();
+  const bool runs = Launch() == Started::On;
+  const bool hopeless = !runs && (++refusals_ == kRefusals || Clock::now() - began > settings_.restart_time);
+  if (runs) refusals_ = 0;
+  std::string words;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (state_ == State::Stopping) return runs;
+    if (runs) state_ = State::Ready;
+    if (runs && waiting_ > 0) AskForWorkers(waiting_);
+    if (hopeless) state_ = State::Down;
+    words = words_;
+    changed_.notify_all();
+  }
+  if (runs) host_.Log(Level::Warning, "the storage engine runs again; interrupted operations are repeated");
+  if (hopeless)
+    host_.Log(Level::Error,
+              "the storage engine cannot start. This is tried again; until then operations fail: " + words);
+  return runs;
+}
+
 // Broken: see errno.
 Io Engine::AcceptControl(Channel* channel, Header* hello) {
   Channel peer;
@@ -126,6 +151,29 @@ Io Engine::AcceptControl(Channel* channel, Header* hello) {
   if (io != Io::Ok || hello->flags != 0) return Io::Closed;
   *channel = greeting.Take();
   return Io::Ok;
+}
+
+// Ends this engine for good, whatever state it is in, and takes its connections away from the pool.
+void Engine::Reap(bool quietly) {
+  Channel control;
+  std::vector<Channel> idle;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (state_ == State::Ready) state_ = State::Restarting;
+    quietly = quietly || state_ == State::Stopping;
+    control = std::move(control_);
+    idle.swap(idle_);
+    asked_ = 0;
+    refused_ = false;
+  }
+  control.Close();
+  idle.clear();
+  greetings_.clear();
+  const std::string how = process_.End(quietly ? kLastWords : kLastWordsOfTheDead);
+  Hear(quietly ? Level::Info : Level::Warning);
+  // Connections that it opened and we never accepted: the next engine's first one must not queue up behind them.
+  for (Channel left; listener_.fd() >= 0 && listener_.Accept(&left) == Io::Ok;) left.Close();
+  if (!quietly && !how.empty()) host_.Log(Level::Warning, "the storage engine " + how + " and is started again");
 }
 
 }  // namespace ocs
