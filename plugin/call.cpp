@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "rest.h"
+
 namespace ocs {
 
 namespace {
@@ -27,7 +29,22 @@ Ending EndingOf(Io io) {
 
 bool IsRead(Verb verb) { return verb == Verb::Read || verb == Verb::ReadRange; }
 
+bool IsJob(Verb verb) { return verb >= Verb::JobStep && verb <= Verb::JobRestore; }
+
 bool BringsContent(Verb verb) { return !IsRead(verb) && verb != Verb::Remove; }
+
+// Whether a RETURN ok means something. Orthanc would take a success without an answer for one, and leave the client
+// without any.
+bool Says(const Call& call, const Header& ok) {
+  if (call.verb == Verb::JobStep) return ok.flags >= 1 && ok.flags <= 3;
+  if (call.verb != Verb::Rest) return true;
+  switch (static_cast<Answered>(ok.flags)) {
+    case Answered::Body: return IsHttpStatus(ok.argument);
+    case Answered::Error: return ok.argument >= 1 && ok.argument <= INT32_MAX;
+    case Answered::MethodNotAllowed: return true;
+  }
+  return false;
+}
 
 Io SendCall(Channel& channel, const Call& call, Deadline deadline) {
   Header header;
@@ -89,6 +106,7 @@ Io ServeUpcall(Channel& channel, const Call& call, const Header& header, Deadlin
     return Io::Ok;
   }
   if (!Unpack(payload.data(), payload.size(), &at, &second) || at != payload.size()) return Io::Broken;
+  if (header.kind == Kind::Submit && header.argument > UINT32_MAX) return Io::Broken;  // no priority of Orthanc's
   return SendReply(channel,
                    header.kind == Kind::Submit
                        ? call.upcalls->Submit(static_cast<int32_t>(header.argument - kPriorityZero), first, second)
@@ -144,12 +162,21 @@ class Incoming {
                       : channel.Receive(result_->data() + at, fill.length, deadline);
   }
 
-  Ending End(bool demanded) const {
+  Ending End(Verb verb) const {
+    if (filled_ != size_ || (!begun_ && IsRead(verb))) return Ending::Broken;  // bytes are missing
     if (no_memory_) return Ending::NoMemory;
-    return filled_ == size_ && (begun_ || !demanded) ? Ending::Ok : Ending::Broken;  // bytes are missing
+    return !begun_ || !IsJob(verb) || AreTexts() ? Ending::Ok : Ending::Broken;
   }
 
  private:
+  // What a job leaves: its content and its serialized text.
+  bool AreTexts() const {
+    const char* const bytes = reinterpret_cast<const char*>(result_->data());
+    std::string content, serialized;
+    size_t at = 0;
+    return Unpack(bytes, size_, &at, &content) && Unpack(bytes, size_, &at, &serialized) && at == size_;
+  }
+
   Result* const result_;
   bool begun_ = false;
   bool no_memory_ = false;
@@ -158,10 +185,14 @@ class Incoming {
 };
 
 Answer Converse(Channel& channel, const Call& call, Deadline deadline) {
+  // What lies there already belongs to the call before: a RETURN among it would be taken for the answer to this one.
+  if (!channel.Quiet()) return Ended(Ending::Interrupted);
   Incoming incoming(call.result);
   Io io = SendCall(channel, call, deadline);
   // What fits no turn and comes first is left over from the call before: the engine is sound, the connection is not.
   for (Ending wrong = Ending::Interrupted; io == Io::Ok; wrong = Ending::Broken) {
+    // An engine that never falls silent would never be waited for, so its deadline is looked at here as well.
+    if (Clock::now() >= deadline) return Ended(Ending::TimedOut);
     Header header;
     Answer answer;
     io = channel.ReceiveHeader(&header, deadline);
@@ -179,7 +210,9 @@ Answer Converse(Channel& channel, const Call& call, Deadline deadline) {
           answer.flags = header.flags;
           answer.argument = header.argument;
           answer.fault = header.status;
-          answer.ending = header.status != 0 ? Ending::Fault : incoming.End(IsRead(call.verb));
+          answer.ending = header.status != 0   ? Ending::Fault
+                          : Says(call, header) ? incoming.End(call.verb)
+                                               : Ending::Broken;
           if (answer.ending != Ending::Broken) return answer;
           io = Io::Broken;
           break;

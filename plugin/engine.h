@@ -80,22 +80,28 @@ class Engine {
 
   static constexpr int kRefusals = 3;  // so many launches in a row that fail are no accident
 
-  // supervisor.cpp, launch.cpp: its thread
+  static constexpr size_t kMostGreetings = 64;  // more wait in the socket's queue
+
+  // supervisor.cpp: its thread
   void Supervise();
-  bool StartAgain();
+  bool Serve();  // true: restart, false: stop
+  void CloseAll();
+
+  // launch.cpp: what it does to start and end an engine
   Started Launch();
+  bool StartAgain();
   Started Handshake();
   Started Refuse(const std::string& why);
   void Hear(Level level);
   Io AcceptControl(Channel* channel, Header* hello);
-  bool Serve();  // true: restart, false: stop
+  void Reap(bool quietly);
+
+  // control.cpp: what it does while one runs
   void AcceptWorkers();
   void GreetWorkers();
   void AskAgain();
   void SeeToSocket();
   bool HandleControl();
-  void Reap(bool quietly);
-  void CloseAll();
 
   Host& host_;
   const EngineSettings settings_;

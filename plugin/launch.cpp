@@ -1,9 +1,10 @@
-// An engine's start, from the fork to the RETURN of START.
+// An engine's start, from the fork to the RETURN of START, and its end.
 #include <poll.h>
 
 #include <algorithm>
 
 #include "engine.h"
+#include "rest.h"
 
 namespace ocs {
 
@@ -11,7 +12,39 @@ namespace {
 
 using std::chrono::milliseconds;
 constexpr size_t kMaxWish = 1u << 20;
+constexpr size_t kMostWishes = 128;
+constexpr uint64_t kLongestCall = 1ull << 32;  // ms, 49 days
 constexpr milliseconds kAfterItsEnd{500};
+constexpr milliseconds kLastWords{5'000};         // for an engine that was told to end
+constexpr milliseconds kLastWordsOfTheDead{500};  // for one that ended by itself, or is deaf
+
+// What an engine wants to be registered with Orthanc. It is, once the start has succeeded: Orthanc would go on to call
+// what an engine that is off or refused has registered.
+class Wishes {
+ public:
+  // False when no engine of ours can have sent it.
+  bool Take(const Header& header, std::string text) {
+    const bool means_something = header.kind == Kind::ErrorCode
+                                     ? IsHttpStatus(header.argument)
+                                     : header.length <= kMaxWish && header.flags >= static_cast<int>(Wish::Route) &&
+                                           header.flags <= static_cast<int>(Wish::Explorer);
+    if (!means_something || wishes_.size() == kMostWishes) return false;
+    wishes_.emplace_back(header, std::move(text));
+    return true;
+  }
+
+  void Register(Host& host) const {
+    for (const auto& [header, text] : wishes_) {
+      if (header.kind == Kind::ErrorCode)
+        host.RegisterError(header.status, static_cast<uint16_t>(header.argument), text);
+      else
+        host.Register(static_cast<Wish>(header.flags), (header.status & 1) != 0, text);
+    }
+  }
+
+ private:
+  std::vector<std::pair<Header, std::string>> wishes_;
+};
 
 }  // namespace
 
@@ -71,6 +104,7 @@ Engine::Started Engine::Handshake() {
   start.argument = kProtocol;
   Io io = control.Send(start, {settings_.configuration.data(), settings_.configuration.size()}, {nullptr, 0}, deadline);
   if (io == Io::TooLarge) return Refuse("Orthanc's configuration is larger than 16 MiB");
+  Wishes wishes;
   while (io == Io::Ok) {
     io = Await(control.fd(), POLLIN, std::min(deadline, Clock::now() + milliseconds(200)));
     Hear(Level::Error);
@@ -87,16 +121,15 @@ Engine::Started Engine::Handshake() {
     if (header.kind == Kind::Log) {
       if (refusals_ < kRefusals) host_.Log(static_cast<Level>(std::min<int>(header.flags, 2)), text);
       deadline = Clock::now() + patience;  // it may wait for its store, and says so
-    } else if (header.kind == Kind::ErrorCode) {
-      if (!registered_) host_.RegisterError(header.status, static_cast<uint16_t>(header.argument), text);
-    } else if (header.kind == Kind::Register) {
-      if (!registered_) host_.Register(static_cast<Wish>(header.flags), (header.status & 1) != 0, text);
+    } else if (header.kind == Kind::ErrorCode || header.kind == Kind::Register) {
+      if (!wishes.Take(header, std::move(text))) io = Io::Broken;
     } else if (header.kind == Kind::Return && header.status != 0) {
       return Refuse(text);
     } else if (header.kind == Kind::Return && (header.flags & 1) == 0) {
       host_.Log(Level::Warning, text);
       return Started::Off;
-    } else if (header.kind == Kind::Return) {
+    } else if (header.kind == Kind::Return && header.argument >= 1 && header.argument <= kLongestCall) {
+      if (!registered_) wishes.Register(host_);
       registered_ = true;
       std::lock_guard<std::mutex> lock(mutex_);
       description_ = text;
@@ -110,8 +143,32 @@ Engine::Started Engine::Handshake() {
     }
   }
   if (io == Io::TimedOut) return Refuse("the storage engine did not finish its start in time");
+  if (io == Io::Broken) return Refuse("the storage engine broke the protocol during its start");
   process_.End(kAfterItsEnd);  // so that all of its words are heard
   return Refuse("the storage engine ended during its start");
+}
+
+// After some launches that failed, calls fail as well, with the engine's words, until one succeeds.
+bool Engine::StartAgain() {
+  const auto began = Clock::now();
+  const bool runs = Launch() == Started::On;
+  const bool hopeless = !runs && (++refusals_ == kRefusals || Clock::now() - began > settings_.restart_time);
+  if (runs) refusals_ = 0;
+  std::string words;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (state_ == State::Stopping) return runs;
+    if (runs) state_ = State::Ready;
+    if (runs && waiting_ > 0) AskForWorkers(waiting_);
+    if (hopeless) state_ = State::Down;
+    words = words_;
+    changed_.notify_all();
+  }
+  if (runs) host_.Log(Level::Warning, "the storage engine runs again; interrupted operations are repeated");
+  if (hopeless)
+    host_.Log(Level::Error,
+              "the storage engine cannot start. This is tried again; until then operations fail: " + words);
+  return runs;
 }
 
 // Broken: see errno.
@@ -126,6 +183,29 @@ Io Engine::AcceptControl(Channel* channel, Header* hello) {
   if (io != Io::Ok || hello->flags != 0) return Io::Closed;
   *channel = greeting.Take();
   return Io::Ok;
+}
+
+// Ends this engine for good, whatever state it is in, and takes its connections away from the pool.
+void Engine::Reap(bool quietly) {
+  Channel control;
+  std::vector<Channel> idle;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (state_ == State::Ready) state_ = State::Restarting;
+    quietly = quietly || state_ == State::Stopping;
+    control = std::move(control_);
+    idle.swap(idle_);
+    asked_ = 0;
+    refused_ = false;
+  }
+  control.Close();
+  idle.clear();
+  greetings_.clear();
+  const std::string how = process_.End(quietly ? kLastWords : kLastWordsOfTheDead);
+  Hear(quietly ? Level::Info : Level::Warning);
+  // Connections that it opened and we never accepted: the next engine's first one must not queue up behind them.
+  for (Channel left; listener_.fd() >= 0 && listener_.Accept(&left) == Io::Ok;) left.Close();
+  if (!quietly && !how.empty()) host_.Log(Level::Warning, "the storage engine " + how + " and is started again");
 }
 
 }  // namespace ocs

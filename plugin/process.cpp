@@ -22,6 +22,7 @@ namespace {
 
 using std::chrono::milliseconds;
 constexpr size_t kLongestLine = 4096;
+constexpr size_t kPipe = 65'536;
 constexpr milliseconds kAfterTerm{2'000};
 constexpr size_t kMostWords = 1024;
 constexpr char kThreads[] = "UV_THREADPOOL_SIZE=16";
@@ -104,21 +105,29 @@ std::string Process::Start(const std::vector<std::string>& command) {
   return problem;
 }
 
+// Not more than a pipe holds: a process that says it faster than it can be logged must not keep the supervisor here.
 void Process::Pump(Host* host, Level level) {
   char bytes[4096];
   ssize_t got = 0;
-  while (output_.open() && (got = read(output_.fd(), bytes, sizeof bytes)) > 0) {
+  for (size_t taken = 0; output_.open() && taken < kPipe; taken += static_cast<size_t>(got)) {
+    got = read(output_.fd(), bytes, sizeof bytes);
+    if (got == 0) {
+      Tell(host, level);  // the last line may have no end
+      output_.Close();
+    }
+    if (got <= 0) return;
     for (ssize_t i = 0; i < got; i++) {
-      if (bytes[i] != '\n' && line_.size() < kLongestLine) {
-        line_ += bytes[i];
-      } else if (!line_.empty()) {
-        if (host != nullptr) host->Log(level, "storage engine: " + line_);
-        Keep(line_);
-        line_.clear();
-      }
+      if (bytes[i] != '\n') line_ += bytes[i];
+      if (bytes[i] == '\n' || line_.size() == kLongestLine) Tell(host, level);
     }
   }
-  if (got == 0) output_.Close();
+}
+
+void Process::Tell(Host* host, Level level) {
+  if (line_.empty()) return;
+  if (host != nullptr) host->Log(level, "storage engine: " + line_);
+  Keep(line_);
+  line_.clear();
 }
 
 // Not the frames of a stack, nor the version with which Node ends them.

@@ -41,6 +41,7 @@ class Process {
   std::string line_;
   std::string words_;
 
+  void Tell(Host* host, Level level);
   void Keep(const std::string& line);
 };
 

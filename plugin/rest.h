@@ -15,6 +15,8 @@ struct Pairs {
 // The envelope of a REST call: the URI, the query, and of the headers those that an answer may depend on.
 std::string EnvelopeOf(const char* uri, const Pairs& query, const Pairs& headers);
 
+inline bool IsHttpStatus(uint64_t number) { return number >= 100 && number <= 599; }
+
 // How RETURN's flags say what kind of answer a REST call has.
 enum class Answered : uint8_t {
   Body = 0,              // argument: HTTP status; text: content type

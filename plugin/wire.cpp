@@ -145,6 +145,14 @@ Io Channel::Discard(size_t size, Deadline deadline) {
   return io;
 }
 
+bool Channel::Quiet() const {
+  char byte = 0;
+  ssize_t got = 0;
+  do got = recv(fd_, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  while (got < 0 && errno == EINTR);
+  return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
 Io Channel::ReceiveHeader(Header* header, Deadline deadline) {
   uint8_t bytes[kHeaderBytes];
   const Io io = Receive(bytes, kHeaderBytes, deadline);

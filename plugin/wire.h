@@ -106,6 +106,9 @@ class Channel {
   Io Receive(void* bytes, size_t size, Deadline deadline);
   Io Discard(size_t size, Deadline deadline);
 
+  // Whether the peer is there and has sent nothing that was not read.
+  bool Quiet() const;
+
  private:
   int fd_ = -1;
 };

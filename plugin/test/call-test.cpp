@@ -117,6 +117,14 @@ void ImpossiblePullsBreakTheConnection() {
   }
 }
 
+// An Orthanc that is asked in vain.
+class Silent : public Upcalls {
+ public:
+  Reply Rest(uint8_t, bool, const std::string&, const std::string&) override { return Reply(); }
+  Reply Submit(int32_t, const std::string&, const std::string&) override { return Reply(); }
+  void Metric(const std::string&, float) override {}
+};
+
 Answer ReadWith(Buffer* buffer, const std::function<void(Peer&)>& script, milliseconds time = kGiveUp) {
   Call call{Verb::Read, kUuid};
   call.result = buffer;
@@ -192,6 +200,36 @@ void WhatIsLeftOfTheCallBeforeInterruptsThisOne() {
   }
 }
 
+void WhatLiesThereBeforeACallIsNoAnswerToIt() {
+  for (const Kind kind : {Kind::Return, Kind::Pull, Kind::Log}) {
+    int fds[2];
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) == 0);
+    Channel channel(fds[0]);
+    Peer peer{Channel(fds[1])};
+    peer.Send(kind);
+    const Answer answer = Perform(channel, CreateOf("content"), Soon());
+    CHECK(answer.ending == Ending::Interrupted && !answer.reusable());
+  }
+}
+
+void EngineThatIsNeverSilentMeetsTheDeadline() {
+  Buffer buffer;
+  const Answer answer = ReadWith(
+      &buffer, [](Peer& peer) { peer.Send(Kind::Reserve, 4), peer.SendWithoutEnd(Kind::Fill, 0, ""); },
+      milliseconds(50));
+  CHECK(answer.ending == Ending::TimedOut);
+  std::string payload;
+  Pack(&payload, "name");
+  payload += "\1\2\3\4";
+  Silent orthanc;
+  Call call{Verb::Metrics};
+  call.upcalls = &orthanc;
+  CHECK(Played(
+            call, [&payload](Peer& peer) { peer.Receive(), peer.SendWithoutEnd(Kind::Metric, 0, payload); },
+            milliseconds(50))
+            .ending == Ending::TimedOut);
+}
+
 void RequestAboveAFrameIsRefusedAndSparesTheConnection() {
   int fds[2];
   CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) == 0);
@@ -225,13 +263,16 @@ void RangeMustBeOfItsSize() {
 }
 
 void NoMemoryFailsTheCallAndSparesTheConnection() {
-  Buffer buffer(false);
-  const Answer answer = ReadWith(&buffer, [](Peer& peer) {
-    peer.Send(Kind::Reserve, 40'000);
-    peer.Send(Kind::Fill, 0, std::string(40'000, 'x'));
-    peer.Send(Kind::Return);
-  });
-  CHECK(answer.ending == Ending::NoMemory && answer.reusable());
+  for (const size_t came : {40'000, 39'999}) {
+    Buffer buffer(false);
+    const Answer answer = ReadWith(&buffer, [came](Peer& peer) {
+      peer.Send(Kind::Reserve, 40'000);
+      peer.Send(Kind::Fill, 0, std::string(came, 'x'));
+      peer.Send(Kind::Return);
+    });
+    CHECK(answer.ending == (came == 40'000 ? Ending::NoMemory : Ending::Broken));
+    CHECK(answer.reusable() == (came == 40'000));
+  }
 }
 
 void FaultBringsItsNumberAndText() {
@@ -264,6 +305,8 @@ const std::vector<Test> kCallTests = {TEST(FrameVectors),
                                       TEST(ReadIsNoSuccessUnlessEveryByteCame),
                                       TEST(ResultMayBeginAgain),
                                       TEST(WhatIsLeftOfTheCallBeforeInterruptsThisOne),
+                                      TEST(WhatLiesThereBeforeACallIsNoAnswerToIt),
+                                      TEST(EngineThatIsNeverSilentMeetsTheDeadline),
                                       TEST(RequestAboveAFrameIsRefusedAndSparesTheConnection),
                                       TEST(RangeMustBeOfItsSize),
                                       TEST(NoMemoryFailsTheCallAndSparesTheConnection),

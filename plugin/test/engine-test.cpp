@@ -43,11 +43,19 @@ void RefusalsAreLogged() {
       {"other-protocol", "protocol 3, the engine other-protocol protocol 7"},
       {"says-and-exits", "E storage engine: words of the engine"},
       {"exits-in-start", "E the storage engine ended during its start"},
+      {"says-half-a-line", "E storage engine: words without an end"},
+      {"wishes-without-end", "E the storage engine broke the protocol during its start"},
+      {"wishes-nonsense", "E the storage engine broke the protocol during its start"},
+      {"wishes-too-much", "E the storage engine broke the protocol during its start"},
+      {"answers-no-status", "E the storage engine broke the protocol during its start"},
+      {"gives-no-time", "E the storage engine broke the protocol during its start"},
+      {"gives-time-without-end", "E the storage engine broke the protocol during its start"},
   };
   for (const auto& refusal : refusals) {
     Stage stage(refusal.first);
     CHECK(stage.Start() == Engine::Started::Refused);
     CHECK(stage.host.Count(refusal.second) == 1);
+    CHECK(!stage.host.Said("registered") && !stage.host.Said("wish"));
   }
 }
 
@@ -66,6 +74,7 @@ void OffIsNoError() {
   Stage stage("off");
   CHECK(stage.Start() == Engine::Started::Off);
   CHECK(stage.host.Said("W nothing to do: disabled") && stage.host.Count("E ") == 0);
+  CHECK(!stage.host.Said("registered") && !stage.host.Said("wish"));  // Orthanc would call an engine that is gone
 }
 
 void InterruptedCallIsRepeated() {
@@ -224,6 +233,14 @@ void EngineThatIsGoneAtItsRestartIsNamed() {
   CHECK(stage.Write().ending == Ending::Ok && unlink(link.c_str()) == 0);
 }
 
+void WordsWithoutEndDelayNobody() {
+  Stage stage("floods");
+  stage.host.on_log = [](const std::string&) { std::this_thread::sleep_for(milliseconds(1)); };
+  CHECK(stage.Start() == Engine::Started::On);
+  CHECK(stage.Write().ending == Ending::Ok);
+  stage.engine->Stop();
+}
+
 void EngineHasThreadsEnough() {
   for (const char* const chosen : {"16", "7"}) {
     if (*chosen == '7') setenv("UV_THREADPOOL_SIZE", chosen, 1);
@@ -277,4 +294,5 @@ const std::vector<Test> kEngineTests = {TEST(WorksAndStops),
                                         TEST(LogThatBlocksIsNotTheEnginesSilence),
                                         TEST(EngineThatCannotStartAgainFailsCallsWithItsWords),
                                         TEST(EngineThatIsGoneAtItsRestartIsNamed),
+                                        TEST(WordsWithoutEndDelayNobody),
                                         TEST(EngineHasThreadsEnough)};

@@ -165,6 +165,15 @@ int main(int count, char** argv) {
     std::fputs("words of the engine\n", stderr);
     return 3;
   }
+  if (scenario == "says-half-a-line") {
+    std::fputs("words without an end", stderr);
+    return 3;
+  }
+  if (scenario == "floods") {
+    std::thread([] {
+      for (const std::string line(4'000, 'f');;) std::puts(line.c_str());
+    }).detach();
+  }
   Channel control = Connect(0, scenario == "other-protocol" ? 7 : kProtocol);
   Header header;
   if (control.ReceiveHeader(&header, Soon()) != Io::Ok) return 0;
@@ -189,6 +198,16 @@ int main(int count, char** argv) {
     const std::string text = wish.size() > 1 ? wish.substr(1) : std::string(5000, 'j');
     control.Send(registration, {text.data(), text.size()}, {nullptr, 0}, Soon());
   }
+  Header wish;
+  wish.kind = Kind::Register;
+  wish.flags = scenario == "wishes-nonsense" ? 5 : 1;
+  const std::string wished(scenario == "wishes-too-much" ? (1u << 20) + 1 : 1, '/');
+  const int wishes = scenario == "wishes-without-end" ? 1'000 : scenario.rfind("wishes-", 0) == 0 ? 1 : 0;
+  for (int i = 0; i < wishes; i++) control.Send(wish, {wished.data(), wished.size()}, {nullptr, 0}, Soon());
+  code.argument = 65'536 + 500;
+  if (scenario == "answers-no-status") control.Send(code, Soon());
+  if (scenario == "gives-no-time") Return(control, 0, 1, 0, "");
+  if (scenario == "gives-time-without-end") Return(control, 0, 1, (1ull << 53) - 1, "");
   if (scenario == "refuses") return Return(control, 8, 0, 0, "Some.Option is wrong"), 0;
   if (scenario == "off") return Return(control, 0, 0, 0, "nothing to do: disabled"), pause();
   const bool library = count > 3;  // the real plugin gives options to Node, and wants ranges

@@ -41,6 +41,13 @@ class Peer {
     for (int i = 0; i < 4; i++) wanted[i] = static_cast<char>(length >> (8 * i));
     Send(Kind::Pull, offset, wanted);
   }
+  // Until nobody reads it any more.
+  void SendWithoutEnd(Kind kind, uint64_t argument, const std::string& payload) {
+    Header header;
+    header.kind = kind;
+    header.argument = argument;
+    while (channel_.Send(header, {payload.data(), payload.size()}, {nullptr, 0}, Soon()) == Io::Ok) continue;
+  }
   void SendRaw(const std::string& bytes) { CHECK(send(channel_.fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL) > 0); }
 
  private:

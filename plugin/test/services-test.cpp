@@ -124,10 +124,42 @@ void ReplyTellsErrorsStopAndTooMuch() {
       const Header header = peer.Receive();
       CHECK(header.argument == reply.error && header.flags == (reply.stopping ? 1 : 0) && header.length == 0);
       CHECK(header.status == (reply.body.empty() ? 0 : 413));
-      peer.Send(Kind::Return);
+      peer.Send(Kind::Return, 200);
     });
     CHECK(answer.ending == Ending::Ok);
   }
+}
+
+// Orthanc would take it for one, and leave the client without an answer, or the job without an end.
+void SuccessThatSaysNothingIsNone() {
+  struct Said {
+    uint8_t flags;
+    uint64_t argument;
+  };
+  const auto ending = [](Verb verb, const Said& said, const std::string& result) {
+    Bytes body;
+    FakeOrthanc orthanc;
+    Call call = RestOf("", &body, &orthanc);
+    call.verb = verb;
+    return Played(call,
+                  [&](Peer& peer) {
+                    peer.Receive();
+                    peer.Send(Kind::Reserve, result.size()), peer.Send(Kind::Fill, 0, result);
+                    peer.Send(Kind::Return, said.argument, "", 0, said.flags);
+                  })
+        .ending;
+  };
+  for (const Said& said : {Said{0, 200}, Said{0, 599}, Said{1, 1}, Said{1, INT32_MAX}, Said{2, 0}})
+    CHECK(ending(Verb::Rest, said, "body") == Ending::Ok);
+  for (const Said& said : {Said{0, 0}, Said{0, 99}, Said{0, 600}, Said{0, 65'736}, Said{1, 0}, Said{1, 1ull << 31},
+                           Said{1, 1ull << 32}, Said{3, 200}, Said{255, 200}})
+    CHECK(ending(Verb::Rest, said, "body") == Ending::Broken);
+  const std::string texts = Packed("{}", "{}");
+  for (const uint8_t flags : {1, 2, 3}) CHECK(ending(Verb::JobStep, {flags, 0}, texts) == Ending::Ok);
+  for (const uint8_t flags : {0, 4, 255}) CHECK(ending(Verb::JobStep, {flags, 0}, texts) == Ending::Broken);
+  for (const Verb verb : {Verb::JobStep, Verb::JobStop, Verb::JobReset, Verb::JobRestore})
+    for (const std::string& wrong : {std::string(), std::string("{}"), texts + "x", texts.substr(1)})
+      CHECK(ending(verb, {3, 0}, wrong) == Ending::Broken);
 }
 
 void UpcallsOutOfPlaceBreakTheConnection() {
@@ -156,6 +188,22 @@ void UpcallsOutOfPlaceBreakTheConnection() {
       });
       CHECK(answer.ending == Ending::Broken && orthanc.asked.empty());
     }
+  }
+}
+
+void PriorityIsOneOfOrthancs() {
+  for (const uint64_t priority : {uint64_t(0), uint64_t(UINT32_MAX), uint64_t(1) << 32, (uint64_t(1) << 53) - 1}) {
+    Bytes body;
+    FakeOrthanc orthanc;
+    const Answer answer = Played(RestOf("x", &body, &orthanc), [priority](Peer& peer) {
+      peer.Receive();
+      peer.Pull(0, 1);
+      peer.Send(Kind::Submit, priority, Packed("{}", "{}"));
+      peer.Receive();
+      peer.Send(Kind::Return, 200);
+    });
+    CHECK((answer.ending == Ending::Ok) == (priority <= UINT32_MAX));
+    CHECK(orthanc.asked.empty() == (priority > UINT32_MAX));
   }
 }
 
@@ -254,7 +302,9 @@ const std::vector<Test> kServicesTests = {TEST(PackedTextIsUnpackedOrRefused),
                                           TEST(RestCallAsksOrthancAndAnswers),
                                           TEST(RestCallMayHaveNoBody),
                                           TEST(ReplyTellsErrorsStopAndTooMuch),
+                                          TEST(SuccessThatSaysNothingIsNone),
                                           TEST(UpcallsOutOfPlaceBreakTheConnection),
+                                          TEST(PriorityIsOneOfOrthancs),
                                           TEST(MetricsReachOrthanc),
                                           TEST(ResultsOfOurOwnAreBounded),
                                           TEST(WishesAreRegisteredOnce),
