@@ -81,7 +81,7 @@ async function* decrypted(body: Bytes, { dataKey, iv }: Randomness, offset: numb
 
 function plainSize(size: number): number {
   if (size < OVERHEAD_BYTES)
-    throw new Fault('Corrupt', `the object has ${size} bytes, fewer than the ${OVERHEAD_BYTES} of an empty sealed one`)
+    throw damaged(`the object has ${size} bytes, fewer than the ${OVERHEAD_BYTES} of an empty sealed one`)
   return size - OVERHEAD_BYTES
 }
 
