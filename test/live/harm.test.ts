@@ -17,6 +17,8 @@ import { ways } from './ways.ts'
 
 const MB = 1024 * 1024
 const READS = 60
+/** Here the body of a write to Google has a letter of the file's name. */
+const NAME_AT = 100
 type Section = Record<string, unknown>
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 
@@ -98,6 +100,20 @@ for (const [name, way] of Object.entries(ways()))
         assert.equal(sha256(await read(on, of)), sha256(noise(size)))
         assert.equal(proxy.exchanges.slice(before).filter(writes).length, 1, 'it was not repeated')
         assert.equal((await place.keys()).length, 1)
+        await on.area.remove(of, never)
+        assert.deepEqual(await place.keys(), [])
+      })
+
+    if (way.provider === 'gcs')
+      it('a bit that changes in the name of a file that is written does not store it under another name', async () => {
+        const on = engine()
+        const of = file()
+        proxy.decide = ({ method }) => (method === 'POST' ? { request: { flipAt: NAME_AT } } : undefined)
+        const before = proxy.exchanges.length
+        await on.area.create(of, sourceOf(noise(1000)), never)
+        assert.ok(proxy.exchanges.slice(before).some(({ harmed }) => harmed === 'flipped'))
+        proxy.decide = () => undefined
+        assert.equal(sha256(await read(on, of)), sha256(noise(1000)))
         await on.area.remove(of, never)
         assert.deepEqual(await place.keys(), [])
       })
