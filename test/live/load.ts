@@ -14,6 +14,8 @@ export interface Image {
   readonly id: string
   /** Of the file. */
   readonly uuid: string
+  /** Whether it went up in parts. */
+  readonly inParts: boolean
 }
 
 export type Verb = 'upload' | 'read' | 'tags' | 'remove' | 'read absent'
@@ -26,6 +28,8 @@ export interface Outcome {
   readonly uuid: string
   /** Of Orthanc's answer; 0 = there was none in time. */
   readonly status: number
+  /** Whether what was read went up in parts. */
+  readonly inParts?: boolean
   /** A success with what it should not have. */
   readonly wrong?: string
 }
@@ -108,7 +112,7 @@ export class Load {
     const { seed, file } = imageOf(bytes)
     const { ID: id } = await this.#orthanc.postJson('/instances', file)
     const { Uuid: uuid } = await this.#orthanc.getJson(`/instances/${id}/attachments/dicom/info`)
-    return { seed, hash: sha256(file), id, uuid }
+    return { seed, hash: sha256(file), id, uuid, inParts: bytes === this.#options.large }
   }
 
   async #ask(method: 'GET' | 'POST' | 'DELETE', path: string, body?: Uint8Array) {
@@ -141,10 +145,10 @@ export class Load {
   /** By seed: the hash of each image that Orthanc has acknowledged since. */
   readonly uploaded = new Map<number, string>()
 
-  async #read({ seed, id, uuid, hash }: Image): Promise<Outcome> {
+  async #read({ seed, id, uuid, hash, inParts }: Image): Promise<Outcome> {
     const { status, body } = await this.#ask('GET', `/instances/${id}/file`)
     const wrong = status === 200 && sha256(body) !== hash ? { wrong: `${body.byteLength} other bytes` } : {}
-    return { verb: 'read', seed, uuid, status, ...wrong }
+    return { verb: 'read', seed, uuid, status, inParts, ...wrong }
   }
 
   async #tags({ seed, id, uuid }: Image): Promise<Outcome> {
