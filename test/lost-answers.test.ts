@@ -69,7 +69,17 @@ const nothingThere =
     response.writeHead(404, { [name]: '1' }).end(text)
     return true
   }
-const losses = { 'the connection broke': hangUp, 'a portal answered': portal, 'a gateway answered 502': gateway }
+/** The store itself, or what stands before it, saw the connection end. */
+const cutOff = (response: ServerResponse) => {
+  response.writeHead(499).end()
+  return true
+}
+const losses = {
+  'the connection broke': hangUp,
+  'a portal answered': portal,
+  'a gateway answered 502': gateway,
+  'the server answered 499': cutOff,
+}
 
 /** Loses answers to requests that `which` picks: after they were carried out, or instead. */
 function losing(

@@ -23,6 +23,9 @@ export const replaced: Row<unknown> = {
   remedy: 'The object was replaced while it was read, as rotate-keys does; nothing else should.',
 }
 
+/** Whoever answers saw the connection end before the request was done: MinIO and nginx say 499, load balancers of AWS 460. */
+const cut: Row<unknown> = { code: 'Unavailable', doubtful: true }
+
 /** What a status means where the store's words tell nothing more. A status alone never proves an absence. */
 export const usualStatus: Readonly<Record<number, Row<unknown>>> = {
   400: { code: 'BadRequest' },
@@ -32,7 +35,10 @@ export const usualStatus: Readonly<Record<number, Row<unknown>>> = {
   412: replaced,
   413: { code: 'TooLarge' },
   416: { code: 'BadRequest' },
+  425: busy,
   429: busy,
+  460: cut,
+  499: cut,
   500: busy,
   502: busy,
   503: busy,
