@@ -179,7 +179,7 @@ describe('Google', () => {
     assert.deepEqual(await collect(content), bytes)
     await store.remove('a/k', never)
     assert.deepEqual(lines, [
-      'POST /upload/storage/v1/b/images/o?fields=crc32c&uploadType=multipart',
+      'POST /upload/storage/v1/b/images/o?fields=crc32c&name=a%2Fk&uploadType=multipart',
       'GET /storage/v1/b/images/o/a%2Fk?alt=media',
       'DELETE /storage/v1/b/images/o/a%2Fk',
     ])

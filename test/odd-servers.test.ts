@@ -154,6 +154,21 @@ describe('an odd server', () => {
     assert.equal(begun, 2)
   })
 
+  it('an upload that failed in bad weather is abandoned until the store has heard of it', async () => {
+    const told: string[] = []
+    const { store } = await serve(
+      ({ line }, response) => {
+        if (line.includes('uploads='))
+          response.end('<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>')
+        else if (line.startsWith('DELETE') && told.push(line) === 3) response.writeHead(204).end()
+        else fail(response, 503, 'SlowDown')
+      },
+      { transfer: { concurrency: 1, partBytes: 5 * MB }, maxRetries: 2 },
+    )
+    await assert.rejects(store.put('k', chunked(noise(6 * MB), MB), never), { code: 'Unavailable' })
+    assert.equal(told.length, 3)
+  })
+
   it('a request that waits for a connection ends with its call', async () => {
     const { seen, store } = await serve(() => {}, { maxConnections: 1 })
     const [first, second] = [new AbortController(), new AbortController()]

@@ -142,35 +142,39 @@ describe('a sealed storage area', () => {
     assert.deepEqual([await collect(told), heard], [object, [9]])
   })
 
-  it('reads again what its tag finds wrong, and nothing of it was a success', async () => {
-    const inner = memoryStore()
-    await inner.put(`${uuidOf(1)}.dcm.enc`, sealed.seal(sourceOf(noise(1000))), never)
-    let flips = 2
-    const area = objectArea({
-      store: {
-        ...inner,
-        async get(key, range, signal) {
-          const object = Buffer.from(await collect(await inner.get(key, range, signal)))
-          if (flips-- > 0) object[500] = (object[500] ?? 0) ^ 1
-          return { size: object.byteLength, body: sourceOf(object).open() }
+  for (const [what, harm] of [
+    ['its tag finds wrong', (object: Buffer) => object.fill((object[500] ?? 0) ^ 1, 500, 501)],
+    ['is shorter than any sealed object', (object: Buffer) => object.subarray(0, 20)],
+  ] as const)
+    it(`reads again what ${what}, and nothing of it was a success`, async () => {
+      const inner = memoryStore()
+      await inner.put(`${uuidOf(1)}.dcm.enc`, sealed.seal(sourceOf(noise(1000))), never)
+      let flips = 2
+      const area = objectArea({
+        store: {
+          ...inner,
+          async get(key, range, signal) {
+            const whole = Buffer.from(await collect(await inner.get(key, range, signal)))
+            const object = flips-- > 0 ? harm(whole) : whole
+            return { size: object.byteLength, body: sourceOf(object).open() }
+          },
         },
-      },
-      keysOf: (attachment, suffix) =>
-        keysOf({ rootPath: '', structure: 'flat', legacyUnknownFiles: false }, suffix, attachment),
-      envelopes: [sealed],
-      tell: get => get(),
-      budget: new Budget(1e9),
-      cache: new VerifiedCache(1000, 500),
-      again: (work, signal) => attempt(work, { maxRetries: 3, firstDelayMs: 1 }, signal, () => {}),
+        keysOf: (attachment, suffix) =>
+          keysOf({ rootPath: '', structure: 'flat', legacyUnknownFiles: false }, suffix, attachment),
+        envelopes: [sealed],
+        tell: get => get(),
+        budget: new Budget(1e9),
+        cache: new VerifiedCache(1000, 500),
+        again: (work, signal) => attempt(work, { maxRetries: 3, firstDelayMs: 1 }, signal, () => {}),
+      })
+      for (const range of [undefined, { start: 3, end: 9 }]) {
+        flips = 2
+        const got = await area.deliver(image(1), range, collect, never)
+        assert.deepEqual(got, noise(1000).subarray(range?.start, range?.end))
+      }
+      flips = 99
+      await assert.rejects(area.deliver(image(1), undefined, collect, never), { code: 'Corrupt', retryable: false })
     })
-    for (const range of [undefined, { start: 3, end: 9 }]) {
-      flips = 2
-      const got = await area.deliver(image(1), range, collect, never)
-      assert.deepEqual(got, noise(1000).subarray(range?.start, range?.end))
-    }
-    flips = 99
-    await assert.rejects(area.deliver(image(1), undefined, collect, never), { code: 'Corrupt', retryable: false })
-  })
 
   it('has no .enc and no extension in the legacy structure', async () => {
     const at = make({ envelopes: [sealed], structure: 'legacy' })

@@ -81,9 +81,9 @@ async function* decrypted(body: Bytes, { dataKey, iv }: Randomness, offset: numb
 
 function plainSize(size: number): number {
   if (size < OVERHEAD_BYTES)
-    throw new Fault('Corrupt', `the object has ${size} bytes, fewer than the ${OVERHEAD_BYTES} of an empty sealed one`)
+    throw damaged(`the object has ${size} bytes, fewer than the ${OVERHEAD_BYTES} of an empty sealed one`)
   if (size - OVERHEAD_BYTES > LARGEST_PLAIN_BYTES)
-    throw new Fault('Corrupt', `the object has ${size} bytes, more than a sealed one of 64 GiB can have`)
+    throw damaged(`the object has ${size} bytes, more than a sealed one of 64 GiB can have`)
   return size - OVERHEAD_BYTES
 }
 

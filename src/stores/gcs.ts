@@ -52,6 +52,7 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
       path: uploadPath,
       query: [
         ['uploadType', 'multipart'],
+        ['name', key], // it overrides the one in the metadata, which no checksum guards and one changed bit makes another
         ['fields', 'crc32c'],
       ],
       ...related({ name: key, crc32c: crc, ...onWrite }),

@@ -113,13 +113,12 @@ export function inParts(all: Transferring): (key: string, body: Source, signal: 
     }
   }
 
-  /** Best effort: the first failure is the one to report. */
+  /** Best effort, on the network that most probably has made the upload fail: the first failure is the one to report. */
   async function abandon(key: string, id: string): Promise<void> {
     const draft = parts.abandon(key, id)
     if (!draft) return
-    await send('remove', draft, AbortSignal.timeout(ABANDON_MS))
-      .then(answer => answer.body.dump())
-      .catch(() => undefined)
+    const signal = AbortSignal.timeout(ABANDON_MS)
+    await again(signal, async () => (await send('remove', draft, signal)).body.dump()).catch(() => undefined)
   }
 }
 

@@ -22,9 +22,19 @@ export interface Damage {
   readonly stopAt?: Point
   /** The body goes on by so many bytes after each such pause. */
   readonly pace?: { readonly bytes: number; readonly ms: number }
+  /** The message comes so much later. */
+  readonly waitMs?: number
+  /** The head comes in pieces of so many bytes, with such pauses. */
+  readonly headPace?: { readonly bytes: number; readonly ms: number }
+  /** Another head in place of this one, with its last empty line. */
+  readonly head?: (head: string) => string
+  /** The message comes twice: the second follows at once, or just when the next request has come on the connection. */
+  readonly twice?: 'at once' | 'later'
 }
 
 export interface Trouble {
+  /** The connection is reset as soon as the head of the request is there; nobody else hears of it. */
+  readonly drop?: boolean
   readonly request?: Damage
   /** Known when its head is there. With `start` the server has done what was asked, and nobody hears of it. */
   readonly response?: Damage | ((response: { readonly status: number; readonly length: number }) => Damage)
@@ -56,9 +66,12 @@ export class FaultProxy {
   decide: Decide
   /** All that came, in this order. */
   readonly exchanges: Exchange[] = []
+  /** Whoever connects is sent away at once. */
+  refusing = false
   readonly #server: Server
   readonly #target: URL
   readonly #sockets = new Set<Socket>()
+  readonly #still = new Set<Socket>()
   #port = 0
 
   constructor(target: string, decide: Decide = () => undefined) {
@@ -81,10 +94,18 @@ export class FaultProxy {
     await closed
   }
 
+  /** Ends the connections that stand still: whoever uses one of them again would wait in vain. */
+  release(): void {
+    for (const socket of this.#still) socket.destroy()
+    this.#still.clear()
+  }
+
   async #serve(near: Socket): Promise<void> {
     this.#join(near)
+    if (this.refusing) return void near.resetAndDestroy()
     let far: Socket | undefined
     let busy = false
+    let late: Buffer | undefined
     try {
       const requests = new Messages(near)
       let responses: Messages | undefined
@@ -93,6 +114,12 @@ export class FaultProxy {
         const exchange: Exchange = { nth: this.exchanges.length + 1, method, path, headers: head.headers }
         this.exchanges.push(exchange)
         const trouble = this.decide(exchange) ?? {}
+        if (late) near.write(late)
+        late = undefined
+        if (trouble.drop) {
+          exchange.harmed = 'dropped'
+          return void near.resetAndDestroy()
+        }
         if (trouble.answer) {
           for await (const _ of requests.body(head));
           exchange.harmed = 'answered'
@@ -107,11 +134,12 @@ export class FaultProxy {
           there.once('close', () => busy || near.destroy())
           responses = new Messages(there)
         }
-        const link = { exchange, near, far, responses: responses as Messages }
+        const link = { exchange, near, far, responses: responses as Messages, still: this.#still }
         // An answer may come before the request has gone out: a refusal of a large body does.
         busy = true
         const asked = pass(head, requests.body(head), far, trouble.request ?? {}, link)
-        await Promise.all([asked, answered(link, trouble.response)])
+        const [, again] = await Promise.all([asked, answered(link, trouble.response)])
+        late = again
         busy = false
       }
     } catch {
@@ -135,9 +163,11 @@ interface Link {
   readonly near: Socket
   readonly far: Socket
   readonly responses: Messages
+  readonly still: Set<Socket>
 }
 
-async function answered(link: Link, trouble: Trouble['response'] = {}): Promise<void> {
+/** Resolves to what is to come once more, later. */
+async function answered(link: Link, trouble: Trouble['response'] = {}): Promise<Buffer | undefined> {
   const { exchange, near, responses } = link
   for (;;) {
     const head = await responses.head()
@@ -154,22 +184,37 @@ async function answered(link: Link, trouble: Trouble['response'] = {}): Promise<
     const length = bodiless ? 0 : Number(headers.get('content-length') ?? 0)
     const damage = typeof trouble === 'function' ? trouble({ status, length }) : trouble
     const body = bodiless ? none() : responses.body(head, { endless })
-    await pass(head, body, near, damage, link)
+    const passed = await pass(head, body, near, damage, link)
     if (endless || /close/i.test(headers.get('connection') ?? '')) throw new Error('the server ends the connection')
-    return
+    return passed
   }
 }
 
 async function* none(): AsyncGenerator<Piece> {}
 
-/** Passes a message on to `to`. Rejects when it was cut. */
-async function pass(head: Head, body: AsyncIterable<Piece>, to: Socket, damage: Damage, link: Link): Promise<void> {
-  const { flipAt = -1, pace } = damage
+/** Passes a message on to `to`. Rejects when it was cut. Resolves to the message, if it is to come twice, later. */
+async function pass(
+  head: Head,
+  body: AsyncIterable<Piece>,
+  to: Socket,
+  damage: Damage,
+  link: Link,
+): Promise<Buffer | undefined> {
+  const { flipAt = -1, pace, headPace, twice } = damage
+  const passed: Buffer[] = []
   let at = 0
   const points = [damage.endAt, damage.resetAt, damage.stopAt].filter(point => point !== undefined)
   if (points.includes('start')) return await cut(damage, link, to)
   const last = Math.min(...points.map(Number), Number.POSITIVE_INFINITY)
-  await write(to, head.bytes)
+  if (damage.waitMs) await sleep(damage.waitMs)
+  const bytes = damage.head ? Buffer.from(damage.head(head.bytes.toString('latin1')), 'latin1') : head.bytes
+  const heads = headPace?.bytes ?? bytes.byteLength
+  for (let from = 0; from < bytes.byteLength; from += heads) {
+    if (headPace) await sleep(headPace.ms)
+    await write(to, bytes.subarray(from, from + heads))
+  }
+  if (twice) passed.push(bytes)
+  if (damage.waitMs || damage.head || headPace || pace || twice) link.exchange.harmed = 'changed'
   if (last <= 0) return await cut(damage, link, to)
   for await (const { bytes, framing } of body) {
     const step = framing ? bytes.byteLength : (pace?.bytes ?? bytes.byteLength)
@@ -186,12 +231,15 @@ async function pass(head: Head, body: AsyncIterable<Piece>, to: Socket, damage: 
         if (pace) await sleep(pace.ms)
       }
       await write(to, part)
+      if (twice) passed.push(part)
       if (!framing && at >= last) return await cut(damage, link, to)
     }
   }
+  if (twice === 'at once') await write(to, Buffer.concat(passed))
+  return twice === 'later' ? Buffer.concat(passed) : undefined
 }
 
-async function cut({ endAt, resetAt }: Damage, { exchange, near, far }: Link, to: Socket): Promise<never> {
+async function cut({ endAt, resetAt }: Damage, { exchange, near, far, still }: Link, to: Socket): Promise<never> {
   const [how, end] =
     endAt !== undefined
       ? ['ended', () => to.end()]
@@ -200,6 +248,7 @@ async function cut({ endAt, resetAt }: Damage, { exchange, near, far }: Link, to
         : ['stopped', () => {}]
   exchange.harmed = how
   end()
+  if (how === 'stopped') still.add(near)
   // The one who hears of it goes, and `near` with it; who hears nothing may wait as long as it likes.
   if (how !== 'reset') await new Promise(resolve => (to.destroyed ? resolve(0) : to.once('close', resolve)))
   throw new Error(how)
