@@ -12,7 +12,7 @@ const NATIVE = 'native'
 /** So many targets at a time. */
 const AT_ONCE = 2
 /** A session that says nothing for so long does not end by itself. */
-const SILENCE_MS = 10 * 60_000
+const SILENCE_MS = 20 * 60_000
 
 interface Options {
   readonly minutes: number
