@@ -31,7 +31,7 @@ export class TokenServices {
   readonly #dispatcher: Dispatcher
   readonly #metadataExpected: () => boolean
   #trouble: Fault | undefined
-  /** Of the answers since the credentials were asked for: they may hold them. */
+  /** What was given since the credentials were asked for: it may hold them. */
   #answered: string[] = []
 
   /** `metadataExpected`: whether this machine should have a metadata service. If not, its silence is no trouble. */
@@ -62,7 +62,7 @@ export class TokenServices {
       }
       const { statusCode: status } = answer
       const all = Buffer.concat(chunks)
-      this.#answered = [all.toString('latin1'), ...this.#answered.slice(0, MOST_ANSWERS - 1)]
+      if (status < 300) this.#answered = [all.toString('latin1'), ...this.#answered.slice(0, MOST_ANSWERS - 1)]
       if (status >= 500 || status === 429) this.#trouble = new Fault('Unavailable', `${host} answers HTTP ${status}`)
       const lines = Object.entries(answer.headers).map(([name, value]) => [name, String(value)])
       return { status, headers: Object.fromEntries(lines), body: all }
