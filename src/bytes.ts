@@ -18,7 +18,7 @@ export interface Source {
 export interface Content {
   readonly size: number
   readonly body: Bytes
-  /** Of all bytes of the body, where the store tells it; stores/verify.ts compares it. */
+  /** Of all bytes of the body, where the store tells it; stores/wrappers/verify.ts compares it. */
   readonly digest?: Digest | undefined
 }
 

@@ -3,7 +3,6 @@ import { resolve } from 'node:path'
 import type { Attachment, Found, StorageArea, Tier } from './area/area.ts'
 import { findIn } from './area/find.ts'
 import { type HybridArea, hybridArea, type Side } from './area/hybrid.ts'
-import { type MoveJobs, moveJobs } from './area/move-job.ts'
 import { diskNaming, keysOf } from './area/naming.ts'
 import { objectArea } from './area/object-area.ts'
 import { VerifiedCache } from './area/verified-cache.ts'
@@ -12,23 +11,24 @@ import type { EngineConfig, NamingConfig } from './config/config.ts'
 import { loadKeyring } from './config/key-file.ts'
 import { Fault, isCode } from './fault.ts'
 import type { Logger } from './log.ts'
+import { type MoveJobs, moveJobs } from './moves/job.ts'
 import { a1, ID_BYTES, keyIdOf } from './seal/a1.ts'
 import { Budget } from './seal/budget.ts'
 import { type Envelope, plain } from './seal/envelope.ts'
 import { keyring } from './seal/keyring.ts'
 import { unsealIfSealed } from './seal/tell.ts'
 import { apart } from './stores/apart.ts'
-import { azureStore } from './stores/azure.ts'
-import { type Counts, counting } from './stores/counting.ts'
-import { within } from './stores/deadline.ts'
-import { directoryStore } from './stores/file.ts'
-import { gcsStore } from './stores/gcs.ts'
-import { measured } from './stores/measured.ts'
-import { attempt, retrying } from './stores/retry.ts'
-import type { Role } from './stores/root.ts'
-import { s3Store } from './stores/s3.ts'
+import { azureStore } from './stores/azure/azure.ts'
+import { directoryStore } from './stores/directory/directory.ts'
+import type { Role } from './stores/directory/root.ts'
+import { gcsStore } from './stores/gcs/gcs.ts'
+import { s3Store } from './stores/s3/s3.ts'
 import type { Store } from './stores/store.ts'
-import { verifying } from './stores/verify.ts'
+import { within } from './stores/wrappers/deadline.ts'
+import { measured } from './stores/wrappers/log.ts'
+import { type Counts, counting } from './stores/wrappers/metrics.ts'
+import { attempt, retrying } from './stores/wrappers/retry.ts'
+import { verifying } from './stores/wrappers/verify.ts'
 
 export interface Hybrid {
   readonly mode: 'WriteToFileSystem' | 'WriteToObjectStorage'
@@ -69,7 +69,7 @@ const LOCAL = { maxRetries: 3, requestTimeoutMs: 1_200_000, limit: 'the deadline
 
 /**
  * The object graph. The only file that names concrete classes; the order of the wrappers is the order of these lines.
- * `role`: what the process is to the folders in use, see stores/root.ts.
+ * `role`: what the process is to the folders in use, see stores/directory/root.ts.
  */
 export function compose(config: EngineConfig, log: Logger, role: Role = 'owner'): Composition {
   const info = (line: string) => log.info(line)

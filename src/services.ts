@@ -6,7 +6,7 @@ import { metricsOf, type Status, statusRoute } from './routes/status.ts'
 import { whereRoute } from './routes/where.ts'
 import { version } from './version.ts'
 import { Jobs } from './wire/jobs.ts'
-import type { Services } from './wire/services.ts'
+import type { Services } from './wire/service-calls.ts'
 
 export function servicesOf({ store, area, sides, hybrid, counts }: Composition, engineRestarts: number): Services {
   const jobs = hybrid && new Jobs(hybrid.jobs)

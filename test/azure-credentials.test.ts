@@ -5,7 +5,7 @@ import type { ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import { after, before, beforeEach, describe, it } from 'node:test'
 import { Fault } from '../src/fault.ts'
-import { azureStore } from '../src/stores/azure.ts'
+import { azureStore } from '../src/stores/azure/azure.ts'
 import { type FakeInternet, fakeInternet, type Visit } from './fake-internet.ts'
 import { never } from './store.suite.ts'
 

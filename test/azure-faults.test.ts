@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, describe, it } from 'node:test'
-import { type AzureOptions, azureStore } from '../src/stores/azure.ts'
+import { type AzureOptions, azureStore } from '../src/stores/azure/azure.ts'
 import { chunked, never, noise } from './store.suite.ts'
 
 const undo: (() => unknown)[] = []

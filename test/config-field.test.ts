@@ -13,7 +13,7 @@ import {
   type S3Config,
 } from '../src/config/config.ts'
 import { Fault } from '../src/fault.ts'
-import { placeOf } from '../src/stores/s3-place.ts'
+import { placeOf } from '../src/stores/s3/place.ts'
 import { fc } from './property.ts'
 
 const UNSET = 'MUST BE DEFINED BY YOU'

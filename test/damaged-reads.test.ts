@@ -11,7 +11,7 @@ import { a1 } from '../src/seal/a1.ts'
 import { Budget } from '../src/seal/budget.ts'
 import { plain } from '../src/seal/envelope.ts'
 import { keyring, masterKey } from '../src/seal/keyring.ts'
-import { attempt } from '../src/stores/retry.ts'
+import { attempt } from '../src/stores/wrappers/retry.ts'
 import { type Cloud, type CloudOptions, type Provider, providers, startCloud } from './clouds.ts'
 import { chunked, never, noise } from './store.suite.ts'
 

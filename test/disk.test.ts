@@ -9,9 +9,9 @@ import { sourceOf } from '../src/bytes.ts'
 import { compose } from '../src/compose.ts'
 import { parseConfig } from '../src/config/config.ts'
 import { logTo } from '../src/log.ts'
-import { Disk } from '../src/stores/disk.ts'
-import { directoryStore } from '../src/stores/file.ts'
-import { attempt } from '../src/stores/retry.ts'
+import { directoryStore } from '../src/stores/directory/directory.ts'
+import { Disk } from '../src/stores/directory/disk.ts'
+import { attempt } from '../src/stores/wrappers/retry.ts'
 
 const never = new AbortController().signal
 const silent = { code: 'Unavailable', message: /^the disk of .* does not answer/ }
@@ -167,7 +167,7 @@ describe('a folder whose disk hangs', () => {
   it('does not keep a process from its end', () => {
     fifo(join(root, 'hangs'))
     const program = `
-      import { directoryStore } from ${JSON.stringify(join(import.meta.dirname, '../src/stores/file.ts'))}
+      import { directoryStore } from ${JSON.stringify(join(import.meta.dirname, '../src/stores/directory/directory.ts'))}
       const store = directoryStore(process.argv[1], { limits: { patienceMs: 20 } })
       const { signal } = new AbortController()
       await store.get('hangs', undefined, signal).catch(fault => console.log(fault.code))

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
 import { Fault } from '../src/fault.ts'
-import { measured } from '../src/stores/measured.ts'
 import type { Store } from '../src/stores/store.ts'
+import { measured } from '../src/stores/wrappers/log.ts'
 import { chunked, never, noise } from './store.suite.ts'
 
 export const VERBS = ['check', 'put', 'get', 'stat', 'remove', 'list'] as const

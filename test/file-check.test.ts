@@ -21,8 +21,8 @@ import { writeOutput } from '../src/cli/output.ts'
 import { compose } from '../src/compose.ts'
 import { parseConfig } from '../src/config/config.ts'
 import { logTo } from '../src/log.ts'
-import { directoryStore } from '../src/stores/file.ts'
-import { MARKER } from '../src/stores/file-names.ts'
+import { directoryStore } from '../src/stores/directory/directory.ts'
+import { MARKER } from '../src/stores/directory/names.ts'
 
 const never = new AbortController().signal
 const bytes = Buffer.from('the bytes of a file')

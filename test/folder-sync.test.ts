@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
-import { folderSync } from '../src/stores/folder-sync.ts'
+import { folderSync } from '../src/stores/directory/sync.ts'
 
 /** Syncs that end when the test says so. */
 function byHand() {

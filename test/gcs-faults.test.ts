@@ -5,8 +5,8 @@ import type { AddressInfo } from 'node:net'
 import { afterEach, describe, it } from 'node:test'
 import { collect } from '../src/bytes.ts'
 import { digestOf } from '../src/stores/digest.ts'
-import { type GcsOptions, gcsStore } from '../src/stores/gcs.ts'
-import { retrying } from '../src/stores/retry.ts'
+import { type GcsOptions, gcsStore } from '../src/stores/gcs/gcs.ts'
+import { retrying } from '../src/stores/wrappers/retry.ts'
 import { chunked, never, noise } from './store.suite.ts'
 
 type Script = (request: IncomingMessage & { body: Buffer }, response: ServerResponse) => void

@@ -10,7 +10,7 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { after, before, beforeEach, describe, it } from 'node:test'
 import { Fault } from '../src/fault.ts'
-import { gcsStore } from '../src/stores/gcs.ts'
+import { gcsStore } from '../src/stores/gcs/gcs.ts'
 import { type FakeInternet, fakeInternet, type Visit } from './fake-internet.ts'
 import { never } from './store.suite.ts'
 

@@ -8,7 +8,7 @@ import type { Tier } from '../src/area/area.ts'
 import { type HybridArea, hybridArea, otherTier, type Side } from '../src/area/hybrid.ts'
 import { collect, sourceOf } from '../src/bytes.ts'
 import { Fault } from '../src/fault.ts'
-import { directoryStore } from '../src/stores/file.ts'
+import { directoryStore } from '../src/stores/directory/directory.ts'
 import { memoryStore } from '../src/stores/memory.ts'
 import type { Store } from '../src/stores/store.ts'
 import {

@@ -51,6 +51,12 @@ describe('import rules', () => {
       inRoom('area'),
     ))
 
+  it('moves know the area and what may be asked of Orthanc, and no store', () =>
+    all(
+      ({ to }) => ['src/fault.ts', 'src/bytes.ts', 'src/orthanc.ts'].includes(to) || /^src\/(moves|area)\//.test(to),
+      inRoom('moves'),
+    ))
+
   it('seal knows bytes and cryptography only', () =>
     all(
       ({ to }) => ['src/fault.ts', 'src/bytes.ts', 'node:crypto'].includes(to) || to.startsWith('src/seal/'),
@@ -72,30 +78,39 @@ describe('import rules', () => {
       inRoom('stores'),
     ))
 
-  it('nobody imports a provider but compose', () =>
-    all(
-      ({ from }) => from === 'src/compose.ts',
-      ({ to }) => ['s3', 'azure', 'gcs', 'file', 'memory'].some(name => to === `src/stores/${name}.ts`),
-    ))
-
-  it("a provider's own files are its own", () => {
-    const owners = [
-      ['src/stores/s3', /^src\/stores\/sigv4\.ts$/],
-      ['src/stores/azure', /^src\/stores\/(azure-.*|shared-key)\.ts$/],
-      ['src/stores/gcs', /^src\/stores\/(gcs-.*|crc32c)\.ts$|^google-auth-library$/],
-    ] as const
-    for (const [owner, files] of owners)
+  it('a provider and a directory know themselves, HTTP and what all stores share; only compose knows them', () => {
+    for (const room of ['s3', 'azure', 'gcs', 'directory']) {
+      const own = (path: string) => path.startsWith(`src/stores/${room}/`)
       all(
-        ({ from }) => from.startsWith(owner) || from === 'src/stores/digest.ts',
-        ({ to }) => files.test(to),
+        ({ from }) => own(from) || from === 'src/compose.ts' || from === 'src/cli/rotation-state.ts',
+        ({ to }) => own(to),
       )
+    }
+  })
+
+  it('the network knows faults only, and the wrappers what all stores share', () => {
     all(
-      ({ from }) => from === 'src/stores/azure-auth.ts',
+      ({ to }) => !isOurs(to) || to === 'src/fault.ts' || to.startsWith('src/stores/network/'),
+      inRoom('stores/network'),
+    )
+    all(
+      ({ to }) => !isOurs(to) || /^src\/(fault|bytes|stores\/(wrappers\/)?[\w-]+)\.ts$/.test(to),
+      inRoom('stores/wrappers'),
+    )
+  })
+
+  it('credential packages have one owner each', () => {
+    all(
+      ({ from }) => from === 'src/stores/azure/auth.ts',
       ({ to }) => to.startsWith('@azure/'),
     )
     all(
-      ({ from }) => from === 'src/stores/s3-auth.ts',
+      ({ from }) => from === 'src/stores/s3/auth.ts',
       ({ to }) => to.startsWith('@aws-sdk/'),
+    )
+    all(
+      ({ from }) => from === 'src/stores/gcs/auth.ts',
+      ({ to }) => to === 'google-auth-library',
     )
   })
 
@@ -107,10 +122,16 @@ describe('import rules', () => {
   })
 
   it('wire knows the area as a type', () =>
-    all(({ to, typeOnly }) => !isOurs(to) || typeOnly || /^src\/(wire\/|fault|bytes|log)/.test(to), inRoom('wire')))
+    all(
+      ({ to, typeOnly }) => !isOurs(to) || typeOnly || /^src\/(wire\/|fault|bytes|log|orthanc)/.test(to),
+      inRoom('wire'),
+    ))
 
-  it('routes know the wire and the area', () =>
-    all(({ to }) => !isOurs(to) || /^src\/(routes|wire|area)\/|^src\/(fault|bytes)/.test(to), inRoom('routes')))
+  it('routes know the wire, the area, the moves and Orthanc', () =>
+    all(
+      ({ to }) => !isOurs(to) || /^src\/(routes|wire|area|moves)\/|^src\/(fault|bytes|orthanc)/.test(to),
+      inRoom('routes'),
+    ))
 
   it('the script for Orthanc Explorer knows nothing of the engine, and only services has it', () => {
     all(({ to }) => to === 'node:fs', inRoom('explorer'))

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { HybridArea } from '../src/area/hybrid.ts'
-import { moveJobs } from '../src/area/move-job.ts'
 import { sourceOf } from '../src/bytes.ts'
+import { moveJobs } from '../src/moves/job.ts'
 import { moveStorageRoute } from '../src/routes/move-storage.ts'
-import { type Answer, answer } from '../src/wire/routes.ts'
+import { type Answer, answer } from '../src/wire/router.ts'
 import { FakeOrthanc, orthancId } from './fake-orthanc.ts'
 
 const never = new AbortController().signal

@@ -3,8 +3,8 @@ import type { LookupAddress } from 'node:dns'
 import { createServer } from 'node:http'
 import net from 'node:net'
 import { describe, it } from 'node:test'
-import { Names } from '../src/stores/names.ts'
-import { network } from '../src/stores/network.ts'
+import { Names } from '../src/stores/network/names.ts'
+import { network } from '../src/stores/network/network.ts'
 
 const FOUR = { address: '192.0.2.4', family: 4 }
 const SIX = { address: '2001:db8::6', family: 6 }

@@ -12,8 +12,8 @@ import { type Remembered, Rotation, type RotationOptions } from '../src/rotate/r
 import { a1, keyIdOf } from '../src/seal/a1.ts'
 import { keyring, masterKey } from '../src/seal/keyring.ts'
 import { memoryStore } from '../src/stores/memory.ts'
-import { attempt, retrying } from '../src/stores/retry.ts'
 import type { Store } from '../src/stores/store.ts'
+import { attempt, retrying } from '../src/stores/wrappers/retry.ts'
 import { flaky } from './flaky.ts'
 import { noise } from './store.suite.ts'
 

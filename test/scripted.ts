@@ -4,9 +4,9 @@ import { createServer, type IncomingMessage, type RequestListener, type Server, 
 import type { AddressInfo } from 'node:net'
 import { afterEach } from 'node:test'
 import { collect } from '../src/bytes.ts'
-import { retrying } from '../src/stores/retry.ts'
-import { type S3Options, s3Store } from '../src/stores/s3.ts'
+import { type S3Options, s3Store } from '../src/stores/s3/s3.ts'
 import type { Store } from '../src/stores/store.ts'
+import { retrying } from '../src/stores/wrappers/retry.ts'
 import { never } from './store.suite.ts'
 
 export interface Seen {

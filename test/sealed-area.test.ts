@@ -13,8 +13,8 @@ import { type Envelope, plain } from '../src/seal/envelope.ts'
 import { keyring, masterKey } from '../src/seal/keyring.ts'
 import { unsealIfSealed } from '../src/seal/tell.ts'
 import { memoryStore } from '../src/stores/memory.ts'
-import { attempt } from '../src/stores/retry.ts'
 import type { Store } from '../src/stores/store.ts'
+import { attempt } from '../src/stores/wrappers/retry.ts'
 import { noise } from './store.suite.ts'
 
 const never = new AbortController().signal

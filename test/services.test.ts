@@ -1,15 +1,15 @@
 /** REST calls, jobs and metrics on a worker connection; in the real Orthanc they are tested in test/live. */
 import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, it } from 'node:test'
-import type { Job, JobKind, JsonObject, StepOutcome, StopReason } from '../src/area/host.ts'
 import { Fault } from '../src/fault.ts'
+import type { Job, JobKind, JsonObject, StepOutcome, StopReason } from '../src/orthanc.ts'
 import { answers } from '../src/wire/answers.ts'
 import { serveCalls } from '../src/wire/call.ts'
 import { Connection } from '../src/wire/connection.ts'
 import { Answered, Kind, pack, unpack, Verb } from '../src/wire/frames.ts'
 import { Jobs } from '../src/wire/jobs.ts'
-import { type Handler, json, jsonOf } from '../src/wire/routes.ts'
-import type { Services } from '../src/wire/services.ts'
+import { type Handler, json, jsonOf } from '../src/wire/router.ts'
+import type { Services } from '../src/wire/service-calls.ts'
 import { type PeerConnection, PluginPeer, type Reply } from './peer.ts'
 
 const GET = 1

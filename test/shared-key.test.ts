@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { StorageSharedKeyCredential } from '@azure/storage-blob'
-import { encode, encodeQuery } from '../src/stores/dialect.ts'
-import { sharedKeySigner } from '../src/stores/shared-key.ts'
+import { sharedKeySigner } from '../src/stores/azure/shared-key.ts'
+import { encode, encodeQuery } from '../src/stores/http/dialect.ts'
 import { fc } from './property.ts'
 
 type Policy = ReturnType<StorageSharedKeyCredential['create']>

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { Sha256 } from '@aws-crypto/sha256-js'
 import { SignatureV4 } from '@smithy/signature-v4'
-import { encode } from '../src/stores/dialect.ts'
-import { EMPTY_PAYLOAD, signer, UNSIGNED_PAYLOAD } from '../src/stores/sigv4.ts'
+import { encode } from '../src/stores/http/dialect.ts'
+import { EMPTY_PAYLOAD, signer, UNSIGNED_PAYLOAD } from '../src/stores/s3/sigv4.ts'
 import { fc } from './property.ts'
 
 describe('Signature Version 4', () => {

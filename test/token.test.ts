@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { Fault } from '../src/fault.ts'
-import { attempt } from '../src/stores/retry.ts'
-import { cachedToken, type Token } from '../src/stores/token.ts'
+import { cachedToken, type Token } from '../src/stores/http/token.ts'
+import { attempt } from '../src/stores/wrappers/retry.ts'
 import { never } from './store.suite.ts'
 
 const MINUTE = 60_000

@@ -1,8 +1,8 @@
 /** What a walk through Orthanc makes of answers that nobody expects. */
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import type { Json } from '../src/area/host.ts'
-import { type Ask, everything, listed, start, walk } from '../src/area/walk.ts'
+import { type Ask, everything, listed, start, walk } from '../src/moves/walk.ts'
+import type { Json } from '../src/orthanc.ts'
 import { FakeOrthanc } from './fake-orthanc.ts'
 
 const orthanc = new FakeOrthanc()

@@ -4,7 +4,7 @@ import type { Tier } from '../src/area/area.ts'
 import type { Side } from '../src/area/hybrid.ts'
 import { Fault } from '../src/fault.ts'
 import { whereRoute } from '../src/routes/where.ts'
-import type { Request } from '../src/wire/routes.ts'
+import type { Request } from '../src/wire/router.ts'
 import { FakeOrthanc } from './fake-orthanc.ts'
 
 describe('the places of files', () => {

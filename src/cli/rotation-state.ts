@@ -6,7 +6,7 @@ import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, write
 import { isObject } from '../config/reading.ts'
 import { Fault } from '../fault.ts'
 import type { Remembered } from '../rotate/rotation.ts'
-import { said } from '../stores/file-faults.ts'
+import { said } from '../stores/directory/faults.ts'
 
 const FORMAT = 1
 

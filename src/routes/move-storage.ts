@@ -1,9 +1,9 @@
 import type { Tier } from '../area/area.ts'
-import type { Host, JsonObject } from '../area/host.ts'
-import type { MoveJobs } from '../area/move-job.ts'
-import { isObject, type Level } from '../area/walk.ts'
 import { Fault } from '../fault.ts'
-import { type Answer, json, jsonOf, OrthancError, type Route } from '../wire/routes.ts'
+import type { MoveJobs } from '../moves/job.ts'
+import { isObject, type Level } from '../moves/walk.ts'
+import type { Host, JsonObject } from '../orthanc.ts'
+import { type Answer, json, jsonOf, OrthancError, type Route } from '../wire/router.ts'
 
 /** How often a synchronous request looks for the end of its job: at first soon, then more seldom. */
 const POLL_MS = { first: 20, longest: 1000 }

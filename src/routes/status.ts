@@ -1,5 +1,5 @@
 import { Fault } from '../fault.ts'
-import { json, type Route } from '../wire/routes.ts'
+import { json, type Route } from '../wire/router.ts'
 
 /** What is known without asking anybody. */
 export interface Status {

@@ -1,9 +1,9 @@
 import type { Attachment, Found, Tier } from '../area/area.ts'
-import type { Host } from '../area/host.ts'
 import type { Side } from '../area/hybrid.ts'
-import { askOf, type KnownFile, type Level, levels, listed, start, walk } from '../area/walk.ts'
 import { isCode } from '../fault.ts'
-import { json, OrthancError, type Route } from '../wire/routes.ts'
+import { askOf, type KnownFile, type Level, levels, listed, start, walk } from '../moves/walk.ts'
+import type { Host } from '../orthanc.ts'
+import { json, OrthancError, type Route } from '../wire/router.ts'
 
 /** Looks at so many files at once. */
 const CONCURRENCY = 8

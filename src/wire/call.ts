@@ -5,7 +5,7 @@ import { answers } from './answers.ts'
 import type { Connection } from './connection.ts'
 import { Conversation, pulledSource, type Return } from './conversation.ts'
 import { Kind, UUID_BYTES, Verb } from './frames.ts'
-import { performService, type Services } from './services.ts'
+import { performService, type Services } from './service-calls.ts'
 
 const contentTypes: readonly ContentType[] = ['unknown', 'dicom', 'dicom-as-json', 'dicom-until-pixel-data']
 

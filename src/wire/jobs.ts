@@ -1,5 +1,5 @@
-import type { Host, Job, JobKind, JsonObject, StepOutcome, StopReason } from '../area/host.ts'
 import { Fault } from '../fault.ts'
+import type { Host, Job, JobKind, JsonObject, StepOutcome, StopReason } from '../orthanc.ts'
 
 /** As Orthanc numbers them (OrthancPluginJobStopReason). */
 const reasons: readonly (StopReason | undefined)[] = [undefined, 'success', 'paused', 'failure', 'canceled']

@@ -4,7 +4,7 @@ import { answers } from './answers.ts'
 import { serveCalls } from './call.ts'
 import { Connection } from './connection.ts'
 import { cutText, Kind, PROTOCOL, StartFlag, Verb, Wish } from './frames.ts'
-import type { Services } from './services.ts'
+import type { Services } from './service-calls.ts'
 
 /** Orthanc's threads: 50 for HTTP by default, DICOM associations, jobs. More calls than this wait in the plugin. */
 const MAX_WORKERS = 512

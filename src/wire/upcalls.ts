@@ -1,5 +1,5 @@
-import type { Host, Job, Json } from '../area/host.ts'
 import { Fault } from '../fault.ts'
+import type { Host, Job, Json } from '../orthanc.ts'
 import type { Frame } from './connection.ts'
 import type { Conversation } from './conversation.ts'
 import { Kind, MAX_PAYLOAD } from './frames.ts'

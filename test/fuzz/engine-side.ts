@@ -1,6 +1,6 @@
 /** An engine's services over a real socket, with the plugin's side played by peer.ts and everything stored in memory. */
 
-import { moveJobs } from '../../src/area/move-job.ts'
+import { moveJobs } from '../../src/moves/job.ts'
 import { moveStorageRoute } from '../../src/routes/move-storage.ts'
 import { metricsOf, type Status, statusRoute } from '../../src/routes/status.ts'
 import { whereRoute } from '../../src/routes/where.ts'
@@ -8,7 +8,7 @@ import { answers } from '../../src/wire/answers.ts'
 import { serveCalls } from '../../src/wire/call.ts'
 import { Connection } from '../../src/wire/connection.ts'
 import { Jobs } from '../../src/wire/jobs.ts'
-import type { Services } from '../../src/wire/services.ts'
+import type { Services } from '../../src/wire/service-calls.ts'
 import { type Outcome, type PeerConnection, PluginPeer } from '../peer.ts'
 import { disk, make } from '../tiers.ts'
 

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { before, describe, it } from 'node:test'
 import { CreateBucketCommand, GetObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
-import { type S3Options, s3Store } from '../../src/stores/s3.ts'
+import { type S3Options, s3Store } from '../../src/stores/s3/s3.ts'
 import type { Store } from '../../src/stores/store.ts'
 import { itSays, VERBS } from '../faults.suite.ts'
 import { describeBoth } from '../sdk.suite.ts'

@@ -1,0 +1,173 @@
+import type { Attachment, ContentType } from '../area/area.ts'
+import type { Known } from '../area/move.ts'
+import { Fault } from '../fault.ts'
+import type { Host, Json, JsonObject } from '../orthanc.ts'
+
+export const levels = ['Patients', 'Studies', 'Series', 'Instances'] as const
+export type Level = (typeof levels)[number]
+
+/** A file as Orthanc's database has it. */
+export interface KnownFile {
+  readonly attachment: Attachment
+  /** Orthanc's name of it, such as `dicom`. */
+  readonly name: string
+  /** As it was given to the storage area. `md5`: in hex, if Orthanc keeps it (`StoreMD5ForAttachments`). */
+  readonly known: Known
+}
+
+/** One patient, study, series or instance, with its own files; those of its children come after it. */
+export interface Visit {
+  /** Where it is in Orthanc's REST API: `/series/<id>`. */
+  readonly uri: string
+  readonly files: readonly KnownFile[]
+  readonly cursor: Cursor
+  /** 0 … 1, of the whole walk. Resources weigh the same as their siblings, for nobody knows their sizes beforehand. */
+  readonly progress: number
+}
+
+/** The last resource that is done with. */
+export interface Cursor {
+  /** Which of the resources to walk: the index in a list, or the number of patients before it. */
+  readonly top: number
+  /** Ids from there down. Siblings are visited in the order of their ids. */
+  readonly path: readonly string[]
+  /** Of everything: the patients before it, the latest last, by which the place is found when it was deleted itself. */
+  readonly before?: readonly string[]
+}
+
+export const start: Cursor = { top: 0, path: [] }
+
+/** Orthanc for the time of a step. */
+export type Ask = (uri: string) => Promise<Json | undefined>
+
+export const askOf =
+  (host: Host, signal: AbortSignal): Ask =>
+  uri =>
+    host.get(uri, signal)
+
+export interface Top {
+  readonly level: Level
+  readonly id: string
+  readonly index: number
+  readonly count: number
+  /** As in `Cursor`. */
+  readonly before?: readonly string[]
+}
+
+/** Visits all resources below `tops`, from the one after `cursor` on. What is not there any more is passed over. */
+export async function* walk(tops: AsyncIterable<Top>, cursor: Cursor, ask: Ask): AsyncGenerator<Visit, undefined> {
+  for await (const { level, id, index, count, before } of tops) {
+    const done = id === cursor.path[0] && (before || index === cursor.top) ? cursor.path : []
+    const share = { from: index / count, to: (index + 1) / count }
+    for await (const visited of visit(levels.indexOf(level), [id], done, index, share, ask))
+      yield before ? { ...visited, cursor: { ...visited.cursor, before } } : visited
+  }
+}
+
+async function* visit(
+  depth: number,
+  path: readonly string[],
+  done: readonly string[],
+  top: number,
+  share: { from: number; to: number },
+  ask: Ask,
+): AsyncGenerator<Visit, undefined> {
+  const level = levels[depth] as Level
+  const uri = `/${level.toLowerCase()}/${path.at(-1)}`
+  const below = levels[depth + 1]
+  const children = below ? childrenOf(uri, await ask(uri), below) : []
+  const step = (share.to - share.from) / (children.length + 1)
+  if (done.length === 0)
+    yield { uri, files: await filesOf(uri, ask), cursor: { top, path }, progress: share.from + step }
+  const next = done[1]
+  for (const [i, child] of children.entries()) {
+    if (next !== undefined && child < next) continue
+    const from = share.from + step * (i + 1)
+    const doneBelow = child === next ? done.slice(1) : []
+    yield* visit(depth + 1, [...path, child], doneBelow, top, { from, to: from + step }, ask)
+  }
+}
+
+function childrenOf(uri: string, resource: Json | undefined, level: Level): readonly string[] {
+  if (resource === undefined) return []
+  return textsOf(uri, isObject(resource) ? resource[level] : resource).toSorted()
+}
+
+/** The files of one resource itself. */
+export async function filesOf(uri: string, ask: Ask): Promise<readonly KnownFile[]> {
+  const list = `${uri}/attachments`
+  const files: KnownFile[] = []
+  for (const name of textsOf(list, (await ask(list)) ?? [])) {
+    const file = await fileOf(uri, name, ask)
+    if (file) files.push(file)
+  }
+  return files
+}
+
+/** Undefined when Orthanc has no such file (any more). */
+export async function fileOf(uri: string, name: string, ask: Ask): Promise<KnownFile | undefined> {
+  const place = `${uri}/attachments/${name}/info`
+  const info = await ask(place)
+  if (info === undefined) return undefined
+  const { Uuid: uuid, ContentType: number, CompressedSize: size, CompressedMD5 } = isObject(info) ? info : {}
+  if (typeof uuid !== 'string' || typeof number !== 'number' || typeof size !== 'number') throw notUnderstood(place)
+  const md5 = typeof CompressedMD5 === 'string' && CompressedMD5.toLowerCase()
+  return { attachment: { uuid, type: types[number] ?? 'unknown' }, name, known: { size, ...(md5 && { md5 }) } }
+}
+
+const types: Readonly<Record<number, ContentType>> = { 1: 'dicom', 2: 'dicom-as-json', 3: 'dicom-until-pixel-data' }
+
+/** Only a 404 says that something is not there. Whatever else is not a list of texts says nothing. */
+function textsOf(uri: string, answer: unknown): readonly string[] {
+  if (Array.isArray(answer) && answer.every(text => typeof text === 'string')) return answer
+  throw notUnderstood(uri)
+}
+
+const notUnderstood = (uri: string) => new Fault('Internal', `Orthanc's answer to GET ${uri} is not understood`)
+
+export function isObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** The resources of a list, from `first` on. */
+export async function* listed(resources: readonly (readonly [Level, string])[], first: number): AsyncGenerator<Top> {
+  for (const [index, [level, id]] of resources.entries())
+    if (index >= first) yield { level, id, index, count: resources.length }
+}
+
+const PAGE = 100
+/** So many patients must be deleted at once, one after the other, before a place is lost and the walk begins again. */
+const KEPT_BEFORE = 20
+
+/**
+ * All patients, page by page, from the one that `cursor` names on. Orthanc numbers them by position, so when one is deleted
+ * those behind it move up: each page begins with an overlap, and where none of the latest is in it, the walk goes back until
+ * it meets one.
+ */
+export async function* everything(cursor: Cursor, ask: Ask): AsyncGenerator<Top> {
+  const statistics = await ask('/statistics')
+  const known = isObject(statistics) ? statistics['CountPatients'] : undefined
+  const count = typeof known === 'number' ? Math.max(1, known) : Math.max(1, cursor.top)
+  let since = Math.min(cursor.top, count) // from far behind the last one, the way back to it would never end
+  /** Done with, but for the one of the cursor: what of that is done is known by its path. */
+  let latest: readonly string[] = cursor.before ?? []
+  let entered = cursor.path[0]
+  for (;;) {
+    const page = `/patients?since=${since}&limit=${PAGE}`
+    const ids = textsOf(page, await ask(page))
+    const at = entered === undefined ? -1 : ids.indexOf(entered)
+    const from = at >= 0 ? at : Math.max(...latest.map(id => ids.lastIndexOf(id)), -1) + 1
+    if (from === 0 && at < 0 && since > 0 && (latest.length > 0 || entered !== undefined)) {
+      since = Math.max(0, since - PAGE / 2)
+      continue
+    }
+    for (const [i, id] of ids.entries()) {
+      if (i < from) continue
+      yield { level: 'Patients', id, index: since + i, count: Math.max(count, since + i + 1), before: latest }
+      latest = [...latest, id].slice(-KEPT_BEFORE)
+    }
+    entered = undefined
+    if (ids.length < PAGE) return
+    since += ids.length - 1
+  }
+}

@@ -1,0 +1,126 @@
+/** How a request to Azure is authorised: by the account's key, by a shared access signature, or by a token. */
+import type { Dispatcher } from 'undici'
+import { Clock } from '../http/clock.ts'
+import type { Answer, Authorized, Draft } from '../http/dialect.ts'
+import { maker } from '../http/machine.ts'
+import { cachedToken, type Tokens } from '../http/token.ts'
+import { TokenServices } from '../http/token-service.ts'
+import { type SharedKey, sharedKeySigner } from './shared-key.ts'
+
+export type AzureCredentials =
+  | ({ readonly kind: 'key' } & SharedKey)
+  /** Without its question mark. */
+  | { readonly kind: 'sas'; readonly sas: string }
+  /** The default chain of Azure: environment, workload identity, managed identity, command line. */
+  | { readonly kind: 'chain' }
+
+/** Of 2021; later ones bring nothing that is needed here, and emulators and appliances lag behind. Cold needs this one. */
+const API_VERSION = '2021-12-02'
+const SCOPE = 'https://storage.azure.com/.default'
+
+type Authorize = (draft: Draft, length: number, streamed: boolean, signal: AbortSignal) => Promise<Authorized>
+
+export function azureAuthorizer(
+  credentials: AzureCredentials,
+  dispatcher: Dispatcher,
+  warn: (line: string) => void,
+): Authorize {
+  const clock = new Clock(warn)
+  const headersOf = (draft: Draft): Record<string, string> => ({
+    ...draft.headers,
+    'x-ms-version': API_VERSION,
+    'x-ms-date': new Date(clock.now()).toUTCString(),
+  })
+  /** A signature has its own times, which are compared with the server's clock alone. */
+  const skewed = ({ headers, text }: Answer) =>
+    [headers['x-ms-error-code'], /<Code>([^<]*)</.exec(text)?.[1]].includes('AuthenticationFailed') &&
+    clock.learn(headers)
+  if (credentials.kind === 'sas')
+    return draft => Promise.resolve({ headers: headersOf(draft), query: credentials.sas, again: skewed })
+  if (credentials.kind === 'key') {
+    const sign = sharedKeySigner(credentials)
+    return async (draft, length) => {
+      const { method, path, query = [] } = draft
+      const headers = headersOf(draft)
+      headers['authorization'] = sign({ method, path, query, headers, length })
+      return { headers, query: '', again: skewed }
+    }
+  }
+  const tokens = chainOf(dispatcher, warn)
+  return async (draft, _length, _streamed, signal) => {
+    const token = await tokens.get(signal)
+    const headers = { ...headersOf(draft), authorization: `Bearer ${token}` }
+    return { headers, query: '', again: answer => skewed(answer) || (answer.status === 401 && tokens.refused(token)) }
+  }
+}
+
+function chainOf(dispatcher: Dispatcher, warn: (line: string) => void): Tokens<string> {
+  const services = new TokenServices(dispatcher, expectsMetadata)
+  const credential = async () => {
+    const { DefaultAzureCredential } = await import('@azure/identity')
+    return new DefaultAzureCredential({ httpClient: clientOf(services) } as object)
+  }
+  let current: ReturnType<typeof credential> | undefined
+  const tokens = cachedToken(
+    () =>
+      services.credentials(
+        async () => {
+          current ??= credential()
+          const opened = current
+          current = undefined // after a failure, too, it has a cache of its own
+          const { token, expiresOnTimestamp } = await (await opened).getToken(SCOPE)
+          current = opened
+          return { value: token, expiresAt: expiresOnTimestamp }
+        },
+        saidBy,
+        () =>
+          'Give a ConnectionString, or let the default chain of Azure find an identity (managed or workload identity, AZURE_CLIENT_ID and its fellows).',
+      ),
+    warn,
+  )
+  return {
+    get: signal => tokens.get(signal),
+    refused(token) {
+      if (!tokens.refused(token)) return false
+      current = undefined
+      return true
+    },
+  }
+}
+
+function expectsMetadata(): boolean {
+  const named = ['IDENTITY_ENDPOINT', 'MSI_ENDPOINT', 'AZURE_POD_IDENTITY_AUTHORITY_HOST']
+  return named.some(name => process.env[name]) || /microsoft/i.test(maker())
+}
+
+/** The chain's own message says only that it failed; what each of its members says tells why. */
+function saidBy(error: unknown): string {
+  const { errors } = error as { errors?: unknown }
+  const all: readonly unknown[] = Array.isArray(errors) && errors.length > 0 ? errors : [error]
+  return all.map(one => (one instanceof Error ? one.message.split('\n')[0] : String(one))).join('; ')
+}
+
+/** What @azure/identity asks of its `httpClient` option, and what it gets back. */
+interface SdkRequest {
+  readonly url: string
+  readonly method: string
+  readonly headers: Iterable<[string, string]>
+  readonly body?: unknown
+  readonly abortSignal?: AbortSignal
+}
+
+function clientOf(services: TokenServices) {
+  return {
+    async sendRequest(request: SdkRequest) {
+      const { createHttpHeaders } = await import('@azure/core-rest-pipeline')
+      const { status, headers, body } = await services.ask({
+        url: new URL(request.url),
+        method: request.method,
+        headers: Object.fromEntries(request.headers),
+        body: typeof request.body === 'string' ? request.body : undefined,
+        signal: request.abortSignal,
+      })
+      return { request, status, headers: createHttpHeaders(headers), bodyAsText: body.toString('utf8') }
+    },
+  }
+}

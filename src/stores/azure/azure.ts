@@ -1,0 +1,196 @@
+import { randomBytes } from 'node:crypto'
+import { XMLBuilder, XMLParser } from 'fast-xml-parser'
+import { type Dialect, type Draft, encode, encodeKey, type Told } from '../http/dialect.ts'
+import { decodedKey, nextFrom, statFrom } from '../http/entry.ts'
+import { strongTag } from '../http/etags.ts'
+import { type ConnectionOptions, type Environment, httpOptions, httpStore, otherBytes } from '../http/store.ts'
+import { isStrange, lengthOf, notTheStores } from '../http/stranger.ts'
+import { elementOf } from '../http/xml.ts'
+import type { Store } from '../store.ts'
+import { type AzureCredentials, azureAuthorizer } from './auth.ts'
+import { azureCheck } from './check.ts'
+import { azureFault, isMarked } from './faults.ts'
+
+/** SPEC section 2, `AzureBlobStorage`. */
+export interface AzureOptions extends ConnectionOptions {
+  readonly account: string
+  /** Of the Blob service, scheme included; of an emulator with the account as its path. */
+  readonly endpoint: string
+  readonly container: string
+  readonly credentials: AzureCredentials
+  readonly createContainer: boolean
+  readonly accessTier: string | undefined
+}
+
+export interface AzureLog {
+  info(line: string): void
+  warn(line: string): void
+}
+
+const MIB = 1024 ** 2
+
+export function azureStore(options: AzureOptions, environment: Environment, log: AzureLog): Store {
+  const warn = environment.warn ?? (line => log.warn(line))
+  const http = httpOptions(options, { ...environment, warn }, new URL(options.endpoint).origin, line => log.info(line))
+  const authorize = azureAuthorizer(options.credentials, http.dispatcher, warn)
+  return httpStore({ ...azureDialect(options, environment.probeKey), authorize }, http)
+}
+
+const parser = new XMLParser({
+  parseTagValue: false,
+  ignoreAttributes: false,
+  trimValues: false,
+  isArray: name => name === 'Blob',
+})
+const builder = new XMLBuilder({})
+
+interface Blob {
+  readonly Name?: unknown
+  readonly Properties?: { readonly 'Content-Length'?: unknown; readonly 'Last-Modified'?: unknown }
+}
+
+function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'authorize'> {
+  const { container, accessTier } = options
+  const url = new URL(options.endpoint)
+  const containerPath = `${url.pathname.replace(/\/+$/, '')}/${encode(container)}`
+  const objectPath = (key: string) => `${containerPath}/${encodeKey(key)}`
+  const tier: Record<string, string> = accessTier === undefined ? {} : { 'x-ms-access-tier': accessTier }
+  const put = (key: string, md5: string): Draft => ({
+    method: 'PUT',
+    path: objectPath(key),
+    headers: { ...tier, 'x-ms-blob-type': 'BlockBlob', 'content-md5': md5 },
+  })
+
+  return {
+    name: `azure:${options.account}/${container}`,
+    origin: url.origin,
+    requestId: 'x-ms-request-id',
+    digest: 'md5',
+    put,
+    marked: isMarked,
+    acknowledges: (answer, md5) => {
+      const { headers } = own(answer)
+      if (headers['content-md5'] === undefined) return isMarked(headers) ? 'same' : 'unclear'
+      return headers['content-md5'] === md5 ? 'same' : 'other'
+    },
+    get: (key, range, etag) => ({
+      method: 'GET',
+      path: objectPath(key),
+      headers: {
+        ...(range ? { range: `bytes=${range.start}-${range.end - 1}` } : {}),
+        ...(etag === undefined ? {} : { 'if-match': etag }),
+      },
+    }),
+    versionOf: strongTag,
+    digestOf: (_key, headers) => {
+      const md5 = headers['content-range'] === undefined ? headers['content-md5'] : headers['x-ms-blob-content-md5']
+      return typeof md5 === 'string' ? { name: 'md5', value: md5 } : undefined
+    },
+    stat: key => ({ method: 'HEAD', path: objectPath(key) }),
+    statOf: (key, answer) => {
+      const { headers } = own(answer)
+      return statFrom({ key, size: lengthOf(answer), modified: headers['last-modified'] }, answer)
+    },
+    compare: ({ headers }, md5) => {
+      if (md5 === undefined || headers['content-md5'] === undefined) return 'unclear'
+      return headers['content-md5'] === md5 ? 'same' : 'other'
+    },
+    remove: key => ({ method: 'DELETE', path: objectPath(key) }),
+    list: (prefix, from) => ({
+      method: 'GET',
+      path: containerPath,
+      query: [
+        ['restype', 'container'],
+        ['comp', 'list'],
+        ['prefix', prefix],
+        ...(from === undefined ? [] : [['marker', from] as const]),
+      ],
+    }),
+    page: answer => {
+      const result = listingOf(answer)
+      const objects = (result.Blobs?.Blob ?? []).map(({ Name, Properties }) =>
+        statFrom(
+          {
+            key: nameOf(Name, answer),
+            size: Properties?.['Content-Length'],
+            modified: Properties?.['Last-Modified'],
+          },
+          answer,
+        ),
+      )
+      return { objects, next: nextFrom(result.NextMarker, answer) }
+    },
+    check: azureCheck(probeKey, { ...options, containerPath }),
+
+    // Measured against Azurite: at 16 MB blocks take as long as one request and 2.5 times its processor time; at 100 MB they
+    // take two thirds of its time, and with a network between, whose single connections are slow, less.
+    parts: {
+      largestPut: 32 * MIB,
+      smallestPart: 1 * MIB,
+      mostParts: 50_000,
+      usual: { concurrency: 4, partBytes: 8 * MIB },
+      inOrder: false,
+      wantsWhole: true, // Azure keeps no MD5 of an object in blocks unless it is told
+      begin: () => undefined,
+      uploadId: () => randomBytes(12).toString('hex'), // two uploads of one object must not mix their blocks
+      part: (key, id, { number, digest }) => ({
+        method: 'PUT',
+        path: objectPath(key),
+        query: [
+          ['comp', 'block'],
+          ['blockid', blockId(id, number)],
+        ],
+        headers: { 'content-md5': digest() },
+        inUpload: true,
+      }),
+      receipt: (answer, { number, digest }, id) => {
+        const md5 = answer.headers['content-md5']
+        if (md5 === undefined) marked(answer)
+        else if (md5 !== digest()) throw otherBytes()
+        return blockId(id, number)
+      },
+      finish: (key, _id, receipts, whole) => ({
+        method: 'PUT',
+        path: objectPath(key),
+        query: [['comp', 'blocklist']],
+        headers: { ...tier, ...(whole === undefined ? {} : { 'x-ms-blob-content-md5': whole }) },
+        text: builder.build({ BlockList: { Latest: receipts } }),
+        inUpload: true,
+        slow: true,
+      }),
+      finished: marked,
+      abandon: () => undefined, // blocks that no list names are discarded after a week
+    },
+
+    fault: answer => azureFault(answer, options),
+  }
+}
+
+/** Every answer of Azure's names the request. */
+function marked(answer: Told): void {
+  if (!isMarked(answer.headers)) throw notTheStores(answer, 'no x-ms-request-id')
+}
+
+/** The same of an answer about a blob, which more may prove. */
+function own(answer: Told): Told {
+  if (isStrange(answer.headers, isMarked(answer.headers))) throw notTheStores(answer, 'no x-ms-request-id')
+  return answer
+}
+
+function listingOf(answer: Told) {
+  const result = Object(elementOf(parser, answer, 'EnumerationResults'))
+  if (result.Blobs === undefined && result.NextMarker === undefined) throw notTheStores(answer, 'no whole listing')
+  return result as { readonly Blobs?: { readonly Blob?: readonly Blob[] }; readonly NextMarker?: unknown }
+}
+
+/** A name that XML cannot hold is encoded, which an attribute tells. */
+function nameOf(name: unknown, answer: Told): unknown {
+  if (typeof name !== 'object' || name === null) return name
+  const { '#text': text, '@_Encoded': encoded } = name as { '#text'?: unknown; '@_Encoded'?: unknown }
+  return encoded ? decodedKey(text, answer) : text
+}
+
+/** All block ids of an object must be equally long. */
+function blockId(upload: string, number: number): string {
+  return Buffer.from(`${upload}${String(number).padStart(6, '0')}`).toString('base64')
+}

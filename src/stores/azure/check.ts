@@ -1,0 +1,37 @@
+import { Fault, isCode } from '../../fault.ts'
+import { type Check, isPlaceMissing, mayCome, probing } from '../http/check.ts'
+import type { Draft } from '../http/dialect.ts'
+
+export interface AzureCheckOptions {
+  readonly container: string
+  readonly containerPath: string
+  readonly createContainer: boolean
+}
+
+/** Only Orthanc's start makes a missing container: one that was deleted since may be about to be restored under its name. */
+export function azureCheck(key: string, { container, containerPath, createContainer }: AzureCheckOptions): Check {
+  const probe = probing(key)
+  const create: Draft = { method: 'PUT', path: containerPath, query: [['restype', 'container']] }
+
+  return async (dialect, ask, options) => {
+    const missing = await probe(dialect, ask, options).then(
+      () => undefined,
+      error => {
+        const mayBeMade = createContainer && options.writes && options.purpose !== 'status'
+        if (!mayBeMade || !isPlaceMissing(error)) throw error
+        return Fault.from(error)
+      },
+    )
+    if (!missing) return
+    if (options.purpose === 'look')
+      return options.warn(`there is no container '${container}' yet: Orthanc makes it when it starts`)
+    const made = await ask('create the container', create)
+    // Somebody else may be about to make it, as of a bucket of S3.
+    if (isCode(made, 'Denied'))
+      throw mayCome(missing.with({}, `${missing.message}, and it may not be created: ${made.message}`))
+    if (made instanceof Fault && !made.message.startsWith('ContainerAlreadyExists')) throw made // else another was faster
+    await probe(dialect, ask, options)
+    if (!(made instanceof Fault))
+      options.warn(`the container '${container}' was missing and is now made: check in Azure that it is private`)
+  }
+}

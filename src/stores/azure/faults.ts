@@ -1,0 +1,151 @@
+/** The one table from Azure's errors to faults. Error codes: "Blob service error codes" of the REST reference. */
+import type { Fault } from '../../fault.ts'
+import { clockRemedy } from '../http/clock.ts'
+import type { Answer, Headers } from '../http/dialect.ts'
+import { faultOfRow, type Row, replaced, rowFor, usualStatus } from '../http/fault-row.ts'
+import { errorOf } from '../http/xml.ts'
+import type { AzureCredentials } from './auth.ts'
+
+export interface Asked {
+  readonly account: string
+  readonly container: string
+  readonly accessTier: string | undefined
+  readonly credentials: AzureCredentials
+}
+
+/** What a shared access signature must hold for each verb. */
+const letters: Readonly<Record<string, string>> = {
+  read: 'r (read)',
+  stat: 'r (read)',
+  write: 'w (write)',
+  remove: 'd (delete)',
+  list: 'l (list)',
+}
+
+const refused: Row<Asked> = {
+  code: 'Denied',
+  remedy: ({ account, credentials }, { headers }) => {
+    const clock = clockRemedy(headers)
+    if (clock) return clock
+    if (credentials.kind === 'key')
+      return `Most probably AccountKey is not (or no longer) a key of account '${account}'.`
+    if (credentials.kind === 'chain')
+      return `The token was not accepted: the identity must belong to the same tenant as account '${account}'.`
+    return (
+      expired(credentials.sas) ?? 'The shared access signature is not (or no longer) signed by a key of the account.'
+    )
+  },
+}
+const permission: Row<Asked> = {
+  code: 'Denied',
+  remedy: ({ container, credentials }, answer) => {
+    if (credentials.kind === 'sas')
+      return (
+        expired(credentials.sas) ??
+        `The shared access signature needs the permission ${letters[answer.verb] ?? 'racwdl'} on container '${container}'.`
+      )
+    if (credentials.kind === 'chain')
+      return `The identity needs the role Storage Blob Data Contributor on container '${container}'.`
+    return `Most probably AccountKey is wrong, or the account's firewall does not let this machine in.`
+  },
+}
+const busy: Row<Asked> = { code: 'Unavailable' }
+const discarded: Row<Asked> = {
+  code: 'Unavailable',
+  beginAnew: true,
+  remedy: 'Blocks of the upload were discarded by somebody else.',
+}
+const damaged: Row<Asked> = { code: 'Corrupt', retryable: true }
+const kept: Row<Asked> = {
+  code: 'Denied',
+  remedy: 'A policy, hold, lease or snapshot of the container protects the object.',
+}
+
+const table: Readonly<Record<string, Row<Asked>>> = {
+  BlobNotFound: { code: 'NotFound' },
+  ContainerNotFound: {
+    code: 'BadConfig',
+    remedy: ({ account, container }) =>
+      `There is no container '${container}' in account '${account}': check ContainerName, or create it.`,
+  },
+  ContainerBeingDeleted: busy,
+  AuthenticationFailed: refused,
+  InvalidAuthenticationInfo: refused,
+  AuthorizationFailure: permission,
+  AuthorizationPermissionMismatch: permission,
+  AuthorizationProtocolMismatch: { code: 'Denied', remedy: 'The shared access signature is for https only.' },
+  AuthorizationSourceIPMismatch: {
+    code: 'Denied',
+    remedy: "The shared access signature is for other addresses than this machine's.",
+  },
+  AuthorizationServiceMismatch: { code: 'Denied', remedy: 'The shared access signature is not for the Blob service.' },
+  AuthorizationResourceTypeMismatch: {
+    code: 'Denied',
+    remedy: 'The shared access signature must be for resource type Object (srt=o), and Container to make one.',
+  },
+  KeyBasedAuthenticationNotPermitted: {
+    code: 'Denied',
+    remedy: 'The account forbids keys: give AccountUrl instead of ConnectionString, and an identity.',
+  },
+  InsufficientAccountPermissions: { code: 'Denied' },
+  AccountIsDisabled: { code: 'Denied' },
+  InvalidResourceName: { code: 'BadConfig', remedy: ({ container }) => `'${container}' cannot be a container's name.` },
+  BlobArchived: {
+    code: 'Archived',
+    remedy: 'The object is in the archive tier: rehydrate it first, or change AccessTier or the lifecycle rule.',
+  },
+  BlobBeingRehydrated: {
+    code: 'Archived',
+    remedy: 'The object is on its way out of the archive tier, which takes hours.',
+  },
+  Md5Mismatch: damaged,
+  InvalidMd5: damaged,
+  InvalidRange: { code: 'BadRequest' },
+  ConditionNotMet: replaced,
+  InvalidBlockList: discarded,
+  InvalidBlobOrBlock: discarded,
+  RequestBodyTooLarge: { code: 'TooLarge' },
+  BlobImmutableDueToPolicy: kept,
+  SnapshotsPresent: kept,
+  LeaseIdMissing: kept,
+  ServerBusy: busy,
+  InternalError: busy,
+  OperationTimedOut: { code: 'Timeout' },
+}
+
+const byStatus: Readonly<Record<number, Row<Asked>>> = {
+  ...usualStatus,
+  401: refused,
+  403: permission,
+  409: busy,
+}
+
+export function azureFault(answer: Answer, asked: Asked): Fault {
+  const { status, text, headers } = answer
+  const error = errorOf(text)
+  const name = String(headers['x-ms-error-code'] ?? error?.code ?? '') // an answer to HEAD has only the header
+  const tier = /^(InvalidHeaderValue|AccessTierNotSupported|BlobAccessTierNotSupported)/.test(name)
+  const row: Row<Asked> | undefined =
+    tier && asked.accessTier !== undefined
+      ? { code: 'BadConfig', remedy: `Most probably the account does not know AccessTier '${asked.accessTier}'.` }
+      : (rowFor(table, name) ?? byStatus[status])
+  // The further lines of a message are the request's id and time; AuthenticationErrorDetail would hold what was signed.
+  const said = error?.message.split('\n')[0]
+  const own = name !== '' || isMarked(headers)
+  return faultOfRow<Asked>(row, [name, said].filter(Boolean).join(': '), own, answer, asked)
+}
+
+/** What Azure gives each request. */
+export function isMarked(headers: Headers): boolean {
+  return headers['x-ms-request-id'] !== undefined || headers['x-ms-version'] !== undefined
+}
+
+/** Its times are in the signature itself, so nobody has to guess. */
+function expired(sas: string, now = Date.now()): string | undefined {
+  const parameters = new URLSearchParams(sas)
+  const [start, end] = [parameters.get('st'), parameters.get('se')]
+  if (end && Date.parse(end) < now) return `The shared access signature expired at ${end}: make a new one.`
+  if (start && Date.parse(start) > now)
+    return `The shared access signature begins at ${start} only, or this machine's clock is wrong.`
+  return undefined
+}

@@ -1,0 +1,93 @@
+/** What the operating system says about files, as Faults. */
+import { Fault, type FaultCode } from '../../fault.ts'
+
+interface Row {
+  readonly code: FaultCode
+  readonly remedy?: (folder: string) => string
+}
+
+const full: Row = { code: 'TooLarge', remedy: folder => `Make room on the disk or in the quota of ${folder}.` }
+const denied: Row = {
+  code: 'Denied',
+  remedy: folder => `The user that runs Orthanc must own ${folder} or be allowed to write there.`,
+}
+const away: Row = { code: 'Unavailable', remedy: folder => `Look at the disk, or at the network mount, of ${folder}.` }
+const unable: Row = {
+  code: 'BadConfig',
+  remedy: folder =>
+    `${folder} must be on a file system that can do this. For a bucket, use its own section, such as AwsS3Storage.`,
+}
+
+const table: Readonly<Record<string, Row>> = {
+  // An absence that is proven is told in other ways; here the folder around it is gone, or something else came between.
+  ENOENT: { code: 'Unavailable' },
+  ENOTDIR: { code: 'BadConfig', remedy: folder => `There is a file below ${folder} where a folder should be.` },
+  EISDIR: { code: 'BadConfig', remedy: folder => `There is a folder below ${folder} where a file should be.` },
+  ELOOP: { code: 'BadConfig', remedy: folder => `Symbolic links below ${folder} lead in a circle: remove them.` },
+  EACCES: denied,
+  EPERM: denied,
+  EROFS: denied,
+  ENOSPC: full,
+  EDQUOT: full,
+  EFBIG: full,
+  EMFILE: { code: 'Unavailable', remedy: () => 'Raise the limit of open files (ulimit -n) of Orthanc.' },
+  ENFILE: { code: 'Unavailable' },
+  EINVAL: unable,
+  ENOSYS: unable,
+  ENOTSUP: unable,
+  EOPNOTSUPP: unable,
+  ENAMETOOLONG: { code: 'BadRequest' },
+}
+/** The disk, or the way to it. */
+for (const code of [
+  ...['EIO', 'ESTALE', 'ETIMEDOUT', 'ENODEV', 'ENXIO', 'EBUSY', 'EAGAIN', 'EINTR', 'ENOMEM', 'ENOLINK', 'EREMOTEIO'],
+  ...['ENOTCONN', 'ECONNABORTED', 'ECONNREFUSED', 'ECONNRESET', 'EHOSTDOWN', 'EHOSTUNREACH', 'ENETDOWN', 'ENETUNREACH'],
+])
+  Object.assign(table, { [code]: away })
+
+export function faultOf(error: unknown, folder: string): Fault {
+  if (error instanceof Fault) return error
+  if (error instanceof Error && error.name === 'AbortError') return new Fault('Canceled', 'given up', { cause: error })
+  const row = table[errnoOf(error)]
+  return new Fault(row?.code ?? 'Internal', said(error), { cause: error, remedy: row?.remedy?.(folder) })
+}
+
+export async function translate<T>(folder: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    throw faultOf(error, folder)
+  }
+}
+
+export async function* translated<T>(folder: string, items: AsyncIterable<T>): AsyncIterable<T> {
+  try {
+    yield* items
+  } catch (error) {
+    throw faultOf(error, folder)
+  }
+}
+
+/** Node's message without the path, which the fault's place already names. */
+export function said(error: unknown): string {
+  return error instanceof Error ? error.message.replace(/, \w+ '.*$/s, '') : String(error)
+}
+
+function errnoOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : ''
+}
+
+export function isErrno(error: unknown, ...codes: readonly string[]): boolean {
+  return codes.includes(errnoOf(error))
+}
+
+/** The name is not there, or a part of the path to it. */
+export const isAbsence = (error: unknown) => isErrno(error, 'ENOENT', 'ENOTDIR')
+
+/** Undefined for what is not there. */
+export async function ifThere<T>(work: Promise<T>): Promise<T | undefined> {
+  return await work.catch(error => {
+    if (isAbsence(error)) return undefined
+    throw error
+  })
+}

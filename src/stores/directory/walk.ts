@@ -1,0 +1,80 @@
+import type { Dirent } from 'node:fs'
+import { lstat, readdir, realpath, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Fault } from '../../fault.ts'
+import type { Stat } from '../store.ts'
+import type { Disk } from './disk.ts'
+import { ifThere } from './faults.ts'
+import { isNobodys, TEMPORARY } from './names.ts'
+
+/** An error costs six times what a look does. */
+export const statIfThere = (disk: Disk, path: string) => ifThere(disk.run(() => stat(path, { throwIfNoEntry: false })))
+
+export interface Walk {
+  readonly disk: Disk
+  readonly root: string
+  /** Rejects unless the root is there: else what is gone with it would pass for removed. */
+  prove(): Promise<void>
+}
+
+/** All files whose key begins with `prefix`, in the byte order of their keys. Links are followed, also those of folders. */
+export async function* filesBelow(
+  { disk, root, prove }: Walk,
+  prefix: string,
+  signal: AbortSignal,
+): AsyncIterable<Stat> {
+  async function kindOf(entry: Dirent, path: string): Promise<'file' | 'folder' | undefined> {
+    let kind: { isFile(): boolean; isDirectory(): boolean } = entry
+    if (entry.isSymbolicLink()) {
+      const target = await statIfThere(disk, path)
+      if (!target && (await ifThere(disk.run(() => lstat(path))))) throw dangling(path)
+      if (target) kind = target
+    }
+    return kind.isFile() ? 'file' : kind.isDirectory() ? 'folder' : undefined
+  }
+
+  /** In a folder, `a.b` comes before what is in `a`, for `.` is less than `/`: so a folder's name is taken with its slash. */
+  async function* visit(folder: string, keys: string, links: readonly string[]): AsyncIterable<Stat> {
+    const entries = await ifThere(disk.run(() => readdir(folder, { withFileTypes: true }), disk.longPatienceMs))
+    if (!entries) return await prove() // it was pruned while we walked
+    const found: { key: string; order: Buffer; entry: Dirent }[] = []
+    for (const entry of entries) {
+      if (TEMPORARY.test(entry.name) || (keys === '' && isNobodys(entry.name))) continue
+      const key = keys + entry.name
+      if (!key.startsWith(prefix) && !prefix.startsWith(`${key}/`)) continue
+      const kind = await kindOf(entry, join(folder, entry.name))
+      if (!kind) continue
+      const ordered = kind === 'folder' ? `${key}/` : key
+      if (ordered.startsWith(prefix) || (kind === 'folder' && prefix.startsWith(ordered)))
+        found.push({ key: ordered, order: Buffer.from(ordered), entry })
+    }
+    found.sort((a, b) => Buffer.compare(a.order, b.order))
+    for (const { key, entry } of found) {
+      signal.throwIfAborted()
+      const path = join(folder, entry.name)
+      if (key.endsWith('/')) yield* descend(path, key, entry.isSymbolicLink(), links)
+      else {
+        const stats = await statIfThere(disk, path)
+        if (stats?.isFile()) yield { key, size: stats.size, modified: stats.mtime }
+      }
+    }
+  }
+
+  /** A link to a folder that we are in already would never end. */
+  async function* descend(path: string, key: string, isLink: boolean, links: readonly string[]): AsyncIterable<Stat> {
+    if (!isLink) return yield* visit(path, key, links)
+    const [target, here] = await Promise.all([path, join(path, '..')].map(name => disk.run(() => realpath(name))))
+    if (target === undefined || links.includes(target) || `${here}/`.startsWith(`${target}/`)) return
+    yield* visit(path, key, [...links, target])
+  }
+
+  await prove()
+  yield* visit(root, '', [await disk.run(() => realpath(root))])
+  await prove()
+}
+
+export function dangling(path: string): Fault {
+  return new Fault('Unavailable', `the symbolic link ${path} leads to nothing that is there`, {
+    remedy: 'Mount what it leads to, or remove the link.',
+  })
+}

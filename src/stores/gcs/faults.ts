@@ -1,0 +1,126 @@
+/** The one table from Google Cloud Storage's errors to faults: "HTTP status and error codes for JSON" of its reference. */
+import type { Fault } from '../../fault.ts'
+import { clockRemedy } from '../http/clock.ts'
+import type { Answer, Headers } from '../http/dialect.ts'
+import { asksForOne, faultOfRow, type Row, usualStatus } from '../http/fault-row.ts'
+
+export interface Asked {
+  readonly bucket: string
+  readonly serviceAccountFile: string | undefined
+  readonly storageClass: string | undefined
+}
+
+export const permissions: Readonly<Record<string, string>> = {
+  read: 'storage.objects.get',
+  stat: 'storage.objects.get',
+  write: 'storage.objects.create',
+  remove: 'storage.objects.delete',
+  list: 'storage.objects.list',
+}
+
+export function permissionRemedy(bucket: string, missing: string): string {
+  return `The credentials need ${missing} on bucket '${bucket}', as the role Storage Object User (roles/storage.objectUser) has.`
+}
+
+const busy: Row<Asked> = { code: 'Unavailable' }
+const damaged: Row<Asked> = { code: 'Corrupt', retryable: true }
+const noBucket: Row<Asked> = {
+  code: 'BadConfig',
+  remedy: ({ bucket }) => `There is no bucket '${bucket}': check BucketName, or create it.`,
+}
+
+/** By the words of the message, where the status alone does not tell. The first that matches counts. */
+const byWords: readonly [RegExp, Row<Asked>][] = [
+  [/bucket does not exist/i, noBucket],
+  [/doesn't match calculated|BadDigest/i, damaged],
+  [
+    /storage ?class/i,
+    {
+      code: 'BadConfig',
+      remedy: ({ storageClass }) => `Most probably Google does not know StorageClass '${storageClass}'.`,
+    },
+  ],
+  [/rate ?limit|SlowDown/i, busy],
+  [/retention|hold/i, { code: 'Denied', remedy: 'A retention policy or a hold of the bucket protects the object.' }],
+  [/billing|account.*(disabled|closed)/i, { code: 'Denied', remedy: "The project's billing account is closed." }],
+]
+
+const byStatus: Readonly<Record<number, Row<Asked>>> = {
+  ...usualStatus,
+  401: {
+    code: 'Denied',
+    remedy: ({ serviceAccountFile }, { headers }) =>
+      clockRemedy(headers) ??
+      (serviceAccountFile === undefined
+        ? 'The credentials are not accepted: see where the application default credentials come from.'
+        : `The key in ${serviceAccountFile} is not (or no longer) one of the service account: make a new one.`),
+  },
+  403: {
+    code: 'Denied',
+    // Google says so of an absent object, too, to somebody who may not list the bucket.
+    perhapsAbsent: asksForOne,
+    remedy: ({ bucket }, { verb }) => permissionRemedy(bucket, permissions[verb] ?? 'a permission'),
+  },
+}
+/** Of the words. */
+const LOOKED_AT = 300
+/** Of objects and accounts: they may hold any word. */
+const NAMES = /\S*[/@]\S*/g
+
+const absent: Row<Asked> = { code: 'NotFound' }
+const forgotten: Row<Asked> = { code: 'Unavailable', beginAnew: true }
+
+export function gcsFault(answer: Answer, asked: Asked): Fault {
+  const { status, headers, text } = answer
+  const { said, proven } = wordsOf(text)
+  const own = proven || isMarked(headers)
+  return faultOfRow(rowOf(answer, said, own), said, own || (answer.inUpload && status === 410), answer, asked)
+}
+
+function rowOf({ status, verb, inUpload, text }: Answer, said: string, own: boolean): Row<Asked> | undefined {
+  const isAbsent = status === 404 && own && /^(NoSuchKey\b|No such object\b)/.test(said)
+  const told = said.slice(0, LOOKED_AT).replace(NAMES, ' ')
+  const words = isAbsent ? undefined : byWords.find(([pattern]) => pattern.test(told))?.[1]
+  if (words) return words
+  if (inUpload && (status === 404 || status === 410)) return forgotten
+  if (status !== 404 || !own) return byStatus[status]
+  // What lists or writes can miss nothing but the bucket, unless the words are about an object.
+  if (!isAbsent && (verb === 'list' || verb === 'write')) return noBucket
+  return isAbsent || errorOf(text)?.code === 404 ? absent : byStatus[status]
+}
+
+/** Metadata requests fail in JSON, requests for bytes in plain text or XML. `proven`: these are the words of nobody else. */
+function wordsOf(text: string): { readonly said: string; readonly proven: boolean } {
+  const error = errorOf(text)
+  // Many services put a code and a message there; only Google, and its emulators, give a list of reasons as well.
+  if (error)
+    return {
+      said: typeof error.message === 'string' ? error.message : '',
+      proven: Array.isArray(error.errors) && error.errors[0]?.reason !== undefined,
+    }
+  const xml = [/<Code>([^<]*)</, /<Message>([^<]*)</].map(pattern => pattern.exec(text)?.[1]).filter(Boolean)
+  if (/<Error[\s>]/.test(text) && xml.length > 0) return { said: xml.join(': '), proven: true }
+  return { said: text.trim().slice(0, LOOKED_AT), proven: /^No such object: /.test(text) }
+}
+
+function errorOf(
+  text: string,
+): { readonly code?: unknown; readonly message: unknown; readonly errors?: unknown } | undefined {
+  const error = (jsonOf(text) as { error?: unknown } | undefined)?.error
+  return typeof error === 'object' && error !== null && 'message' in error ? error : undefined
+}
+
+/** An object in JSON, or undefined. */
+export function jsonOf(text: string): object | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** What Google gives each request. */
+export function isMarked(headers: Headers): boolean {
+  return Object.keys(headers).some(name => name.startsWith('x-goog-') || name === 'x-guploader-uploadid')
+}

@@ -1,0 +1,225 @@
+import { randomBytes } from 'node:crypto'
+import { Fault } from '../../fault.ts'
+import { type Dialect, type Draft, encode, encodeKey, type Headers, type Part, type Told } from '../http/dialect.ts'
+import { nextFrom, statFrom } from '../http/entry.ts'
+import { type ConnectionOptions, type Environment, httpOptions, httpStore, otherBytes } from '../http/store.ts'
+import { notTheStores } from '../http/stranger.ts'
+import type { Store } from '../store.ts'
+import { googleAuthorizer } from './auth.ts'
+import { gcsCheck } from './check.ts'
+import { gcsFault, isMarked, jsonOf } from './faults.ts'
+
+/** SPEC section 2, `GoogleCloudStorage`. */
+export interface GcsOptions extends ConnectionOptions {
+  readonly bucket: string
+  /** undefined = application default credentials. */
+  readonly serviceAccountFile: string | undefined
+  /** Scheme included; undefined = Google. */
+  readonly endpoint: string | undefined
+  readonly storageClass: string | undefined
+}
+
+const MIB = 1024 ** 2
+const GOOGLE = 'https://storage.googleapis.com'
+
+export function gcsStore(options: GcsOptions, environment: Environment, log: (line: string) => void): Store {
+  const http = httpOptions(options, environment, new URL(options.endpoint ?? GOOGLE).origin, log)
+  // A token must not travel in the clear: without a file, an http endpoint is an emulator, which wants none.
+  const anonymous = options.serviceAccountFile === undefined && options.endpoint?.startsWith('http:')
+  const authorize = anonymous
+    ? async ({ headers = {} }: Draft) => ({ headers: { ...headers }, query: '' })
+    : googleAuthorizer(options.serviceAccountFile, http.dispatcher, environment.warn ?? log)
+  return httpStore({ ...gcsDialect(options, environment.probeKey), authorize }, http)
+}
+
+function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'authorize'> {
+  const { bucket, storageClass } = options
+  const url = new URL(options.endpoint ?? GOOGLE)
+  const base = url.pathname.replace(/\/+$/, '')
+  const bucketPath = `${base}/storage/v1/b/${encode(bucket)}`
+  const objectPath = (key: string) => `${bucketPath}/o/${encodeKey(key, '%2F')}`
+  const uploadPath = `${base}/upload/storage/v1/b/${encode(bucket)}/o`
+  const media = ['alt', 'media'] as const
+  const onWrite = { contentType: 'application/octet-stream', ...(storageClass === undefined ? {} : { storageClass }) }
+
+  return {
+    name: `gcs:${bucket}`,
+    origin: url.origin,
+    requestId: 'x-guploader-uploadid',
+    digest: 'crc32c',
+    put: (key, crc) => ({
+      method: 'POST',
+      path: uploadPath,
+      query: [
+        ['uploadType', 'multipart'],
+        ['name', key], // it overrides the one in the metadata, which no checksum guards and one changed bit makes another
+        ['fields', 'crc32c'],
+      ],
+      ...related({ name: key, crc32c: crc, ...onWrite }),
+    }),
+    marked: isMarked,
+    // An answer without a word is no acknowledgement either.
+    acknowledges: (answer, crc) => {
+      if (answer.text === '' && isMarked(answer.headers)) return 'other'
+      const { crc32c } = objectOf(answer)
+      if (crc32c === undefined) throw notTheStores(answer, 'no crc32c')
+      return crc32c === crc ? 'same' : 'other'
+    },
+    get: (key, range, generation) => ({
+      method: 'GET',
+      path: objectPath(key),
+      query: [media, ...(generation === undefined ? [] : [['generation', generation] as const])],
+      headers: range ? { range: `bytes=${range.start}-${range.end - 1}` } : {},
+      wordless: [404], // of emulators; Google says it, and in a request for metadata everybody does
+    }),
+    versionOf: headers => textOf(headers, 'x-goog-generation'),
+    digestOf: (_key, headers) => {
+      const decompressed = !['identity', undefined].includes(textOf(headers, 'x-goog-stored-content-encoding'))
+      const value = decompressed ? undefined : /crc32c=([^,\s]+)/.exec(hashesOf(headers))?.[1]
+      return value === undefined ? undefined : { name: 'crc32c', value }
+    },
+    stat: key => ({ method: 'GET', path: objectPath(key), query: [['fields', 'size,updated,crc32c']] }),
+    statOf: (key, answer) => {
+      const { size, updated } = objectOf(answer)
+      return statFrom({ key, size, modified: updated }, answer)
+    },
+    compare: (answer, crc) => {
+      const { crc32c } = objectOf(answer)
+      if (crc === undefined || crc32c === undefined) return 'unclear'
+      return crc32c === crc ? 'same' : 'other'
+    },
+    remove: key => ({ method: 'DELETE', path: objectPath(key) }),
+    list: (prefix, from) => ({
+      method: 'GET',
+      path: `${bucketPath}/o`,
+      query: [
+        ['prefix', prefix],
+        ['fields', 'kind,items(name,size,updated),nextPageToken'],
+        ...(from === undefined ? [] : [['pageToken', from] as const]),
+      ],
+    }),
+    page: answer => {
+      const { kind, items = [], nextPageToken } = objectOf<Listing>(answer)
+      if (!Array.isArray(items) || (kind !== 'storage#objects' && items.length === 0))
+        throw notTheStores(answer, 'no listing')
+      const objects = items.map(item => {
+        const { name, size, updated } = Object(item)
+        return statFrom({ key: name, size, modified: updated }, answer)
+      })
+      return { objects, next: nextFrom(nextPageToken, answer) }
+    },
+    check: gcsCheck(probeKey, { bucket, bucketPath }),
+
+    // Google takes the parts of an upload one after the other, so they bring no speed (measured: one request is faster at
+    // every size), but when the network breaks, only a part is sent again. Its way to send in parallel leaves visible
+    // pieces behind when it fails, and its XML interface has no emulator to test against.
+    parts: {
+      largestPut: 64 * MIB,
+      smallestPart: 1 * MIB, // a multiple of 256 KiB
+      mostParts: Number.POSITIVE_INFINITY,
+      usual: { concurrency: 4, partBytes: 16 * MIB },
+      inOrder: true,
+      wantsWhole: true,
+      begin: key => ({
+        method: 'POST',
+        path: uploadPath,
+        query: [
+          ['uploadType', 'resumable'],
+          ['name', key],
+        ],
+        headers: { 'content-type': 'application/json; charset=UTF-8' },
+        text: JSON.stringify(onWrite),
+      }),
+      uploadId: answer => {
+        const location = textOf(answer?.headers ?? {}, 'location') ?? ''
+        const id = URL.canParse(location) ? new URL(location).searchParams.get('upload_id') : undefined
+        if (!id) throw answer ? notTheStores(answer, 'no upload_id') : new Fault('Internal', 'there was no answer')
+        return id
+      },
+      part: (_key, id, { range, total, whole }) => ({
+        method: 'PUT',
+        path: uploadPath,
+        query: session(id),
+        headers: {
+          'content-range': `bytes ${range.start}-${range.end - 1}/${total}`,
+          ...(whole === undefined ? {} : { 'x-goog-hash': `crc32c=${whole}` }),
+        },
+        alsoFine: 308,
+        inUpload: true,
+      }),
+      receipt: (answer, part) => {
+        const problem = arrived(answer, part)
+        if (problem) throw problem
+        return ''
+      },
+      finish: () => undefined,
+      abandon: (_key, id) => ({ method: 'DELETE', path: uploadPath, query: session(id) }),
+    },
+
+    fault: answer => gcsFault(answer, options),
+  }
+}
+
+/** Nobody can write a file that holds it. */
+const BOUNDARY = randomBytes(16).toString('hex')
+
+const session = (id: string) => [['uploadType', 'resumable'] as const, ['upload_id', id] as const]
+
+/** Metadata and content in one request (RFC 2387), so that class and checksum need no second one. */
+function related(metadata: object): Pick<Draft, 'headers' | 'around'> {
+  const before = [
+    `--${BOUNDARY}`,
+    'content-type: application/json; charset=UTF-8',
+    '',
+    JSON.stringify(metadata),
+    `--${BOUNDARY}`,
+    'content-type: application/octet-stream',
+    '',
+    '',
+  ]
+  return {
+    headers: { 'content-type': `multipart/related; boundary=${BOUNDARY}` },
+    around: { before: Buffer.from(before.join('\r\n')), after: Buffer.from(`\r\n--${BOUNDARY}--\r\n`) },
+  }
+}
+
+/** After each part but the last Google says how far it has come; after the last it describes the object. */
+function arrived(answer: Told, { range, total, whole }: Part) {
+  if (answer.status === 308) {
+    const [, last] = /^bytes=0-(\d+)$/.exec(textOf(answer.headers, 'range') ?? '') ?? []
+    if (Number(last) + 1 === range.end && range.end < total) return undefined
+    // Sent again from its beginning: bytes that have arrived already are skipped by Google. Those before it are here no more.
+    const words = `only the bytes up to ${last ?? 'none'} of a part up to ${range.end} arrived`
+    return new Fault('Unavailable', words, { beginAnew: Number(last ?? -1) + 1 < range.start })
+  }
+  return whole !== undefined && answer.text !== '' && objectOf(answer).crc32c === whole ? undefined : otherBytes()
+}
+
+interface Metadata {
+  readonly size?: unknown
+  readonly updated?: unknown
+  readonly crc32c?: unknown
+}
+
+interface Listing {
+  readonly kind?: unknown
+  readonly items?: unknown
+  readonly nextPageToken?: unknown
+}
+
+/** An answer about metadata is an object in JSON. */
+function objectOf<T extends object = Metadata>(answer: Told): T {
+  const value = jsonOf(answer.text)
+  if (value === undefined) throw notTheStores(answer, 'no JSON')
+  return value as T
+}
+
+function textOf(headers: Headers, name: string): string | undefined {
+  const value = headers[name]
+  return typeof value === 'string' ? value : undefined
+}
+
+/** Google sends one header for each kind of hash, or one for all. */
+function hashesOf(headers: Headers): string {
+  return [headers['x-goog-hash'] ?? ''].flat().join(',')
+}

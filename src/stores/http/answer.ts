@@ -1,0 +1,136 @@
+/** What becomes of an answer over HTTP: its text, or the bytes of an object. */
+import type { Dispatcher } from 'undici'
+import { type Bytes, type Content, contentOf, type Range } from '../../bytes.ts'
+import { Fault } from '../../fault.ts'
+import { faultOfNetwork } from '../network/faults.ts'
+import type { Dialect, Draft, Told } from './dialect.ts'
+import { without } from './secrets-sent.ts'
+import { isStrange, notTheStores } from './stranger.ts'
+
+export type Sent = Dispatcher.ResponseData & Pick<Told, 'secrets'>
+
+/** Up to this size a body travels in one buffer, either way. */
+export const WHOLE_BYTES = 1024 * 1024
+const LONGEST_MESSAGE = 64 * 1024
+/** Headers that bytes are compared with. */
+const TAGS = ['etag', 'content-md5', 'x-ms-blob-content-md5']
+
+/** An answer with its text. A listing must be whole; of a message, which may be a page, its beginning is enough. */
+export async function toldOf(
+  { statusCode: status, headers, body, secrets }: Sent,
+  signal: AbortSignal,
+  longestPage?: number,
+): Promise<Told> {
+  const longest = longestPage ?? LONGEST_MESSAGE
+  const chunks: Buffer[] = []
+  let size = 0
+  try {
+    for await (const chunk of body as AsyncIterable<Buffer>) {
+      size += chunk.byteLength
+      if (size > longest && longestPage !== undefined)
+        throw new Fault('Internal', `more than ${longest} bytes came where a page of a listing was expected`)
+      chunks.push(chunk)
+      if (size > longest) break
+    }
+  } catch (error) {
+    throw lost(error, signal)
+  }
+  const text = Buffer.concat(chunks).toString('utf8')
+  return { status, headers, text: status < 300 ? text : without(text, secrets()), secrets }
+}
+
+/** What the network did to a request: whether the store has done what it was asked is not known. */
+export function lost(error: unknown, signal: AbortSignal): Fault {
+  const fault = faultOfNetwork(error, signal)
+  return error instanceof Fault ? fault : fault.with({ doubtful: true })
+}
+
+/** A header that came twice, the same each time, came once. */
+export function withoutDoubles(answer: Sent): Sent {
+  const headers = Object.entries(answer.headers)
+  if (!headers.some(([, value]) => Array.isArray(value))) return answer
+  const once = headers.map(([name, value]) => [
+    name,
+    Array.isArray(value) && new Set(value).size === 1 ? value[0] : value,
+  ])
+  return { ...answer, headers: Object.fromEntries(once) }
+}
+
+/** The content of a whole object, with what the answer tells of its digest. */
+export function withDigest(content: Content, dialect: Dialect, key: string, { headers }: Sent): Content {
+  const digest = dialect.digestOf(key, headers)
+  return digest === undefined ? content : { ...content, digest }
+}
+
+/** How far a server that was asked for more than there is, from the first byte on, says it goes. */
+export function arrivedRange({ headers }: Sent): Range | undefined {
+  const [, end] = /^bytes \d+-(\d+)\//.exec(String(headers['content-range'])) ?? []
+  return end === undefined ? undefined : { start: 0, end: Number(end) + 1 }
+}
+
+/** Without the query, which may hold a signature. */
+export function requestLine({ method, path }: Draft, answer: Sent, ms: number, idHeader: string): string {
+  const id = answer.headers[idHeader] ?? '-'
+  return `${method} ${path}: HTTP ${answer.statusCode} in ${ms.toFixed(0)} ms, request ${id}`
+}
+
+/** Lets go of an answer that is not wanted, and of its connection. */
+export function drop({ body }: Sent): void {
+  body.on('error', () => {}).destroy()
+}
+
+/**
+ * The content of an answer to GET, after its head was checked: exactly the range asked for, or the whole object. What is wrong
+ * with a head may be the way's doing, so another try may help. `total`: bytes of the object.
+ */
+export async function contentOfAnswer(dialect: Dialect, answer: Sent, range: Range | undefined, signal: AbortSignal) {
+  if (isStrange(answer.headers, dialect.marked(answer.headers)))
+    throw notTheStores(await toldOf(answer, signal), 'no mark of the store')
+  // Nobody asked for that. An object that is stored so comes with a tag of its own bytes; what a proxy made of it has a weak one.
+  const { 'content-encoding': encoding, etag } = answer.headers
+  const compressed =
+    /^(x-)?(gzip|deflate|br|zstd|compress)$/i.test(String(encoding)) && /^W\/|-gzip"?$|^undefined$/.test(String(etag))
+  const wrong = (words: string) => new Fault('Internal', words, { retryable: true })
+  // Which of two different ones would be compared?
+  const twice = TAGS.find(name => Array.isArray(answer.headers[name]))
+  let length = Number(answer.headers['content-length'] ?? Number.NaN)
+  let problem: Fault | undefined
+  let total = length
+  // A server may give all where a range was asked for; if that is the same, it is as good.
+  const isAll = answer.statusCode === 200 && range?.start === 0 && range.end === length
+  if (compressed)
+    problem = new Fault('Unavailable', `the answer was compressed on its way (${encoding})`, {
+      remedy: 'A proxy before the store compresses what it hands on: let it not do so for the store.',
+    })
+  else if (twice) problem = wrong(`the answer has two different headers ${twice}`)
+  else if (range && !isAll) {
+    const [, start, end, whole] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(String(answer.headers['content-range'])) ?? []
+    total = Number(whole)
+    if (answer.headers['content-length'] === undefined) length = Number(end) + 1 - Number(start)
+    if (answer.statusCode !== 206 || Number(start) !== range.start)
+      problem = wrong(`the server answered ${answer.statusCode} to a request for a range of bytes`)
+    else if (total < range.end)
+      problem = new Fault(
+        'BadRequest',
+        `bytes ${range.start} to ${range.end} were asked of an object of ${total} bytes`,
+      )
+    else if (Number(end) + 1 !== range.end || length !== range.end - range.start)
+      problem = wrong('the server answered with another range of bytes')
+  } else if (answer.statusCode !== 200) problem = wrong(`the server answered ${answer.statusCode} to a GET`)
+  if (!problem && !Number.isSafeInteger(length)) problem = wrong('the answer does not tell its length')
+  if (problem) {
+    drop(answer)
+    throw problem
+  }
+  return { content: contentOf(length, bodyOf(answer, length, signal)), total }
+}
+
+async function* bodyOf({ body }: Sent, length: number, signal: AbortSignal): Bytes {
+  try {
+    if (length > WHOLE_BYTES) return yield* body
+    const bytes = await body.bytes()
+    if (bytes.byteLength > 0) yield bytes
+  } catch (error) {
+    throw faultOfNetwork(error, signal)
+  }
+}

@@ -1,0 +1,116 @@
+/** The check of a store, as far as providers have it in common: which questions are asked, and what their answers prove. */
+import { createHash } from 'node:crypto'
+import { Fault } from '../../fault.ts'
+import type { CheckOptions, Store } from '../store.ts'
+import { toldOf } from './answer.ts'
+import type { Dialect, Draft, Told } from './dialect.ts'
+import type { Send } from './store.ts'
+import { notTheStores } from './stranger.ts'
+
+/** One request. A failure is an answer, too; only the end of the check's own time is thrown. */
+export type Ask = (verb: string, draft: Draft, body?: Buffer) => Promise<Told | Fault>
+
+/** How one provider is asked whether it lets us in. */
+export type Check = (dialect: Dialect, ask: Ask, options: Required<CheckOptions>) => Promise<void>
+
+export function checkOf(dialect: Dialect, send: Send): Store['check'] {
+  return (signal, { purpose = 'start', writes = true, warn = () => {} } = {}) =>
+    dialect.check(
+      dialect,
+      async (verb, draft, body) => {
+        try {
+          return await toldOf(await send(verb, draft, signal, body, body?.byteLength), signal)
+        } catch (error) {
+          if (signal.aborted) throw error
+          return Fault.from(error)
+        }
+      },
+      { purpose, writes, warn },
+    )
+}
+
+const BODY = Buffer.from('x')
+const MD5_OF_BODY = createHash('md5').update(BODY).digest('base64')
+const MD5_OF_NOTHING = createHash('md5').digest('base64')
+
+/**
+ * For a store that takes a Content-MD5 with each write: S3, Azure. All requests are about the object `key`, which nobody writes.
+ * Reads, and tries the permission to write by a body whose checksum is wrong: permission is looked at first, so nothing is
+ * written where the checksum is looked at. What a server wrote all the same is removed, at once or at the next start.
+ * `harmless`: how to ask for a removal where nothing is, so that nothing at all changes.
+ */
+export function probing(key: string, harmless: (remove: Draft) => Draft = remove => remove): Check {
+  let takesAnything = false
+
+  /** Just as real writes are, with their headers, tags and class: what it passes, real writes pass. */
+  async function put(dialect: Dialect, ask: Ask, md5: string): Promise<Fault | undefined> {
+    const told = await ask('write', dialect.put(key, md5), BODY)
+    if (told instanceof Fault) return told
+    dialect.acknowledges(told, MD5_OF_BODY)
+    return undefined
+  }
+
+  /** Resolves with whether the object is there now. */
+  async function write(dialect: Dialect, ask: Ask, warn: (line: string) => void): Promise<boolean> {
+    const wrong = await put(dialect, ask, MD5_OF_NOTHING)
+    if (!wrong) {
+      takesAnything = true
+      warn(
+        `${dialect.name} does not check Content-MD5: it took a body with a wrong one. Bytes that are damaged on their way there are not refused: use https, which finds such damage`,
+      )
+      return true
+    }
+    if (wrong.code === 'Corrupt') return false
+    if (wrong.code === 'Denied' || wrong.code === 'BadConfig') throw wrong
+    // Some servers answer a wrong checksum as if they were broken. Whether they are, a right one tells.
+    const right = wrong.code === 'TooLarge' ? wrong : await put(dialect, ask, MD5_OF_BODY)
+    if (right?.code === 'TooLarge') {
+      warn(isFull(dialect.name, right))
+      return false
+    }
+    if (right) throw right
+    warn(
+      `${dialect.name} takes writes, but answered one with a wrong Content-MD5 by: ${wrong.message}. Whether it checks what it is sent is not known`,
+    )
+    return true
+  }
+
+  async function remove({ name, remove }: Dialect, ask: Ask, isThere: boolean, warn: (line: string) => void) {
+    const removed = await ask('remove', isThere ? remove(key) : harmless(remove(key)))
+    if (!(removed instanceof Fault) || removed.code === 'NotFound') return
+    if (removed.code === 'Denied') warn(mayNotRemove(name, removed))
+    if (isThere) warn(`the object '${key}' of the check at start stays in ${name}: ${removed.message}`)
+  }
+
+  return async (dialect, ask, { purpose, writes, warn }) => {
+    const read = await ask('read', dialect.get(key, undefined))
+    if (read instanceof Fault) {
+      if (isPlaceMissing(read)) throw mayCome(read)
+      // To somebody who may not list, S3 says "forbidden" of what is absent; to list is not needed for normal work.
+      if (read.code !== 'NotFound' && !read.perhapsAbsent) throw read
+    } else if (read.text !== BODY.toString()) throw notTheStores(read, 'an object that nobody writes')
+    if (purpose === 'status' || !writes) return
+    const wasThere = !(read instanceof Fault)
+    const isThere = takesAnything ? wasThere : (await write(dialect, ask, warn)) || wasThere
+    await remove(dialect, ask, isThere, warn)
+  }
+}
+
+export function isPlaceMissing(fault: unknown): boolean {
+  return fault instanceof Fault && /^(NoSuchBucket|ContainerNotFound)\b/.test(fault.message)
+}
+
+/** For a failure that somebody may be about to mend, such as a side container that makes the bucket: asking again helps. */
+export function mayCome(fault: Fault): Fault {
+  return fault.with({ retryable: true })
+}
+
+/** What is full can still be read, and only an Orthanc that runs can make room there. */
+export function isFull(store: string, fault: Fault): string {
+  return `${store} takes no more files until there is room: ${fault.describe()}`
+}
+
+/** A missing permission to remove stops nothing: a store may be meant to keep everything. */
+export function mayNotRemove(store: string, fault: Fault): string {
+  return `there is no permission to remove, so what Orthanc removes will stay in ${store}: ${fault.describe()}`
+}

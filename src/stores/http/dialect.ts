@@ -1,0 +1,185 @@
+import type { Digest, Range } from '../../bytes.ts'
+import { Fault } from '../../fault.ts'
+import type { DigestName } from '../digest.ts'
+import type { Stat } from '../store.ts'
+import type { Check } from './check.ts'
+import type { Transfer } from './transfer.ts'
+
+export type Query = readonly (readonly [name: string, value: string])[]
+
+/** A request as a dialect words it, before it is authorised. */
+export interface Draft {
+  readonly method: 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE'
+  /** Of the object or bucket, encoded as it goes on the wire, without query. */
+  readonly path: string
+  readonly query?: Query
+  /** Lower-case names. */
+  readonly headers?: Readonly<Record<string, string>>
+  /** Small bodies only, such as XML; what is stored is streamed beside the draft. */
+  readonly text?: string
+  /** What stands before and after the bytes that are streamed beside the draft. */
+  readonly around?: { readonly before: Buffer; readonly after: Buffer }
+  /** A status beyond 2xx that is no failure. */
+  readonly alsoFine?: number
+  /** The request belongs to an upload that began before. */
+  readonly inUpload?: boolean
+  /** With these statuses an answer has no words that would prove anything, so they are no failure yet: what follows decides. */
+  readonly wordless?: readonly number[]
+  /** The server has much to do before it answers. */
+  readonly slow?: boolean
+}
+
+/** The head of an answer, and its text. Header names are lower-case. */
+export interface Told {
+  readonly status: number
+  readonly headers: Headers
+  /** Of a failure: without the secrets of the request. */
+  readonly text: string
+  /** What the request said that no message may repeat. */
+  readonly secrets: () => readonly string[]
+}
+
+/** An answer that is no success. */
+export interface Answer extends Told {
+  readonly verb: string
+  /** Scheme, host and port of the request. */
+  readonly origin: string
+  /** Whether the request belongs to an upload that began before: what is missing is the upload. */
+  readonly inUpload: boolean
+}
+
+/**
+ * What an answer says of bytes that were sent or found: the same as ours, others, or nothing that can be compared; then
+ * only reading the object back tells.
+ */
+export type Verdict = 'same' | 'other' | 'unclear'
+
+export type Headers = Readonly<Record<string, string | string[] | undefined>>
+
+export interface Page {
+  readonly objects: readonly Stat[]
+  /** What the next page is asked with; undefined = this was the last one. */
+  readonly next: string | undefined
+}
+
+/** What authorize() makes of a draft: all headers to send, and what the query ends with; both may hold secrets. */
+export interface Authorized {
+  readonly headers: Record<string, string>
+  /** Encoded, such as a shared access signature; '' = nothing. */
+  readonly query: string
+  /** The server refused: whether it may take what authorize() makes now. Such a request is repeated once. */
+  readonly again?: (answer: Answer) => boolean
+}
+
+/** One piece of a large object. */
+export interface Part {
+  /** From 1. */
+  readonly number: number
+  readonly range: Range
+  /** Of the whole object, in bytes. */
+  readonly total: number
+  /** Of its bytes; computed when asked for. */
+  digest(): string
+  /** The digest of the whole object; only the last part knows it. */
+  readonly whole: string | undefined
+}
+
+/** How a large object is sent in parts that become visible together. */
+export interface PartsDialect {
+  /** Objects larger than this go up in parts in any case: the provider takes no larger ones at once, or it is slower. Bytes. */
+  readonly largestPut: number
+  readonly smallestPart: number
+  readonly mostParts: number
+  /** How parts go up when the configuration does not say. */
+  readonly usual: Transfer
+  /** Whether each part must have arrived before the next is sent. */
+  readonly inOrder: boolean
+  /** Whether the digest of the whole object is wanted, by its last part or by finish(). */
+  readonly wantsWhole: boolean
+  /** undefined = parts can be sent without further ado. */
+  begin(key: string): Draft | undefined
+  /** What the parts are known by, out of the answer to begin(). */
+  uploadId(answer: Told | undefined): string
+  part(key: string, id: string, part: Part): Draft
+  /** What finish() must be told of a part that arrived. Throws when it did not arrive whole. */
+  receipt(answer: Told, part: Part, id: string): string
+  /** undefined = the last part was the end of it. */
+  finish(key: string, id: string, receipts: readonly string[], whole: string | undefined): Draft | undefined
+  /** Throws unless the answer to finish() says that the object is there now. Absent: any success does. */
+  finished?(answer: Told): void
+  /** undefined = the provider forgets the parts by itself. */
+  abandon(key: string, id: string): Draft | undefined
+}
+
+/**
+ * What one provider's HTTP interface differs in: words, signatures, errors. How requests are sent, bodies streamed,
+ * lengths and digests checked and failures repeated is http.ts's business.
+ */
+export interface Dialect {
+  /** For logs: `s3:my-bucket`. */
+  readonly name: string
+  /** Scheme, host and port. */
+  readonly origin: string
+  /** Which header has the provider's name for a request, for the log. */
+  readonly requestId: string
+  /** With which digest the provider checks what it is sent. */
+  readonly digest: DigestName
+  put(key: string, digest: string): Draft
+  /**
+   * Whether an answer bears a mark that only the provider gives, such as its own id of the request. Proxies, load balancers
+   * and captive portals answer, too, and they answer 200.
+   */
+  marked(headers: Headers): boolean
+  /** What an answer to put() acknowledges. Throws when it is no acknowledgement. */
+  acknowledges(answer: Told, digest: string): Verdict
+  /**
+   * An object that a write acknowledged by `headers`, which proved nothing, was read back and is what was sent; `tag`: the tag
+   * that it was read with. So such acknowledgements are right on this server.
+   */
+  provenRight?(headers: Headers, tag: unknown): void
+  /** `version`: only if the object is still the one that versionOf() was asked about. */
+  get(key: string, range: Range | undefined, version?: string): Draft
+  versionOf(headers: Headers): string | undefined
+  /** The digest of the whole object, where an answer to get() tells it. */
+  digestOf(key: string, headers: Headers): Digest | undefined
+  stat(key: string): Draft
+  /** Throws when the answer is not about an object. */
+  statOf(key: string, answer: Told): Stat
+  /**
+   * What an answer to stat() says of the bytes. `parts`: the digests of its parts, if the object went up in parts.
+   */
+  compare(answer: Told, digest: string | undefined, parts: readonly string[] | undefined): Verdict
+  remove(key: string): Draft
+  list(prefix: string, from: string | undefined): Draft
+  page(answer: Told): Page
+  readonly check: Check
+  readonly parts: PartsDialect
+  /** `length`: of the body in bytes, 0 without one. `streamed`: the body is not the draft's own text. */
+  authorize(draft: Draft, length: number, streamed: boolean, signal: AbortSignal): Promise<Authorized>
+  /** The one table from this provider's errors to faults. */
+  fault(answer: Answer): Fault
+}
+
+/** Everything but A-Z a-z 0-9 - . _ ~ as %XX of its UTF-8 bytes. */
+export function encode(text: string): string {
+  return encodeURIComponent(text).replace(/[!'()*]/g, c => `%${c.charCodeAt(0).toString(16).toUpperCase()}`)
+}
+
+/**
+ * A key in the path of a request. Servers, and proxies before them, resolve "." and "..", and nothing at all is the bucket
+ * itself: such a request would be about something else than it was meant for.
+ */
+export function encodeKey(key: string, slash: '/' | '%2F' = '/'): string {
+  const parts = slash === '/' ? key.split('/') : [key]
+  if (key === '' || !key.isWellFormed() || parts.some(part => part === '.' || part === '..'))
+    throw new Fault('BadRequest', 'the key is not one that a request can name')
+  return parts.map(encode).join('/')
+}
+
+export function encodeQuery(query: Query): string {
+  return query
+    .map(([name, value]) => [encode(name), encode(value)] as const)
+    .sort(([a, x], [b, y]) => (a < b ? -1 : a > b ? 1 : x < y ? -1 : 1))
+    .map(([name, value]) => `${name}=${value}`)
+    .join('&')
+}

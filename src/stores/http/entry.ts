@@ -1,0 +1,35 @@
+/** What answers tell of one object, as Stat. What does not tell it as the store would is not believed. */
+
+import type { Stat } from '../store.ts'
+import type { Told } from './dialect.ts'
+import { notTheStores } from './stranger.ts'
+
+/** Values as they were found in XML, JSON or a header. */
+export interface Entry {
+  readonly key: unknown
+  readonly size: unknown
+  readonly modified: unknown
+}
+
+export function statFrom({ key, size, modified }: Entry, answer: Told): Stat {
+  const bytes = typeof size === 'number' || (typeof size === 'string' && /^\d+$/.test(size)) ? Number(size) : Number.NaN
+  if (typeof key !== 'string' || key === '') throw notTheStores(answer, 'an object without a name')
+  if (!Number.isSafeInteger(bytes) || bytes < 0) throw notTheStores(answer, 'an object without a size')
+  return { key, size: bytes, modified: new Date(typeof modified === 'string' ? modified : Number.NaN) }
+}
+
+/** What the next page is asked with; undefined = there is none. */
+export function nextFrom(token: unknown, answer: Told): string | undefined {
+  if (token === undefined || token === '') return undefined
+  if (typeof token !== 'string') throw notTheStores(answer, 'a listing without its end')
+  return token
+}
+
+/** A name that was encoded for its way. */
+export function decodedKey(key: unknown, answer: Told): string {
+  try {
+    return decodeURIComponent(String(key))
+  } catch {
+    throw notTheStores(answer, 'a name that cannot be read')
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * Answers that do not come from the store: of an ingress without a backend, a load balancer, a corporate proxy, a captive
+ * portal. They prove nothing, neither that an object is absent nor that it was stored.
+ */
+import { Fault, type FaultCode, oneLine } from '../../fault.ts'
+import type { Answer, Draft, Headers, Told } from './dialect.ts'
+import { isTagged } from './etags.ts'
+import { without } from './secrets-sent.ts'
+
+const LONGEST_TITLE = 120
+const LONGEST_WORDS = 600
+/** What is looked through for a title, or for secrets: no pattern takes long for so little. */
+const LOOKED_AT = 2000
+const LONGEST_PLACE = 100
+const between =
+  'Something between Orthanc and the store answers in its place: look at the proxy, load balancer or ingress, and at the endpoint.'
+
+/** A success that is none of the store's. `expected`: what the store would have said. */
+export function notTheStores(answer: Told, expected: string): Fault {
+  return new Fault('Unavailable', `the answer has ${expected}, so it is not the store's: ${pageOf(answer)}`, {
+    remedy: between,
+    doubtful: true,
+  })
+}
+
+/** A failure in nobody's words, or in somebody else's. */
+export function strangersFault(answer: Answer): Fault {
+  const { status, text } = answer
+  if (status >= 300 && status < 400) return redirected(answer)
+  const fault = (code: FaultCode, remedy: string) =>
+    new Fault(code, `not the store's words: ${pageOf(answer)}`, { remedy, doubtful: true, ...retryAfter(answer) })
+  if (/plain HTTP request was sent to HTTPS port/i.test(text))
+    return fault('BadConfig', 'The server speaks TLS: write https:// in front of the endpoint.')
+  if (status === 413)
+    return fault('TooLarge', 'A proxy before the store limits the size of a request (nginx: client_max_body_size).')
+  if (status === 408 || status === 504) return fault('Timeout', between)
+  return fault('Unavailable', status >= 500 || status === 429 ? '' : between)
+}
+
+/** Redirects are not followed: the signature is for one host, and the next host may be anybody's. */
+function redirected({ status, headers, origin }: Answer): Fault {
+  const location = String(headers['location'] ?? '')
+  const there = URL.canParse(location, origin) ? new URL(location, origin) : undefined
+  const here = new URL(origin)
+  const words = `the server redirects${there ? ` to ${oneLine(there.origin, LONGEST_PLACE)}` : ''} (HTTP ${status})`
+  if (there?.hostname === here.hostname && there.protocol === 'https:' && here.protocol === 'http:')
+    return new Fault('BadConfig', words, { remedy: 'Write https:// in front of the endpoint.' })
+  if (there?.hostname === here.hostname && there.protocol === 'http:' && here.protocol === 'https:')
+    return new Fault('BadConfig', words, { remedy: 'Write http:// in front of the endpoint.' })
+  return new Fault('Unavailable', words, {
+    remedy: `Redirects are not followed. If ${oneLine(there?.host || 'that host', LONGEST_PLACE)} is the store, name it in the endpoint; else a proxy or captive portal wants something first.`,
+  })
+}
+
+export function retryAfter({ headers }: { readonly headers: Headers }): { retryAfterMs?: number } {
+  const seconds = Number(headers['retry-after'])
+  return seconds > 0 ? { retryAfterMs: seconds * 1000 } : {}
+}
+
+/**
+ * Whether a success about an object is somebody else's. `marked`: it bears the store's own mark. Small servers give none, and
+ * some not even a tag; then it may not be a page, nor nothing at all.
+ */
+export function isStrange(headers: Headers, marked: boolean): boolean {
+  if (marked) return false
+  const type = String(headers['content-type'] ?? '')
+  const empty = headers['content-length'] === '0'
+  if (headers['etag'] !== undefined) return /^text\/html\b/i.test(type) && !(empty && isTagged(headers))
+  return !/^$|octet-stream/i.test(type) || !(Number(headers['content-length']) > 0)
+}
+
+/**
+ * Whether an answer about bytes lacks the mark that the store has given to such answers before, and a tag such as S3's as well.
+ * Answers to the other requests have words that prove whose they are.
+ */
+export function markWatch(marked: (headers: Headers) => boolean) {
+  const marking = new Set<string>()
+  return ({ method, inUpload = false }: Draft, verb: string, headers: Headers): boolean => {
+    const kind = `${method} ${verb} ${inUpload}`
+    if (!marked(headers)) return method !== 'POST' && verb !== 'list' && marking.has(kind) && !isTagged(headers)
+    marking.add(kind)
+    return false
+  }
+}
+
+/** Whether an answer in XML ended too early: parsers take one that was cut off between two elements for a short one. */
+export function isCutOff({ text }: Told, root: string): boolean {
+  return !text.trimEnd().endsWith(`</${root}>`)
+}
+
+/** Of an object, as an answer to HEAD tells it. */
+export function lengthOf(answer: Told): number {
+  const length = Number(answer.headers['content-length'] ?? Number.NaN)
+  if (!Number.isSafeInteger(length)) throw notTheStores(answer, 'no Content-Length')
+  return length
+}
+
+/** The status and the first words of a page, such as its title. */
+function pageOf({ status, text: page, secrets }: Told): string {
+  const text = without(page, secrets())
+  const title = /<title[^<>]*>([^<]*)</i.exec(text)?.[1] ?? text.replace(/<[^<>]*>/g, ' ').trim()
+  const words = saidIn(title, LONGEST_TITLE)
+  return words === '' ? `HTTP ${status}` : `HTTP ${status}, "${words}"`
+}
+
+/** What somebody says, as a part of a message: short, on one line, and without what is nobody's business. */
+export function saidIn(text: string, most = LONGEST_WORDS): string {
+  return oneLine(withoutSecrets(text.slice(0, LOOKED_AT)).trim(), most)
+}
+
+/** Some pages repeat a request: a signature in its query, or a token. It need not be the one that we know of, see secrets-sent.ts. */
+function withoutSecrets(text: string): string {
+  return text
+    .replace(/\b(sig|[\w-]*(?:signature|token|upload_id))(=|%3D)[^\s&"'<>]+/gi, '$1=…')
+    .replace(/\b(bearer|basic|sharedkey)\s+[^\s"'<>]+/gi, '$1 …')
+}

@@ -1,0 +1,212 @@
+/** The one table from failures of the network to faults: sockets, name service, TLS, HTTP itself, and proxies. */
+import { Fault, type FaultCode } from '../../fault.ts'
+import { ProxyTrouble } from './proxy.ts'
+
+interface Row {
+  readonly code: FaultCode
+  readonly retryable?: boolean
+  readonly remedy?: string
+}
+
+const certificate: Row = {
+  code: 'Denied',
+  remedy: "The server's certificate is not trusted: name the file of its authority in Orthanc's HttpsCACertificates.",
+}
+const otherName: Row = {
+  code: 'Denied',
+  remedy: "The server's certificate is for another name: check the endpoint, or on S3 try VirtualAddressing false.",
+}
+const noTls: Row = {
+  code: 'BadConfig',
+  remedy: 'The server does not speak TLS: write http:// in front of the endpoint.',
+}
+const oldTls: Row = {
+  code: 'BadConfig',
+  remedy:
+    'The TLS of this server is too old to be safe: update the server, or put a proxy with current TLS in front of it.',
+}
+const noCommonTls: Row = {
+  code: 'BadConfig',
+  remedy:
+    'The server and this machine have no cipher in common, or the server wants another host name or a client certificate: its log says which.',
+}
+const clientCertificate: Row = {
+  code: 'BadConfig',
+  remedy: 'The server wants a client certificate, which this plugin does not have: turn that off for this machine.',
+}
+const gone: Row = { code: 'Unavailable' }
+const noWay: Row = {
+  code: 'Unavailable',
+  remedy: 'There is no way to this host: check the network, firewall and HttpProxy.',
+}
+const exhausted: Row = {
+  code: 'Unavailable',
+  remedy:
+    'This machine has no more descriptors, ports or memory for connections: raise its limits, or lower MaxConnections.',
+}
+
+/** Our own names for what the parser of HTTP finds: undici (7 and 8) means to give its errors codes, and does not. */
+const NO_HTTP = 'HPE_NO_HTTP'
+const DAMAGED_HTTP = 'HPE_DAMAGED'
+
+const table: Readonly<Record<string, Row>> = {
+  ENOTFOUND: {
+    code: 'Unavailable',
+    remedy: 'No such host: check the endpoint, region or account in the configuration, and the DNS of this machine.',
+  },
+  EAI_AGAIN: { code: 'Unavailable', remedy: 'The DNS of this machine does not answer.' },
+  ECONNREFUSED: {
+    code: 'Unavailable',
+    remedy: 'Nothing listens there: check host and port of the endpoint, and that the server runs.',
+  },
+  EHOSTUNREACH: noWay,
+  ENETUNREACH: noWay,
+  ENETDOWN: noWay,
+  EHOSTDOWN: noWay,
+  EACCES: noWay,
+  EPERM: noWay,
+  EADDRNOTAVAIL: exhausted,
+  EMFILE: exhausted,
+  ENFILE: exhausted,
+  ENOBUFS: exhausted,
+  ENOMEM: exhausted,
+  ETIMEDOUT: { code: 'Timeout' },
+  UND_ERR_CONNECT_TIMEOUT: {
+    code: 'Timeout',
+    remedy: 'No connection within ConnectionTimeout: check host and port of the endpoint, firewall and HttpProxy.',
+  },
+  UND_ERR_HEADERS_TIMEOUT: { code: 'Timeout' },
+  UND_ERR_BODY_TIMEOUT: { code: 'Timeout' },
+  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: { code: 'Corrupt', retryable: true },
+  UND_ERR_REQ_CONTENT_LENGTH_MISMATCH: { code: 'Corrupt' },
+  UND_ERR_INVALID_ARG: {
+    code: 'BadConfig',
+    remedy:
+      'Something in the configuration or the credentials has a character that HTTP cannot carry, such as an invisible one that was pasted along.',
+  },
+  [NO_HTTP]: {
+    code: 'Unavailable',
+    remedy: 'What answers there does not speak HTTP: check scheme and port of the endpoint.',
+  },
+  ERR_SSL_WRONG_VERSION_NUMBER: noTls,
+  ERR_SSL_PACKET_LENGTH_TOO_LONG: noTls,
+  ERR_SSL_HTTP_REQUEST: noTls,
+  ERR_SSL_UNSUPPORTED_PROTOCOL: oldTls,
+  ERR_SSL_VERSION_TOO_LOW: oldTls,
+  ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION: oldTls,
+  ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE: noCommonTls,
+  'ERR_SSL_SSL/TLS_ALERT_HANDSHAKE_FAILURE': noCommonTls,
+  ERR_SSL_TLSV1_ALERT_INSUFFICIENT_SECURITY: noCommonTls,
+  ERR_SSL_TLSV1_UNRECOGNIZED_NAME: noCommonTls,
+  ERR_SSL_DH_KEY_TOO_SMALL: oldTls,
+  ERR_SSL_UNSAFE_LEGACY_RENEGOTIATION_DISABLED: oldTls,
+  ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: clientCertificate,
+  ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE: clientCertificate,
+  'ERR_SSL_SSL/TLS_ALERT_BAD_CERTIFICATE': clientCertificate,
+  ERR_SSL_TLSV1_ALERT_UNKNOWN_CA: clientCertificate,
+  SELF_SIGNED_CERT_IN_CHAIN: certificate,
+  DEPTH_ZERO_SELF_SIGNED_CERT: certificate,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: certificate,
+  UNABLE_TO_GET_ISSUER_CERT: certificate,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: certificate,
+  CERT_UNTRUSTED: certificate,
+  CERT_REVOKED: { code: 'Denied', remedy: "The server's certificate was revoked: it needs a new one." },
+  CERT_HAS_EXPIRED: {
+    code: 'Denied',
+    remedy: "The server's certificate has expired, or this machine's clock is wrong.",
+  },
+  CERT_NOT_YET_VALID: {
+    code: 'Unavailable', // a machine that starts without a clock of its own gets the time in a moment
+    remedy: "The server's certificate is not valid yet: most probably this machine's clock is behind (NTP).",
+  },
+  ERR_TLS_CERT_ALTNAME_INVALID: otherName,
+  HOSTNAME_MISMATCH: otherName,
+}
+
+const rowOf = (code: string) => (Object.hasOwn(table, code) ? table[code] : undefined)
+
+/** What X509 calls the other faults of a certificate. */
+const CERTIFICATE = /^(CERT_|CRL_|INVALID_CA$|INVALID_PURPOSE$|PATH_LENGTH_EXCEEDED$|UNABLE_TO_|ERR_TLS_CERT_)/
+/** What is a failure of the network, not of ours, whatever it is. */
+const NETWORK = /^(UND_ERR_|ERR_SSL_|ERR_TLS_|HPE_|E[A-Z]+$|ERR_SOCKET_|ERR_STREAM_PREMATURE)/
+
+/** Whatever a request rejected with, as a Fault. An aborted signal wins: its reason is the truth. */
+export function faultOfNetwork(error: unknown, signal: AbortSignal): Fault {
+  if (signal.aborted) {
+    if (signal.reason instanceof Fault) return signal.reason
+    const late = signal.reason instanceof Error && signal.reason.name === 'TimeoutError'
+    return new Fault(late ? 'Timeout' : 'Canceled', late ? 'the deadline has passed' : 'given up', {
+      cause: error,
+      retryable: false,
+    })
+  }
+  if (error instanceof Fault) return error
+  const inside = innermost(error)
+  if (inside.fault) return inside.fault
+  const { code, message, proxy } = inside
+  const known = rowOf(code) ?? (CERTIFICATE.test(code) ? certificate : NETWORK.test(code) ? gone : undefined)
+  const row = proxy && known ? ofProxy(proxy, known) : known
+  if (!row) return new Fault('Internal', message, { cause: error })
+  return new Fault(row.code, message, {
+    cause: error,
+    remedy: row.remedy,
+    ...(row.retryable === undefined ? {} : { retryable: row.retryable }),
+  })
+}
+
+/** What concerns the proxy must not send anybody to the endpoint. */
+function ofProxy({ proxy: name, status, host }: ProxyTrouble, known: Row): Row {
+  const proxy = `T${name.slice(1)}`
+  if (status === 407)
+    return {
+      code: 'Denied',
+      remedy: `${proxy} wants a user and a password, or does not accept those given: http://user:password@host:port.`,
+    }
+  if (status !== undefined)
+    return {
+      code: 'Unavailable',
+      remedy: `${proxy} does not let requests through to ${host}: allow this host there, or name it in NoProxy.`,
+    }
+  const code = known.code === 'Timeout' ? 'Timeout' : 'Unavailable'
+  return { code, remedy: `${proxy} cannot be reached: check that it runs, or name the store's host in NoProxy.` }
+}
+
+interface Inside {
+  readonly code: string
+  readonly message: string
+  readonly fault?: Fault
+  readonly proxy?: ProxyTrouble
+}
+
+/** Node wraps the telling error: in a cause, or, when a host has several addresses, in an AggregateError. */
+function innermost(error: unknown): Inside {
+  if (error instanceof Fault) return { code: '', message: error.message, fault: error }
+  if (!(error instanceof Error)) return { code: '', message: String(error) }
+  if (error instanceof ProxyTrouble) return { ...innermost(error.cause), proxy: error }
+  const code = codeOf(error)
+  const inner: unknown = error instanceof AggregateError ? mostTelling(error.errors) : error.cause
+  if (inner instanceof Error && (!rowOf(code) || error.message === '')) {
+    const found = innermost(inner)
+    if (found.code !== '' || found.fault) return found
+  }
+  if (code === DAMAGED_HTTP) return { code, message: 'the answer does not follow the rules of HTTP' }
+  return { code, message: opensslReason(error) ?? error.message }
+}
+
+/** That there is no IPv6 is no news. */
+function mostTelling(errors: readonly unknown[]): unknown {
+  return errors.find(error => !(error instanceof Error && /^E(NET|HOST)UNREACH$/.test(codeOf(error)))) ?? errors[0]
+}
+
+function codeOf(error: Error): string {
+  if (error.name === 'AssertionError') return DAMAGED_HTTP // undici's, about a status below 100
+  if (error.name === 'HTTPParserError') return error.message.includes('(Expected HTTP/') ? NO_HTTP : DAMAGED_HTTP
+  const code = 'code' in error ? String(error.code) : ''
+  const reason = code === 'EPROTO' ? opensslReason(error) : undefined
+  return reason === undefined ? code : `ERR_SSL_${reason.toUpperCase().replaceAll(' ', '_')}`
+}
+
+/** Out of `write EPROTO ADDRESS:error:NUMBER:SSL routines:FUNCTION:REASON:FILE:LINE:`, with which a write fails in place of a code. */
+function opensslReason({ message }: Error): string | undefined {
+  return /:SSL routines:[^:]*:([^:]+):/.exec(message)?.[1]
+}

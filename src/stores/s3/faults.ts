@@ -1,0 +1,156 @@
+/** The one table from errors of S3 and its kin to faults. Error codes: "Error responses" of the S3 reference. */
+import { type Fault, oneLine } from '../../fault.ts'
+import type { Answer, Headers } from '../http/dialect.ts'
+import { asksForOne, faultOfRow, type Row, replaced, rowFor, usualStatus } from '../http/fault-row.ts'
+import { errorOf } from '../http/xml.ts'
+
+interface Asked {
+  readonly bucket: string
+  readonly region: string
+  readonly storageClass: string | undefined
+  readonly tags: Readonly<Record<string, string>>
+}
+
+const LONGEST_REGION = 60
+
+const keys: Row<Asked> = {
+  code: 'Denied',
+  remedy:
+    "Most probably AccessKey or SecretKey differs from the server's; behind a proxy that rewrites hosts, try VirtualAddressing false.",
+}
+const region: Row<Asked> = {
+  code: 'BadConfig',
+  remedy: (options, { text, headers }) => {
+    const said = /<Region>([^<]+)<|expecting '([^']+)'/.exec(text)
+    const right = said?.[1] ?? said?.[2] ?? headers['x-amz-bucket-region']
+    return `Region is '${options.region}', but the bucket is ${right ? `in '${oneLine(String(right), LONGEST_REGION)}'` : 'elsewhere'}.`
+  },
+}
+const busy: Row<Asked> = { code: 'Unavailable' }
+const archived: Row<Asked> = {
+  code: 'Archived',
+  remedy: 'The object is in an archive class: restore it first (S3 RestoreObject), or change the lifecycle rule.',
+}
+const kmsKey: Row<Asked> = {
+  code: 'Denied',
+  remedy: "The bucket's KMS key cannot be used: look at its state, its region and its policy.",
+}
+const kmsActions: Readonly<Record<string, string>> = {
+  write: 'kms:GenerateDataKey',
+  read: 'kms:Decrypt',
+  stat: 'kms:Decrypt',
+}
+const damaged: Row<Asked> = { code: 'Corrupt', retryable: true }
+const permissions: Readonly<Record<string, string>> = {
+  write: 's3:PutObject',
+  read: 's3:GetObject',
+  stat: 's3:GetObject',
+  remove: 's3:DeleteObject',
+  list: 's3:ListBucket',
+}
+
+const table: Readonly<Record<string, Row<Asked>>> = {
+  NoSuchKey: { code: 'NotFound' },
+  NoSuchBucket: {
+    code: 'BadConfig',
+    remedy: options => `There is no bucket '${options.bucket}': check BucketName, Region and Endpoint, or create it.`,
+  },
+  InvalidBucketName: {
+    code: 'BadConfig',
+    remedy: options => `BucketName is '${options.bucket}', but must be the bucket's name alone.`,
+  },
+  SignatureDoesNotMatch: keys,
+  InvalidAccessKeyId: { code: 'Denied', remedy: 'The server does not know this AccessKey.' },
+  AccessDenied: {
+    code: 'Denied',
+    // S3 says so of an absent object, too, to somebody who may not list the bucket.
+    perhapsAbsent: answer => asksForOne(answer) && !/\bkms:/i.test(answer.text),
+    remedy: (options, { verb, text }) => {
+      const kms =
+        /\bkms:\w+/i.exec(text)?.[0] ?? (/(?<![\w/.-])kms(?![\w/.-])/i.test(text) ? kmsActions[verb] : undefined)
+      if (kms) return `The credentials need the permission ${kms} on the bucket's KMS key.`
+      if (/explicit deny/i.test(text))
+        return 'A policy of the bucket, the account or the network forbids it. Bodies are sent with x-amz-content-sha256: UNSIGNED-PAYLOAD, which some policies deny.'
+      const list = verb === 'stat' ? ' (and s3:ListBucket, to be told that an object is absent)' : ''
+      return `The credentials need the permission ${permissions[verb] ?? 's3:*'}${list} on bucket '${options.bucket}'.`
+    },
+  },
+  ExpiredToken: {
+    code: 'Denied',
+    remedy: 'The temporary credentials have expired: see where the default chain takes them from.',
+  },
+  InvalidToken: { code: 'Denied' },
+  RequestTimeTooSkewed: { code: 'Denied', remedy: "This machine's clock is wrong: synchronise it (NTP)." },
+  PermanentRedirect: region,
+  AuthorizationHeaderMalformed: region,
+  IllegalLocationConstraintException: region,
+  TemporaryRedirect: {
+    code: 'Unavailable',
+    remedy: 'The bucket is new and its name not yet known everywhere: wait, or use its own regional endpoint.',
+  },
+  InvalidObjectState: archived,
+  InvalidStorageClass: {
+    code: 'BadConfig',
+    remedy: options => `The server does not know StorageClass '${options.storageClass}'.`,
+  },
+  BadDigest: damaged,
+  InvalidDigest: damaged,
+  IncompleteBody: damaged,
+  RequestTimeout: { code: 'Timeout' },
+  SlowDown: busy,
+  ServiceUnavailable: busy,
+  InternalError: busy,
+  OperationAborted: busy,
+  InvalidRange: { code: 'BadRequest' },
+  PreconditionFailed: replaced,
+  NoSuchUpload: {
+    code: 'Unavailable',
+    beginAnew: true,
+    remedy: 'The upload was abandoned by somebody else, such as a lifecycle rule.',
+  },
+  InvalidPart: { code: 'Unavailable', beginAnew: true },
+  NotImplemented: {
+    code: 'Internal',
+    remedy: ({ tags }) =>
+      Object.keys(tags).length > 0 ? 'Most probably the server knows no object tags: remove Tags.' : '',
+  },
+  EntityTooLarge: { code: 'TooLarge' },
+  QuotaExceeded: { code: 'TooLarge', remedy: 'Raise the quota of the bucket or user, or make room.' },
+  XMinioStorageFull: { code: 'TooLarge', remedy: "Make room on the server's disks." },
+}
+
+const byStatus: Readonly<Record<number, Row<Asked>>> = {
+  ...usualStatus,
+  301: region,
+  307: busy,
+  401: keys,
+}
+
+export function s3Fault(answer: Answer, asked: Asked): Fault {
+  const { status } = answer
+  const { code: name, message: said } = errorOf(answer.text) ?? { code: '', message: '' }
+  // Where an upload goes on, what a server does not find is the upload.
+  const known = answer.inUpload && name === 'NoSuchKey' ? 'NoSuchUpload' : name
+  const row = rowFor(table, known) ?? (name.startsWith('KMS.') ? kmsKey : byStatus[status])
+  return faultOfRow(
+    row,
+    [name, said].filter(Boolean).join(': '),
+    name !== '' || isMarked(answer.headers),
+    answer,
+    asked,
+  )
+}
+
+/** Ids that S3 and its kin give each request: those of Google, Alibaba, Huawei, Tencent have names of their own. */
+const IDS = [
+  'x-amz-request-id',
+  'x-amz-id-2',
+  'x-guploader-uploadid',
+  'x-oss-request-id',
+  'x-obs-request-id',
+  'x-cos-request-id',
+]
+
+export function isMarked(headers: Headers): boolean {
+  return IDS.some(name => headers[name] !== undefined)
+}

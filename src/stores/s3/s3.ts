@@ -1,0 +1,218 @@
+import { XMLBuilder, XMLParser } from 'fast-xml-parser'
+import { Fault } from '../../fault.ts'
+import { probing } from '../http/check.ts'
+import { type Answer, type Dialect, type Draft, encodeKey, encodeQuery, type Told } from '../http/dialect.ts'
+import { decodedKey, nextFrom, statFrom } from '../http/entry.ts'
+import { Etags, learnFromOthers, strongTag } from '../http/etags.ts'
+import { type ConnectionOptions, type Environment, httpOptions, httpStore, otherBytes } from '../http/store.ts'
+import { isStrange, lengthOf, notTheStores } from '../http/stranger.ts'
+import type { Transfer } from '../http/transfer.ts'
+import { elementOf, errorOf } from '../http/xml.ts'
+import type { Store } from '../store.ts'
+import { type S3Signing, s3Signing } from './auth.ts'
+import { isMarked, s3Fault } from './faults.ts'
+import { placeOf, type S3Place } from './place.ts'
+import { type Credentials, EMPTY_PAYLOAD, sha256, signer, UNSIGNED_PAYLOAD } from './sigv4.ts'
+
+/** SPEC section 2, `AwsS3Storage`. */
+export interface S3Options extends ConnectionOptions, S3Place {
+  readonly credentials: Credentials | undefined
+  readonly transfer: Transfer | undefined
+  readonly storageClass: string | undefined
+  readonly tags: Readonly<Record<string, string>>
+  readonly logRequests: boolean
+}
+
+const GIB = 1024 ** 3
+const MIB = 1024 ** 2
+
+export function s3Store(options: S3Options, environment: Environment, log: (line: string) => void): Store {
+  const http = httpOptions(options, environment, placeOf(options).origin, log)
+  const warn = environment.warn ?? log
+  const signing = s3Signing(options.credentials, { region: options.region, dispatcher: http.dispatcher, warn })
+  const etags = new Etags()
+  const store = httpStore(s3Dialect(options, environment.probeKey, signing, etags), {
+    ...http,
+    transfer: options.transfer,
+    logRequest: options.logRequests ? log : undefined,
+  })
+  const folder = environment.probeKey.slice(0, environment.probeKey.lastIndexOf('/') + 1)
+  return {
+    ...store,
+    async get(key, range, signal) {
+      if (etags.doubts(key)) await learnFromOthers(store, folder, key, signal).catch(() => {})
+      return store.get(key, range, signal)
+    },
+  }
+}
+
+const parser = new XMLParser({ parseTagValue: false, isArray: name => name === 'Contents' })
+const builder = new XMLBuilder({})
+
+export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signing, etags = new Etags()): Dialect {
+  const { origin, host, base } = placeOf(options)
+  const sign = signer(options.region)
+  const objectPath = (key: string) => `${base}/${encodeKey(key)}`
+  const bucketPath = base === '' ? '/' : base
+  const onWrite: Record<string, string> = {}
+  /** Whether a write that this server acknowledged without a mark was read back and was right: so it is here. */
+  let marksNothing = false
+  if (options.storageClass !== undefined) onWrite['x-amz-storage-class'] = options.storageClass
+  if (Object.keys(options.tags).length > 0) onWrite['x-amz-tagging'] = encodeQuery(Object.entries(options.tags))
+
+  const fault = (answer: Answer) => s3Fault(answer, options)
+
+  return {
+    name: `s3:${options.bucket}`,
+    origin,
+    requestId: 'x-amz-request-id',
+    digest: 'md5',
+    put: (key, md5) => ({ method: 'PUT', path: objectPath(key), headers: { ...onWrite, 'content-md5': md5 } }),
+    marked: isMarked,
+    acknowledges: (answer, md5) => {
+      const { headers } = withEtag(answer)
+      const verdict = etags.compare(headers, md5)
+      // Where an ETag is known to be something else, the server's word for Content-MD5 must do, if it is the server's.
+      const own = isMarked(headers) || marksNothing
+      return verdict === 'unclear' && !etags.surprises(headers) && own ? 'same' : verdict
+    },
+    provenRight: (headers, tag) => {
+      if (tag === headers['etag']) etags.learnOther(headers)
+      marksNothing ||= !isMarked(headers)
+    },
+    get: (key, range, etag) => ({
+      method: 'GET',
+      path: objectPath(key),
+      headers: {
+        ...(range ? { range: `bytes=${range.start}-${range.end - 1}` } : {}),
+        ...(etag === undefined ? {} : { 'if-match': etag }),
+      },
+    }),
+    versionOf: strongTag,
+    digestOf: (key, headers) => etags.digestOf(key, headers),
+    stat: key => ({ method: 'HEAD', path: objectPath(key), wordless: [301, 307, 400, 401, 403, 404] }),
+    statOf: (key, answer) => {
+      const { headers } = own(answer)
+      return statFrom({ key, size: lengthOf(answer), modified: headers['last-modified'] }, answer)
+    },
+    compare: ({ headers }, md5, parts) => etags.compare(headers, md5, parts),
+    remove: key => ({ method: 'DELETE', path: objectPath(key) }),
+    list: (prefix, from) => ({
+      method: 'GET',
+      path: bucketPath,
+      query: [
+        ['list-type', '2'],
+        ['encoding-type', 'url'], // keys may hold characters that XML cannot
+        ['prefix', prefix],
+        ...(from === undefined ? [] : [['continuation-token', from] as const]),
+      ],
+    }),
+    page: told => {
+      const result = resultOf<Listing>(told, 'ListBucketResult')
+      const more = result.IsTruncated === 'true'
+      if (!more && result.IsTruncated !== 'false') throw notTheStores(told, 'a listing without its end')
+      const next = more ? nextFrom(result.NextContinuationToken, told) : undefined
+      if (more && !next) throw new Fault('Internal', 'the listing is cut off without a token to go on')
+      const encoded = result.EncodingType === 'url'
+      const objects = (result.Contents ?? []).map(({ Key, Size, LastModified }) =>
+        statFrom(
+          {
+            key: encoded && typeof Key === 'string' ? decodedKey(Key.replaceAll('+', ' '), told) : Key,
+            size: Size,
+            modified: LastModified,
+          },
+          told,
+        ),
+      )
+      return { objects, next }
+    },
+    // In a bucket with versions the removal of nothing would leave a mark behind. S3 looks at the condition, after the
+    // permission; servers that do not know it behave as without.
+    check: probing(probeKey, remove => ({ ...remove, headers: { ...remove.headers, 'if-match': '*' } })),
+
+    parts: {
+      largestPut: 5 * GIB,
+      smallestPart: 5 * MIB,
+      mostParts: 10_000,
+      usual: { concurrency: 4, partBytes: 16 * MIB },
+      inOrder: false,
+      wantsWhole: false,
+      begin: key => ({ method: 'POST', path: objectPath(key), query: [['uploads', '']], headers: onWrite }),
+      uploadId: answer => {
+        const id = answer && resultOf<{ UploadId: unknown }>(answer, 'InitiateMultipartUploadResult').UploadId
+        if (typeof id !== 'string' || id === '') throw new Fault('Internal', 'the answer has no UploadId')
+        return id
+      },
+      part: (key, id, { number, digest }) => ({
+        method: 'PUT',
+        path: objectPath(key),
+        query: [
+          ['partNumber', String(number)],
+          ['uploadId', id],
+        ],
+        headers: { 'content-md5': digest() },
+        inUpload: true,
+      }),
+      receipt: (answer, part) => {
+        const { headers } = withEtag(answer)
+        if (etags.compare(headers, part.digest()) === 'other') throw otherBytes()
+        return String(headers['etag']).replace(/^W\//, '') // the server knows its own only
+      },
+      finish: (key, id, receipts) => ({
+        method: 'POST',
+        path: objectPath(key),
+        query: [['uploadId', id]],
+        inUpload: true,
+        slow: true, // it may join thousands of parts
+        text: builder.build({
+          CompleteMultipartUpload: { Part: receipts.map((etag, i) => ({ PartNumber: i + 1, ETag: etag })) },
+        }),
+      }),
+      // S3 sends the head of the answer before it is done: a 200 may still turn out to be an error, or nothing at all.
+      finished: answer => {
+        if (errorOf(answer.text)) {
+          const said = fault({ ...answer, verb: 'write', origin, inUpload: true })
+          throw said.with({ doubtful: said.retryable })
+        }
+        const { ETag: etag } = resultOf<{ ETag: unknown }>(answer, 'CompleteMultipartUploadResult')
+        if (typeof etag !== 'string' || etag === '') throw notTheStores(answer, 'no ETag')
+      },
+      abandon: (key, id) => ({ method: 'DELETE', path: objectPath(key), query: [['uploadId', id]] }),
+    },
+
+    async authorize(draft: Draft, _length: number, streamed: boolean, signal: AbortSignal) {
+      // A body that streams is bound by its Content-MD5, which is signed, instead of by its SHA-256.
+      const payloadHash = streamed ? UNSIGNED_PAYLOAD : draft.text === undefined ? EMPTY_PAYLOAD : sha256(draft.text)
+      const { method, path, query = [], headers = {} } = draft
+      const keys = await signing.keys(signal)
+      const signed = sign({ method, host, path, query, headers, payloadHash }, keys, new Date(signing.now()))
+      return { headers: signed, query: '', again: answer => signing.again(answer, keys) }
+    },
+
+    fault,
+  }
+}
+
+function own(answer: Told): Told {
+  if (isStrange(answer.headers, isMarked(answer.headers))) throw notTheStores(answer, 'no request id of S3')
+  return answer
+}
+
+/** S3 and its kin acknowledge bytes with their tag. */
+function withEtag(answer: Told): Told {
+  if (typeof answer.headers['etag'] !== 'string' || answer.headers['etag'] === '') throw notTheStores(answer, 'no ETag')
+  return own(answer)
+}
+
+interface Listing {
+  readonly IsTruncated?: unknown
+  readonly NextContinuationToken?: unknown
+  readonly EncodingType?: unknown
+  readonly Contents?: readonly { readonly Key?: unknown; readonly Size?: unknown; readonly LastModified?: unknown }[]
+}
+
+/** The element that the answer to this request has, and nobody else's. */
+function resultOf<T extends object>(answer: Told, name: string): Partial<T> {
+  const result = elementOf(parser, answer, name)
+  return typeof result === 'object' && result !== null ? result : {} // an empty element is a text
+}

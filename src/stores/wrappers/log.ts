@@ -1,0 +1,77 @@
+import type { Bytes, Content, Range } from '../../bytes.ts'
+import { Fault } from '../../fault.ts'
+import type { Stat, Wrap } from '../store.ts'
+
+/**
+ * Says what every finished operation did: one line with key, size, time and speed (SPEC section 7), and sees to it that a
+ * fault leaves with verb, store and key. Failures are not logged here: the edge does that, once.
+ */
+export function measured(log: (line: string) => void): Wrap {
+  return store => {
+    async function timed<T>(
+      verb: string,
+      key: string,
+      past: string,
+      bytes: number | undefined,
+      work: () => Promise<T>,
+    ) {
+      const start = performance.now()
+      const result = await work().catch(error => {
+        throw Fault.from(error, { verb, store: store.name, key })
+      })
+      log(`${past} '${key}' ${words[past]} ${store.name}${pace(bytes, performance.now() - start)}`)
+      return result
+    }
+
+    async function* timedBody({ size, body }: Content, key: string, range: Range | undefined, start: number): Bytes {
+      try {
+        yield* body
+      } catch (error) {
+        throw Fault.from(error, { verb: 'read', store: store.name, key })
+      }
+      const part = range ? ` bytes ${range.start}-${range.end - 1}` : ''
+      log(`read '${key}'${part} from ${store.name}${pace(size, performance.now() - start)}`)
+    }
+
+    async function* listed(prefix: string, signal: AbortSignal): AsyncIterable<Stat> {
+      try {
+        yield* store.list(prefix, signal)
+      } catch (error) {
+        throw Fault.from(error, { verb: 'list', store: store.name, key: prefix })
+      }
+    }
+
+    return {
+      name: store.name,
+      put: (key, body, signal) => timed('write', key, 'wrote', body.size, () => store.put(key, body, signal)),
+      async get(key, range, signal) {
+        const start = performance.now()
+        const content = await store.get(key, range, signal).catch(error => {
+          throw Fault.from(error, { verb: 'read', store: store.name, key })
+        })
+        return { size: content.size, body: timedBody(content, key, range, start) }
+      },
+      stat: (key, signal) => timed('stat', key, 'asked about', undefined, () => store.stat(key, signal)),
+      remove: (key, signal) => timed('remove', key, 'removed', undefined, () => store.remove(key, signal)),
+      list: listed,
+      check: (signal, options) =>
+        store.check(signal, options).catch(error => {
+          throw Fault.from(error, { verb: 'use', store: store.name })
+        }),
+      close: () => store.close(),
+    }
+  }
+}
+
+const words: Readonly<Record<string, string>> = { wrote: 'to', removed: 'from', 'asked about': 'on' }
+
+function pace(bytes: number | undefined, ms: number): string {
+  const time = `in ${ms < 10 ? ms.toFixed(1) : ms.toFixed(0)} ms`
+  if (bytes === undefined) return ` ${time}`
+  return `: ${amount(bytes)} ${time} (${(bytes / 1e3 / Math.max(ms, 0.001)).toFixed(1)} MB/s)`
+}
+
+function amount(bytes: number): string {
+  if (bytes < 1000) return `${bytes} bytes`
+  return bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} KB` : `${(bytes / 1e6).toFixed(1)} MB`
+}

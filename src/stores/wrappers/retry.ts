@@ -1,0 +1,139 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import pRetry from 'p-retry'
+import type { Bytes, Content, Range, Source } from '../../bytes.ts'
+import { Fault } from '../../fault.ts'
+import type { Wrap } from '../store.ts'
+
+export interface RetryPolicy {
+  /** How often one request is repeated after its first failure. */
+  readonly maxRetries: number
+  /** The first pause; each further one is up to twice as long, with jitter. Default 100 ms. */
+  readonly firstDelayMs?: number
+}
+
+const LONGEST_DELAY_MS = 5_000
+const LONGEST_RETRY_AFTER_MS = 30_000
+
+const another = ({ retryable, beginAnew }: Fault) => retryable || beginAnew
+
+/**
+ * The one owner of retries. Repeats `work` while it rejects with a Fault that another try may mend. What it finally throws
+ * is marked as not retryable: nobody above may multiply the attempts. `mayHelp`: which faults to repeat; the others pass as
+ * they are.
+ */
+export async function attempt<T>(
+  work: () => Promise<T>,
+  policy: RetryPolicy,
+  signal: AbortSignal,
+  log: (line: string) => void,
+  mayHelp: (fault: Fault) => boolean = another,
+): Promise<T> {
+  let done: { readonly result: T } | undefined
+  try {
+    return await pRetry(
+      async () => {
+        try {
+          const result = await work()
+          done = { result }
+          return result
+        } catch (error) {
+          throw Fault.from(error)
+        }
+      },
+      {
+        retries: policy.maxRetries,
+        minTimeout: policy.firstDelayMs ?? 100,
+        maxTimeout: LONGEST_DELAY_MS,
+        factor: 2,
+        randomize: true,
+        signal,
+        shouldRetry: ({ error }) => error instanceof Fault && mayHelp(error),
+        onFailedAttempt: async ({ error, attemptNumber, retriesLeft }) => {
+          if (!(error instanceof Fault) || !mayHelp(error) || retriesLeft === 0) return
+          log(`attempt ${attemptNumber} failed and is repeated: ${error.describe()}`)
+          if (error.retryAfterMs)
+            await sleep(Math.min(error.retryAfterMs, LONGEST_RETRY_AFTER_MS), undefined, { signal })
+        },
+      },
+    )
+  } catch (error) {
+    // What was given up too late has happened: a write that is there is a success, and what was opened has somebody to close it.
+    if (done) return done.result
+    if (signal.aborted) throw signal.reason instanceof Fault ? signal.reason : canceled(signal)
+    const fault = Fault.from(error)
+    if (!mayHelp(fault) || policy.maxRetries === 0) throw fault
+    const final = { cause: fault, retryable: false, beginAnew: false }
+    throw fault.with(final, `${fault.message} (after ${policy.maxRetries + 1} attempts)`)
+  }
+}
+
+function canceled(signal: AbortSignal): Fault {
+  const timeout = signal.reason instanceof Error && signal.reason.name === 'TimeoutError'
+  return new Fault(timeout ? 'Timeout' : 'Canceled', 'the operation was given up', {
+    cause: signal.reason,
+    retryable: false,
+  })
+}
+
+/** Repeats whole verbs. `check` is asked once only: at start, a wrong setting must be told at once. */
+export function retrying(policy: RetryPolicy, log: (line: string) => void): Wrap {
+  return store => {
+    const again = <T>(signal: AbortSignal, work: () => Promise<T>) => attempt(work, policy, signal, log)
+
+    /** A body that breaks is resumed at the byte it reached: objects are immutable, so the rest is the same object's. */
+    async function* resumed(key: string, range: Range | undefined, first: Content, signal: AbortSignal): Bytes {
+      const start = range?.start ?? 0
+      const end = start + first.size
+      let at = start
+      let body: Bytes = first.body
+      for (let breaks = 0; ; breaks++) {
+        try {
+          for await (const chunk of body) {
+            yield chunk
+            at += chunk.byteLength
+          }
+          return
+        } catch (error) {
+          const fault = Fault.from(error)
+          if (!fault.retryable || fault.beginAnew || signal.aborted) throw fault
+          if (breaks >= policy.maxRetries || at >= end) throw fault.with({ retryable: false })
+          log(`a body broke at byte ${at} and is resumed there: ${fault.describe()}`)
+          const rest = { start: at, end }
+          body = (await again(signal, () => store.get(key, rest, signal))).body
+        }
+      }
+    }
+
+    /** When an answer was lost, the object may be there: it is looked at before the write is repeated, or said to have failed. */
+    async function put(key: string, body: Source, signal: AbortSignal): Promise<void> {
+      let doubtful = false
+      const there = async () => {
+        if (!doubtful || !store.holds || !(await store.holds(key, body, signal))) return false
+        log(`the answer to the write of '${key}' was lost, but the object is there, as it was sent`)
+        return true
+      }
+      try {
+        await again(signal, async () => {
+          if (await there()) return
+          await store.put(key, body, signal).catch(error => {
+            doubtful ||= error instanceof Fault && error.doubtful
+            throw error
+          })
+        })
+      } catch (error) {
+        if (signal.aborted || !(await there().catch(() => false))) throw error
+      }
+    }
+
+    return {
+      ...store,
+      put,
+      async get(key, range, signal) {
+        const content = await again(signal, () => store.get(key, range, signal))
+        return { ...content, body: resumed(key, range, content, signal) }
+      },
+      stat: (key, signal) => again(signal, () => store.stat(key, signal)),
+      remove: (key, signal) => again(signal, () => store.remove(key, signal)),
+    }
+  }
+}
