@@ -253,7 +253,7 @@ void Worker::More(Line& line) {
       return Send(kPull, at, Little(1 + in.Below(std::max<uint64_t>(call_.content.size() - at, 1)), 4));
     }
     case 6: return Send(kUpcall, 0, Two(in), a % 2, 1 + a / 2 % 4);
-    case 7: return Send(kSubmit, 2147483648u + a, Two(in));
+    case 7: return Send(kSubmit, (a < 250 ? 2147483648u : 4294967290u) + uint64_t(a), Two(in));
     case 8: {
       const std::string name = Packed(in.Text(a % 8));
       return Send(kMetric, 0, name + in.Text(4));
