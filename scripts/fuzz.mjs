@@ -1,5 +1,6 @@
 // npm run fuzz [-- OPTIONS] [TARGET...]: sets up, and looks for inputs that break what must hold. --help lists the options.
-import { ensureNpmPackages, foreground, node } from './setup.mjs'
+import { BUILD_PACKAGES, ensureDebianPackages, ensureNpmPackages, foreground, node } from './setup.mjs'
 
 ensureNpmPackages()
+ensureDebianPackages([...BUILD_PACKAGES, 'clang-14', 'libclang-rt-14-dev'], { required: false })
 process.exit(foreground(node(), ['test/fuzz/run.ts', ...process.argv.slice(2)]))

@@ -71,6 +71,7 @@ export async function startCloud(provider: Provider, { maxRetries = 3, s3 = {} }
     if (!cloud.meddle(request, response, true)) answer?.()
   })
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  server.unref() // the fuzzer uses one for all its inputs, and nobody says which is the last
   const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   const store = openStore(provider, endpoint, { maxRetries, s3 })
   const cloud: Cloud = {

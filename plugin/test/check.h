@@ -30,10 +30,12 @@ struct Test {
 #define TEST(name) \
   { #name, name }
 
+extern const std::vector<Test> kWireTests;
 extern const std::vector<Test> kCallTests;
 extern const std::vector<Test> kEngineTests;
 extern const std::vector<Test> kSocketTests;
 extern const std::vector<Test> kServicesTests;
+extern const std::vector<Test> kJobTests;
 extern const std::vector<Test> kLibraryTests;
 
 // The end of a read in these tests: memory that can be refused, or of a fixed size.

@@ -1,30 +1,11 @@
-// Everything but the storage area: REST calls, what the engine asks of Orthanc meanwhile, jobs.
-#include <atomic>
-
-#include "../job.h"
+// Everything but the storage area and jobs: REST calls, and what the engine asks of Orthanc meanwhile.
 #include "../rest.h"
+#include "fake-orthanc.h"
 #include "peer.h"
-#include "stage.h"
 
 using namespace ocs;
-using std::chrono::milliseconds;
 
 namespace {
-
-class FakeOrthanc : public Upcalls {
- public:
-  Reply Rest(uint8_t method, bool after_plugins, const std::string& uri, const std::string& body) override {
-    asked += std::to_string(method) + (after_plugins ? "+" : "") + " " + uri + " " + body + "\n";
-    return reply;
-  }
-  Reply Submit(int32_t priority, const std::string& content, const std::string& serialized) override {
-    asked += "submit " + std::to_string(priority) + " " + content + " " + serialized + "\n";
-    return reply;
-  }
-  void Metric(const std::string& name, float value) override { asked += name + " " + std::to_string(value) + "\n"; }
-  std::string asked;
-  Reply reply;
-};
 
 std::string Packed(const std::string& first, const std::string& second) {
   std::string payload;
@@ -226,75 +207,6 @@ void ResultsOfOurOwnAreBounded() {
   CHECK(!bytes.Reserve(uint64_t(1) << 40) && bytes.size() == 0);
 }
 
-// ---- jobs, played by fake-engine.cpp: it counts to 3, and its text is the count
-
-void WishesAreRegisteredOnce() {
-  Stage stage("dies-once");
-  CHECK(stage.Start() == Engine::Started::On);
-  CHECK(stage.Write().ending == Ending::Ok);
-  CHECK(stage.host.Count("wish 1 /route") == 1 && stage.host.Count("wish 2+ Count") == 1);
-  CHECK(stage.host.Count("wish 4 " + std::string(5000, 'j')) == 1);
-}
-
-void JobRunsToItsEnd() {
-  Stage stage("works");
-  CHECK(stage.Start() == Engine::Started::On);
-  FakeOrthanc orthanc;
-  Job job(*stage.engine, "{}", "0");
-  CHECK(std::string(job.serialized()) == "0" && job.progress() == 0);
-  CHECK(job.DoStep(orthanc) == Job::Step::Continue && std::string(job.serialized()) == "1");
-  CHECK(std::string(job.content()) == "content 1" && job.progress() > 0.32f && job.progress() < 0.34f);
-  CHECK(job.DoStep(orthanc) == Job::Step::Continue && job.DoStep(orthanc) == Job::Step::Success);
-  job.Stop(1, orthanc);
-  CHECK(std::string(job.content()) == "stopped 1" && job.progress() == 1);
-  job.Reset();
-  CHECK(std::string(job.serialized()) == "0" && job.progress() == 0);
-}
-
-void JobsStepIsRepeatedOnTheNextEngine() {
-  Stage stage("dies-once");
-  CHECK(stage.Start() == Engine::Started::On);
-  FakeOrthanc orthanc;
-  Job job(*stage.engine, "{}", "1");
-  CHECK(job.DoStep(orthanc) == Job::Step::Continue && std::string(job.serialized()) == "2");
-}
-
-void JobIsRestoredOrRefused() {
-  Stage stage("works");
-  CHECK(stage.Start() == Engine::Started::On);
-  Job job(*stage.engine, "{}", "2"), unknown(*stage.engine, "{}", "nonsense");
-  CHECK(job.Restore() && std::string(job.content()) == "content 2" && job.progress() > 0.6f);
-  CHECK(!unknown.Restore());
-}
-
-void JobOutlivesItsEngine() {
-  Stage stage("works");
-  CHECK(stage.Start() == Engine::Started::On);
-  FakeOrthanc orthanc;
-  Job job(*stage.engine, "{}", "1");
-  stage.engine->Stop();
-  CHECK(job.DoStep(orthanc) == Job::Step::Continue);  // Orthanc is stopping, the job is not done
-  CHECK(std::string(job.serialized()) == "1" && job.Restore());
-  job.Reset();
-  CHECK(job.DoStep(orthanc) == Job::Step::Failure);  // it must not go on from where it shall not be
-}
-
-void JobGoesOnWhenAnEngineStartsAgain() {
-  Stage stage("then-refuses");
-  CHECK(stage.Start() == Engine::Started::On);
-  FakeOrthanc orthanc;
-  Job job(*stage.engine, "{}", "1");
-  CHECK(job.DoStep(orthanc) == Job::Step::Continue && std::string(job.serialized()) == "1");
-  CHECK(stage.host.Said("E cannot run a job: the storage engine cannot start: Some.Option is wrong"));
-  Job resubmitted(*stage.engine, "{}", "3");
-  resubmitted.Reset();
-  CHECK(resubmitted.DoStep(orthanc) == Job::Step::Continue && std::string(resubmitted.serialized()) == "3");
-  stage.Mend();
-  stage.host.Await("runs again");
-  CHECK(job.DoStep(orthanc) == Job::Step::Continue && std::string(job.serialized()) == "2");
-  CHECK(resubmitted.DoStep(orthanc) == Job::Step::Continue && std::string(resubmitted.serialized()) == "1");
-}
-
 }  // namespace
 
 const std::vector<Test> kServicesTests = {TEST(PackedTextIsUnpackedOrRefused),
@@ -306,10 +218,4 @@ const std::vector<Test> kServicesTests = {TEST(PackedTextIsUnpackedOrRefused),
                                           TEST(UpcallsOutOfPlaceBreakTheConnection),
                                           TEST(PriorityIsOneOfOrthancs),
                                           TEST(MetricsReachOrthanc),
-                                          TEST(ResultsOfOurOwnAreBounded),
-                                          TEST(WishesAreRegisteredOnce),
-                                          TEST(JobRunsToItsEnd),
-                                          TEST(JobsStepIsRepeatedOnTheNextEngine),
-                                          TEST(JobIsRestoredOrRefused),
-                                          TEST(JobOutlivesItsEngine),
-                                          TEST(JobGoesOnWhenAnEngineStartsAgain)};
+                                          TEST(ResultsOfOurOwnAreBounded)};

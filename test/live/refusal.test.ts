@@ -59,14 +59,18 @@ describe('Orthanc does not start', () => {
     ))
   it('with encryption without a key', () =>
     refuses({ DirectoryStorage: { Path: '/tmp', StorageEncryption: { Enable: true } } }, /MasterKey is missing/))
+  const directory = () => ({ DirectoryStorage: { Path: join(folder, 'objects') } })
   it('with an engine that is not there', () =>
-    refuses({ CloudStorage: { Engine: '/nowhere/engine.mjs' } }, /CloudStorage.Engine names \/nowhere\/engine.mjs/))
+    refuses(
+      { ...directory(), CloudStorage: { Engine: '/nowhere/engine.mjs' } },
+      /CloudStorage.Engine names \/nowhere\/engine.mjs/,
+    ))
   it('with a Node.js that is not there', () =>
-    refuses({ CloudStorage: { Node: '/nowhere/node' } }, /CloudStorage.Node names \/nowhere\/node/))
+    refuses({ ...directory(), CloudStorage: { Node: '/nowhere/node' } }, /CloudStorage.Node names \/nowhere\/node/))
   it('with an engine that ends at once, showing its words', async () => {
     const Engine = join(folder, 'engine.mjs')
     writeFileSync(Engine, 'console.error("words of the engine"); process.exit(3)')
-    await refuses({ CloudStorage: { Engine } }, /storage engine: words of the engine/)
+    await refuses({ ...directory(), CloudStorage: { Engine } }, /storage engine: words of the engine/)
   })
 
   const azurite = liveServer('azurite')

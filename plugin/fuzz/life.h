@@ -1,0 +1,10 @@
+// The engine's life as the fuzzer plays it.
+#pragma once
+#include <functional>
+
+namespace fuzz {
+
+// Whether the engine has something to say over the control connection.
+extern std::function<bool()> control_speaks;
+
+}  // namespace fuzz

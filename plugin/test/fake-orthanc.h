@@ -1,0 +1,24 @@
+// An Orthanc that notes what the engine asks of it.
+#pragma once
+#include <string>
+
+#include "../host.h"
+
+namespace ocs {
+
+class FakeOrthanc : public Upcalls {
+ public:
+  Reply Rest(uint8_t method, bool after_plugins, const std::string& uri, const std::string& body) override {
+    asked += std::to_string(method) + (after_plugins ? "+" : "") + " " + uri + " " + body + "\n";
+    return reply;
+  }
+  Reply Submit(int32_t priority, const std::string& content, const std::string& serialized) override {
+    asked += "submit " + std::to_string(priority) + " " + content + " " + serialized + "\n";
+    return reply;
+  }
+  void Metric(const std::string& name, float value) override { asked += name + " " + std::to_string(value) + "\n"; }
+  std::string asked;
+  Reply reply;
+};
+
+}  // namespace ocs
