@@ -1,6 +1,6 @@
 import { Fault, isCode } from '../../fault.ts'
-import { type Check, isPlaceMissing, mayCome, probing } from '../http/check.ts'
-import type { Draft } from '../http/dialect.ts'
+import { isPlaceMissing, mayCome, probing } from '../http/check.ts'
+import type { Check, Draft } from '../http/dialect.ts'
 
 export interface AzureCheckOptions {
   readonly container: string

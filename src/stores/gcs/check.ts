@@ -1,6 +1,6 @@
 import { Fault } from '../../fault.ts'
-import { type Check, mayCome, mayNotRemove } from '../http/check.ts'
-import type { Draft, Told } from '../http/dialect.ts'
+import { mayCome, mayNotRemove } from '../http/check.ts'
+import type { Check, Draft, Told } from '../http/dialect.ts'
 import { notTheStores } from '../http/stranger.ts'
 import { isMarked, jsonOf, permissionRemedy } from './faults.ts'
 

@@ -134,3 +134,7 @@ async function* bodyOf({ body }: Sent, length: number, signal: AbortSignal): Byt
     throw faultOfNetwork(error, signal)
   }
 }
+
+export function otherBytes(): Fault {
+  return new Fault('Corrupt', 'the store acknowledged other bytes than those it was sent', { retryable: true })
+}

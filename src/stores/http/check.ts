@@ -1,17 +1,11 @@
 /** The check of a store, as far as providers have it in common: which questions are asked, and what their answers prove. */
 import { createHash } from 'node:crypto'
 import { Fault } from '../../fault.ts'
-import type { CheckOptions, Store } from '../store.ts'
+import type { Store } from '../store.ts'
 import { toldOf } from './answer.ts'
-import type { Dialect, Draft, Told } from './dialect.ts'
-import type { Send } from './store.ts'
+import type { Ask, Check, Dialect, Draft } from './dialect.ts'
+import type { Send } from './send.ts'
 import { notTheStores } from './stranger.ts'
-
-/** One request. A failure is an answer, too; only the end of the check's own time is thrown. */
-export type Ask = (verb: string, draft: Draft, body?: Buffer) => Promise<Told | Fault>
-
-/** How one provider is asked whether it lets us in. */
-export type Check = (dialect: Dialect, ask: Ask, options: Required<CheckOptions>) => Promise<void>
 
 export function checkOf(dialect: Dialect, send: Send): Store['check'] {
   return (signal, { purpose = 'start', writes = true, warn = () => {} } = {}) =>

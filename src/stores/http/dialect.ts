@@ -1,9 +1,7 @@
 import type { Digest, Range } from '../../bytes.ts'
 import { Fault } from '../../fault.ts'
 import type { DigestName } from '../digest.ts'
-import type { Stat } from '../store.ts'
-import type { Check } from './check.ts'
-import type { Transfer } from './transfer.ts'
+import type { CheckOptions, Stat } from '../store.ts'
 
 export type Query = readonly (readonly [name: string, value: string])[]
 
@@ -71,6 +69,13 @@ export interface Authorized {
   readonly again?: (answer: Answer) => boolean
 }
 
+/** How large objects are moved. */
+export interface Transfer {
+  /** Parts in flight for all transfers together. */
+  readonly concurrency: number
+  readonly partBytes: number
+}
+
 /** One piece of a large object. */
 export interface Part {
   /** From 1. */
@@ -111,9 +116,15 @@ export interface PartsDialect {
   abandon(key: string, id: string): Draft | undefined
 }
 
+/** One request. A failure is an answer, too; only the end of the check's own time is thrown. */
+export type Ask = (verb: string, draft: Draft, body?: Buffer) => Promise<Told | Fault>
+
+/** How one provider is asked whether it lets us in. */
+export type Check = (dialect: Dialect, ask: Ask, options: Required<CheckOptions>) => Promise<void>
+
 /**
  * What one provider's HTTP interface differs in: words, signatures, errors. How requests are sent, bodies streamed,
- * lengths and digests checked and failures repeated is http.ts's business.
+ * lengths and digests checked and failures repeated is the business of the files beside this one.
  */
 export interface Dialect {
   /** For logs: `s3:my-bucket`. */

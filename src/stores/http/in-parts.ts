@@ -4,7 +4,7 @@ import { Fault } from '../../fault.ts'
 import { digestOf, digestOfSource, hasher } from '../digest.ts'
 import { toldOf } from './answer.ts'
 import type { Draft, Told } from './dialect.ts'
-import type { Transferring } from './transfer.ts'
+import type { Transfers } from './transfer.ts'
 
 const MB = 1024 * 1024
 const ABANDON_MS = 10_000
@@ -16,7 +16,7 @@ interface Sent {
 }
 
 /** The ranges that an object of `size` bytes goes up in. */
-export function partsOf(size: number, { transfer, dialect: { parts } }: Transferring): readonly Range[] {
+function partsOf(size: number, { transfer, dialect: { parts } }: Transfers): readonly Range[] {
   const least = Math.max(transfer.partBytes, parts.smallestPart, size / parts.mostParts)
   const bytes = Math.ceil(least / MB) * MB
   const count = Math.ceil(size / bytes)
@@ -24,7 +24,7 @@ export function partsOf(size: number, { transfer, dialect: { parts } }: Transfer
 }
 
 /** A large object up in parts that become visible together. */
-export function inParts(all: Transferring): (key: string, body: Source, signal: AbortSignal) => Promise<void> {
+export function inParts(all: Transfers) {
   const { dialect, send, look, slot, again } = all
   const { parts } = dialect
 
@@ -32,7 +32,7 @@ export function inParts(all: Transferring): (key: string, body: Source, signal: 
     return toldOf(await send('write', draft, signal, bytes, bytes?.byteLength), signal)
   }
 
-  return async (key, body, signal) => {
+  async function put(key: string, body: Source, signal: AbortSignal): Promise<void> {
     const ranges = partsOf(body.size, all)
     const begin = parts.begin(key)
     const id = await (begin
@@ -113,6 +113,23 @@ export function inParts(all: Transferring): (key: string, body: Source, signal: 
     }
   }
 
+  /** As a whole, and in the parts that it would go up in. */
+  async function holds(key: string, body: Source, signal: AbortSignal): Promise<boolean> {
+    const digest = hasher(dialect.digest)
+    const parts: string[] = []
+    for (const range of partsOf(body.size, all)) {
+      const part = hasher(dialect.digest)
+      for await (const chunk of body.open(range)) {
+        signal.throwIfAborted()
+        digest.update(chunk)
+        part.update(chunk)
+      }
+      parts.push(part.digest())
+    }
+    const found = digest.digest()
+    return look.holds(key, { size: body.size, digest: found, parts, compute: async () => found }, signal)
+  }
+
   /** Best effort, on the network that most probably has made the upload fail: the first failure is the one to report. */
   async function abandon(key: string, id: string): Promise<void> {
     const draft = parts.abandon(key, id)
@@ -120,6 +137,8 @@ export function inParts(all: Transferring): (key: string, body: Source, signal: 
     const signal = AbortSignal.timeout(ABANDON_MS)
     await again(signal, async () => (await send('remove', draft, signal)).body.dump()).catch(() => undefined)
   }
+
+  return { put, holds }
 }
 
 /** All of them, or the first fault: then the others are stopped, and have ended when it is thrown. */

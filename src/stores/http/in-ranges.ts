@@ -2,10 +2,10 @@ import { type Bytes, type Content, collect, contentOf, type Range } from '../../
 import { Fault, isCode } from '../../fault.ts'
 import type { Store } from '../store.ts'
 import { arrivedRange, contentOfAnswer, withDigest } from './answer.ts'
-import type { Transferring } from './transfer.ts'
+import type { Transfers } from './transfer.ts'
 
-/** A large object down in ranges that are fetched in parallel and delivered in order. `whole`: reads an object as one. */
-export function inRanges({ transfer, dialect, send, slot, again }: Transferring, whole: Store): Store['get'] {
+/** A large object down in ranges that are fetched in parallel and delivered in order. `getInOne`: by one request. */
+export function inRanges({ transfer, dialect, send, slot, again }: Transfers, getInOne: Store['get']): Store['get'] {
   /** The first part as it arrives, then the others, fetched while earlier ones are delivered. */
   async function* ahead(
     key: string,
@@ -72,7 +72,7 @@ export function inRanges({ transfer, dialect, send, slot, again }: Transferring,
     })
     if (!answer || answer.statusCode >= 300) {
       await answer?.body.dump()
-      return whole.get(key, range, signal)
+      return getInOne(key, range, signal)
     }
     const asked = range ? first : arrivedRange(answer)
     const { content, total } = await contentOfAnswer(dialect, answer, asked, signal)

@@ -3,7 +3,7 @@ import { Fault, isCode } from '../../fault.ts'
 import { digestOfBody } from '../digest.ts'
 import { contentOfAnswer, type Sent, toldOf } from './answer.ts'
 import type { Dialect, Told } from './dialect.ts'
-import type { Send } from './store.ts'
+import type { Send } from './send.ts'
 import { notTheStores } from './stranger.ts'
 
 /** An object as it should be. */

@@ -11,23 +11,14 @@
  * multipart uploads" in docs/operations.md.
  */
 import pLimit from 'p-limit'
-import type { Source } from '../../bytes.ts'
 import type { Fault } from '../../fault.ts'
-import { hasher } from '../digest.ts'
-import type { Store } from '../store.ts'
 import { attempt } from '../wrappers/retry.ts'
-import type { Dialect } from './dialect.ts'
-import { inParts, partsOf } from './in-parts.ts'
-import { inRanges } from './in-ranges.ts'
-import { type Look, looking } from './look.ts'
-import type { HttpStoreOptions, Send } from './store.ts'
+import type { Dialect, Transfer } from './dialect.ts'
+import type { Look } from './look.ts'
+import type { HttpStoreOptions } from './options.ts'
+import type { Send } from './send.ts'
 
-export interface Transfer {
-  readonly concurrency: number
-  readonly partBytes: number
-}
-
-export interface Transferring {
+export interface Transfers {
   readonly transfer: Transfer
   readonly dialect: Dialect
   readonly send: Send
@@ -38,47 +29,17 @@ export interface Transferring {
   again<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T>
 }
 
-export function transferring(whole: Store, dialect: Dialect, send: Send, options: HttpStoreOptions): Store {
-  const look = looking(dialect, send)
+export function transfersOf(dialect: Dialect, send: Send, look: Look, options: HttpStoreOptions): Transfers {
   const { policy, log } = options
   const transfer = options.transfer ?? dialect.parts.usual
   const slots = pLimit(transfer.concurrency)
   const sameRequest = ({ retryable, beginAnew }: Fault) => retryable && !beginAnew
-  const all: Transferring = {
+  return {
     transfer,
     dialect,
     send,
     look,
     slot: work => slots(work),
     again: (signal, work) => attempt(work, policy, signal, log, sameRequest),
-  }
-  const put = inParts(all)
-  const get = inRanges(all, whole)
-
-  /** As a whole, and in the parts that it would go up in. */
-  async function holds(key: string, body: Source, signal: AbortSignal): Promise<boolean> {
-    const digest = hasher(dialect.digest)
-    const parts: string[] = []
-    for (const range of partsOf(body.size, all)) {
-      const part = hasher(dialect.digest)
-      for await (const chunk of body.open(range)) {
-        signal.throwIfAborted()
-        digest.update(chunk)
-        part.update(chunk)
-      }
-      parts.push(part.digest())
-    }
-    const found = digest.digest()
-    return look.holds(key, { size: body.size, digest: found, parts, compute: async () => found }, signal)
-  }
-
-  const { largestPut } = dialect.parts
-  const largest = options.transfer ? Math.min(transfer.partBytes, largestPut) : largestPut
-  return {
-    ...whole,
-    put: (key, body, signal) => (body.size > largest ? put(key, body, signal) : whole.put(key, body, signal)),
-    get: options.transfer ? get : whole.get,
-    holds: async (key, body, signal) =>
-      body.size > largest ? await holds(key, body, signal) : ((await whole.holds?.(key, body, signal)) ?? false),
   }
 }

@@ -1,12 +1,21 @@
 import { XMLBuilder, XMLParser } from 'fast-xml-parser'
 import { Fault } from '../../fault.ts'
+import { otherBytes } from '../http/answer.ts'
 import { probing } from '../http/check.ts'
-import { type Answer, type Dialect, type Draft, encodeKey, encodeQuery, type Told } from '../http/dialect.ts'
+import {
+  type Answer,
+  type Dialect,
+  type Draft,
+  encodeKey,
+  encodeQuery,
+  type Told,
+  type Transfer,
+} from '../http/dialect.ts'
 import { decodedKey, nextFrom, statFrom } from '../http/entry.ts'
 import { Etags, learnFromOthers, strongTag } from '../http/etags.ts'
-import { type ConnectionOptions, type Environment, httpOptions, httpStore, otherBytes } from '../http/store.ts'
+import { type ConnectionOptions, type Environment, httpOptions } from '../http/options.ts'
+import { httpStore } from '../http/store.ts'
 import { isStrange, lengthOf, notTheStores } from '../http/stranger.ts'
-import type { Transfer } from '../http/transfer.ts'
 import { elementOf, errorOf } from '../http/xml.ts'
 import type { Store } from '../store.ts'
 import { type S3Signing, s3Signing } from './auth.ts'

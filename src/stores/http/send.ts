@@ -1,0 +1,114 @@
+/** One request: authorised, sent, and its answer judged as far as all providers have it in common. */
+import type { Dispatcher } from 'undici'
+import type { Bytes } from '../../bytes.ts'
+import { until } from '../wrappers/deadline.ts'
+import { lost, requestLine, type Sent, toldOf, WHOLE_BYTES, withoutDoubles } from './answer.ts'
+import { type Dialect, type Draft, encodeQuery } from './dialect.ts'
+import type { HttpStoreOptions } from './options.ts'
+import { secretsIn } from './secrets-sent.ts'
+import { markWatch, notTheStores } from './stranger.ts'
+
+/** A body in memory is sent in slices: the wait for the answer begins anew with each. */
+const SLICE_BYTES = 256 * 1024
+/**
+ * When the last slice is handed over, the kernel may still hold so much of it, and nobody sees it leave. A line that is slower
+ * than this rate is not a line.
+ */
+const KERNEL_BYTES = 4 * 1024 * 1024
+const SLOWEST_BYTES_PER_S = 10_000
+
+/** Sends drafts; rejects unless the answer is 2xx. Whoever gets the answer drains or destroys its body. */
+export type Send = (
+  verb: string,
+  draft: Draft,
+  signal: AbortSignal,
+  body?: Bytes | Buffer,
+  size?: number,
+) => Promise<Sent>
+
+export function sender(dialect: Dialect, options: HttpStoreOptions): Send {
+  const { dispatcher, logRequest, stallMs, requestTimeoutMs } = options
+  const lacksMark = markWatch(headers => dialect.marked(headers))
+
+  /** How long the head of an answer may take after the last byte of the request was handed over. */
+  const patience = (length: number, { slow = false }: Draft) =>
+    slow
+      ? requestTimeoutMs
+      : Math.min(stallMs + (Math.min(length, KERNEL_BYTES) / SLOWEST_BYTES_PER_S) * 1000, requestTimeoutMs)
+
+  const ask = async (
+    verb: string,
+    draft: Draft,
+    signal: AbortSignal,
+    body: Bytes | Buffer | undefined,
+    size: number | undefined,
+    second: boolean,
+  ): Promise<Sent | undefined> => {
+    const { around, text } = draft
+    const payload = sliced(body !== undefined && around ? framed(around, body) : (body ?? text))
+    const framing = around ? around.before.byteLength + around.after.byteLength : 0
+    const length = size === undefined ? Buffer.byteLength(text ?? '') : size + framing
+    const started = performance.now()
+    try {
+      const { headers, query, again } = await dialect.authorize(draft, length, body !== undefined, signal)
+      if (length > 0 || draft.method === 'PUT' || draft.method === 'POST') headers['content-length'] = String(length)
+      const queries = [encodeQuery(draft.query ?? []), query].filter(part => part !== '')
+      const secrets = () => secretsIn(headers, query)
+      const asked = dispatcher.request({
+        origin: dialect.origin,
+        path: queries.length > 0 ? `${draft.path}?${queries.join('&')}` : draft.path,
+        method: draft.method,
+        headers,
+        body: (payload as Dispatcher.RequestOptions['body']) ?? null,
+        signal,
+        headersTimeout: patience(length, draft),
+        bodyTimeout: stallMs,
+      })
+      // undici looks at the signal only once a request has a connection: it may wait long for one.
+      const answer = withoutDoubles(Object.assign(await until(asked, signal), { secrets }))
+      logRequest?.(requestLine(draft, answer, performance.now() - started, dialect.requestId))
+      const { statusCode: status } = answer
+      const unmarked = lacksMark(draft, verb, answer.headers)
+      if (status < 300 || status === draft.alsoFine) {
+        if (unmarked)
+          throw notTheStores(await toldOf(answer, signal), 'no mark of the store, whose answers had one before')
+        return answer
+      }
+      if (isWordless(dialect, draft, answer)) return answer
+      const { origin } = dialect
+      const refusal = { ...(await toldOf(answer, signal)), verb, origin, inUpload: draft.inUpload ?? false }
+      const fault = dialect.fault(refusal)
+      if (second || !again?.(refusal)) throw fault
+      // What streams has gone and must be read anew, by whoever owns it.
+      if (body !== undefined && !Buffer.isBuffer(body)) throw fault.with({ retryable: true })
+      return undefined
+    } catch (error) {
+      throw lost(error, signal)
+    }
+  }
+  return async (verb, draft, signal, body, size) => {
+    const answer = await ask(verb, draft, signal, body, size, false)
+    return answer ?? ((await ask(verb, draft, signal, body, size, true)) as Sent)
+  }
+}
+
+function isWordless(dialect: Dialect, { method, wordless }: Draft, { statusCode, headers }: Sent): boolean {
+  return wordless?.includes(statusCode) === true && (method === 'HEAD' || !dialect.marked(headers))
+}
+
+/** A small body stays one buffer: one write to the socket, and much less work than a stream. */
+function framed({ before, after }: NonNullable<Draft['around']>, body: Bytes | Buffer): Bytes | Buffer {
+  if (Buffer.isBuffer(body)) return Buffer.concat([before, body, after])
+  return (async function* () {
+    yield before
+    yield* body
+    yield after
+  })()
+}
+
+function sliced(payload: Bytes | Buffer | string | undefined): Bytes | Buffer | string | undefined {
+  if (!Buffer.isBuffer(payload) || payload.byteLength <= WHOLE_BYTES) return payload
+  return (async function* () {
+    for (let at = 0; at < payload.byteLength; at += SLICE_BYTES) yield payload.subarray(at, at + SLICE_BYTES)
+  })()
+}
