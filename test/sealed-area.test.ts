@@ -42,7 +42,7 @@ function make({ envelopes, structure = 'flat', budget = 1e9, cache = new Verifie
     },
     remove: (key, signal) => {
       requests.push(`DELETE ${key}`)
-      return inner.remove(key, signal)
+      return at.onRemove(key, signal)
     },
   }
   const naming = { rootPath: '', structure, legacyUnknownFiles: false }
@@ -54,9 +54,11 @@ function make({ envelopes, structure = 'flat', budget = 1e9, cache = new Verifie
     budget: new Budget(budget),
     cache,
   })
-  return {
+  const at = {
     store: inner,
     area,
+    /** How the store removes. */
+    onRemove: inner.remove,
     requests: () => requests.splice(0),
     put: (key: string, bytes: Buffer) => inner.put(key, sourceOf(bytes), never),
     seal: (bytes: Buffer) => collectSource(sealed.seal(sourceOf(bytes))),
@@ -68,6 +70,7 @@ function make({ envelopes, structure = 'flat', budget = 1e9, cache = new Verifie
       return found
     },
   }
+  return at
 }
 
 describe('a sealed storage area', () => {
@@ -275,6 +278,22 @@ describe('ranges of a sealed object', () => {
     assert.deepEqual(await at.read(image(1), range(390, 400)), noise(400).subarray(390))
     assert.equal(at.requests().length, 1)
     await assert.rejects(at.read(image(1), range(390, 401)), { code: 'BadRequest' })
+    await at.area.remove(image(1), never)
+    await assert.rejects(at.read(image(1), range(0, 10)), { code: 'NotFound' })
+  })
+
+  it('are those of the object that is there now, also when it was written or removed again while they were read', async () => {
+    const at = make({ envelopes: [sealed] })
+    await at.create(1, noise(400))
+    await at.read(image(1), range(0, 10))
+    await at.create(1, noise(300, 2))
+    assert.deepEqual(await at.read(image(1), range(0, 10)), noise(300, 2).subarray(0, 10))
+    // The store still has it when it is read again, and has removed it when it is asked the next time.
+    const { remove } = at.store
+    at.onRemove = async (key, signal) => {
+      await at.read(image(1), range(0, 10))
+      await remove(key, signal)
+    }
     await at.area.remove(image(1), never)
     await assert.rejects(at.read(image(1), range(0, 10)), { code: 'NotFound' })
   })

@@ -157,6 +157,7 @@ export function objectArea(options: ObjectAreaOptions): StorageArea {
         await store.put(key, writing.seal(body), signal)
       } finally {
         release()
+        cache.forget(key) // whoever read meanwhile may have what was there before
       }
     },
 
@@ -168,8 +169,7 @@ export function objectArea(options: ObjectAreaOptions): StorageArea {
     async remove(attachment, signal) {
       await Promise.all(
         candidatesOf(attachment).map(async ({ key }) => {
-          cache.forget(key)
-          await store.remove(key, signal)
+          await store.remove(key, signal).finally(() => cache.forget(key))
         }),
       )
     },
