@@ -141,6 +141,27 @@ describe('import rules', () => {
     )
   })
 
+  it('config knows faults, and of keys whether a text is one', () =>
+    all(
+      ({ to }) => !isOurs(to) || to.startsWith('src/config/') || /^src\/(fault|seal\/keyring)\.ts$/.test(to),
+      inRoom('config'),
+    ))
+
+  it('no file is imported by what it imports itself, types included', () => {
+    const next = new Map<string, string[]>()
+    for (const { from, to } of imports) if (isOurs(to)) next.set(from, [...(next.get(from) ?? []), to])
+    const done = new Set<string>()
+    const circles: string[] = []
+    const walk = (file: string, path: readonly string[]): void => {
+      if (path.includes(file)) circles.push([...path.slice(path.indexOf(file)), file].join(' -> '))
+      if (path.includes(file) || done.has(file)) return
+      for (const to of next.get(file) ?? []) walk(to, [...path, file])
+      done.add(file)
+    }
+    for (const file of next.keys()) walk(file, [])
+    assert.deepEqual(circles, [])
+  })
+
   it('nobody imports the command line', () => all(inRoom('cli'), ({ to }) => to.startsWith('src/cli/')))
 
   it('zod stays in config, undici and XML in the stores', () =>

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { Tier } from '../src/area/area.ts'
-import type { Side } from '../src/area/hybrid.ts'
+import type { Side } from '../src/area/side.ts'
 import { Fault } from '../src/fault.ts'
 import { whereRoute } from '../src/routes/where.ts'
 import type { Request } from '../src/wire/router.ts'

@@ -2,31 +2,9 @@ import { type Bytes, type Content, discard, type Range } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import type { Attachment, Found, StorageArea, Tier } from './area.ts'
 import { both, graver } from './either.ts'
-import { type Find, mayBeAbsent } from './find.ts'
+import { mayBeAbsent } from './find.ts'
 import { type Digests, type Moved, type MoveOptions, moveBetween } from './move.ts'
-
-/**
- * One tier: a storage area and the way to look for a file in it without reading it. While a file is moved, the two are used
- * at once; so at most one of them may make a caller wait for memory (`Budget`), or two moves in opposite directions could
- * each hold what the other waits for.
- */
-export interface Side {
-  readonly area: StorageArea
-  readonly find: Find
-  /** Whether looking there costs no round trip over a network. */
-  readonly local: boolean
-  /** The id of the master key that an object is sealed under; undefined when it is plain. */
-  keyIdOf(found: Found, signal: AbortSignal): Promise<number | undefined>
-  /**
-   * Ranges of a file of `size` bytes, which nobody verifies: for one who compares them with what a whole reading has told.
-   * Without it, each range of a sealed file costs a reading of all of it.
-   */
-  ranges?(attachment: Attachment, size: number, signal: AbortSignal): Promise<(range: Range) => Promise<Content>>
-  /** How many bytes a file of `size` bytes has where it is stored; without it, as many. */
-  storedSize?(size: number): number
-  /** Resolves when a file that is there is safe from a power cut, whoever wrote it. */
-  settle?(attachment: Attachment, signal: AbortSignal): Promise<void>
-}
+import { otherTier, type Side } from './side.ts'
 
 export interface HybridOptions {
   readonly sides: Readonly<Record<Tier, Side>>
@@ -52,11 +30,6 @@ export interface HybridArea extends StorageArea {
   move(attachment: Attachment, to: Tier, options: MoveOptions, signal: AbortSignal): Promise<Moved>
   /** Where the file is. Rejects unless both tiers can tell. */
   locate(attachment: Attachment, signal: AbortSignal): Promise<Partial<Record<Tier, Found>>>
-}
-
-export const otherTier: Readonly<Record<Tier, Tier>> = {
-  'file-system': 'object-storage',
-  'object-storage': 'file-system',
 }
 
 export function hybridArea(options: HybridOptions): HybridArea {

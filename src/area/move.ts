@@ -10,7 +10,7 @@ import {
 } from '../bytes.ts'
 import { Fault, isCode } from '../fault.ts'
 import type { Attachment, StorageArea } from './area.ts'
-import type { Side } from './hybrid.ts'
+import type { Side } from './side.ts'
 
 export interface MoveOptions {
   /** Copy only. */

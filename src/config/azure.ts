@@ -1,6 +1,5 @@
 import { z } from 'zod'
-import { type Common, common, tidy, unreadable } from './common.ts'
-import type { ProviderOptions } from './config.ts'
+import { type Common, common, type Read, tidy, unreadable } from './common.ts'
 import { type ConnectionConfig, connection, connectionOf } from './connection.ts'
 import { type AzureAccount, readConnectionString } from './connection-string.ts'
 import { bad, section } from './reading.ts'
@@ -52,7 +51,7 @@ export const oldSchema = z.object({
 })
 
 /** `name`: of the section, which is `value`. */
-export function readAzure(name: string, value: unknown, warnings: string[]): ProviderOptions {
+export function readAzure(name: string, value: unknown, warnings: string[]): Read<AzureConfig> {
   const o = section(schema, name, value, warnings)
   if (!o.ConnectionString && !o.AccountUrl)
     throw bad(`${name}.ConnectionString is missing; give it, or AccountUrl for the default credentials of Azure`)
@@ -78,7 +77,7 @@ export function readAzure(name: string, value: unknown, warnings: string[]): Pro
 }
 
 /** The section's name and options before version 1.0 of the official plugin. */
-export function readOldAzure(name: string, value: unknown, warnings: string[]): ProviderOptions {
+export function readOldAzure(name: string, value: unknown, warnings: string[]): Read<AzureConfig> {
   const o = section(oldSchema, name, value, warnings)
   warnings.push(`the section "${name}" is deprecated: use "AzureBlobStorage" with a ConnectionString`)
   const { AccountName, AccountKey } = o

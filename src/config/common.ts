@@ -41,6 +41,12 @@ export const common = {
 
 export type Common = z.output<z.ZodObject<typeof common>>
 
+/** What a provider's section says: of the provider, and of what all providers have in common. */
+export interface Read<Provider> {
+  readonly provider: Provider
+  readonly common: Common
+}
+
 /** For the log: `option` names a class of objects that cannot be read at once. */
 export function unreadable(option: string, value: string): string {
   return `${option} is "${value}": what is stored so cannot be read by Orthanc before somebody has restored it, which takes hours`

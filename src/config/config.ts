@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { type AzureConfig, readAzure, readOldAzure } from './azure.ts'
-import { type Common, type NamingConfig, namingOf } from './common.ts'
+import { type NamingConfig, namingOf, type Read } from './common.ts'
 import { type DirectoryConfig, readDirectory } from './directory.ts'
 import { type EncryptionConfig, encryptionOf, refuseMisplaced } from './encryption.ts'
 import { type GcsConfig, readGcs } from './gcs.ts'
@@ -41,12 +41,6 @@ export interface HttpConfig {
   readonly noProxy: readonly string[]
 }
 
-/** What a provider's section says, about itself and about what all providers have in common. */
-export interface ProviderOptions {
-  readonly provider: ProviderConfig
-  readonly common: Common
-}
-
 export interface Parsed {
   /** undefined = no section of ours is there: the plugin is disabled. */
   readonly config: EngineConfig | undefined
@@ -59,7 +53,7 @@ export interface Parsed {
 interface Provider {
   /** The option without which a section is no more than a stray variable of the environment. */
   readonly place: string
-  read(name: string, section: unknown, warnings: string[], notes: string[]): ProviderOptions
+  read(name: string, section: unknown, warnings: string[], notes: string[]): Read<ProviderConfig>
 }
 const providers: Readonly<Record<string, Provider>> = {
   AwsS3Storage: { place: 'BucketName', read: readS3 },

@@ -1,7 +1,6 @@
 import { isAbsolute } from 'node:path'
 import { z } from 'zod'
-import { common, tidy } from './common.ts'
-import type { ProviderOptions } from './config.ts'
+import { common, type Read, tidy } from './common.ts'
 import { section } from './reading.ts'
 import { requiredText } from './values.ts'
 
@@ -16,7 +15,7 @@ export const schema = z.object({
 })
 
 /** `name`: of the section, which is `value`. */
-export function readDirectory(name: string, value: unknown, warnings: string[]): ProviderOptions {
+export function readDirectory(name: string, value: unknown, warnings: string[]): Read<DirectoryConfig> {
   const options = section(schema, name, value, warnings)
   const shared = { ...options, RootPath: tidy(options.RootPath) }
   return { provider: { kind: 'directory', path: options.Path }, common: shared }

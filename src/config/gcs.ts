@@ -1,7 +1,6 @@
 import { resolve } from 'node:path'
 import { z } from 'zod'
-import { common } from './common.ts'
-import type { ProviderOptions } from './config.ts'
+import { common, type Read } from './common.ts'
 import { type ConnectionConfig, connection, connectionOf } from './connection.ts'
 import { bad, section } from './reading.ts'
 import { bareEndpoint, bucketName, isKey, isPrivate, optionalText } from './values.ts'
@@ -26,7 +25,7 @@ export const schema = z.object({
 })
 
 /** `name`: of the section, which is `value`. */
-export function readGcs(name: string, value: unknown, warnings: string[]): ProviderOptions {
+export function readGcs(name: string, value: unknown, warnings: string[]): Read<GcsConfig> {
   const o = section(schema, name, value, warnings)
   if (isKey(o.ServiceAccountFile ?? ''))
     throw bad(`${name}.ServiceAccountFile holds a key; it must be the path of the file that holds the key`)

@@ -1,6 +1,5 @@
 import { z } from 'zod'
-import { common, tidy, unreadable } from './common.ts'
-import type { ProviderOptions } from './config.ts'
+import { common, type Read, tidy, unreadable } from './common.ts'
 import { type ConnectionConfig, connection, connectionOf } from './connection.ts'
 import { bad, section } from './reading.ts'
 import { type AccessPoint, accessPointOf, checkEndpoint } from './s3-bucket.ts'
@@ -55,7 +54,7 @@ export const schema = z.object({
 })
 
 /** `name`: of the section, which is `value`. */
-export function readS3(name: string, value: unknown, warnings: string[], notes: string[]): ProviderOptions {
+export function readS3(name: string, value: unknown, warnings: string[], notes: string[]): Read<S3Config> {
   const o = section(schema, name, value, warnings)
   if ((o.AccessKey === undefined) !== (o.SecretKey === undefined))
     throw bad(`${name} has only one of AccessKey and SecretKey; give both, or neither for the default credentials`)

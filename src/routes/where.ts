@@ -1,5 +1,5 @@
 import type { Attachment, Found, Tier } from '../area/area.ts'
-import type { Side } from '../area/hybrid.ts'
+import type { Side } from '../area/side.ts'
 import { isCode } from '../fault.ts'
 import { askOf, type KnownFile, type Level, levels, listed, start, walk } from '../moves/walk.ts'
 import type { Host } from '../orthanc.ts'

@@ -1,5 +1,6 @@
 import { Fault, isCode } from '../../fault.ts'
-import { isPlaceMissing, mayCome, probing } from '../http/check.ts'
+import { mayCome } from '../check.ts'
+import { isPlaceMissing, probing } from '../http/check.ts'
 import type { Check, Draft } from '../http/dialect.ts'
 
 export interface AzureCheckOptions {

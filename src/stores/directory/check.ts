@@ -2,7 +2,7 @@
 import { mkdir, readFile, rename, rm, rmdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Fault, isCode } from '../../fault.ts'
-import { mayNotRemove } from '../http/check.ts'
+import { mayNotRemove } from '../check.ts'
 import type { Disk } from './disk.ts'
 import { faultOf } from './faults.ts'
 import { syncOnce } from './sync.ts'

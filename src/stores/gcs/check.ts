@@ -1,5 +1,5 @@
 import { Fault } from '../../fault.ts'
-import { mayCome, mayNotRemove } from '../http/check.ts'
+import { mayCome, mayNotRemove } from '../check.ts'
 import type { Check, Draft, Told } from '../http/dialect.ts'
 import { notTheStores } from '../http/stranger.ts'
 import { isMarked, jsonOf, permissionRemedy } from './faults.ts'

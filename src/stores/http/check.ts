@@ -1,6 +1,7 @@
 /** The check of a store, as far as providers have it in common: which questions are asked, and what their answers prove. */
 import { createHash } from 'node:crypto'
 import { Fault } from '../../fault.ts'
+import { isFull, mayCome, mayNotRemove } from '../check.ts'
 import type { Store } from '../store.ts'
 import { toldOf } from './answer.ts'
 import type { Ask, Check, Dialect, Draft } from './dialect.ts'
@@ -92,19 +93,4 @@ export function probing(key: string, harmless: (remove: Draft) => Draft = remove
 
 export function isPlaceMissing(fault: unknown): boolean {
   return fault instanceof Fault && /^(NoSuchBucket|ContainerNotFound)\b/.test(fault.message)
-}
-
-/** For a failure that somebody may be about to mend, such as a side container that makes the bucket: asking again helps. */
-export function mayCome(fault: Fault): Fault {
-  return fault.with({ retryable: true })
-}
-
-/** What is full can still be read, and only an Orthanc that runs can make room there. */
-export function isFull(store: string, fault: Fault): string {
-  return `${store} takes no more files until there is room: ${fault.describe()}`
-}
-
-/** A missing permission to remove stops nothing: a store may be meant to keep everything. */
-export function mayNotRemove(store: string, fault: Fault): string {
-  return `there is no permission to remove, so what Orthanc removes will stay in ${store}: ${fault.describe()}`
 }

@@ -1,0 +1,31 @@
+import type { Content, Range } from '../bytes.ts'
+import type { Attachment, Found, StorageArea, Tier } from './area.ts'
+import type { Find } from './find.ts'
+
+/**
+ * One tier: a storage area and the way to look for a file in it without reading it. While a file is moved, the two are used
+ * at once; so at most one of them may make a caller wait for memory (`Budget`), or two moves in opposite directions could
+ * each hold what the other waits for.
+ */
+export interface Side {
+  readonly area: StorageArea
+  readonly find: Find
+  /** Whether looking there costs no round trip over a network. */
+  readonly local: boolean
+  /** The id of the master key that an object is sealed under; undefined when it is plain. */
+  keyIdOf(found: Found, signal: AbortSignal): Promise<number | undefined>
+  /**
+   * Ranges of a file of `size` bytes, which nobody verifies: for one who compares them with what a whole reading has told.
+   * Without it, each range of a sealed file costs a reading of all of it.
+   */
+  ranges?(attachment: Attachment, size: number, signal: AbortSignal): Promise<(range: Range) => Promise<Content>>
+  /** How many bytes a file of `size` bytes has where it is stored; without it, as many. */
+  storedSize?(size: number): number
+  /** Resolves when a file that is there is safe from a power cut, whoever wrote it. */
+  settle?(attachment: Attachment, signal: AbortSignal): Promise<void>
+}
+
+export const otherTier: Readonly<Record<Tier, Tier>> = {
+  'file-system': 'object-storage',
+  'object-storage': 'file-system',
+}
