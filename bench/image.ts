@@ -1,4 +1,4 @@
-import { makeImage } from '../test/dicom.ts'
+import { makeImage } from '../harness/dicom.ts'
 
 export interface Image {
   readonly seed: number

@@ -1,7 +1,7 @@
 /** One measurement: a number of uploads and reads in fresh Orthancs, with what they cost Orthanc and engine. */
 import { hash } from 'node:crypto'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { type Orthanc, startOrthanc } from '../test/live/orthanc.ts'
+import { type Orthanc, startOrthanc } from '../harness/orthanc.ts'
 import { Clients, type Done, type Kind, type Work } from './client.ts'
 import { type Image, imageOf } from './image.ts'
 import { type Subject, temporaryFolder } from './subjects.ts'

@@ -1,7 +1,7 @@
 /** The job MoveStorage: from Orthanc's disk to an S3 server that is a round trip of 20 ms away. */
 import { rmSync, writeFileSync } from 'node:fs'
-import { makeImage } from '../test/dicom.ts'
-import { startOrthanc } from '../test/live/orthanc.ts'
+import { makeImage } from '../harness/dicom.ts'
+import { startOrthanc } from '../harness/orthanc.ts'
 import { peakOf } from './measure.ts'
 import { temporaryFolder } from './subjects.ts'
 

@@ -5,10 +5,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
-import { connectionString, startAzurite } from '../test/live/azurite.ts'
-import { startCeph, whyNoCeph } from '../test/live/ceph.ts'
-import type { Running } from '../test/live/child.ts'
-import { makeBucket, startFakeGcs } from '../test/live/fake-gcs.ts'
+import { connectionString, startAzurite } from '../harness/azurite.ts'
+import { startCeph, whyNoCeph } from '../harness/ceph.ts'
+import type { Running } from '../harness/child.ts'
+import { makeBucket, startFakeGcs } from '../harness/fake-gcs.ts'
 
 export interface Subject {
   readonly name: string

@@ -1,10 +1,10 @@
 /** The stores that npm start can show: each with its section of the configuration, and the server that it needs. */
 import { mkdirSync, rmSync } from 'node:fs'
 import { join, relative } from 'node:path'
-import { connectionString, startAzurite } from '../test/live/azurite.ts'
-import { type S3Server, startCeph, whyNoCeph } from '../test/live/ceph.ts'
-import { makeBucket, startFakeGcs } from '../test/live/fake-gcs.ts'
-import { startMinio } from '../test/live/minio.ts'
+import { connectionString, startAzurite } from '../harness/azurite.ts'
+import { type S3Server, startCeph, whyNoCeph } from '../harness/ceph.ts'
+import { makeBucket, startFakeGcs } from '../harness/fake-gcs.ts'
+import { startMinio } from '../harness/minio.ts'
 
 export const STORES = ['directory', 's3', 'minio', 'azure', 'gcs'] as const
 export type StoreName = (typeof STORES)[number]

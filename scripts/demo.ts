@@ -4,11 +4,11 @@ import { createServer } from 'node:net'
 import { join, relative } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Command, CommanderError, Option } from 'commander'
+import { makeImage, phantomPixels } from '../harness/dicom.ts'
+import { type Orthanc, RefusedToStart, startOrthanc } from '../harness/orthanc.ts'
 import { compose } from '../src/compose.ts'
 import { parseConfig } from '../src/config/config.ts'
 import { logTo } from '../src/log.ts'
-import { makeImage, phantomPixels } from '../test/dicom.ts'
-import { type Orthanc, RefusedToStart, startOrthanc } from '../test/live/orthanc.ts'
 import { type Place, placeOf, STORES, type StoreName } from './demo-stores.ts'
 
 const SLICES = 8

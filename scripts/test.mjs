@@ -37,7 +37,7 @@ const exit = foreground(node(), [
   '--test',
   '--test-concurrency=3', // on two cores as well: most of the time they wait for Orthanc to start and stop
   '--test-timeout=1800000', // no test depends on how fast the machine is; this ends a broken run
-  '--test-global-setup=test/live/setup.ts',
+  '--test-global-setup=test/live/support/setup.ts',
   '--test-reporter=spec',
   '--test-reporter-destination=stdout',
   '--test-reporter=tap',

@@ -7,8 +7,8 @@ import { type Bytes, collect, collectSource, contentOf, type Source, sourceOf } 
 import { a1, OVERHEAD_BYTES, type Randomness } from '../src/seal/a1.ts'
 import { gcmCounterMode } from '../src/seal/gcm-ranges.ts'
 import { type Keyring, keyring, masterKey } from '../src/seal/keyring.ts'
-import { fc } from './property.ts'
-import { noise } from './store.suite.ts'
+import { fc } from './support/property.ts'
+import { noise } from './support/store.suite.ts'
 
 const sha256 = (bytes: Uint8Array) => hash('sha256', bytes)
 const keyOf = (id: number, fill = id) => masterKey(id, Buffer.alloc(32, fill).toString('base64'))

@@ -15,8 +15,8 @@ import { apart } from '../src/stores/apart.ts'
 import { directoryStore } from '../src/stores/directory/directory.ts'
 import { memoryStore } from '../src/stores/memory.ts'
 import type { Store } from '../src/stores/store.ts'
-import { startCloud } from './clouds.ts'
-import { bytes, cloud, move, never } from './tiers.ts'
+import { startCloud } from './support/clouds.ts'
+import { bytes, cloud, move, never } from './support/tiers.ts'
 
 describe('two tiers in one place', () => {
   const inFolder = async (work: (root: string) => Promise<void>) => {

@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { LONG } from './long.ts'
+import { LONG } from './support/long.ts'
 
 const script = new URL('../scripts/audit.mjs', import.meta.url).pathname
 const advisory = (severity: string) => ({

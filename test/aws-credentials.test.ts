@@ -13,8 +13,8 @@ import { network } from '../src/stores/network/network.ts'
 import { s3Signing } from '../src/stores/s3/auth.ts'
 import { type S3Options, s3Store } from '../src/stores/s3/s3.ts'
 import { retrying } from '../src/stores/wrappers/retry.ts'
-import { type FakeInternet, fakeInternet } from './fake-internet.ts'
-import { chunked, never, noise } from './store.suite.ts'
+import { type FakeInternet, fakeInternet } from './support/fake-internet.ts'
+import { chunked, never, noise } from './support/store.suite.ts'
 
 const undo: (() => unknown)[] = []
 afterEach(async () => {

@@ -6,8 +6,8 @@ import { join } from 'node:path'
 import { after, before, beforeEach, describe, it } from 'node:test'
 import { Fault } from '../src/fault.ts'
 import { azureStore } from '../src/stores/azure/azure.ts'
-import { type FakeInternet, fakeInternet, type Visit } from './fake-internet.ts'
-import { never } from './store.suite.ts'
+import { type FakeInternet, fakeInternet, type Visit } from './support/fake-internet.ts'
+import { never } from './support/store.suite.ts'
 
 const HOSTS = ['login.microsoftonline.com', 'acct.blob.core.windows.net']
 

@@ -4,7 +4,7 @@ import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, describe, it } from 'node:test'
 import { type AzureOptions, azureStore } from '../src/stores/azure/azure.ts'
-import { chunked, never, noise } from './store.suite.ts'
+import { chunked, never, noise } from './support/store.suite.ts'
 
 const undo: (() => unknown)[] = []
 afterEach(async () => {

@@ -8,7 +8,7 @@ import { answers } from '../src/wire/answers.ts'
 import { serveCalls } from '../src/wire/call.ts'
 import { Connection } from '../src/wire/connection.ts'
 import { Kind, Verb } from '../src/wire/frames.ts'
-import { type PeerConnection, PluginPeer } from './peer.ts'
+import { type PeerConnection, PluginPeer } from './support/peer.ts'
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 const pattern = (size: number) =>

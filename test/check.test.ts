@@ -8,7 +8,7 @@ import { azureStore } from '../src/stores/azure/azure.ts'
 import { gcsStore } from '../src/stores/gcs/gcs.ts'
 import { s3Store } from '../src/stores/s3/s3.ts'
 import type { CheckOptions, Store } from '../src/stores/store.ts'
-import { never } from './store.suite.ts'
+import { never } from './support/store.suite.ts'
 
 const undo: (() => unknown)[] = []
 afterEach(async () => {

@@ -15,7 +15,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, w
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { program } from './program.ts'
+import { program } from './support/program.ts'
 
 const folder = join(import.meta.dirname, 'transcripts')
 const vectors = join(import.meta.dirname, 'vectors')

@@ -13,7 +13,7 @@ import type { Environment } from '../src/stores/http/options.ts'
 import { s3Store } from '../src/stores/s3/s3.ts'
 import type { Store } from '../src/stores/store.ts'
 import { retrying } from '../src/stores/wrappers/retry.ts'
-import { chunked, never, noise } from './store.suite.ts'
+import { chunked, never, noise } from './support/store.suite.ts'
 
 const MINUTE = 60_000
 const undo: (() => unknown)[] = []

@@ -4,7 +4,7 @@ import { resolve } from 'node:path'
 import { describe, it } from 'node:test'
 import { type AzureConfig, type GcsConfig, parseConfig } from '../src/config/config.ts'
 import { Fault } from '../src/fault.ts'
-import { fc } from './property.ts'
+import { fc } from './support/property.ts'
 
 const parse = (root: unknown) => parseConfig(JSON.stringify(root))
 const KEY = 'c2VjcmV0IGtleQ=='

@@ -14,7 +14,7 @@ import {
 } from '../src/config/config.ts'
 import { Fault } from '../src/fault.ts'
 import { placeOf } from '../src/stores/s3/place.ts'
-import { fc } from './property.ts'
+import { fc } from './support/property.ts'
 
 const UNSET = 'MUST BE DEFINED BY YOU'
 const KEY = 'c2VjcmV0IGtleQ=='

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { type DirectoryConfig, parseConfig, type S3Config } from '../src/config/config.ts'
 import { Fault } from '../src/fault.ts'
-import { fc } from './property.ts'
+import { fc } from './support/property.ts'
 
 const s3 = { BucketName: 'b', Region: 'r' }
 const parse = (root: unknown) => parseConfig(JSON.stringify(root))

@@ -12,8 +12,8 @@ import { Budget } from '../src/seal/budget.ts'
 import { plain } from '../src/seal/envelope.ts'
 import { keyring, masterKey } from '../src/seal/keyring.ts'
 import { attempt } from '../src/stores/wrappers/retry.ts'
-import { type Cloud, type CloudOptions, type Provider, providers, startCloud } from './clouds.ts'
-import { chunked, never, noise } from './store.suite.ts'
+import { type Cloud, type CloudOptions, type Provider, providers, startCloud } from './support/clouds.ts'
+import { chunked, never, noise } from './support/store.suite.ts'
 
 const MB = 1024 * 1024
 const undo: Cloud[] = []

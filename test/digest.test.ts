@@ -8,8 +8,8 @@ import { memoryStore } from '../src/stores/memory.ts'
 import type { Store } from '../src/stores/store.ts'
 import { retrying } from '../src/stores/wrappers/retry.ts'
 import { verifying } from '../src/stores/wrappers/verify.ts'
-import { fc } from './property.ts'
-import { never, noise } from './store.suite.ts'
+import { fc } from './support/property.ts'
+import { never, noise } from './support/store.suite.ts'
 
 describe('CRC-32C', () => {
   // RFC 3720, appendix B.4

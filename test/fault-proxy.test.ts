@@ -4,9 +4,9 @@ import { createHash } from 'node:crypto'
 import { Agent, createServer, type IncomingHttpHeaders, request, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
-import { type Decide, FaultProxy, KINDS, mishaps } from './live/fault-proxy.ts'
-import { noise } from './store.suite.ts'
-import { until } from './until.ts'
+import { until } from '../harness/until.ts'
+import { type Decide, FaultProxy, KINDS, mishaps } from './live/support/fault-proxy.ts'
+import { noise } from './support/store.suite.ts'
 
 const BODY = noise(300_000)
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')

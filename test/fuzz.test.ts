@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { decode, encode, keptOf } from './fuzz/corpus.ts'
 import { claimsOf, type Finding, replay, round, targets } from './fuzz/targets.ts'
-import { fc } from './property.ts'
+import { fc } from './support/property.ts'
 
 const SEED = Number(process.env['SEED'] ?? 1)
 

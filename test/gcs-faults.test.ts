@@ -7,7 +7,7 @@ import { collect } from '../src/bytes.ts'
 import { digestOf } from '../src/stores/digest.ts'
 import { type GcsOptions, gcsStore } from '../src/stores/gcs/gcs.ts'
 import { retrying } from '../src/stores/wrappers/retry.ts'
-import { chunked, never, noise } from './store.suite.ts'
+import { chunked, never, noise } from './support/store.suite.ts'
 
 type Script = (request: IncomingMessage & { body: Buffer }, response: ServerResponse) => void
 

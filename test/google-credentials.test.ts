@@ -11,8 +11,8 @@ import { join } from 'node:path'
 import { after, before, beforeEach, describe, it } from 'node:test'
 import { Fault } from '../src/fault.ts'
 import { gcsStore } from '../src/stores/gcs/gcs.ts'
-import { type FakeInternet, fakeInternet, type Visit } from './fake-internet.ts'
-import { never } from './store.suite.ts'
+import { type FakeInternet, fakeInternet, type Visit } from './support/fake-internet.ts'
+import { never } from './support/store.suite.ts'
 
 const pair = () =>
   generateKeyPairSync('rsa', {

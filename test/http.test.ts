@@ -13,8 +13,8 @@ import { httpOptions } from '../src/stores/http/options.ts'
 import { httpStore } from '../src/stores/http/store.ts'
 import { s3Signing } from '../src/stores/s3/auth.ts'
 import { s3Dialect } from '../src/stores/s3/s3.ts'
-import { error, fail, get, give, listen, MB, open, options, scripted, serve, take, undo } from './scripted.ts'
-import { chunked, never, noise } from './store.suite.ts'
+import { error, fail, get, give, listen, MB, open, options, scripted, serve, take, undo } from './support/scripted.ts'
+import { chunked, never, noise } from './support/store.suite.ts'
 
 describe('requests', () => {
   it('are one for each operation, tags, class and MD5 in the PUT itself, without Expect', async () => {

@@ -7,7 +7,7 @@ import { otherTier } from '../src/area/side.ts'
 import { type Content, collect, contentOf, sourceOf } from '../src/bytes.ts'
 import { Fault, type FaultCode } from '../src/fault.ts'
 import type { Store } from '../src/stores/store.ts'
-import { bytes, cloud, digests, disk, file, make as makeTiers, never, place, read } from './tiers.ts'
+import { bytes, cloud, digests, disk, file, make as makeTiers, never, place, read } from './support/tiers.ts'
 
 type Wraps = NonNullable<Parameters<typeof makeTiers>[1]>
 

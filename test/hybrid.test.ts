@@ -29,7 +29,7 @@ import {
   read,
   sideOf,
   where,
-} from './tiers.ts'
+} from './support/tiers.ts'
 
 for (const first of [disk, cloud] as const)
   describe(`a hybrid area that writes to the ${first}`, () => {

@@ -14,9 +14,9 @@ import { Fault } from '../src/fault.ts'
 import { sealedNames } from '../src/rotate/names.ts'
 import { directoryStore } from '../src/stores/directory/directory.ts'
 import type { Store } from '../src/stores/store.ts'
-import { type Cloud, type Provider, providers, startCloud } from './clouds.ts'
-import { fc } from './property.ts'
-import { chunked, never, noise } from './store.suite.ts'
+import { type Cloud, type Provider, providers, startCloud } from './support/clouds.ts'
+import { fc } from './support/property.ts'
+import { chunked, never, noise } from './support/store.suite.ts'
 
 const UUID = '0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0'
 const odd = [

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict'
 import type { ServerResponse } from 'node:http'
 import { afterEach, describe, it } from 'node:test'
 import { collect } from '../src/bytes.ts'
-import { type Cloud, type CloudOptions, type Provider, providers, type Request, startCloud } from './clouds.ts'
-import { chunked, never, noise } from './store.suite.ts'
+import { type Cloud, type CloudOptions, type Provider, providers, type Request, startCloud } from './support/clouds.ts'
+import { chunked, never, noise } from './support/store.suite.ts'
 
 const MB = 1024 * 1024
 const undo: Cloud[] = []

@@ -8,7 +8,7 @@ import { Fault } from '../src/fault.ts'
 import { moveJobs } from '../src/moves/job.ts'
 import type { Level } from '../src/moves/walk.ts'
 import type { Job, JsonObject, StepOutcome } from '../src/orthanc.ts'
-import { FakeOrthanc } from './fake-orthanc.ts'
+import { FakeOrthanc } from './support/fake-orthanc.ts'
 
 const never = new AbortController().signal
 

@@ -12,8 +12,8 @@ import { type Envelope, plain } from '../src/seal/envelope.ts'
 import { keyring, masterKey } from '../src/seal/keyring.ts'
 import { memoryStore } from '../src/stores/memory.ts'
 import type { Store } from '../src/stores/store.ts'
-import { noise } from './store.suite.ts'
-import { bytes, cloud, digests, disk, file, keyOn, make, move, never, place, sideOf, where } from './tiers.ts'
+import { noise } from './support/store.suite.ts'
+import { bytes, cloud, digests, disk, file, keyOn, make, move, never, place, sideOf, where } from './support/tiers.ts'
 
 const MiB = 1024 * 1024
 const sealed = a1(keyring(masterKey(1, Buffer.alloc(32, 1).toString('base64')), []))

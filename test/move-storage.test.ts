@@ -5,7 +5,7 @@ import { sourceOf } from '../src/bytes.ts'
 import { moveJobs } from '../src/moves/job.ts'
 import { moveStorageRoute } from '../src/routes/move-storage.ts'
 import { type Answer, answer } from '../src/wire/router.ts'
-import { FakeOrthanc, orthancId } from './fake-orthanc.ts'
+import { FakeOrthanc, orthancId } from './support/fake-orthanc.ts'
 
 const never = new AbortController().signal
 const POST = 2

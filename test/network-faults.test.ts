@@ -14,8 +14,8 @@ import type { Dispatcher } from 'undici'
 import type { Fault } from '../src/fault.ts'
 import { faultOfNetwork } from '../src/stores/network/faults.ts'
 import { network } from '../src/stores/network/network.ts'
-import { makeCertificate } from './fake-internet.ts'
-import { never } from './store.suite.ts'
+import { makeCertificate } from './support/fake-internet.ts'
+import { never } from './support/store.suite.ts'
 
 const undo: (() => unknown)[] = []
 afterEach(async () => {
@@ -197,7 +197,7 @@ describe('authorities', () => {
   /** In a process of its own, for they are read once. */
   const asks = async (origin: string, caFile: string | undefined, env: Record<string, string>) => {
     const script = `
-      import { network } from ${JSON.stringify(join(import.meta.dirname, '..', 'src', 'stores', 'network.ts'))}
+      import { network } from ${JSON.stringify(join(import.meta.dirname, '..', 'src', 'stores', 'network', 'network.ts'))}
       const store = ${JSON.stringify(origin)}
       const limits = { connectTimeoutMs: 20000, maxConnections: 1 }
       const log = { info() {}, warn: line => console.log('WARNING ' + line) }

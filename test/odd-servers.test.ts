@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict'
 import type { ServerResponse } from 'node:http'
 import { describe, it } from 'node:test'
+import { until } from '../harness/until.ts'
 import { Fault } from '../src/fault.ts'
 import { s3Store } from '../src/stores/s3/s3.ts'
-import { fail, get, give, MB, options, serve, take, undo } from './scripted.ts'
-import { chunked, never, noise } from './store.suite.ts'
-import { until } from './until.ts'
+import { fail, get, give, MB, options, serve, take, undo } from './support/scripted.ts'
+import { chunked, never, noise } from './support/store.suite.ts'
 
 describe('an odd server', () => {
   it('a whole object in place of a range that is all of it is taken', async () => {

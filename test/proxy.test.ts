@@ -13,8 +13,8 @@ import { network } from '../src/stores/network/network.ts'
 import { wayfinder } from '../src/stores/network/proxy.ts'
 import { type S3Options, s3Store } from '../src/stores/s3/s3.ts'
 import type { Store } from '../src/stores/store.ts'
-import { type FakeInternet, fakeInternet } from './fake-internet.ts'
-import { never } from './store.suite.ts'
+import { type FakeInternet, fakeInternet } from './support/fake-internet.ts'
+import { never } from './support/store.suite.ts'
 
 const CLOUD = 'https://s3.eu-west-1.amazonaws.com'
 

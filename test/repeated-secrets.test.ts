@@ -16,7 +16,7 @@ import { TokenServices } from '../src/stores/http/token-service.ts'
 import { network } from '../src/stores/network/network.ts'
 import { s3Store } from '../src/stores/s3/s3.ts'
 import type { Store } from '../src/stores/store.ts'
-import { chunked, never, noise } from './store.suite.ts'
+import { chunked, never, noise } from './support/store.suite.ts'
 
 const escaped = (text: string) => text.replace(/[+/=]/g, c => `&#x${c.charCodeAt(0).toString(16)};`)
 

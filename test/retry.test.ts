@@ -4,7 +4,7 @@ import { collect, contentOf, type Range, sourceOf } from '../src/bytes.ts'
 import { Fault, type FaultOptions } from '../src/fault.ts'
 import { memoryStore } from '../src/stores/memory.ts'
 import { attempt, retrying } from '../src/stores/wrappers/retry.ts'
-import { never, noise } from './store.suite.ts'
+import { never, noise } from './support/store.suite.ts'
 
 const policy = { maxRetries: 3, firstDelayMs: 1 }
 const silent = () => {}

@@ -14,8 +14,8 @@ import { keyring, masterKey } from '../src/seal/keyring.ts'
 import { memoryStore } from '../src/stores/memory.ts'
 import type { Store } from '../src/stores/store.ts'
 import { attempt, retrying } from '../src/stores/wrappers/retry.ts'
-import { flaky } from './flaky.ts'
-import { noise } from './store.suite.ts'
+import { flaky } from './support/flaky.ts'
+import { noise } from './support/store.suite.ts'
 
 const never = new AbortController().signal
 const old = masterKey(1, Buffer.alloc(32, 1).toString('base64'))

@@ -15,7 +15,7 @@ import { unsealIfSealed } from '../src/seal/tell.ts'
 import { memoryStore } from '../src/stores/memory.ts'
 import type { Store } from '../src/stores/store.ts'
 import { attempt } from '../src/stores/wrappers/retry.ts'
-import { noise } from './store.suite.ts'
+import { noise } from './support/store.suite.ts'
 
 const never = new AbortController().signal
 const uuidOf = (n: number) => `0a1b2c3d-4e5f-4a6b-8c7d-${String(n).padStart(12, '0')}`

@@ -9,8 +9,8 @@ import * as encryption from '../src/config/encryption.ts'
 import * as gcs from '../src/config/gcs.ts'
 import * as s3 from '../src/config/s3.ts'
 import { Fault } from '../src/fault.ts'
-import { program } from './program.ts'
-import { fc } from './property.ts'
+import { program } from './support/program.ts'
+import { fc } from './support/property.ts'
 
 const MARKER = 'S3cr3tM4rk3rS3cr3tM4rk3rS3cr3tM4'
 

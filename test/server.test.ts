@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test'
 import type { StorageArea } from '../src/area/area.ts'
 import { Kind, Verb } from '../src/wire/frames.ts'
 import { Server } from '../src/wire/server.ts'
-import { type PeerConnection, PluginPeer } from './peer.ts'
+import { type PeerConnection, PluginPeer } from './support/peer.ts'
 
 /** As many connections as an engine has at most. */
 const MOST = 512

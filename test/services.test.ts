@@ -10,7 +10,7 @@ import { Answered, Kind, pack, unpack, Verb } from '../src/wire/frames.ts'
 import { Jobs } from '../src/wire/jobs.ts'
 import { type Handler, json, jsonOf } from '../src/wire/router.ts'
 import type { Services } from '../src/wire/service-calls.ts'
-import { type PeerConnection, PluginPeer, type Reply } from './peer.ts'
+import { type PeerConnection, PluginPeer, type Reply } from './support/peer.ts'
 
 const GET = 1
 const POST = 2

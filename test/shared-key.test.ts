@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { StorageSharedKeyCredential } from '@azure/storage-blob'
 import { sharedKeySigner } from '../src/stores/azure/shared-key.ts'
 import { encode, encodeQuery } from '../src/stores/http/dialect.ts'
-import { fc } from './property.ts'
+import { fc } from './support/property.ts'
 
 type Policy = ReturnType<StorageSharedKeyCredential['create']>
 type Request = Parameters<Policy['sendRequest']>[0]

@@ -4,7 +4,7 @@ import { Sha256 } from '@aws-crypto/sha256-js'
 import { SignatureV4 } from '@smithy/signature-v4'
 import { encode } from '../src/stores/http/dialect.ts'
 import { EMPTY_PAYLOAD, signer, UNSIGNED_PAYLOAD } from '../src/stores/s3/sigv4.ts'
-import { fc } from './property.ts'
+import { fc } from './support/property.ts'
 
 describe('Signature Version 4', () => {
   it("is what AWS's own signer makes, for any request", async () => {

@@ -13,7 +13,7 @@ import { glance, untilReady } from '../src/startup.ts'
 import { memoryStore } from '../src/stores/memory.ts'
 import { answers } from '../src/wire/answers.ts'
 import { Kind } from '../src/wire/frames.ts'
-import { type PeerConnection, PluginPeer, type Received } from './peer.ts'
+import { type PeerConnection, PluginPeer, type Received } from './support/peer.ts'
 
 const away = new Fault('Unavailable', 'nobody there')
 const noBucket = new Fault('BadConfig', 'NoSuchBucket', { retryable: true, remedy: "There is no bucket 'b'." })

@@ -14,8 +14,8 @@ import { measured } from '../src/stores/wrappers/log.ts'
 import { counting } from '../src/stores/wrappers/metrics.ts'
 import { retrying } from '../src/stores/wrappers/retry.ts'
 import { verifying } from '../src/stores/wrappers/verify.ts'
-import { flaky } from './flaky.ts'
-import { describeStore, MANY, type Made, never, noise } from './store.suite.ts'
+import { flaky } from './support/flaky.ts'
+import { describeStore, MANY, type Made, never, noise } from './support/store.suite.ts'
 
 const silent = () => {}
 const patient = retrying({ maxRetries: 10, firstDelayMs: 1 }, silent)

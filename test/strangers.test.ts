@@ -5,8 +5,8 @@ import { afterEach, describe, it } from 'node:test'
 import { collect } from '../src/bytes.ts'
 import { Fault } from '../src/fault.ts'
 import type { Store } from '../src/stores/store.ts'
-import { type Cloud, providers, startCloud } from './clouds.ts'
-import { chunked, never, noise } from './store.suite.ts'
+import { type Cloud, providers, startCloud } from './support/clouds.ts'
+import { chunked, never, noise } from './support/store.suite.ts'
 
 type Answer = readonly [status: number, headers: Record<string, string>, body: string]
 

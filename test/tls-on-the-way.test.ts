@@ -8,9 +8,9 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { sourceOf } from '../src/bytes.ts'
 import type { Store } from '../src/stores/store.ts'
-import { makeCertificate } from './fake-internet.ts'
-import { fail, get, give, MB, open, type Script, scripted, take } from './scripted.ts'
-import { never, noise } from './store.suite.ts'
+import { makeCertificate } from './support/fake-internet.ts'
+import { fail, get, give, MB, open, type Script, scripted, take } from './support/scripted.ts'
+import { never, noise } from './support/store.suite.ts'
 
 const BODY = noise(3 * MB)
 

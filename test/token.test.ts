@@ -4,7 +4,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { Fault } from '../src/fault.ts'
 import { cachedToken, type Token } from '../src/stores/http/token.ts'
 import { attempt } from '../src/stores/wrappers/retry.ts'
-import { never } from './store.suite.ts'
+import { never } from './support/store.suite.ts'
 
 const MINUTE = 60_000
 const unreachable = () => new Fault('Unavailable', 'no credentials: nobody answers')

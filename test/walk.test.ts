@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { type Ask, everything, listed, start, walk } from '../src/moves/walk.ts'
 import type { Json } from '../src/orthanc.ts'
-import { FakeOrthanc } from './fake-orthanc.ts'
+import { FakeOrthanc } from './support/fake-orthanc.ts'
 
 const orthanc = new FakeOrthanc()
 const patient = orthanc.addPatient('p')

@@ -5,7 +5,7 @@ import type { Side } from '../src/area/side.ts'
 import { Fault } from '../src/fault.ts'
 import { whereRoute } from '../src/routes/where.ts'
 import type { Request } from '../src/wire/router.ts'
-import { FakeOrthanc } from './fake-orthanc.ts'
+import { FakeOrthanc } from './support/fake-orthanc.ts'
 
 describe('the places of files', () => {
   it('are asked for no more as soon as one cannot be told', async () => {

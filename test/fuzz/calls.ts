@@ -16,9 +16,9 @@ import type { Store } from '../../src/stores/store.ts'
 import { answers } from '../../src/wire/answers.ts'
 import { serveCalls } from '../../src/wire/call.ts'
 import { Connection } from '../../src/wire/connection.ts'
-import { type Outcome, type PeerConnection, PluginPeer } from '../peer.ts'
-import { fc } from '../property.ts'
-import { naming } from '../tiers.ts'
+import { type Outcome, type PeerConnection, PluginPeer } from '../support/peer.ts'
+import { fc } from '../support/property.ts'
+import { naming } from '../support/tiers.ts'
 import type { Claims } from './claim.ts'
 
 /** Files of each lane. Lanes are threads of Orthanc; nobody else touches their files, so the model knows what to expect. */

@@ -1,5 +1,5 @@
 /** A target of the fuzzer is a file beside this one that exports `claims`: what must hold for all inputs. */
-import type { fc } from '../property.ts'
+import type { fc } from '../support/property.ts'
 
 export interface Claim {
   readonly property: fc.IRawProperty<unknown>

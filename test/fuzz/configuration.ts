@@ -5,7 +5,7 @@ import { compose } from '../../src/compose.ts'
 import { type Parsed, parseConfig } from '../../src/config/config.ts'
 import { Fault } from '../../src/fault.ts'
 import { logTo } from '../../src/log.ts'
-import { fc } from '../property.ts'
+import { fc } from '../support/property.ts'
 import type { Claims } from './claim.ts'
 import {
   isProvider,

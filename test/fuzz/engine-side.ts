@@ -9,8 +9,8 @@ import { serveCalls } from '../../src/wire/call.ts'
 import { Connection } from '../../src/wire/connection.ts'
 import { Jobs } from '../../src/wire/jobs.ts'
 import type { Services } from '../../src/wire/service-calls.ts'
-import { type Outcome, type PeerConnection, PluginPeer } from '../peer.ts'
-import { disk, make } from '../tiers.ts'
+import { type Outcome, type PeerConnection, PluginPeer } from '../support/peer.ts'
+import { disk, make } from '../support/tiers.ts'
 
 /** Steps of jobs are this short. */
 const STEP_MS = 5

@@ -1,5 +1,5 @@
 /** JSON as nobody should write it: wrong types, names of JavaScript's own, names that come twice, deep and long values. */
-import { fc } from '../property.ts'
+import { fc } from '../support/property.ts'
 
 const scalars = [
   'null',

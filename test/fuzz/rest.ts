@@ -1,9 +1,9 @@
 /** What comes by REST, what Orthanc answers, and what it kept of a job: none of it is ours, and all of it may be anything. */
 import assert from 'node:assert/strict'
 import { Answered, Kind, unpack, Verb } from '../../src/wire/frames.ts'
-import { orthancId } from '../fake-orthanc.ts'
-import type { PeerConnection, Reply } from '../peer.ts'
-import { fc } from '../property.ts'
+import { orthancId } from '../support/fake-orthanc.ts'
+import type { PeerConnection, Reply } from '../support/peer.ts'
+import { fc } from '../support/property.ts'
 import type { Claims } from './claim.ts'
 import { isDefect, servicesInMemory, withWorker } from './engine-side.ts'
 import { edited, edits, oddJson, replaced } from './odd-json.ts'

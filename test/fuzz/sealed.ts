@@ -12,8 +12,8 @@ import { plain } from '../../src/seal/envelope.ts'
 import { keyring, masterKey } from '../../src/seal/keyring.ts'
 import { unsealIfSealed } from '../../src/seal/tell.ts'
 import { memoryStore } from '../../src/stores/memory.ts'
-import { fc } from '../property.ts'
-import { digests, naming, never } from '../tiers.ts'
+import { fc } from '../support/property.ts'
+import { digests, naming, never } from '../support/tiers.ts'
 import type { Claims } from './claim.ts'
 
 const PIECE = 256 * 1024

@@ -4,8 +4,8 @@
  */
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
-import type { Meddle, Request } from '../clouds.ts'
-import { fc } from '../property.ts'
+import type { Meddle, Request } from '../support/clouds.ts'
+import { fc } from '../support/property.ts'
 import { bodies, errors } from './bodies.ts'
 
 /** Somebody who stays between the store and us. */

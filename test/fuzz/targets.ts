@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import { inspect } from 'node:util'
-import { fc } from '../property.ts'
+import { fc } from '../support/property.ts'
 import type { Claim, Claims } from './claim.ts'
 import { examplesOf } from './corpus.ts'
 

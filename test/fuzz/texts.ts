@@ -1,5 +1,5 @@
 /** Texts and values in JSON that nobody would write on purpose. */
-import { fc } from '../property.ts'
+import { fc } from '../support/property.ts'
 
 const MB = 1024 * 1024
 

@@ -6,12 +6,12 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { it } from 'node:test'
+import { startAzurite } from '../../harness/azurite.ts'
 import { collect } from '../../src/bytes.ts'
 import { azureStore } from '../../src/stores/azure/azure.ts'
-import { makeCertificate } from '../fake-internet.ts'
-import { chunked, never, noise } from '../store.suite.ts'
-import { startAzurite } from './azurite.ts'
-import { liveServer } from './servers.ts'
+import { makeCertificate } from '../support/fake-internet.ts'
+import { chunked, never, noise } from '../support/store.suite.ts'
+import { liveServer } from './support/servers.ts'
 
 const segment = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
 

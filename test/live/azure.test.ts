@@ -18,11 +18,11 @@ import type { Store } from '../../src/stores/store.ts'
 import { measured } from '../../src/stores/wrappers/log.ts'
 import { retrying } from '../../src/stores/wrappers/retry.ts'
 import { verifying } from '../../src/stores/wrappers/verify.ts'
-import { itSays } from '../faults.suite.ts'
-import { flaky } from '../flaky.ts'
-import { describeBoth } from '../sdk.suite.ts'
-import { chunked, describeStore, MANY, never, noise } from '../store.suite.ts'
-import { liveServer } from './servers.ts'
+import { itSays } from '../support/faults.suite.ts'
+import { flaky } from '../support/flaky.ts'
+import { describeBoth } from '../support/sdk.suite.ts'
+import { chunked, describeStore, MANY, never, noise } from '../support/store.suite.ts'
+import { liveServer } from './support/servers.ts'
 
 const server = liveServer('azurite')
 const silent = () => {}

@@ -4,13 +4,13 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { LONG } from '../long.ts'
-import { until } from '../until.ts'
-import { believed, Load } from './load.ts'
-import { freeze, hang, makeReadOnly, mountAgain, mountExt4, thaw, unmountAll, whyNoMounts } from './mounts.ts'
-import { type Orthanc, startOrthanc } from './orthanc.ts'
-import { type Place, s3Place } from './places.ts'
-import { s3Server } from './servers.ts'
+import { type Orthanc, startOrthanc } from '../../harness/orthanc.ts'
+import { until } from '../../harness/until.ts'
+import { LONG } from '../support/long.ts'
+import { believed, Load } from './support/load.ts'
+import { freeze, hang, makeReadOnly, mountAgain, mountExt4, thaw, unmountAll, whyNoMounts } from './support/mounts.ts'
+import { type Place, s3Place } from './support/places.ts'
+import { s3Server } from './support/servers.ts'
 
 const MEGABYTES = 48
 const WORKERS = 6

@@ -7,12 +7,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { promisify } from 'node:util'
+import { instanceUid, makeImage, PATIENT_NAME } from '../../harness/dicom.ts'
+import { type Orthanc, type OrthancOptions, startOrthanc } from '../../harness/orthanc.ts'
+import { until } from '../../harness/until.ts'
 import { collect, sourceOf } from '../../src/bytes.ts'
-import { instanceUid, makeImage, PATIENT_NAME } from '../dicom.ts'
-import { until } from '../until.ts'
-import { type Orthanc, type OrthancOptions, startOrthanc } from './orthanc.ts'
-import { directoryPlace, type Place, s3Place } from './places.ts'
-import { s3Server } from './servers.ts'
+import { directoryPlace, type Place, s3Place } from './support/places.ts'
+import { s3Server } from './support/servers.ts'
 
 const run = promisify(execFile)
 const sha256 = (bytes: Uint8Array) => hash('sha256', bytes)

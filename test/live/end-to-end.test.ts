@@ -7,11 +7,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { promisify } from 'node:util'
-import { instanceUid, makeImage, makeReport } from '../dicom.ts'
-import { until } from '../until.ts'
-import { type Orthanc, startOrthanc } from './orthanc.ts'
-import { type Place, places, s3Place } from './places.ts'
-import { s3Server } from './servers.ts'
+import { instanceUid, makeImage, makeReport } from '../../harness/dicom.ts'
+import { type Orthanc, startOrthanc } from '../../harness/orthanc.ts'
+import { until } from '../../harness/until.ts'
+import { type Place, places, s3Place } from './support/places.ts'
+import { s3Server } from './support/servers.ts'
 
 const run = promisify(execFile)
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')

@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import type { Browser, Page } from 'playwright-core'
-import { makeImage } from '../dicom.ts'
-import { GIVE_UP_MS } from '../until.ts'
-import { liveBrowser } from './browser.ts'
-import { type Orthanc, startOrthanc } from './orthanc.ts'
-import { directoryPlace, type Place } from './places.ts'
+import { makeImage } from '../../harness/dicom.ts'
+import { type Orthanc, startOrthanc } from '../../harness/orthanc.ts'
+import { GIVE_UP_MS } from '../../harness/until.ts'
+import { liveBrowser } from './support/browser.ts'
+import { directoryPlace, type Place } from './support/places.ts'
 
 const launch = liveBrowser()
 const IMAGES = 4

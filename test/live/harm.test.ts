@@ -10,10 +10,10 @@ import { collect, sourceOf } from '../../src/bytes.ts'
 import { type Composition, compose } from '../../src/compose.ts'
 import { parseConfig } from '../../src/config/config.ts'
 import { logTo } from '../../src/log.ts'
-import { never, noise } from '../store.suite.ts'
-import { FaultProxy } from './fault-proxy.ts'
-import type { Place } from './places.ts'
-import { ways } from './ways.ts'
+import { never, noise } from '../support/store.suite.ts'
+import { FaultProxy } from './support/fault-proxy.ts'
+import type { Place } from './support/places.ts'
+import { ways } from './support/ways.ts'
 
 const MB = 1024 * 1024
 const READS = 60

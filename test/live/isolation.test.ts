@@ -5,9 +5,9 @@ import { chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, rmSync, stat
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, afterEach, before, describe, it } from 'node:test'
+import { makeImage } from '../../harness/dicom.ts'
+import { type Orthanc, PLUGIN, startOrthanc } from '../../harness/orthanc.ts'
 import { encodeFrame, Kind, PROTOCOL } from '../../src/wire/frames.ts'
-import { makeImage } from '../dicom.ts'
-import { type Orthanc, PLUGIN, startOrthanc } from './orthanc.ts'
 
 /** Nobody's, on every system. */
 const STRANGER = 65534

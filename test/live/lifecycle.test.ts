@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { makeImage } from '../dicom.ts'
-import { type Orthanc, PLUGIN, startOrthanc } from './orthanc.ts'
+import { makeImage } from '../../harness/dicom.ts'
+import { type Orthanc, PLUGIN, startOrthanc } from '../../harness/orthanc.ts'
 
 describe('the plugin in an Orthanc that lives long', () => {
   let folder: string

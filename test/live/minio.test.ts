@@ -4,10 +4,10 @@ import { before, describe, it } from 'node:test'
 import { CreateBucketCommand, GetObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import { type S3Options, s3Store } from '../../src/stores/s3/s3.ts'
 import type { Store } from '../../src/stores/store.ts'
-import { itSays, VERBS } from '../faults.suite.ts'
-import { describeBoth } from '../sdk.suite.ts'
-import { describeStore, MANY } from '../store.suite.ts'
-import { liveServer } from './servers.ts'
+import { itSays, VERBS } from '../support/faults.suite.ts'
+import { describeBoth } from '../support/sdk.suite.ts'
+import { describeStore, MANY } from '../support/store.suite.ts'
+import { liveServer } from './support/servers.ts'
 
 const server = liveServer('minio')
 

@@ -6,12 +6,12 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync,
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
-import { makeImage } from '../dicom.ts'
-import { until } from '../until.ts'
-import { FaultProxy } from './fault-proxy.ts'
-import { type Orthanc, startOrthanc } from './orthanc.ts'
-import { directoryPlace, type Place, s3Place } from './places.ts'
-import { s3Server } from './servers.ts'
+import { makeImage } from '../../harness/dicom.ts'
+import { type Orthanc, startOrthanc } from '../../harness/orthanc.ts'
+import { until } from '../../harness/until.ts'
+import { FaultProxy } from './support/fault-proxy.ts'
+import { directoryPlace, type Place, s3Place } from './support/places.ts'
+import { s3Server } from './support/servers.ts'
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 

@@ -5,10 +5,10 @@
  * itself on each server. SEED=… is another run, KIND=… only the kinds whose name has that.
  */
 import { after, before, describe, it } from 'node:test'
-import { LONG } from '../long.ts'
-import { type Kind, kinds, mixed } from './network-kinds.ts'
-import { Site } from './site.ts'
-import { ways } from './ways.ts'
+import { LONG } from '../support/long.ts'
+import { type Kind, kinds, mixed } from './support/network-kinds.ts'
+import { Site } from './support/site.ts'
+import { ways } from './support/ways.ts'
 
 const SEED = Number(process.env['SEED'] ?? 13)
 const OPERATIONS = Number(process.env['OPERATIONS'] ?? (LONG ? 200 : 24))

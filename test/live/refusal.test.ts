@@ -8,11 +8,11 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
-import { makeImage } from '../dicom.ts'
-import { connectionString } from './azurite.ts'
-import { freePort } from './child.ts'
-import { PLUGIN, RefusedToStart, startOrthanc } from './orthanc.ts'
-import { liveServer, s3Server } from './servers.ts'
+import { connectionString } from '../../harness/azurite.ts'
+import { freePort } from '../../harness/child.ts'
+import { makeImage } from '../../harness/dicom.ts'
+import { PLUGIN, RefusedToStart, startOrthanc } from '../../harness/orthanc.ts'
+import { liveServer, s3Server } from './support/servers.ts'
 
 describe('Orthanc does not start', () => {
   let folder: string

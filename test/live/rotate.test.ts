@@ -6,15 +6,15 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { makeImage } from '../../harness/dicom.ts'
+import { startOrthanc } from '../../harness/orthanc.ts'
 import { collect, sourceOf } from '../../src/bytes.ts'
 import { a1, keyIdOf } from '../../src/seal/a1.ts'
 import { keyring, masterKey } from '../../src/seal/keyring.ts'
-import { makeImage } from '../dicom.ts'
-import { program } from '../program.ts'
-import { noise } from '../store.suite.ts'
-import { startOrthanc } from './orthanc.ts'
-import { directoryPlace, type Place, s3Place } from './places.ts'
-import { s3Server } from './servers.ts'
+import { program } from '../support/program.ts'
+import { noise } from '../support/store.suite.ts'
+import { directoryPlace, type Place, s3Place } from './support/places.ts'
+import { s3Server } from './support/servers.ts'
 
 const never = new AbortController().signal
 const MB = 1024 * 1024
@@ -52,7 +52,7 @@ interface Ended {
   readonly stderr: string
 }
 
-const killing = new URL('kill-at.ts', import.meta.url).href
+const killing = new URL('support/kill-at.ts', import.meta.url).href
 
 /** Runs `rotate-keys` with new keys. */
 const rotate = (place: Place, ...more: string[]) => rotateUntil(undefined, place, ...more)

@@ -20,10 +20,10 @@ import { type S3Options, s3Store } from '../../src/stores/s3/s3.ts'
 import type { Store } from '../../src/stores/store.ts'
 import { measured } from '../../src/stores/wrappers/log.ts'
 import { retrying } from '../../src/stores/wrappers/retry.ts'
-import { itSays } from '../faults.suite.ts'
-import { flaky } from '../flaky.ts'
-import { chunked, describeStore, MANY, never, noise } from '../store.suite.ts'
-import { s3Server } from './servers.ts'
+import { itSays } from '../support/faults.suite.ts'
+import { flaky } from '../support/flaky.ts'
+import { chunked, describeStore, MANY, never, noise } from '../support/store.suite.ts'
+import { s3Server } from './support/servers.ts'
 
 const server = s3Server()
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')

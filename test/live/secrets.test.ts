@@ -6,14 +6,14 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { makeImage } from '../dicom.ts'
-import { LONG } from '../long.ts'
-import { program } from '../program.ts'
-import { until } from '../until.ts'
-import { freePort } from './child.ts'
-import { type Orthanc, startOrthanc } from './orthanc.ts'
-import { azurePlace, gcsPlace, type Place, s3Place } from './places.ts'
-import { liveServer, s3Server } from './servers.ts'
+import { freePort } from '../../harness/child.ts'
+import { makeImage } from '../../harness/dicom.ts'
+import { type Orthanc, startOrthanc } from '../../harness/orthanc.ts'
+import { until } from '../../harness/until.ts'
+import { LONG } from '../support/long.ts'
+import { program } from '../support/program.ts'
+import { azurePlace, gcsPlace, type Place, s3Place } from './support/places.ts'
+import { liveServer, s3Server } from './support/servers.ts'
 
 /** Each is looked for in all that can be seen. Their names are what a failure shows. */
 const markers = new Map<string, string>()

@@ -4,11 +4,11 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { makeImage } from '../dicom.ts'
-import { until } from '../until.ts'
-import { type Orthanc, startOrthanc } from './orthanc.ts'
+import { makeImage } from '../../harness/dicom.ts'
+import { type Orthanc, startOrthanc } from '../../harness/orthanc.ts'
+import { until } from '../../harness/until.ts'
 
-const Engine = new URL('services-engine.ts', import.meta.url).pathname
+const Engine = new URL('support/services-engine.ts', import.meta.url).pathname
 
 describe('what the engine does beside the storage area', () => {
   let folder: string

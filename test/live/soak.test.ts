@@ -1,11 +1,11 @@
 /** One short round of the soak, in which everything happens once; LONG: on each store, plain and encrypted. `npm run soak` is the whole. */
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { LONG } from '../long.ts'
 import { soak } from '../soak/soak.ts'
 import { setStage } from '../soak/stage.ts'
-import { azurePlace, directoryPlace, gcsPlace, type Place, s3Place } from './places.ts'
-import { liveServer } from './servers.ts'
+import { LONG } from '../support/long.ts'
+import { azurePlace, directoryPlace, gcsPlace, type Place, s3Place } from './support/places.ts'
+import { liveServer } from './support/servers.ts'
 
 interface Ground {
   readonly origin?: string

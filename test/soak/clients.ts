@@ -1,8 +1,8 @@
 /** Several clients at once, each doing one thing after the other, chosen by chance; what they see is held against the model. */
 import { type IncomingMessage, request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Orthanc } from '../live/orthanc.ts'
-import { GIVE_UP_MS } from '../until.ts'
+import type { Orthanc } from '../../harness/orthanc.ts'
+import { GIVE_UP_MS } from '../../harness/until.ts'
 import { attachmentOf, bytesOf, type Instance, type Model, patientOf, sha256 } from './model.ts'
 import { type Chance, chanceOf } from './random.ts'
 

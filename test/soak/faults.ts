@@ -2,7 +2,7 @@
 import { readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { until } from '../until.ts'
+import { until } from '../../harness/until.ts'
 import type { Clients } from './clients.ts'
 import type { Chance } from './random.ts'
 import type { Stage } from './stage.ts'

@@ -3,7 +3,7 @@
  * fail (the long haul: one engine, whose memory and descriptors must be flat); then all is quiet, and the books are checked.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { until } from '../until.ts'
+import { until } from '../../harness/until.ts'
 import { Clients } from './clients.ts'
 import { Faults, HARD, LONG_ONES, MILD } from './faults.ts'
 import { Model } from './model.ts'

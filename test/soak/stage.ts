@@ -2,9 +2,9 @@
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Decide, FaultProxy, KINDS, mishaps } from '../live/fault-proxy.ts'
-import { type Orthanc, startOrthanc } from '../live/orthanc.ts'
-import type { Place } from '../live/places.ts'
+import { type Orthanc, startOrthanc } from '../../harness/orthanc.ts'
+import { type Decide, FaultProxy, KINDS, mishaps } from '../live/support/fault-proxy.ts'
+import type { Place } from '../live/support/places.ts'
 import { PROBE } from './vitals.ts'
 
 export interface StageOptions {

@@ -1,6 +1,6 @@
 /** What Orthanc and the engine take of the machine, and whether it grows. */
 import { readdirSync, readFileSync, rmSync } from 'node:fs'
-import { until } from '../until.ts'
+import { until } from '../../harness/until.ts'
 
 /** In MB what is memory, else counts. */
 export const VITALS = [

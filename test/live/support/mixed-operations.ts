@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Agent } from 'undici'
-import { type ImageOptions, instanceUid, makeImage } from '../dicom.ts'
-import type { Orthanc } from './orthanc.ts'
+import { type ImageOptions, instanceUid, makeImage } from '../../../harness/dicom.ts'
+import type { Orthanc } from '../../../harness/orthanc.ts'
 
 export const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 

@@ -1,6 +1,6 @@
-import type { Bytes } from '../src/bytes.ts'
-import { Fault } from '../src/fault.ts'
-import type { Store } from '../src/stores/store.ts'
+import type { Bytes } from '../../src/bytes.ts'
+import { Fault } from '../../src/fault.ts'
+import type { Store } from '../../src/stores/store.ts'
 
 /** One verb on one key fails so often and no more: who tries ten times gets through, whoever else comes in between. */
 const MOST_FAILURES = 9

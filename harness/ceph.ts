@@ -7,8 +7,8 @@ import { randomUUID } from 'node:crypto'
 import { closeSync, existsSync, mkdirSync, openSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { until } from '../until.ts'
 import { freePort } from './child.ts'
+import { until } from './until.ts'
 
 const run = promisify(execFile)
 

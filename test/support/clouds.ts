@@ -5,13 +5,13 @@
 import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { azureStore } from '../src/stores/azure/azure.ts'
-import { digestOf } from '../src/stores/digest.ts'
-import { gcsStore } from '../src/stores/gcs/gcs.ts'
-import { type S3Options, s3Store } from '../src/stores/s3/s3.ts'
-import type { Store } from '../src/stores/store.ts'
-import { retrying } from '../src/stores/wrappers/retry.ts'
-import { verifying } from '../src/stores/wrappers/verify.ts'
+import { azureStore } from '../../src/stores/azure/azure.ts'
+import { digestOf } from '../../src/stores/digest.ts'
+import { gcsStore } from '../../src/stores/gcs/gcs.ts'
+import { type S3Options, s3Store } from '../../src/stores/s3/s3.ts'
+import type { Store } from '../../src/stores/store.ts'
+import { retrying } from '../../src/stores/wrappers/retry.ts'
+import { verifying } from '../../src/stores/wrappers/verify.ts'
 
 export interface Request {
   readonly method: string

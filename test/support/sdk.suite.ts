@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { after, before, describe, it } from 'node:test'
-import { collect } from '../src/bytes.ts'
-import type { Store } from '../src/stores/store.ts'
-import { verifying } from '../src/stores/wrappers/verify.ts'
+import { collect } from '../../src/bytes.ts'
+import type { Store } from '../../src/stores/store.ts'
+import { verifying } from '../../src/stores/wrappers/verify.ts'
 import { chunked, never, noise } from './store.suite.ts'
 
 export interface Both {

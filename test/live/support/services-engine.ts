@@ -1,12 +1,12 @@
 /** An engine for services.test.ts: the real wire, a storage area in memory, and the smallest routes and job there can be. */
-import type { StorageArea } from '../../src/area/area.ts'
-import { collectSource, contentOf, sourceOf } from '../../src/bytes.ts'
-import { Fault } from '../../src/fault.ts'
-import type { Job, JobKind, JsonObject } from '../../src/orthanc.ts'
-import { Jobs } from '../../src/wire/jobs.ts'
-import { json, jsonOf, type Route } from '../../src/wire/router.ts'
-import { Server } from '../../src/wire/server.ts'
-import type { Services } from '../../src/wire/service-calls.ts'
+import type { StorageArea } from '../../../src/area/area.ts'
+import { collectSource, contentOf, sourceOf } from '../../../src/bytes.ts'
+import { Fault } from '../../../src/fault.ts'
+import type { Job, JobKind, JsonObject } from '../../../src/orthanc.ts'
+import { Jobs } from '../../../src/wire/jobs.ts'
+import { json, jsonOf, type Route } from '../../../src/wire/router.ts'
+import { Server } from '../../../src/wire/server.ts'
+import type { Services } from '../../../src/wire/service-calls.ts'
 
 const files = new Map<string, Buffer>()
 

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { after, before, describe, it } from 'node:test'
-import { type Bytes, collect, type Range, type Source, sourceOf } from '../src/bytes.ts'
-import { Fault } from '../src/fault.ts'
-import type { Stat, Store } from '../src/stores/store.ts'
+import { type Bytes, collect, type Range, type Source, sourceOf } from '../../src/bytes.ts'
+import { Fault } from '../../src/fault.ts'
+import type { Stat, Store } from '../../src/stores/store.ts'
 
 export interface Made {
   readonly store: Store

@@ -1,7 +1,7 @@
 /** As much of Orthanc's REST API as moving files needs, in memory; for tests of what happens when it changes meanwhile. */
 import { createHash, randomUUID } from 'node:crypto'
-import { Fault } from '../src/fault.ts'
-import type { Host, Job, Json } from '../src/orthanc.ts'
+import { Fault } from '../../src/fault.ts'
+import type { Host, Job, Json } from '../../src/orthanc.ts'
 
 export interface FakeFile {
   readonly uuid: string

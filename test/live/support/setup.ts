@@ -5,10 +5,10 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { startAzurite } from './azurite.ts'
-import { startCeph, whyNoCeph } from './ceph.ts'
-import { startFakeGcs } from './fake-gcs.ts'
-import { startMinio } from './minio.ts'
+import { startAzurite } from '../../../harness/azurite.ts'
+import { startCeph, whyNoCeph } from '../../../harness/ceph.ts'
+import { startFakeGcs } from '../../../harness/fake-gcs.ts'
+import { startMinio } from '../../../harness/minio.ts'
 import { handOver, meetIn, type ServerName } from './servers.ts'
 
 const starts: Readonly<Record<ServerName, (folder: string) => Promise<{ stop(): Promise<void> }>>> = {

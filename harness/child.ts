@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { dirname } from 'node:path'
-import { until } from '../until.ts'
+import { until } from './until.ts'
 
 export interface Running {
   stop(): Promise<void>

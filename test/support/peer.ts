@@ -14,7 +14,7 @@ import {
   pack,
   unpack,
   Verb,
-} from '../src/wire/frames.ts'
+} from '../../src/wire/frames.ts'
 
 export interface Received extends Header {
   readonly payload: Buffer

@@ -1,8 +1,8 @@
 /** How a test gets a real server: setup.ts has started it, or there is a loud reason why not. */
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { AzureSettings } from './azurite.ts'
-import type { GcsSettings } from './fake-gcs.ts'
+import type { AzureSettings } from '../../../harness/azurite.ts'
+import type { GcsSettings } from '../../../harness/fake-gcs.ts'
 
 export interface S3Settings {
   readonly endpoint: string

@@ -3,10 +3,10 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Agent, type Dispatcher } from 'undici'
-import { GIVE_UP_MS, until } from '../until.ts'
 import { freePort } from './child.ts'
+import { GIVE_UP_MS, until } from './until.ts'
 
-export const PLUGIN = new URL('../../dist/libOrthancCloudStorage.so', import.meta.url).pathname
+export const PLUGIN = new URL('../dist/libOrthancCloudStorage.so', import.meta.url).pathname
 
 export interface OrthancOptions {
   /** What goes into Orthanc's configuration beside the harness's own settings: the sections under test. */

@@ -13,7 +13,7 @@ export interface AzureSettings {
 
 export interface Azurite extends AzureSettings, Running {}
 
-const PROGRAM = fileURLToPath(new URL('../../node_modules/azurite/dist/src/blob/main.js', import.meta.url))
+const PROGRAM = fileURLToPath(new URL('../node_modules/azurite/dist/src/blob/main.js', import.meta.url))
 
 /** With `tls` (PEM files) it speaks https and takes tokens of Entra ID, at whose signature it does not look. */
 export async function startAzurite(folder: string, tls?: { cert: string; key: string }): Promise<Azurite> {

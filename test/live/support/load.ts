@@ -4,9 +4,9 @@ import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { makeImage } from '../dicom.ts'
-import { until } from '../until.ts'
-import type { Orthanc } from './orthanc.ts'
+import { makeImage } from '../../../harness/dicom.ts'
+import type { Orthanc } from '../../../harness/orthanc.ts'
+import { until } from '../../../harness/until.ts'
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 const sha1 = (text: string) => createHash('sha1').update(text).digest('hex')

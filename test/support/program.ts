@@ -2,7 +2,7 @@
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
-const root = join(import.meta.dirname, '..')
+const root = join(import.meta.dirname, '..', '..')
 const built = join(root, 'dist', 'cli.mjs')
 
 /** What was built, which is what people get; the sources where nothing was, or before the last change (`npm run check`). */

@@ -1,9 +1,9 @@
 /** What a store says when something is wrong with its configuration, asked by every verb. */
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
-import { Fault } from '../src/fault.ts'
-import type { Store } from '../src/stores/store.ts'
-import { measured } from '../src/stores/wrappers/log.ts'
+import { Fault } from '../../src/fault.ts'
+import type { Store } from '../../src/stores/store.ts'
+import { measured } from '../../src/stores/wrappers/log.ts'
 import { chunked, never, noise } from './store.suite.ts'
 
 export const VERBS = ['check', 'put', 'get', 'stat', 'remove', 'list'] as const
