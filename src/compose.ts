@@ -51,7 +51,7 @@ export interface Composition {
   readonly again: Again
   /** What the log says at start, beside the store's name. */
   readonly description: string
-  /** Whether Orthanc may ask for ranges. If not, it stores the header of each image as a file of its own (SPEC section 1). */
+  /** Whether Orthanc may ask for ranges. If not, it stores the header of each image as a file of its own (docs/contract.md). */
   readonly ranges: boolean
   /** Longest time Orthanc waits for one call, in milliseconds: the store's own deadline and some slack. */
   readonly callDeadlineMs: number
@@ -257,7 +257,7 @@ function sealingOf(encryption: EngineConfig['encryption'], warn: (line: string) 
     : encryption
       ? [plain, sealed]
       : [plain]
-  // On Orthanc's own disk, which is trusted, the bytes tell (SPEC section 4, end).
+  // On Orthanc's own disk, which is trusted, the bytes tell (docs/contract.md, "Encrypted objects").
   const otherEnvelopes: readonly Envelope[] = encryption ? (encryption.enabled ? [plain] : [sealed]) : []
   const previous = keys.ids.filter(id => id !== keys.current?.id)
   return {

@@ -83,7 +83,7 @@ export class Fault extends Error {
     return new Fault('Internal', message, { where, cause: error })
   }
 
-  /** The one line for the log (SPEC section 7): verb, store, key, what happened, what to do. */
+  /** The one line for the log (docs/errors.md): verb, store, key, what happened, what to do. */
   describe(): string {
     const { verb, store, key } = this.where
     const on = store && (verb && !key ? store : `on ${store}`)

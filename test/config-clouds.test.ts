@@ -19,7 +19,7 @@ const endpoint = 'https://acct.blob.core.windows.net'
 const key = { kind: 'key', account: 'acct', key: KEY }
 
 describe('AzureBlobStorage', () => {
-  it('has the defaults of SPEC section 2', () =>
+  it('has the defaults of docs/configuration.md', () =>
     assert.deepEqual(azureOf({}), {
       kind: 'azure',
       account: 'acct',
@@ -181,7 +181,7 @@ describe('BlobStorage', () => {
 })
 
 describe('GoogleCloudStorage', () => {
-  it('has the defaults of SPEC section 2', () =>
+  it('has the defaults of docs/configuration.md', () =>
     assert.deepEqual(gcsOf({}), {
       kind: 'gcs',
       bucket: 'b',

@@ -11,7 +11,7 @@ const providerOf = (more: object) => parseS3(more).config?.provider as S3Config
 const MB = 1024 * 1024
 
 describe('AwsS3Storage', () => {
-  it('has the defaults of SPEC section 2', () => {
+  it('has the defaults of docs/configuration.md', () => {
     assert.deepEqual(parseS3({}), {
       config: {
         provider: {

@@ -1,4 +1,4 @@
-/** StorageEncryption fails closed: whatever is wrong with it stops the start (SPEC section 4). */
+/** StorageEncryption fails closed: whatever is wrong with it stops the start. */
 import assert from 'node:assert/strict'
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

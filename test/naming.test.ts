@@ -6,7 +6,7 @@ import { keysOf, type Naming } from '../src/area/naming.ts'
 const uuid = '0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d'
 const flat: Naming = { rootPath: '', structure: 'flat', legacyUnknownFiles: false }
 
-describe('object keys (SPEC section 3)', () => {
+describe('object keys', () => {
   const cases: [string, Partial<Naming>, '' | '.enc', ContentType, string[]][] = [
     ['flat DICOM', {}, '', 'dicom', [`${uuid}.dcm`]],
     ['flat JSON', {}, '', 'dicom-as-json', [`${uuid}.json`]],

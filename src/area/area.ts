@@ -1,6 +1,6 @@
 import type { Content, Range, Source } from '../bytes.ts'
 
-/** Orthanc's content types 1, 2, 3 and all others (SPEC section 1). */
+/** Orthanc's content types 1, 2, 3 and all others (docs/contract.md). */
 export type ContentType = 'dicom' | 'dicom-as-json' | 'dicom-until-pixel-data' | 'unknown'
 
 /** One file of Orthanc's storage area: written once under a fresh UUID, never modified. */
@@ -29,7 +29,7 @@ export interface StorageArea {
   remove(attachment: Attachment, signal: AbortSignal): Promise<void>
 }
 
-/** The two places of a hybrid storage area (SPEC section 5), in the words of `POST /move-storage`. */
+/** The two places of a hybrid storage area (docs/contract.md), in the words of `POST /move-storage`. */
 export type Tier = 'file-system' | 'object-storage'
 
 export interface Found {

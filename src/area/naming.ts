@@ -1,7 +1,7 @@
 import { Fault } from '../fault.ts'
 import type { Attachment, ContentType } from './area.ts'
 
-/** SPEC section 3, as config.ts has checked it. */
+/** What names objects: docs/contract.md, "Object keys". config.ts has checked it. */
 export interface Naming {
   readonly rootPath: string
   readonly structure: 'flat' | 'legacy'

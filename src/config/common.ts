@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { flag, oneOf, text } from './values.ts'
 
-/** SPEC section 3. */
+/** What names objects: docs/contract.md, "Object keys". */
 export interface NamingConfig {
   readonly rootPath: string
   readonly structure: 'flat' | 'legacy'

@@ -82,7 +82,7 @@ export const orthanc = z.object({
 /**
  * `json`: Orthanc's whole configuration, normalised, without comments. `folder`: what Orthanc takes relative paths
  * from, if that is known.
- * Throws `BadConfig` with one line (SPEC section 2).
+ * Throws `BadConfig` with one line (docs/configuration.md).
  */
 export function parseConfig(json: string, folder?: string): Parsed {
   const root = readJson(json)

@@ -4,7 +4,7 @@ import { bad, isObject, meansEncryption, section } from './reading.ts'
 import { quoted } from './shown.ts'
 import { flag, isKey, MB, text, whole } from './values.ts'
 
-/** SPEC section 4. */
+/** `StorageEncryption`: docs/encryption.md. */
 export interface EncryptionConfig {
   /** false = keys are there to read what was sealed, but new objects are written plain. */
   readonly enabled: boolean

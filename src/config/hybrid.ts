@@ -3,7 +3,7 @@ import type { Common } from './common.ts'
 import { bad } from './reading.ts'
 import { shown } from './shown.ts'
 
-/** SPEC section 5. */
+/** A hybrid mode: docs/contract.md, "Hybrid modes". */
 export interface HybridConfig {
   readonly writesTo: 'file-system' | 'object-storage'
   /** Orthanc's `StorageDirectory`: where it kept its files before, in a layout of its own. */

@@ -7,7 +7,7 @@ import type { EncryptionConfig, KeyFile } from './encryption.ts'
 const LARGEST_BYTES = 4096
 const READABLE_BY_OTHERS = 0o077
 
-/** Reads all master keys, or throws `BadConfig`: encryption that cannot work must not become plaintext (SPEC section 4). */
+/** Reads all master keys, or throws `BadConfig`: encryption that cannot work must not become plaintext. */
 export function loadKeyring(config: EncryptionConfig, warn: (line: string) => void): Keyring {
   const { enabled, masterKey, previousMasterKeys } = config
   if (!enabled)

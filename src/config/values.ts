@@ -1,6 +1,6 @@
 /**
  * The kinds of values that options have. Values of the usual Docker image come from environment variables through a JSON
- * parser (SPEC section 2): numbers and booleans stand where strings are meant, and the reverse; who writes them by hand
+ * parser (docs/contract.md): numbers and booleans stand where strings are meant, and the reverse; who writes them by hand
  * writes True. Each message is the end of the sentence "... is X, but must be".
  */
 import { z } from 'zod'

@@ -1,4 +1,4 @@
-/** Which keys of a store belong to a configuration and may be sealed (SPEC section 3). */
+/** Which keys of a store belong to a configuration and may be sealed (docs/contract.md). */
 import type { Naming } from '../area/naming.ts'
 
 const UUID = '[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}'

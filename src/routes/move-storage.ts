@@ -10,7 +10,7 @@ const POLL_MS = { first: 20, longest: 1000 }
 
 const ORTHANC_ID = /^[0-9a-f]{8}(-[0-9a-f]{8}){4}$/
 
-/** `POST /move-storage` (SPEC section 5), and ours beside it: `Scope`, `DryRun`, `KeepSource`. */
+/** `POST /move-storage` (docs/contract.md), and ours beside it: `Scope`, `DryRun`, `KeepSource`. */
 export function moveStorageRoute(jobs: MoveJobs): Route {
   return {
     pattern: '/move-storage',

@@ -1,5 +1,5 @@
 /**
- * Format A1 (SPEC section 4, docs/encryption.md), byte for byte that of the official plugins:
+ * Format A1 (docs/encryption.md), byte for byte that of the official plugins:
  *
  *     0   2  version, ASCII "A1"
  *     2   4  master key id, uint32 little-endian

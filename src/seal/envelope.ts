@@ -2,7 +2,7 @@ import type { Content, Range, Source } from '../bytes.ts'
 
 /** How the bytes of a file become the bytes of an object, and back. Knows nothing of stores. */
 export interface Envelope {
-  /** What a sealed object's key ends with, in the `flat` structure (SPEC section 3). */
+  /** What a sealed object's key ends with, in the `flat` structure (docs/contract.md). */
   readonly suffix: '' | '.enc'
 
   sealedSize(plain: number): number

@@ -1,7 +1,7 @@
 import { createSecretKey, type KeyObject } from 'node:crypto'
 import { Fault } from '../fault.ts'
 
-/** A master key (KEK) of SPEC section 4. `secret` is opaque: it shows in no log, no JSON and no inspection. */
+/** A master key (KEK) of `StorageEncryption`. `secret` is opaque: it shows in no log, no JSON and no inspection. */
 export interface MasterKey {
   /** uint32, part of every object sealed under it. */
   readonly id: number

@@ -59,7 +59,7 @@ export interface Store {
 
   /**
    * Harmless requests which prove that the store answers and lets us in. Rejects with a Fault whose `remedy` names the likely
-   * cause (SPEC section 7); it is retryable when asking again later can help.
+   * cause (docs/errors.md); it is retryable when asking again later can help.
    */
   check(signal: AbortSignal, options?: CheckOptions): Promise<void>
 

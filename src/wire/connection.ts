@@ -29,7 +29,7 @@ const MAX_WAITING_BYTES = MAX_PAYLOAD
 /**
  * All connections read into this one buffer: libuv fills it and hands it over within one turn of the event loop, and
  * nothing of it is kept. The rest of a large payload is read straight into its own buffer instead. Measured against
- * 64 KiB `data` events: three to four times the throughput (DESIGN: the conversation).
+ * 64 KiB `data` events: three to four times the throughput.
  */
 const scratch = Buffer.allocUnsafeSlow(256 * 1024)
 

@@ -13,7 +13,7 @@ import { type AzureCredentials, azureAuthorizer } from './auth.ts'
 import { azureCheck } from './check.ts'
 import { azureFault, isMarked } from './faults.ts'
 
-/** SPEC section 2, `AzureBlobStorage`. */
+/** `AzureBlobStorage` of docs/configuration.md, in base units. */
 export interface AzureOptions extends ConnectionOptions {
   readonly account: string
   /** Of the Blob service, scheme included; of an emulator with the account as its path. */

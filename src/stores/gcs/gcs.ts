@@ -11,7 +11,7 @@ import { googleAuthorizer } from './auth.ts'
 import { gcsCheck } from './check.ts'
 import { gcsFault, isMarked, jsonOf } from './faults.ts'
 
-/** SPEC section 2, `GoogleCloudStorage`. */
+/** `GoogleCloudStorage` of docs/configuration.md, in base units. */
 export interface GcsOptions extends ConnectionOptions {
   readonly bucket: string
   /** undefined = application default credentials. */

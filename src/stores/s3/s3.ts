@@ -23,7 +23,7 @@ import { isMarked, s3Fault } from './faults.ts'
 import { placeOf, type S3Place } from './place.ts'
 import { type Credentials, EMPTY_PAYLOAD, sha256, signer, UNSIGNED_PAYLOAD } from './sigv4.ts'
 
-/** SPEC section 2, `AwsS3Storage`. */
+/** `AwsS3Storage` of docs/configuration.md, in base units. */
 export interface S3Options extends ConnectionOptions, S3Place {
   readonly credentials: Credentials | undefined
   readonly transfer: Transfer | undefined

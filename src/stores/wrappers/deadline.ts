@@ -3,7 +3,7 @@ import { Fault } from '../../fault.ts'
 import type { Wrap } from '../store.ts'
 
 /**
- * One absolute deadline for one whole read or write, its retries included (`RequestTimeout`, SPEC section 2). The timer
+ * One absolute deadline for one whole read or write, its retries included (`RequestTimeout`). The timer
  * ends with the operation: an AbortSignal.timeout() of 20 minutes per operation would pile up by the hundred thousand.
  */
 export function within(ms: number, option: string): Wrap {
