@@ -15,8 +15,8 @@ import type { Logger } from './log.ts'
 import { type MoveJobs, moveJobs } from './moves/job.ts'
 import { a1, ID_BYTES, keyIdOf } from './seal/a1.ts'
 import { Budget } from './seal/budget.ts'
-import { type Envelope, plain } from './seal/envelope.ts'
 import { keyring } from './seal/keyring.ts'
+import { encryptionOf, envelopesOf } from './seal/policy.ts'
 import { unsealIfSealed } from './seal/tell.ts'
 import { apart } from './stores/apart.ts'
 import { azureStore } from './stores/azure/azure.ts'
@@ -89,7 +89,7 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
   // What a store could mend by itself it has tried to; what is left is bytes that turned out wrong.
   const again: Again = (work, signal) =>
     attempt(work, { maxRetries }, signal, info, ({ code, retryable }) => code === 'Corrupt' && retryable)
-  const cloud = sideOf(store, naming, sealing, again, false)
+  const cloud = sideOf('object-storage', store, naming, sealing, again)
   const hybrid = hybridOf(config, { raw, cloud, sealing, again, maxRetries, log, role })
   const place = hybrid ? `${hybrid.area.name}` : store.name
 
@@ -126,20 +126,23 @@ function providerStore({ provider, naming, http }: EngineConfig, log: Logger, ro
 type Sealing = ReturnType<typeof sealingOf>
 type Again = <T>(work: () => Promise<T>, signal: AbortSignal) => Promise<T>
 
-function sideOf(store: Store, naming: NamingConfig, sealing: Sealing, again: Again, local: boolean): Side {
-  const { envelopes } = sealing
+function sideOf(tier: Tier, store: Store, naming: NamingConfig, sealing: Sealing, again: Again): Side {
+  const envelopes = sealing.envelopesOn(tier)
+  const { budget, tell } = sealing
   const keys = (attachment: Attachment) => [
     ...new Set(envelopes.flatMap(({ suffix }) => keysOf(naming, suffix, attachment))),
   ]
   const area = objectArea({
-    ...sealing,
     store,
     keysOf: (attachment, suffix) => keysOf(naming, suffix, attachment),
+    envelopes,
+    tell,
+    budget,
     cache: new VerifiedCache(CACHE_BYTES, LARGEST_CACHED_BYTES),
     again,
   })
   const keyId = async ({ key, size }: Found, signal: AbortSignal) => {
-    if (!sealing.sealedOnes || size < ID_BYTES) return undefined
+    if (!sealing.mayBeSealed || size < ID_BYTES) return undefined
     return keyIdOf(await collect(await store.get(key, { start: 0, end: ID_BYTES }, signal)))
   }
   const ranges = async (attachment: Attachment, size: number, signal: AbortSignal) => {
@@ -149,7 +152,14 @@ function sideOf(store: Store, naming: NamingConfig, sealing: Sealing, again: Aga
           return envelope.ranges(range => store.get(key, range, signal))
     throw new Fault('NotFound', 'the file is not where it was', { where: { store: store.name } })
   }
-  return { area, find: findIn(store, keys), keyIdOf: keyId, local, ranges, storedSize: envelopes[0].sealedSize }
+  return {
+    area,
+    find: findIn(store, keys),
+    keyIdOf: keyId,
+    local: tier === 'file-system',
+    ranges,
+    storedSize: envelopes[0].sealedSize,
+  }
 }
 
 interface Parts {
@@ -196,15 +206,9 @@ function hybridOf(config: EngineConfig, parts: Parts): Hybrid | undefined {
       })
     },
   }
-  const { envelopes, otherEnvelopes } = sealing
-  // Plain files of the time before encryption are among them; and a move may not wait for memory on both sides.
-  const onDisk = sideOf(
-    disk,
-    diskNaming,
-    { ...sealing, envelopes: [envelopes[0], ...otherEnvelopes], budget: new Budget(Number.MAX_SAFE_INTEGER) },
-    again,
-    true,
-  )
+  // A move may not wait for memory on both sides.
+  const unbounded = { ...sealing, budget: new Budget(Number.MAX_SAFE_INTEGER) }
+  const onDisk = sideOf('file-system', disk, diskNaming, unbounded, again)
   const area = hybridArea({
     sides: {
       'object-storage': cloud,
@@ -250,20 +254,11 @@ function digest(algorithm: 'sha256' | 'md5') {
 function sealingOf(encryption: EngineConfig['encryption'], warn: (line: string) => void) {
   const keys = encryption ? loadKeyring(encryption, warn) : keyring(undefined, [])
   const sealed = a1(keys)
-  const envelopes: readonly [Envelope, ...Envelope[]] = encryption?.enabled
-    ? encryption.allowUnencryptedRead
-      ? [sealed, plain]
-      : [sealed]
-    : encryption
-      ? [plain, sealed]
-      : [plain]
-  // On Orthanc's own disk, which is trusted, the bytes tell (docs/contract.md, "Encrypted objects").
-  const otherEnvelopes: readonly Envelope[] = encryption ? (encryption.enabled ? [plain] : [sealed]) : []
+  const policy = encryptionOf(encryption)
   const previous = keys.ids.filter(id => id !== keys.current?.id)
   return {
-    envelopes,
-    otherEnvelopes,
-    sealedOnes: encryption !== undefined,
+    envelopesOn: (tier: Tier) => envelopesOf(policy, tier, sealed),
+    mayBeSealed: policy !== 'none',
     budget: new Budget(encryption?.budgetBytes ?? 0),
     tell: (get: () => Promise<Content>, { type, uuid }: Attachment) =>
       unsealIfSealed(get, sealed, keys, type === 'unknown', id =>

@@ -63,11 +63,11 @@ describe('import rules', () => {
       inRoom('seal'),
     ))
 
-  it('rotate knows interfaces of stores, and no configuration', () =>
+  it('rotate knows interfaces of stores and the names of objects, and no configuration', () =>
     all(
       ({ to, typeOnly }) =>
         ['src/fault.ts', 'src/bytes.ts'].includes(to) ||
-        /^src\/(rotate|seal)\/|^node:(crypto|events|timers)/.test(to) ||
+        /^src\/(rotate|seal)\/|^src\/area\/naming|^node:(crypto|events|timers)/.test(to) ||
         (/^src\/(stores|area)\//.test(to) && typeOnly),
       inRoom('rotate'),
     ))

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { ContentType } from '../src/area/area.ts'
-import { keysOf, type Naming } from '../src/area/naming.ts'
+import { keysOf, type Naming, parseKey } from '../src/area/naming.ts'
+import { sealedNames } from '../src/rotate/names.ts'
+import { fc } from './support/property.ts'
 
 const uuid = '0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d'
 const flat: Naming = { rootPath: '', structure: 'flat', legacyUnknownFiles: false }
@@ -46,4 +48,33 @@ describe('object keys', () => {
   for (const odd of ['', '../../etc/passwd', `${uuid}/..`, `${uuid}x`, uuid.replace('-', '/'), uuid.replace('0', 'g')])
     it(`refuses '${odd}' as a UUID`, () =>
       assert.throws(() => keysOf(flat, '', { uuid: odd, type: 'dicom' }), { code: 'BadRequest' }))
+})
+
+describe('a key that is parsed', () => {
+  const naming = fc.record({
+    rootPath: fc.constantFrom('', 'a', 'a/b', '0a/1b'),
+    structure: fc.constantFrom('flat' as const, 'legacy' as const),
+    legacyUnknownFiles: fc.boolean(),
+  })
+  const type = fc.constantFrom<ContentType>('dicom', 'dicom-as-json', 'dicom-until-pixel-data', 'unknown')
+  const suffix = fc.constantFrom('' as const, '.enc' as const)
+
+  it('is what was made a key of, and rotation takes just what may be sealed', () =>
+    fc.assert(
+      fc.property(naming, fc.uuid(), type, suffix, (n, id, kind, end) => {
+        for (const key of keysOf(n, end, { uuid: id, type: kind })) {
+          const sealed = n.structure === 'legacy' ? undefined : end === '.enc'
+          assert.deepEqual(parseKey(n, key), { uuid: id, sealed })
+          assert.equal(sealedNames(n).mayBeSealed(key), sealed ?? true)
+        }
+      }),
+    ))
+
+  it('is none of ours in another place, by another name', () => {
+    const legacy: Naming = { ...flat, structure: 'legacy' }
+    for (const key of ['', uuid, `${uuid}.dcm.gz`, `x/${uuid}.dcm`, `${uuid}.enc`, `0a/1b/${uuid}`])
+      assert.equal(parseKey(flat, key), undefined, key)
+    for (const key of [`0a/1c/${uuid}`, `0a/1b/${uuid}.dcm`, `x/0a/1b/${uuid}`, `0a/${uuid}`])
+      assert.equal(parseKey(legacy, key), undefined, key)
+  })
 })

@@ -19,7 +19,13 @@ const extensions: Readonly<Record<ContentType, string>> = {
 }
 
 /** Orthanc's UUIDs; anything else could smuggle a folder into a key. */
-const UUID = /^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$/
+const UUID = '[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}'
+const IS_UUID = new RegExp(`^${UUID}$`)
+const FLAT = new RegExp(`^(${UUID})(?:${Object.values(extensions).join('|').replaceAll('.', '\\.')})(\\.enc)?$`)
+const LEGACY = new RegExp(`/(${UUID})$`)
+
+export const prefixOf = ({ rootPath }: Naming): string => (rootPath === '' ? '' : `${rootPath}/`)
+const legacyName = (uuid: string) => `${uuid.slice(0, 2)}/${uuid.slice(2, 4)}/${uuid}`
 
 /** The key an attachment is written under, then the older keys it may be found under. */
 export function keysOf(
@@ -27,9 +33,26 @@ export function keysOf(
   suffix: '' | '.enc',
   { uuid, type }: Attachment,
 ): readonly [string, ...string[]] {
-  if (!UUID.test(uuid)) throw new Fault('BadRequest', 'Orthanc named a file by something that is not a UUID')
-  const root = naming.rootPath === '' ? '' : `${naming.rootPath}/`
-  if (naming.structure === 'legacy') return [`${root}${uuid.slice(0, 2)}/${uuid.slice(2, 4)}/${uuid}`]
+  if (!IS_UUID.test(uuid)) throw new Fault('BadRequest', 'Orthanc named a file by something that is not a UUID')
+  const root = prefixOf(naming)
+  if (naming.structure === 'legacy') return [`${root}${legacyName(uuid)}`]
   const flat = (kind: ContentType) => `${root}${uuid}${extensions[kind]}${suffix}`
   return type === 'dicom-until-pixel-data' && naming.legacyUnknownFiles ? [flat(type), flat('unknown')] : [flat(type)]
+}
+
+export interface ParsedKey {
+  readonly uuid: string
+  /** undefined where a name does not tell: in the `legacy` structure. */
+  readonly sealed: boolean | undefined
+}
+
+/** The reverse of keysOf(); undefined for a key that it does not make. */
+export function parseKey(naming: Naming, key: string): ParsedKey | undefined {
+  const prefix = prefixOf(naming)
+  if (!key.startsWith(prefix)) return undefined
+  const name = key.slice(prefix.length)
+  const [, uuid, suffix] = (naming.structure === 'legacy' ? LEGACY : FLAT).exec(name) ?? []
+  if (uuid === undefined) return undefined
+  if (naming.structure === 'legacy') return name === legacyName(uuid) ? { uuid, sealed: undefined } : undefined
+  return { uuid, sealed: suffix !== undefined }
 }

@@ -1,9 +1,5 @@
 /** Which keys of a store belong to a configuration and may be sealed (docs/contract.md). */
-import type { Naming } from '../area/naming.ts'
-
-const UUID = '[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}'
-const FLAT = new RegExp(`^${UUID}\\.(?:dcm|json|dcm\\.head|unk)\\.enc$`)
-const LEGACY = new RegExp(`^[0-9a-fA-F]{2}/[0-9a-fA-F]{2}/${UUID}$`)
+import { type Naming, parseKey, prefixOf } from '../area/naming.ts'
 
 export interface SealedNames {
   /** What to list. */
@@ -19,16 +15,19 @@ export interface SealedNames {
   shareBefore(key: string): number
 }
 
-export function sealedNames({ rootPath, structure }: Naming): SealedNames {
-  const prefix = rootPath === '' ? '' : `${rootPath}/`
-  const pattern = structure === 'legacy' ? LEGACY : FLAT
-  const nameOf = (key: string) => (key.startsWith(prefix) ? key.slice(prefix.length) : '')
+export function sealedNames(naming: Naming): SealedNames {
+  const prefix = prefixOf(naming)
+  const mayBePlain = naming.structure === 'legacy'
   return {
     prefix,
-    mayBePlain: structure === 'legacy',
-    mayBeSealed: key => pattern.test(nameOf(key)),
+    mayBePlain,
+    mayBeSealed: key => {
+      const found = parseKey(naming, key)
+      return found !== undefined && (found.sealed ?? mayBePlain)
+    },
     shareBefore: key => {
-      const digits = nameOf(key).replaceAll('/', '').slice(0, 4)
+      const name = key.startsWith(prefix) ? key.slice(prefix.length) : ''
+      const digits = name.replaceAll('/', '').slice(0, 4)
       return /^[0-9a-fA-F]{4}$/.test(digits) ? Number.parseInt(digits, 16) / 0x10000 : 0
     },
   }
