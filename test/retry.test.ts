@@ -104,6 +104,22 @@ describe('retrying', () => {
     assert.deepEqual(asked, [range, { start: 150, end: 230 }, { start: 200, end: 230 }])
   })
 
+  it('says of an answer that announced more than there is that it is damaged, so that it is read anew', async () => {
+    const inner = memoryStore()
+    await inner.put('x', sourceOf(bytes), never)
+    const store = {
+      ...inner,
+      async get(key: string, range: Range | undefined, signal: AbortSignal) {
+        const { body } = await inner.get(key, range, signal)
+        return contentOf(bytes.byteLength + 10, body)
+      },
+    }
+    await assert.rejects(async () => collect(await retrying(policy, silent)(store).get('x', undefined, never)), {
+      code: 'Corrupt',
+      retryable: true,
+    })
+  })
+
   it('gives a body up that breaks too often', async () => {
     const { store } = breaking(10)
     await assert.rejects(async () => collect(await retrying(policy, silent)(store).get('x', undefined, never)), {

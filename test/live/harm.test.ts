@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { until } from '../../harness/until.ts'
 import type { Attachment } from '../../src/area/area.ts'
 import { collect, sourceOf } from '../../src/bytes.ts'
 import { type Composition, compose } from '../../src/compose.ts'
@@ -117,6 +118,22 @@ for (const [name, way] of Object.entries(ways()))
         await on.area.remove(of, never)
         assert.deepEqual(await place.keys(), [])
       })
+
+    it('an answer that comes twice, while nothing else waits for the connection, is not the answer to the next request', async () => {
+      const on = engine()
+      const [one, other] = [file(), file()]
+      await on.area.create(one, sourceOf(noise(1000, 1)), never)
+      await on.area.create(other, sourceOf(noise(1000, 2)), never)
+      for (let times = 0; times < 3; times++) {
+        proxy.decide = ({ method }) => (method === 'GET' ? { response: { twice: 'at once' } } : undefined)
+        assert.equal(sha256(await read(on, one)), sha256(noise(1000, 1)))
+        proxy.decide = () => undefined
+        const before = proxy.connections
+        await until('the connection with the second answer to be given up', () => proxy.connections < before)
+        assert.equal(sha256(await read(on, other)), sha256(noise(1000, 2)))
+      }
+      for (const each of [one, other]) await on.area.remove(each, never)
+    })
 
     it('an ingress that answers 404 for a while proves no absence, and no removal', async () => {
       const on = engine({ MaxRetries: 1 })

@@ -2,7 +2,7 @@
  * A real Orthanc on each real server, behind a bad network, under mixed operations in flight: each ends, with the right bytes
  * or a clear error; afterwards the store has what Orthanc believes, and nothing else but what was reported as failed.
  * `npm test` has one mixture of kinds for each server, so that each kind and each server occurs; LONG=1 has each kind by
- * itself on each server. SEED=… is another run, KIND=… only the kinds whose name has that.
+ * itself on each server. SEED=… is another run, KIND=… only the kinds whose name that pattern finds.
  */
 import { after, before, describe, it } from 'node:test'
 import { LONG } from '../support/long.ts'
@@ -27,7 +27,7 @@ interface Round {
 function longRounds(server: number): readonly Round[] {
   const form = (i: number) => (i + server + SEED) % 4
   return kinds
-    .filter(({ name }) => name.includes(process.env['KIND'] ?? ''))
+    .filter(({ name }) => new RegExp(process.env['KIND'] ?? '').test(name))
     .map((kind, i) => ({ kind, variant: variants[form(i) % 2] ?? 'plain', outage: form(i) >= 2 }))
 }
 

@@ -48,6 +48,7 @@ export class PluginPeer {
 
   constructor() {
     this.#server = createServer(socket => {
+      if (!this.#server.listening) return void socket.destroy()
       const peer = new PeerConnection(socket)
       const waiting = this.#waiting.shift()
       if (waiting) waiting(peer)
@@ -73,6 +74,7 @@ export class PluginPeer {
 
   close(): void {
     this.#server.close()
+    for (const { socket } of this.#arrived) socket.destroy() // what nobody reads does not see its end
     rmSync(this.folder, { recursive: true, force: true })
   }
 }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pRetry from 'p-retry'
 import type { Bytes, Content, Range, Source } from '../../bytes.ts'
-import { Fault } from '../../fault.ts'
+import { Fault, isCode } from '../../fault.ts'
 import type { Wrap } from '../store.ts'
 
 export interface RetryPolicy {
@@ -75,6 +75,12 @@ function canceled(signal: AbortSignal): Fault {
   })
 }
 
+/** Nobody asked for more than was announced: what was announced was wrong, on its way or by a server. */
+function wrongLength(error: unknown): never {
+  if (!isCode(error, 'BadRequest')) throw error
+  throw new Fault('Corrupt', 'an answer announced more bytes than the object has', { cause: error, retryable: true })
+}
+
 /** Repeats whole verbs. `check` is asked once only: at start, a wrong setting must be told at once. */
 export function retrying(policy: RetryPolicy, log: (line: string) => void): Wrap {
   return store => {
@@ -99,7 +105,7 @@ export function retrying(policy: RetryPolicy, log: (line: string) => void): Wrap
           if (breaks >= policy.maxRetries || at >= end) throw fault.with({ retryable: false })
           log(`a body broke at byte ${at} and is resumed there: ${fault.describe()}`)
           const rest = { start: at, end }
-          body = (await again(signal, () => store.get(key, rest, signal))).body
+          body = (await again(signal, () => store.get(key, rest, signal)).catch(wrongLength)).body
         }
       }
     }

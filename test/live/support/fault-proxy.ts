@@ -87,6 +87,11 @@ export class FaultProxy {
     return `http://127.0.0.1:${this.#port}`
   }
 
+  /** How many are open, on both sides. */
+  get connections(): number {
+    return this.#sockets.size
+  }
+
   /** Nobody listens any more, and what was open breaks. */
   async close(): Promise<void> {
     const closed = new Promise(resolve => this.#server.close(resolve))

@@ -105,10 +105,6 @@ export const kinds: readonly Kind[] = [
     trouble: () => answer(200, 'application/json', '{"status":"ok"}', { etag: '"1"' }),
   },
   {
-    name: 'the next answer was there before',
-    trouble: () => ({ response: { twice: 'at once' } }),
-  },
-  {
     name: 'answers are longer than they say',
     changesBytes: true,
     trouble: headed((head, at) => longer(-1 - at(1000))(head)),
