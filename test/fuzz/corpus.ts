@@ -3,7 +3,7 @@
  * begins with these. Inputs are plain data; what JSON cannot say is written as an object with one field that begins with `$`.
  */
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 const folder = join(import.meta.dirname, 'corpus')
@@ -32,7 +32,9 @@ export function keep(target: string, claim: string, input: unknown): string {
   const text = `${JSON.stringify(encode({ claim, input }), undefined, 2)}\n`
   const name = `${createHash('sha256').update(text).digest('hex').slice(0, 12)}.json`
   mkdirSync(join(folder, target), { recursive: true })
-  writeFileSync(join(folder, target, name), text)
+  const path = join(folder, target, name)
+  writeFileSync(`${path}.new`, text)
+  renameSync(`${path}.new`, path) // another process may be reading what is kept
   return join('test', 'fuzz', 'corpus', target, name)
 }
 
