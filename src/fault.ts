@@ -79,8 +79,7 @@ export class Fault extends Error {
   /** Anything thrown becomes a Fault; what is not one already is a defect, hence `Internal`. */
   static from(error: unknown, where: Where = {}): Fault {
     if (error instanceof Fault) return error.at(where)
-    const message = error instanceof Error ? error.message : String(error)
-    return new Fault('Internal', message, { where, cause: error })
+    return new Fault('Internal', messageOf(error), { where, cause: error })
   }
 
   /** The one line for the log (docs/errors.md): verb, store, key, what happened, what to do. */
@@ -91,6 +90,12 @@ export class Fault extends Error {
     const line = [place, `${this.message} [${this.code}]`].filter(Boolean).join(': ')
     return oneLine(this.remedy ? `${line}. ${this.remedy}` : line)
   }
+}
+
+/** What an error says. Of some libraries' errors the message is no text, but what a server has sent in its place. */
+export function messageOf(error: unknown): string {
+  const said: unknown = error instanceof Error ? error.message : error
+  return typeof said === 'object' && said !== null ? 'an error without words' : String(said)
 }
 
 /** What others have written, as a part of one line: without breaks and what moves a cursor, cut after `most` characters. */

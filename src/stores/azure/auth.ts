@@ -1,5 +1,6 @@
 /** How a request to Azure is authorised: by the account's key, by a shared access signature, or by a token. */
 import type { Dispatcher } from 'undici'
+import { messageOf } from '../../fault.ts'
 import { Clock } from '../http/clock.ts'
 import type { Answer, Authorized, Draft } from '../http/dialect.ts'
 import { maker } from '../http/machine.ts'
@@ -97,7 +98,7 @@ function expectsMetadata(): boolean {
 function saidBy(error: unknown): string {
   const { errors } = error as { errors?: unknown }
   const all: readonly unknown[] = Array.isArray(errors) && errors.length > 0 ? errors : [error]
-  return all.map(one => (one instanceof Error ? one.message.split('\n')[0] : String(one))).join('; ')
+  return all.map(one => messageOf(one).split('\n')[0]).join('; ')
 }
 
 /** What @azure/identity asks of its `httpClient` option, and what it gets back. */

@@ -3,7 +3,7 @@ import { createPrivateKey, sign } from 'node:crypto'
 import { readFile, stat } from 'node:fs/promises'
 import type { AuthClient } from 'google-auth-library'
 import type { Dispatcher } from 'undici'
-import { Fault, oneLine } from '../../fault.ts'
+import { Fault, messageOf, oneLine } from '../../fault.ts'
 import { Clock } from '../http/clock.ts'
 import type { Answer, Authorized, Draft } from '../http/dialect.ts'
 import { maker } from '../http/machine.ts'
@@ -86,7 +86,7 @@ function following<T>(file: string, open: () => Promise<T>): () => Promise<T> {
 
 function unusable(file: string, cause: unknown): never {
   // A message of JSON.parse would quote the file, which holds a secret.
-  const said = cause instanceof SyntaxError ? 'it is not JSON' : cause instanceof Error ? cause.message : String(cause)
+  const said = cause instanceof SyntaxError ? 'it is not JSON' : messageOf(cause)
   throw new Fault('BadConfig', `the credential file ${file} cannot be used: ${said}`, {
     remedy: 'It must be the JSON key as Google made it, readable by the user that runs Orthanc.',
   })
@@ -152,7 +152,7 @@ function fetched({ dispatcher, warn }: Place): Tokens<Headers> {
           const expiresAt = client.credentials.expiry_date ?? Date.now() + 60_000
           return { value: headersOf(authorization, headers.get('x-goog-user-project')), expiresAt }
         },
-        error => (error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)),
+        error => messageOf(error).split('\n')[0] ?? '',
         () =>
           'Give ServiceAccountFile, or application default credentials (workload identity, GOOGLE_APPLICATION_CREDENTIALS, metadata server).',
       ),

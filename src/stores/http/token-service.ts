@@ -1,6 +1,6 @@
 /** Requests for tokens: to STS, SSO, Entra ID, Google's OAuth and metadata services, on behalf of their own libraries. */
 import type { Dispatcher } from 'undici'
-import { Fault } from '../../fault.ts'
+import { Fault, messageOf } from '../../fault.ts'
 import { faultOfNetwork } from '../network/faults.ts'
 import { isMetadata } from '../network/proxy.ts'
 import { secretsIn, without } from './secrets-sent.ts'
@@ -85,7 +85,7 @@ export class TokenServices {
     try {
       return await ask()
     } catch (cause) {
-      const said = this.#shown(cause, cause instanceof Error ? cause.message : String(cause))
+      const said = this.#shown(cause, messageOf(cause))
       this.#trouble = new Fault('Unavailable', `the metadata service gave none: ${said}`, { cause })
       throw cause
     }

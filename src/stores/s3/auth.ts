@@ -1,5 +1,6 @@
 /** Where the keys that sign requests to S3 come from. */
 import type { Dispatcher } from 'undici'
+import { messageOf } from '../../fault.ts'
 import { Clock } from '../http/clock.ts'
 import type { Answer } from '../http/dialect.ts'
 import { inContainer, maker } from '../http/machine.ts'
@@ -68,7 +69,7 @@ function chainOf(region: string, dispatcher: Dispatcher, warn: (line: string) =>
             ? { value, expiresAt: value.expiration.getTime() }
             : { value, expiresAt: Number.POSITIVE_INFINITY, renewAt: Date.now() + LOOK_MS }
         },
-        error => (error instanceof Error ? error.message : String(error)),
+        messageOf,
         remedy,
       ),
     warn,
