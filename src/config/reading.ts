@@ -48,7 +48,7 @@ export function section<T extends z.ZodObject>(
   value: unknown,
   warnings: string[],
 ): z.output<T> {
-  if (!isObject(value)) refuseHuge(name, value)
+  if (!isObject(value)) refuseImpossible(name, value)
   if (!isObject(value)) throw bad(`${name} is ${kindOf(value)}, but must be an object`)
   const options: Record<string, unknown> = {}
   const known = Object.keys(schema.shape)
@@ -76,20 +76,26 @@ function ignored(name: string, given: string, known: readonly string[], warnings
   warnings.push(`${line} and is ignored${didYouMean(given, known)}`)
 }
 
-/** Throws for what is too large to be meant: too long, too many, too deep. */
-function refuseHuge(path: string, value: unknown, depth = 0): void {
+/**
+ * Throws for what cannot be meant, whatever the option: too long, too many, too deep, or with half a character, which
+ * nothing that is sent or signed can hold.
+ */
+function refuseImpossible(path: string, value: unknown, depth = 0): void {
   if (typeof value === 'string' && value.length > LONGEST_TEXT)
     throw bad(`${path} has ${value.length} characters, but must not have more than ${LONGEST_TEXT}`)
+  const names = typeof value === 'object' && value !== null ? Object.keys(value) : []
+  if ([value, ...names].some(text => typeof text === 'string' && !text.isWellFormed()))
+    throw bad(`${path} has broken characters: type it anew`)
   if (typeof value !== 'object' || value === null) return
   const members = Object.values(value)
   if (members.length > MOST_MEMBERS)
     throw bad(`${path} has ${members.length} members, but must not have more than ${MOST_MEMBERS}`)
   if (depth > DEEPEST) throw bad(`${path} is nested too deeply`)
-  for (const member of members) refuseHuge(path, member, depth + 1)
+  for (const member of members) refuseImpossible(path, member, depth + 1)
 }
 
 export function checked<T extends z.ZodObject>(schema: T, name: string, value: Record<string, unknown>): z.output<T> {
-  for (const option of Object.keys(schema.shape)) refuseHuge(name ? `${name}.${option}` : option, value[option])
+  for (const option of Object.keys(schema.shape)) refuseImpossible(name ? `${name}.${option}` : option, value[option])
   const parsed = schema.safeParse(value)
   if (parsed.success) return parsed.data
   const [issue] = parsed.error.issues

@@ -8,12 +8,8 @@ import { quoted } from './shown.ts'
 
 export const MB = 1024 * 1024
 
-/** Half a character is no text: nothing that is sent or signed can hold it. */
 export const text = (error = 'a string') =>
-  z
-    .union([z.string(), z.number(), z.boolean()], { error })
-    .transform(value => String(value))
-    .refine(value => value.isWellFormed(), { error: `${error}, without broken characters`, abort: true })
+  z.union([z.string(), z.number(), z.boolean()], { error }).transform(value => String(value))
 
 export const requiredText = (what: string) =>
   text(what)
