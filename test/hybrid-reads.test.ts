@@ -7,7 +7,7 @@ import { otherTier } from '../src/area/side.ts'
 import { type Content, collect, contentOf, sourceOf } from '../src/bytes.ts'
 import { Fault, type FaultCode } from '../src/fault.ts'
 import type { Store } from '../src/stores/store.ts'
-import { bytes, cloud, digests, disk, file, make as makeTiers, never, place, read } from './support/tiers.ts'
+import { bytes, cloud, digests, disk, file, keyOn, make as makeTiers, never, place, read } from './support/tiers.ts'
 
 type Wraps = NonNullable<Parameters<typeof makeTiers>[1]>
 
@@ -183,6 +183,26 @@ for (const first of [disk, cloud] as const)
         await place(stores, tier, attachment)
         assert.equal((await deliver(area, attachment)).got, String(bytes))
       }
+    })
+
+    it('delivers what breaks in the middle also when a move has ended since the other tier was looked at', async () => {
+      const attachment = file()
+      const moved = Promise.withResolvers<void>()
+      /** Says that it does not have the file, which comes at that moment. */
+      const tooEarly = (store: Store): Store => ({
+        ...store,
+        get: (key, range, signal) =>
+          store.get(key, range, signal).catch(async error => {
+            await place(stores, second, attachment)
+            await stores[first].remove(keyOn(first, attachment), never)
+            moved.resolve()
+            throw error
+          }),
+      })
+      const { area, stores } = make(first, { [first]: breaking(1), [second]: tooEarly })
+      await place(stores, first, attachment)
+      assert.equal((await deliver(area, attachment)).got, String(bytes))
+      await moved.promise
     })
 
     it('delivers from the other tier what falls silent in the middle, and gives that up', async () => {

@@ -124,8 +124,12 @@ export function hybridArea(options: HybridOptions): HybridArea {
       warn(`${there.describe()}; it was read from ${other.area.name} instead`)
       return elsewhere.value
     }
-    if (there.retryable && !signal.aborted) return await from.deliver(attachment, range, use, signal)
-    throw graver(there, elsewhere)
+    if (!there.retryable || signal.aborted) throw graver(there, elsewhere)
+    return await from.deliver(attachment, range, use, signal).catch(error => {
+      // A move may have ended since the look at the other tier; it was here when we began.
+      if (!mayBeAbsent(error)) throw error
+      return other.area.deliver(attachment, range, use, signal)
+    })
   }
 
   async function move(attachment: Attachment, to: Tier, options: MoveOptions, signal: AbortSignal): Promise<Moved> {
