@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import type { Attachment, Found, StorageArea, Tier } from './area/area.ts'
 import { findIn } from './area/find.ts'
 import { type HybridArea, hybridArea } from './area/hybrid.ts'
-import { diskNaming, keysOf } from './area/naming.ts'
+import { diskNaming, keysOf, prefixOf } from './area/naming.ts'
 import { objectArea } from './area/object-area.ts'
 import type { Side } from './area/side.ts'
 import { VerifiedCache } from './area/verified-cache.ts'
@@ -16,7 +16,7 @@ import { type MoveJobs, moveJobs } from './moves/job.ts'
 import { a1, ID_BYTES, keyIdOf } from './seal/a1.ts'
 import { Budget } from './seal/budget.ts'
 import { keyring } from './seal/keyring.ts'
-import { encryptionOf, envelopesOf } from './seal/policy.ts'
+import { encryptionStateOf, envelopesOf } from './seal/policy.ts'
 import { unsealIfSealed } from './seal/tell.ts'
 import { apart } from './stores/apart.ts'
 import { azureStore } from './stores/azure/azure.ts'
@@ -110,7 +110,7 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
 function providerStore({ provider, naming, http }: EngineConfig, log: Logger, role: Role): Store {
   const info = (line: string) => log.info(line)
   const warn = (line: string) => log.warn(line)
-  const environment = { ...http, warn, probeKey: naming.rootPath === '' ? PROBE : `${naming.rootPath}/${PROBE}` }
+  const environment = { ...http, warn, probeKey: prefixOf(naming) + PROBE }
   switch (provider.kind) {
     case 's3':
       return s3Store(provider, environment, info)
@@ -254,7 +254,7 @@ function digest(algorithm: 'sha256' | 'md5') {
 function sealingOf(encryption: EngineConfig['encryption'], warn: (line: string) => void) {
   const keys = encryption ? loadKeyring(encryption, warn) : keyring(undefined, [])
   const sealed = a1(keys)
-  const policy = encryptionOf(encryption)
+  const policy = encryptionStateOf(encryption)
   const previous = keys.ids.filter(id => id !== keys.current?.id)
   return {
     envelopesOn: (tier: Tier) => envelopesOf(policy, tier, sealed),

@@ -98,6 +98,25 @@ export function messageOf(error: unknown): string {
   return typeof said === 'object' && said !== null ? 'an error without words' : String(said)
 }
 
+/** The same of an error about a file, without the path, which the fault's place already names. */
+export function messageWithoutPath(error: unknown): string {
+  return messageOf(error).replace(/, \w+ '.*$/s, '')
+}
+
+/** The code of an error of Node's; '' = it has none. */
+export function errnoOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : ''
+}
+
+export function isErrno(error: unknown, ...codes: readonly string[]): boolean {
+  return codes.includes(errnoOf(error))
+}
+
+/** What stands in a table under `name`, which is somebody else's word: not everything that an object knows is a row of it. */
+export function rowFor<T>(table: Readonly<Record<string, T>>, name: string): T | undefined {
+  return Object.hasOwn(table, name) ? table[name] : undefined
+}
+
 /** What others have written, as a part of one line: without breaks and what moves a cursor, cut after `most` characters. */
 export function oneLine(text: string, most = Number.POSITIVE_INFINITY): string {
   const some = text.length > most ? `${text.slice(0, most)}...` : text

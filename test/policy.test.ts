@@ -4,7 +4,7 @@ import { describe, it } from 'node:test'
 import { a1 } from '../src/seal/a1.ts'
 import { plain } from '../src/seal/envelope.ts'
 import { keyring, masterKey } from '../src/seal/keyring.ts'
-import { encryptionOf, envelopesOf } from '../src/seal/policy.ts'
+import { encryptionStateOf, envelopesOf } from '../src/seal/policy.ts'
 
 const sealed = a1(keyring(masterKey(1, Buffer.alloc(32, 1).toString('base64')), []))
 const on = { enabled: true, allowUnencryptedRead: false }
@@ -20,7 +20,7 @@ describe('what is written first, and read', () => {
   ] as const
   for (const [what, configured, inStore, onDisk] of rows)
     it(what, () => {
-      const encryption = encryptionOf(configured)
+      const encryption = encryptionStateOf(configured)
       assert.deepEqual(envelopesOf(encryption, 'object-storage', sealed), inStore)
       assert.deepEqual(envelopesOf(encryption, 'file-system', sealed), onDisk)
     })

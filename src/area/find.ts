@@ -24,6 +24,12 @@ export function findIn(store: Store, keysOf: (attachment: Attachment) => readonl
   }
 }
 
+/** What a look at both tiers finds. Of nothing it is asked again: a move may have ended between the looks at the one and the other. */
+export async function lookTwice<T>(look: () => Promise<T>, isNothing: (found: T) => boolean): Promise<T> {
+  const found = await look()
+  return isNothing(found) ? await look() : found
+}
+
 /** Absent, or the store does not say so to somebody who may not list: then the file may be under another key, or elsewhere. */
 export function mayBeAbsent(error: unknown): boolean {
   return error instanceof Fault && (error.code === 'NotFound' || error.perhapsAbsent)

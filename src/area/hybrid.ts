@@ -2,7 +2,7 @@ import { type Bytes, type Content, discard, type Range } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import type { Attachment, Found, StorageArea, Tier } from './area.ts'
 import { both, graver } from './either.ts'
-import { mayBeAbsent } from './find.ts'
+import { lookTwice, mayBeAbsent } from './find.ts'
 import { type Digests, type Moved, type MoveOptions, moveBetween } from './move.ts'
 import { otherTier, type Side } from './side.ts'
 
@@ -178,9 +178,7 @@ export function hybridArea(options: HybridOptions): HybridArea {
         ])
         return { ...(disk && { 'file-system': disk }), ...(cloud && { 'object-storage': cloud }) }
       }
-      const found = await look()
-      // Of two looks one may have been before a move and the other after it.
-      return Object.keys(found).length > 0 ? found : await look()
+      return await lookTwice(look, found => Object.keys(found).length === 0)
     },
   }
 }

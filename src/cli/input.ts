@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { addAbortSignal } from 'node:stream'
 import type { Bytes } from '../bytes.ts'
-import { Fault } from '../fault.ts'
+import { Fault, messageOf } from '../fault.ts'
 
 const SLICE_BYTES = 1024 * 1024
 
@@ -116,5 +116,5 @@ function standardInput(signal: AbortSignal): Input {
 }
 
 function cannotRead(name: string, cause: unknown): Fault {
-  return new Fault('BadRequest', `cannot read ${name}: ${cause instanceof Error ? cause.message : cause}`, { cause })
+  return new Fault('BadRequest', `cannot read ${name}: ${messageOf(cause)}`, { cause })
 }

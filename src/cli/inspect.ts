@@ -1,5 +1,5 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
-import { Fault } from '../fault.ts'
+import { Fault, messageOf } from '../fault.ts'
 import { keyIdOf, OVERHEAD_BYTES } from '../seal/a1.ts'
 import { isDicom, PEEK_BYTES } from '../seal/tell.ts'
 import { fail, say, sayJson } from './terminal.ts'
@@ -57,7 +57,7 @@ function read(file: string): { head: Buffer; size: number } {
     const head = Buffer.alloc(PEEK_BYTES)
     return { head: head.subarray(0, readSync(handle, head, 0, PEEK_BYTES, 0)), size: stats.size }
   } catch (cause) {
-    throw new Fault('BadRequest', `cannot read ${file}: ${cause instanceof Error ? cause.message : cause}`, { cause })
+    throw new Fault('BadRequest', `cannot read ${file}: ${messageOf(cause)}`, { cause })
   } finally {
     if (handle !== undefined) closeSync(handle)
   }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { closeSync, fstatSync, fsyncSync, openSync, unlinkSync, writeSync } from 'node:fs'
-import { Fault } from '../fault.ts'
+import { Fault, messageOf } from '../fault.ts'
 import { KEY_BYTES } from '../seal/keyring.ts'
 import { warn } from './terminal.ts'
 
@@ -21,7 +21,7 @@ export function keygen({ out }: { out?: string }): void {
     fsyncSync(file)
   } catch (cause) {
     unlinkSync(out) // half a key is worse than none
-    throw new Fault('Unavailable', `cannot write ${out}: ${cause instanceof Error ? cause.message : cause}`, { cause })
+    throw new Fault('Unavailable', `cannot write ${out}: ${messageOf(cause)}`, { cause })
   } finally {
     closeSync(file)
   }
@@ -41,6 +41,6 @@ function create(path: string): number {
         cause,
         remedy: 'Overwriting a key would lose everything that is encrypted with it: choose another name.',
       })
-    throw new Fault('BadRequest', `cannot make ${path}: ${cause instanceof Error ? cause.message : cause}`, { cause })
+    throw new Fault('BadRequest', `cannot make ${path}: ${messageOf(cause)}`, { cause })
   }
 }

@@ -7,7 +7,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { type ParseError, parseTree, printParseErrorCode, stripComments } from 'jsonc-parser'
 import { type EngineConfig, parseConfig } from '../config/config.ts'
-import { Fault } from '../fault.ts'
+import { Fault, messageOf } from '../fault.ts'
 import { folderOf } from '../orthanc-folder.ts'
 import { note, warn } from './terminal.ts'
 
@@ -85,7 +85,7 @@ function reading<T>(path: string, work: () => T): T {
     return work()
   } catch (error) {
     if (error instanceof Fault) throw error
-    throw new Fault('BadConfig', `cannot read ${path}: ${error instanceof Error ? error.message : error}`, {
+    throw new Fault('BadConfig', `cannot read ${path}: ${messageOf(error)}`, {
       cause: error,
     })
   }

@@ -4,7 +4,7 @@ import { basename, dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Bytes } from '../bytes.ts'
-import { Fault } from '../fault.ts'
+import { Fault, isErrno, messageWithoutPath } from '../fault.ts'
 
 export interface OutputOptions {
   readonly force: boolean
@@ -42,7 +42,7 @@ async function syncFolder(path: string): Promise<void> {
     const folder = await open(path, 'r')
     await folder.sync().finally(() => folder.close())
   } catch (error) {
-    if (!['EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EACCES'].some(code => isErrno(error, code))) throw error
+    if (!isErrno(error, 'EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EACCES')) throw error
   }
 }
 
@@ -79,15 +79,6 @@ function exists(path: string): Fault {
 }
 
 function cannotWrite(path: string, cause: unknown): Fault {
-  const full = isErrno(cause, 'ENOSPC') || isErrno(cause, 'EDQUOT')
-  return new Fault(full ? 'TooLarge' : 'BadRequest', `cannot write ${path}: ${saidBy(cause)}`, { cause })
-}
-
-/** Node's message without the name of the temporary file. */
-function saidBy(error: unknown): string {
-  return error instanceof Error ? error.message.replace(/, \w+ '.*$/s, '') : String(error)
-}
-
-function isErrno(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code
+  const full = isErrno(cause, 'ENOSPC', 'EDQUOT')
+  return new Fault(full ? 'TooLarge' : 'BadRequest', `cannot write ${path}: ${messageWithoutPath(cause)}`, { cause })
 }

@@ -4,9 +4,8 @@
  */
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { isObject } from '../config/reading.ts'
-import { Fault } from '../fault.ts'
+import { Fault, messageOf, messageWithoutPath } from '../fault.ts'
 import type { Remembered } from '../rotate/rotation.ts'
-import { said } from '../stores/directory/faults.ts'
 
 const FORMAT = 1
 
@@ -17,7 +16,7 @@ export function readState(file: string, work: string): Remembered | undefined {
     text = readFileSync(file, 'utf8')
   } catch (cause) {
     if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined
-    throw new Fault('BadConfig', `cannot read ${file}: ${cause instanceof Error ? cause.message : cause}`, { cause })
+    throw new Fault('BadConfig', `cannot read ${file}: ${messageOf(cause)}`, { cause })
   }
   const state = parsed(text)
   if (!state) throw refused(file, 'it is not a state of rotate-keys')
@@ -39,7 +38,7 @@ export function writeState(file: string, work: string, { after = null, tally, fa
     renameSync(temporary, file)
   } catch (cause) {
     rmSync(temporary, { force: true })
-    throw new Fault('BadRequest', `cannot write ${file}: ${said(cause)}`, {
+    throw new Fault('BadRequest', `cannot write ${file}: ${messageWithoutPath(cause)}`, {
       cause,
       remedy: 'No object is lost by that, but a later run may have to look at everything again.',
     })

@@ -17,7 +17,7 @@ const rootPath = text()
     error: 'a path such as "orthanc/files": not beginning with "/", without ".."',
     abort: true,
   })
-  .refine(path => path.isWellFormed() && !path.includes('\0'), { error: 'a path without broken characters' })
+  .refine(path => !path.includes('\0'), { error: 'a path without broken characters' })
   .transform(path => path.replace(/\/$/, ''))
 
 /** The options that every provider's section has. */

@@ -1,4 +1,5 @@
 import type { Attachment, Found, Tier } from '../area/area.ts'
+import { lookTwice } from '../area/find.ts'
 import type { Side } from '../area/side.ts'
 import { isCode } from '../fault.ts'
 import { askOf, type KnownFile, type Level, levels, listed, start, walk } from '../moves/walk.ts'
@@ -74,9 +75,8 @@ async function located(sides: Sides, files: readonly Named[], signal: AbortSigna
 }
 
 async function locate(sides: Sides, [uri, { attachment, known }]: Named, signal: AbortSignal): Promise<Located> {
-  let Places = await placesOf(sides, attachment, signal)
-  // A move may have ended between the two looks; then the file is where the first look was too early.
-  if (Places.length === 0 && Object.keys(sides).length > 1) Places = await placesOf(sides, attachment, signal)
+  const look = () => placesOf(sides, attachment, signal)
+  const Places = await lookTwice(look, places => places.length === 0 && Object.keys(sides).length > 1)
   return { Attachment: uri, Uuid: attachment.uuid, Size: known.size, Places }
 }
 

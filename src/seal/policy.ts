@@ -5,11 +5,10 @@ import { type Envelope, plain } from './envelope.ts'
 export type Encryption = 'none' | 'on' | 'on, and plain objects are read' | 'ended'
 
 type Name = 'plain' | 'sealed'
+type Place = 'object-storage' | 'file-system'
 
 /** The first is written; all are read, in this order. */
-const policy: Readonly<
-  Record<Encryption, Readonly<Record<'object-storage' | 'file-system', readonly [Name, ...Name[]]>>>
-> = {
+const policy: Readonly<Record<Encryption, Readonly<Record<Place, readonly [Name, ...Name[]]>>>> = {
   none: { 'object-storage': ['plain'], 'file-system': ['plain'] },
   // Orthanc's own disk is trusted, and has plain files of the time before: there the bytes tell.
   on: { 'object-storage': ['sealed'], 'file-system': ['sealed', 'plain'] },
@@ -17,7 +16,7 @@ const policy: Readonly<
   ended: { 'object-storage': ['plain', 'sealed'], 'file-system': ['plain', 'sealed'] },
 }
 
-export function encryptionOf(
+export function encryptionStateOf(
   configured: { readonly enabled: boolean; readonly allowUnencryptedRead: boolean } | undefined,
 ): Encryption {
   if (!configured) return 'none'
@@ -28,10 +27,10 @@ export function encryptionOf(
 /** `sealed`: the envelope that encrypts. */
 export function envelopesOf(
   encryption: Encryption,
-  tier: 'object-storage' | 'file-system',
+  place: Place,
   sealed: Envelope,
 ): readonly [Envelope, ...Envelope[]] {
   const envelopes = { plain, sealed }
-  const [written, ...others] = policy[encryption][tier]
+  const [written, ...others] = policy[encryption][place]
   return [envelopes[written], ...others.map(name => envelopes[name])]
 }

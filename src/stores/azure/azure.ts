@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { XMLBuilder, XMLParser } from 'fast-xml-parser'
 import { otherBytes } from '../http/answer.ts'
-import { type Dialect, type Draft, encode, encodeKey, type Told } from '../http/dialect.ts'
+import { type Dialect, type Draft, encode, encodeKey, partHeaders, type Told } from '../http/dialect.ts'
 import { decodedKey, nextFrom, statFrom } from '../http/entry.ts'
 import { strongTag } from '../http/etags.ts'
 import { type ConnectionOptions, type Environment, httpOptions } from '../http/options.ts'
@@ -75,14 +75,7 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
       if (headers['content-md5'] === undefined) return isMarked(headers) ? 'same' : 'unclear'
       return headers['content-md5'] === md5 ? 'same' : 'other'
     },
-    get: (key, range, etag) => ({
-      method: 'GET',
-      path: objectPath(key),
-      headers: {
-        ...(range ? { range: `bytes=${range.start}-${range.end - 1}` } : {}),
-        ...(etag === undefined ? {} : { 'if-match': etag }),
-      },
-    }),
+    get: (key, range, etag) => ({ method: 'GET', path: objectPath(key), headers: partHeaders(range, etag) }),
     versionOf: strongTag,
     digestOf: (_key, headers) => {
       const md5 = headers['content-range'] === undefined ? headers['content-md5'] : headers['x-ms-blob-content-md5']

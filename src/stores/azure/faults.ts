@@ -1,8 +1,8 @@
 /** The one table from Azure's errors to faults. Error codes: "Blob service error codes" of the REST reference. */
-import type { Fault } from '../../fault.ts'
+import { type Fault, rowFor } from '../../fault.ts'
 import { clockRemedy } from '../http/clock.ts'
 import type { Answer, Headers } from '../http/dialect.ts'
-import { faultOfRow, type Row, replaced, rowFor, usualStatus } from '../http/fault-row.ts'
+import { faultOfRow, type Row, replaced, usualStatus } from '../http/fault-row.ts'
 import { errorOf } from '../http/xml.ts'
 import type { AzureCredentials } from './auth.ts'
 

@@ -1,5 +1,5 @@
 /** What the operating system says about files, as Faults. */
-import { Fault, type FaultCode } from '../../fault.ts'
+import { errnoOf, Fault, type FaultCode, isErrno, messageWithoutPath, rowFor } from '../../fault.ts'
 
 interface Row {
   readonly code: FaultCode
@@ -48,8 +48,8 @@ for (const code of [
 export function faultOf(error: unknown, folder: string): Fault {
   if (error instanceof Fault) return error
   if (error instanceof Error && error.name === 'AbortError') return new Fault('Canceled', 'given up', { cause: error })
-  const row = table[errnoOf(error)]
-  return new Fault(row?.code ?? 'Internal', said(error), { cause: error, remedy: row?.remedy?.(folder) })
+  const row = rowFor(table, errnoOf(error))
+  return new Fault(row?.code ?? 'Internal', messageWithoutPath(error), { cause: error, remedy: row?.remedy?.(folder) })
 }
 
 export async function translate<T>(folder: string, work: () => Promise<T>): Promise<T> {
@@ -66,19 +66,6 @@ export async function* translated<T>(folder: string, items: AsyncIterable<T>): A
   } catch (error) {
     throw faultOf(error, folder)
   }
-}
-
-/** Node's message without the path, which the fault's place already names. */
-export function said(error: unknown): string {
-  return error instanceof Error ? error.message.replace(/, \w+ '.*$/s, '') : String(error)
-}
-
-function errnoOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : ''
-}
-
-export function isErrno(error: unknown, ...codes: readonly string[]): boolean {
-  return codes.includes(errnoOf(error))
 }
 
 /** The name is not there, or a part of the path to it. */

@@ -2,9 +2,8 @@
 import type { Stats } from 'node:fs'
 import { chown, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { Fault } from '../../fault.ts'
+import { Fault, isErrno } from '../../fault.ts'
 import type { Disk, DiskFile } from './disk.ts'
-import { isErrno } from './faults.ts'
 
 export interface Owners {
   /** Whether what is there must be looked at before it is replaced. */

@@ -7,9 +7,9 @@ import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
 import { mkdir, opendir, readFile, realpath, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { Fault } from '../../fault.ts'
+import { Fault, isErrno, messageWithoutPath } from '../../fault.ts'
 import type { Disk } from './disk.ts'
-import { ifThere, isAbsence, isErrno, said } from './faults.ts'
+import { ifThere, isAbsence } from './faults.ts'
 import { unmountedAbove } from './mounts.ts'
 import { isNobodys, MARKER } from './names.ts'
 import { syncOnce } from './sync.ts'
@@ -111,7 +111,7 @@ export function folderRoot(disk: Disk, options: RootOptions): Root {
     await disk
       .run(() => mkdir(path, { mode: 0o750, recursive: !marked })) // Orthanc makes its own with all folders above it
       .catch(error => {
-        if (!isErrno(error, 'EEXIST')) throw cannotMake(path, said(error), error)
+        if (!isErrno(error, 'EEXIST')) throw cannotMake(path, messageWithoutPath(error), error)
       })
     // Its own name must be safe, too. Who may not read the folder above cannot see to that.
     await syncOnce(disk, dirname(path)).catch(error => {
@@ -195,7 +195,7 @@ const unmarked = (path: string) =>
 const another = (path: string) =>
   new Fault('Unavailable', `there is another folder on ${path} than the one that was used before`, { remedy })
 const unreadable = (path: string, cause: unknown) =>
-  new Fault('Denied', `the file ${MARKER} in ${path} cannot be read: ${said(cause)}`, {
+  new Fault('Denied', `the file ${MARKER} in ${path} cannot be read: ${messageWithoutPath(cause)}`, {
     cause,
     remedy: 'It must be a file, and the user that runs Orthanc must be allowed to read it.',
   })

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs'
 import { dirname } from 'node:path'
+import { isErrno } from '../../fault.ts'
 import type { Disk } from './disk.ts'
-import { isErrno } from './faults.ts'
 
 /**
  * Syncs folders: without it a power cut can take the name of a file whose bytes were synced. Who asks while a folder is

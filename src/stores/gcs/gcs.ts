@@ -1,7 +1,16 @@
 import { randomBytes } from 'node:crypto'
 import { Fault } from '../../fault.ts'
 import { otherBytes } from '../http/answer.ts'
-import { type Dialect, type Draft, encode, encodeKey, type Headers, type Part, type Told } from '../http/dialect.ts'
+import {
+  type Dialect,
+  type Draft,
+  encode,
+  encodeKey,
+  type Headers,
+  type Part,
+  partHeaders,
+  type Told,
+} from '../http/dialect.ts'
 import { nextFrom, statFrom } from '../http/entry.ts'
 import { type ConnectionOptions, type Environment, httpOptions } from '../http/options.ts'
 import { httpStore } from '../http/store.ts'
@@ -71,7 +80,7 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
       method: 'GET',
       path: objectPath(key),
       query: [media, ...(generation === undefined ? [] : [['generation', generation] as const])],
-      headers: range ? { range: `bytes=${range.start}-${range.end - 1}` } : {},
+      headers: partHeaders(range),
       wordless: [404], // of emulators; Google says it, and in a request for metadata everybody does
     }),
     versionOf: headers => textOf(headers, 'x-goog-generation'),

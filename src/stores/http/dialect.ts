@@ -194,3 +194,11 @@ export function encodeQuery(query: Query): string {
     .map(([name, value]) => `${name}=${value}`)
     .join('&')
 }
+
+/** The headers of a GET of a part, and of one that is only answered while the object has this tag. */
+export function partHeaders(range: Range | undefined, tag?: string): Record<string, string> {
+  return {
+    ...(range && { range: `bytes=${range.start}-${range.end - 1}` }),
+    ...(tag !== undefined && { 'if-match': tag }),
+  }
+}

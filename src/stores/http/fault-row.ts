@@ -58,11 +58,6 @@ function unknown(status: number): Row<unknown> {
 const lost = { code: 'Unavailable', doubtful: true } as const
 const missesNothing = ({ verb }: Answer) => verb === 'write' || verb === 'list'
 
-/** `name` is somebody else's word: not everything that an object knows is a row. */
-export function rowFor<T>(table: Readonly<Record<string, T>>, name: string): T | undefined {
-  return Object.hasOwn(table, name) ? table[name] : undefined
-}
-
 /** Asking about one object: here some stores say "forbidden" for what is absent. */
 export const asksForOne = ({ verb }: Answer) => verb === 'read' || verb === 'stat'
 

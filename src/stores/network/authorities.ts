@@ -2,6 +2,7 @@
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import * as tls from 'node:tls'
+import { messageOf } from '../../fault.ts'
 
 /** Node.js 22.15 and newer. */
 const TELLS = typeof tls.getCACertificates === 'function'
@@ -44,7 +45,7 @@ function ofFile(file: string | undefined, warn: (line: string) => void): readonl
     new X509Certificate(text) // the first of them: what is no certificate would be passed over in silence
     return [text]
   } catch (error) {
-    const said = error instanceof Error ? error.message : String(error)
+    const said = messageOf(error)
     warn(
       `HttpsCACertificates cannot be used (${file}): ${said}. The authorities of Node.js and of the system are trusted; if they do not suffice, install the package ca-certificates or correct the path`,
     )

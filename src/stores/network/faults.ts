@@ -1,5 +1,5 @@
 /** The one table from failures of the network to faults: sockets, name service, TLS, HTTP itself, and proxies. */
-import { Fault, type FaultCode } from '../../fault.ts'
+import { Fault, type FaultCode, rowFor } from '../../fault.ts'
 import { ProxyTrouble } from './proxy.ts'
 
 interface Row {
@@ -123,8 +123,6 @@ const table: Readonly<Record<string, Row>> = {
   HOSTNAME_MISMATCH: otherName,
 }
 
-const rowOf = (code: string) => (Object.hasOwn(table, code) ? table[code] : undefined)
-
 /** What X509 calls the other faults of a certificate. */
 const CERTIFICATE = /^(CERT_|CRL_|INVALID_CA$|INVALID_PURPOSE$|PATH_LENGTH_EXCEEDED$|UNABLE_TO_|ERR_TLS_CERT_)/
 /** What is a failure of the network, not of ours, whatever it is. */
@@ -144,7 +142,7 @@ export function faultOfNetwork(error: unknown, signal: AbortSignal): Fault {
   const inside = innermost(error)
   if (inside.fault) return inside.fault
   const { code, message, proxy } = inside
-  const known = rowOf(code) ?? (CERTIFICATE.test(code) ? certificate : NETWORK.test(code) ? gone : undefined)
+  const known = rowFor(table, code) ?? (CERTIFICATE.test(code) ? certificate : NETWORK.test(code) ? gone : undefined)
   const row = proxy && known ? ofProxy(proxy, known) : known
   if (!row) return new Fault('Internal', message, { cause: error })
   return new Fault(row.code, message, {
@@ -185,7 +183,7 @@ function innermost(error: unknown): Inside {
   if (error instanceof ProxyTrouble) return { ...innermost(error.cause), proxy: error }
   const code = codeOf(error)
   const inner: unknown = error instanceof AggregateError ? mostTelling(error.errors) : error.cause
-  if (inner instanceof Error && (!rowOf(code) || error.message === '')) {
+  if (inner instanceof Error && (!rowFor(table, code) || error.message === '')) {
     const found = innermost(inner)
     if (found.code !== '' || found.fault) return found
   }

@@ -1,7 +1,7 @@
 /** Which way a request goes: directly, or through a proxy that Orthanc's configuration or the environment names. */
 import { BlockList, isIP } from 'node:net'
 import { hostname, networkInterfaces } from 'node:os'
-import { Fault, oneLine } from '../../fault.ts'
+import { Fault, messageOf, oneLine } from '../../fault.ts'
 
 export interface Via {
   /** Scheme, host and port. */
@@ -37,7 +37,7 @@ export class ProxyTrouble extends Error {
   readonly status: number | undefined
 
   constructor(proxy: Via, host: string, cause: unknown) {
-    const said = cause instanceof Error ? cause.message : String(cause)
+    const said = messageOf(cause)
     super(said, { cause })
     this.proxy = proxy.name
     this.host = host

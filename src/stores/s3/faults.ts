@@ -1,7 +1,7 @@
 /** The one table from errors of S3 and its kin to faults. Error codes: "Error responses" of the S3 reference. */
-import { type Fault, oneLine } from '../../fault.ts'
+import { type Fault, oneLine, rowFor } from '../../fault.ts'
 import type { Answer, Headers } from '../http/dialect.ts'
-import { asksForOne, faultOfRow, type Row, replaced, rowFor, usualStatus } from '../http/fault-row.ts'
+import { asksForOne, faultOfRow, type Row, replaced, usualStatus } from '../http/fault-row.ts'
 import { errorOf } from '../http/xml.ts'
 
 interface Asked {

@@ -8,6 +8,7 @@ import {
   type Draft,
   encodeKey,
   encodeQuery,
+  partHeaders,
   type Told,
   type Transfer,
 } from '../http/dialect.ts'
@@ -89,14 +90,7 @@ export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signi
       if (tag === headers['etag']) etags.learnOther(headers)
       marksNothing ||= !isMarked(headers)
     },
-    get: (key, range, etag) => ({
-      method: 'GET',
-      path: objectPath(key),
-      headers: {
-        ...(range ? { range: `bytes=${range.start}-${range.end - 1}` } : {}),
-        ...(etag === undefined ? {} : { 'if-match': etag }),
-      },
-    }),
+    get: (key, range, etag) => ({ method: 'GET', path: objectPath(key), headers: partHeaders(range, etag) }),
     versionOf: strongTag,
     digestOf: (key, headers) => etags.digestOf(key, headers),
     stat: key => ({ method: 'HEAD', path: objectPath(key), wordless: [301, 307, 400, 401, 403, 404] }),
