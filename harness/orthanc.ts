@@ -158,6 +158,14 @@ export class Orthanc {
     return JSON.parse((await this.#ok('POST', path, body)).toString())
   }
 
+  /** The files of an instance: what Orthanc calls each, and the UUID it is stored under. */
+  async attachmentsOf(id: string): Promise<{ readonly name: string; readonly uuid: string }[]> {
+    const found = []
+    for (const name of await this.getJson(`/instances/${id}/attachments`))
+      found.push({ name, uuid: (await this.getJson(`/instances/${id}/attachments/${name}/info`)).Uuid })
+    return found
+  }
+
   async put(path: string, body: Uint8Array): Promise<void> {
     await this.#ok('PUT', path, body)
   }

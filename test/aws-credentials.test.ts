@@ -14,6 +14,7 @@ import { s3Signing } from '../src/stores/s3/auth.ts'
 import { type S3Options, s3Store } from '../src/stores/s3/s3.ts'
 import { retrying } from '../src/stores/wrappers/retry.ts'
 import { type FakeInternet, fakeInternet } from './support/fake-internet.ts'
+import { s3Options } from './support/s3-options.ts'
 import { chunked, never, noise } from './support/store.suite.ts'
 
 const undo: (() => unknown)[] = []
@@ -276,19 +277,14 @@ describe('requests to STS and SSO', () => {
 
 describe('credentials that S3 does not take any more', () => {
   const options: S3Options = {
+    ...s3Options,
     bucket: 'b',
     region: 'eu-west-1',
     credentials: undefined,
-    endpoint: undefined,
-    virtualAddressing: false,
     connectTimeoutMs: 5000,
     requestTimeoutMs: 20_000,
     maxConnections: 4,
     maxRetries: 2,
-    transfer: undefined,
-    storageClass: undefined,
-    tags: {},
-    logRequests: false,
   }
   /** S3 that takes what was signed with `good`, and STS that hands out KEY1, KEY2, ... */
   async function open(good: (key: string) => boolean, code = 'ExpiredToken') {

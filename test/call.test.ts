@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import type { StorageArea } from '../src/area/area.ts'
 import { collect, contentOf, type Source, sourceOf } from '../src/bytes.ts'
@@ -9,8 +9,8 @@ import { serveCalls } from '../src/wire/call.ts'
 import { Connection } from '../src/wire/connection.ts'
 import { Kind, Verb } from '../src/wire/frames.ts'
 import { type PeerConnection, PluginPeer } from './support/peer.ts'
+import { sha256 } from './support/sha256.ts'
 
-const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 const pattern = (size: number) =>
   Buffer.alloc(
     size,

@@ -8,6 +8,7 @@ import { azureStore } from '../src/stores/azure/azure.ts'
 import { gcsStore } from '../src/stores/gcs/gcs.ts'
 import { s3Store } from '../src/stores/s3/s3.ts'
 import type { CheckOptions, Store } from '../src/stores/store.ts'
+import { s3Options } from './support/s3-options.ts'
 import { never } from './support/store.suite.ts'
 
 const undo: (() => unknown)[] = []
@@ -104,15 +105,13 @@ const s3 = (script: Script) =>
     endpoint =>
       s3Store(
         {
+          ...s3Options,
           bucket: 'b',
           region: 'r',
           credentials: { accessKeyId: 'A', secretAccessKey: 'S' },
           endpoint,
-          virtualAddressing: false,
-          transfer: undefined,
           storageClass: 'STANDARD_IA',
           tags,
-          logRequests: false,
           ...limits,
         },
         environment,

@@ -13,6 +13,7 @@ import type { Environment } from '../src/stores/http/options.ts'
 import { s3Store } from '../src/stores/s3/s3.ts'
 import type { Store } from '../src/stores/store.ts'
 import { retrying } from '../src/stores/wrappers/retry.ts'
+import { s3Options } from './support/s3-options.ts'
 import { chunked, never, noise } from './support/store.suite.ts'
 
 const MINUTE = 60_000
@@ -81,15 +82,11 @@ const kinds: Readonly<Record<string, Kind>> = {
     open: (endpoint, environment) =>
       s3Store(
         {
+          ...s3Options,
           bucket: 'b',
           region: 'eu-west-1',
           credentials: { accessKeyId: 'AKID', secretAccessKey: 'x' },
           endpoint,
-          virtualAddressing: false,
-          transfer: undefined,
-          storageClass: undefined,
-          tags: {},
-          logRequests: false,
           ...limits,
         },
         environment,

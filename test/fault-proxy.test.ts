@@ -1,15 +1,14 @@
 /** The proxy that tests break connections with: it does what it is told, and nothing else. */
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
 import { Agent, createServer, type IncomingHttpHeaders, request, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
 import { until } from '../harness/until.ts'
 import { type Decide, FaultProxy, KINDS, mishaps } from './live/support/fault-proxy.ts'
+import { sha256 } from './support/sha256.ts'
 import { noise } from './support/store.suite.ts'
 
 const BODY = noise(300_000)
-const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 /** With one bit of one byte changed. */
 const flipped = (bytes: Buffer, at: number) => {
   const copy = Buffer.from(bytes)

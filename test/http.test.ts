@@ -13,7 +13,8 @@ import { httpOptions } from '../src/stores/http/options.ts'
 import { httpStore } from '../src/stores/http/store.ts'
 import { s3Signing } from '../src/stores/s3/auth.ts'
 import { s3Dialect } from '../src/stores/s3/s3.ts'
-import { error, fail, get, give, listen, MB, open, options, scripted, serve, take, undo } from './support/scripted.ts'
+import { s3Options } from './support/s3-options.ts'
+import { error, fail, get, give, listen, MB, open, scripted, serve, take, undo } from './support/scripted.ts'
 import { chunked, never, noise } from './support/store.suite.ts'
 
 describe('requests', () => {
@@ -281,7 +282,7 @@ describe('what a bad server does', () => {
     const endpoint = `http://127.0.0.1:${await listen(server)}`
     const transfer = { concurrency: 1, partBytes: 16 * MB }
     const environment = { caFile: undefined, proxy: undefined, probeKey: 'probe' }
-    const s3 = { ...options, endpoint, transfer, maxRetries: 0 }
+    const s3 = { ...s3Options, endpoint, transfer, maxRetries: 0 }
     const http = httpOptions(s3, environment, endpoint, () => {})
     const signing = s3Signing(s3.credentials, { region: s3.region, dispatcher: http.dispatcher, warn: () => {} })
     const store = httpStore(s3Dialect(s3, 'probe', signing), {

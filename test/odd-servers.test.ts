@@ -5,7 +5,8 @@ import { describe, it } from 'node:test'
 import { until } from '../harness/until.ts'
 import { Fault } from '../src/fault.ts'
 import { s3Store } from '../src/stores/s3/s3.ts'
-import { fail, get, give, MB, options, serve, take, undo } from './support/scripted.ts'
+import { s3Options } from './support/s3-options.ts'
+import { fail, get, give, MB, serve, take, undo } from './support/scripted.ts'
 import { chunked, never, noise } from './support/store.suite.ts'
 
 describe('an odd server', () => {
@@ -132,7 +133,11 @@ describe('an odd server', () => {
       if (request.line.startsWith('HEAD')) response.writeHead(403).end()
       else fail(response, 403, 'RequestTimeTooSkewed')
     })
-    const once = s3Store({ ...options, endpoint }, { caFile: undefined, proxy: undefined, probeKey: 'probe' }, () => {})
+    const once = s3Store(
+      { ...s3Options, endpoint },
+      { caFile: undefined, proxy: undefined, probeKey: 'probe' },
+      () => {},
+    )
     undo.push(() => once.close())
     assert.equal((await once.stat('k', never))?.size, 10)
   })

@@ -14,6 +14,7 @@ import { wayfinder } from '../src/stores/network/proxy.ts'
 import { type S3Options, s3Store } from '../src/stores/s3/s3.ts'
 import type { Store } from '../src/stores/store.ts'
 import { type FakeInternet, fakeInternet } from './support/fake-internet.ts'
+import { s3Options } from './support/s3-options.ts'
 import { never } from './support/store.suite.ts'
 
 const CLOUD = 'https://s3.eu-west-1.amazonaws.com'
@@ -166,15 +167,11 @@ describe('a proxy', () => {
     const log = (line: string) => void lines.push(line)
     const store = s3Store(
       {
+        ...s3Options,
         bucket: 'b',
         region: 'eu-west-1',
         credentials: { accessKeyId: 'AKID', secretAccessKey: 'x' },
         endpoint: `https://${HOST}`,
-        virtualAddressing: false,
-        transfer: undefined,
-        storageClass: undefined,
-        tags: {},
-        logRequests: false,
         ...limits,
         ...more,
       },

@@ -16,6 +16,7 @@ import { TokenServices } from '../src/stores/http/token-service.ts'
 import { network } from '../src/stores/network/network.ts'
 import { s3Store } from '../src/stores/s3/s3.ts'
 import type { Store } from '../src/stores/store.ts'
+import { s3Options } from './support/s3-options.ts'
 import { chunked, never, noise } from './support/store.suite.ts'
 
 const escaped = (text: string) => text.replace(/[+/=]/g, c => `&#x${c.charCodeAt(0).toString(16)};`)
@@ -91,14 +92,11 @@ describe('a request that is repeated', () => {
   const s3 = () =>
     s3Store(
       {
+        ...s3Options,
         ...bucket,
         region: 'us-east-1',
         credentials: { accessKeyId: 'a', secretAccessKey: key, sessionToken: session },
         endpoint,
-        virtualAddressing: false,
-        transfer: undefined,
-        tags: {},
-        logRequests: false,
       },
       environment,
       () => {},

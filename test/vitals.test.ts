@@ -1,8 +1,8 @@
 /** The rule by which the soak tells growth from what comes and goes. */
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { chanceOf } from './soak/random.ts'
 import { growth, VITALS } from './soak/vitals.ts'
+import { chanceOf } from './support/chance.ts'
 
 /** So many samples are taken of 20 000 operations. */
 const COUNT = 200

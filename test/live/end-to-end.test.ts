@@ -1,7 +1,7 @@
 /** The whole product in the real Orthanc: plugin, engine, store. One suite, run over every kind of store. */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,11 +10,11 @@ import { promisify } from 'node:util'
 import { instanceUid, makeImage, makeReport } from '../../harness/dicom.ts'
 import { type Orthanc, startOrthanc } from '../../harness/orthanc.ts'
 import { until } from '../../harness/until.ts'
+import { sha256 } from '../support/sha256.ts'
 import { type Place, places, s3Place } from './support/places.ts'
 import { s3Server } from './support/servers.ts'
 
 const run = promisify(execFile)
-const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 
 const onPlace = ({ name, make }: ReturnType<typeof places>[number]) =>
   describe(`Orthanc on ${name}`, { concurrency: 1 }, () => {

@@ -1,6 +1,6 @@
 /** Real servers behind a network that does harm: what arrives is right, what is said is true, and nothing else is left behind. */
 import assert from 'node:assert/strict'
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,6 +11,7 @@ import { collect, sourceOf } from '../../src/bytes.ts'
 import { type Composition, compose } from '../../src/compose.ts'
 import { parseConfig } from '../../src/config/config.ts'
 import { logTo } from '../../src/log.ts'
+import { sha256 } from '../support/sha256.ts'
 import { never, noise } from '../support/store.suite.ts'
 import { FaultProxy } from './support/fault-proxy.ts'
 import type { Place } from './support/places.ts'
@@ -21,7 +22,6 @@ const READS = 60
 /** Here the body of a write to Google has a letter of the file's name. */
 const NAME_AT = 100
 type Section = Record<string, unknown>
-const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 
 for (const [name, way] of Object.entries(ways()))
   describe(`${name} behind a network that does harm`, () => {

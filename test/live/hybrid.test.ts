@@ -1,6 +1,5 @@
 /** Hybrid modes and moves in the real Orthanc, on every kind of object store, over Orthanc's own files. */
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,11 +7,11 @@ import { after, before, describe, it } from 'node:test'
 import { makeImage } from '../../harness/dicom.ts'
 import { type Orthanc, startOrthanc } from '../../harness/orthanc.ts'
 import { until } from '../../harness/until.ts'
+import { sha256 } from '../support/sha256.ts'
 import { directoryPlace, type Place, s3Place } from './support/places.ts'
 import { s3Server } from './support/servers.ts'
 
 type Mode = 'Disabled' | 'WriteToFileSystem' | 'WriteToObjectStorage'
-const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 
 const stores = [
   { name: 'a directory', make: () => directoryPlace() },

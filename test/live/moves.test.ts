@@ -1,7 +1,7 @@
 /** Moves on bad days: the bucket away, the disk full, the engine dead, and with encryption. */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,11 +9,10 @@ import { afterEach, beforeEach, describe, it } from 'node:test'
 import { makeImage } from '../../harness/dicom.ts'
 import { type Orthanc, startOrthanc } from '../../harness/orthanc.ts'
 import { until } from '../../harness/until.ts'
+import { sha256 } from '../support/sha256.ts'
 import { FaultProxy } from './support/fault-proxy.ts'
 import { directoryPlace, type Place, s3Place } from './support/places.ts'
 import { s3Server } from './support/servers.ts'
-
-const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 
 async function manyAtOnce<T>(all: Iterable<T>, work: (one: T) => Promise<unknown>): Promise<void> {
   const rest = [...all].values()

@@ -11,6 +11,7 @@ import { startOrthanc } from '../../harness/orthanc.ts'
 import { collect, sourceOf } from '../../src/bytes.ts'
 import { a1, keyIdOf } from '../../src/seal/a1.ts'
 import { keyring, masterKey } from '../../src/seal/keyring.ts'
+import { chanceOf } from '../support/chance.ts'
 import { program } from '../support/program.ts'
 import { noise } from '../support/store.suite.ts'
 import { directoryPlace, type Place, s3Place } from './support/places.ts'
@@ -77,15 +78,6 @@ function rotateUntil(killAt: string | undefined, place: Place, ...more: string[]
   )
 }
 
-/** The same numbers in every run. */
-function random(seed: number): (below: number) => number {
-  let state = seed
-  return below => {
-    state = (Math.imul(state, 1103515245) + 12345) >>> 0
-    return Math.floor((state / 2 ** 32) * below)
-  }
-}
-
 const kinds: { name: string; extension: string; make(): Promise<Place> }[] = [
   { name: 'a directory', extension: '.dcm.enc', make: () => directoryPlace() },
 ]
@@ -99,7 +91,7 @@ const onKind = ({ name, extension, make }: (typeof kinds)[number]) =>
   describe(`rotate-keys on ${name}`, { concurrency: 1 }, () => {
     let place: Place
     const files = new Map<string, Buffer>()
-    const pick = random(7)
+    const chance = chanceOf(7)
 
     const idOf = async (key: string) => keyIdOf(await collect(await place.store.get(key, { start: 0, end: 6 }, never)))
     /** The head of each object: the id of its master key and the data key and IV that no two writes share. */
@@ -137,7 +129,7 @@ const onKind = ({ name, extension, make }: (typeof kinds)[number]) =>
       const state = join(folder, `${randomUUID()}.state`)
       let before = await heads()
       for (let i = 0; i < KILLS; i++) {
-        const killAt = `SIGKILL ${FEWEST + pick(MOST - FEWEST)} ${pick(400)}`
+        const killAt = `SIGKILL ${FEWEST + chance.between(0, MOST - FEWEST - 1)} ${chance.between(0, 400 - 1)}`
         const { signal, stderr } = await rotateUntil(killAt, place, '--state', state, '--concurrency', '4')
         assert.equal(signal, 'SIGKILL', stderr)
         const now = await heads()

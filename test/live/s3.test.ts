@@ -22,11 +22,11 @@ import { measured } from '../../src/stores/wrappers/log.ts'
 import { retrying } from '../../src/stores/wrappers/retry.ts'
 import { itSays } from '../support/faults.suite.ts'
 import { flaky } from '../support/flaky.ts'
+import { sha256 } from '../support/sha256.ts'
 import { chunked, describeStore, MANY, never, noise } from '../support/store.suite.ts'
 import { s3Server } from './support/servers.ts'
 
 const server = s3Server()
-const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 const silent = () => {}
 const MB = 1024 * 1024
 

@@ -3,8 +3,9 @@ import { type IncomingMessage, request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Orthanc } from '../../harness/orthanc.ts'
 import { GIVE_UP_MS } from '../../harness/until.ts'
-import { attachmentOf, bytesOf, type Instance, type Model, patientOf, sha256 } from './model.ts'
-import { type Chance, chanceOf } from './random.ts'
+import { type Chance, chanceOf } from '../support/chance.ts'
+import { sha256 } from '../support/sha256.ts'
+import { attachmentOf, bytesOf, type Instance, type Model, patientOf } from './model.ts'
 
 type Known = Instance & { id: string }
 type Answer = { readonly status: number; readonly body: Buffer }

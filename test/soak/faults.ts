@@ -3,8 +3,8 @@ import { readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { until } from '../../harness/until.ts'
+import type { Chance } from '../support/chance.ts'
 import type { Clients } from './clients.ts'
-import type { Chance } from './random.ts'
 import type { Stage } from './stage.ts'
 
 interface Scene {

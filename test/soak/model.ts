@@ -1,9 +1,6 @@
 /** What Orthanc has acknowledged, and so must have. Of each file only its digest is kept: the bytes can be made again. */
-import { createHash } from 'node:crypto'
 import { makeImage } from '../../harness/dicom.ts'
-import { type Chance, chanceOf } from './random.ts'
-
-export const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
+import { type Chance, chanceOf } from '../support/chance.ts'
 
 export interface Instance {
   readonly seed: number

@@ -4,10 +4,10 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { until } from '../../harness/until.ts'
+import { chanceOf } from '../support/chance.ts'
 import { Clients } from './clients.ts'
 import { Faults, HARD, LONG_ONES, MILD } from './faults.ts'
 import { Model } from './model.ts'
-import { chanceOf } from './random.ts'
 import { harm, type Stage } from './stage.ts'
 import { type Rest, verify } from './verify.ts'
 import { growth, VITALS, Vitals } from './vitals.ts'

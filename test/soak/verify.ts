@@ -1,6 +1,8 @@
 /** When all is quiet again: what Orthanc believes is in the store and right, and what else is there was reported as failed. */
+
+import { sha256 } from '../support/sha256.ts'
 import type { Clients } from './clients.ts'
-import { bytesOf, type Instance, type Model, sha256 } from './model.ts'
+import { bytesOf, type Instance, type Model } from './model.ts'
 import type { Stage } from './stage.ts'
 
 export interface Rest {
@@ -35,10 +37,11 @@ export async function verify(stage: Stage, model: Model, clients: Clients): Prom
   const check = async (instance: Instance) => {
     const { id, digest, attachment } = instance
     if (!there.has(id ?? '')) return broken.push(`instance ${id} was acknowledged, and is lost`)
-    const names: string[] = await orthanc.getJson(`/instances/${id}/attachments`)
-    if (!names.includes('2000') && !attachment.has(undefined)) broken.push(`the attachment of instance ${id} is lost`)
-    for (const name of names) {
-      believed.add((await orthanc.getJson(`/instances/${id}/attachments/${name}/info`)).Uuid)
+    const files = await orthanc.attachmentsOf(String(id))
+    if (!files.some(({ name }) => name === '2000') && !attachment.has(undefined))
+      broken.push(`the attachment of instance ${id} is lost`)
+    for (const { name, uuid } of files) {
+      believed.add(uuid)
       const { status, body } = await orthanc.request('GET', `/instances/${id}/attachments/${name}/data`)
       // Orthanc keeps the beginning of a file beside it where it cannot read it in ranges.
       const beginning = () => sha256(bytesOf(instance).subarray(0, body.byteLength))

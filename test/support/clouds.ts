@@ -12,6 +12,7 @@ import { type S3Options, s3Store } from '../../src/stores/s3/s3.ts'
 import type { Store } from '../../src/stores/store.ts'
 import { retrying } from '../../src/stores/wrappers/retry.ts'
 import { verifying } from '../../src/stores/wrappers/verify.ts'
+import { s3Options } from './s3-options.ts'
 
 export interface Request {
   readonly method: string
@@ -103,15 +104,11 @@ export function openStore(provider: Provider, endpoint: string, { maxRetries = 3
     s3: () =>
       s3Store(
         {
+          ...s3Options,
           bucket: 'bucket',
           region: 'us-east-1',
           credentials: { accessKeyId: 'a', secretAccessKey: 's' },
           endpoint,
-          virtualAddressing: false,
-          transfer: undefined,
-          storageClass: undefined,
-          tags: {},
-          logRequests: false,
           ...limits,
           ...s3,
         },

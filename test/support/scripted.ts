@@ -7,6 +7,7 @@ import { collect } from '../../src/bytes.ts'
 import { type S3Options, s3Store } from '../../src/stores/s3/s3.ts'
 import type { Store } from '../../src/stores/store.ts'
 import { retrying } from '../../src/stores/wrappers/retry.ts'
+import { s3Options } from './s3-options.ts'
 import { never } from './store.suite.ts'
 
 export interface Seen {
@@ -48,22 +49,6 @@ export function scripted(script: Script): { seen: Seen[]; listener: RequestListe
   return { seen, listener }
 }
 
-export const options: S3Options = {
-  bucket: 'bucket',
-  region: 'eu-west-1',
-  credentials: { accessKeyId: 'AKID', secretAccessKey: 'SECRET' },
-  endpoint: undefined,
-  virtualAddressing: false,
-  connectTimeoutMs: 60_000,
-  requestTimeoutMs: 120_000,
-  maxConnections: 4,
-  maxRetries: 3,
-  transfer: undefined,
-  storageClass: undefined,
-  tags: {},
-  logRequests: false,
-}
-
 export async function serve(script: Script, more: Partial<S3Options> = {}) {
   const { seen, listener } = scripted(script)
   const endpoint = `http://127.0.0.1:${await listen(createServer(listener))}`
@@ -72,7 +57,7 @@ export async function serve(script: Script, more: Partial<S3Options> = {}) {
 
 export function open(more: Partial<S3Options>, http: { caFile?: string; proxy?: string } = {}): Store {
   const store = s3Store(
-    { ...options, ...more },
+    { ...s3Options, ...more },
     { caFile: http.caFile, proxy: http.proxy, probeKey: 'probe' },
     () => {},
   )

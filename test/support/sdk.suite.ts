@@ -1,10 +1,10 @@
 /** What the vendor's own SDK writes we read, and the reverse: small, empty, and as large as to go up in parts. */
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
 import { after, before, describe, it } from 'node:test'
 import { collect } from '../../src/bytes.ts'
 import type { Store } from '../../src/stores/store.ts'
 import { verifying } from '../../src/stores/wrappers/verify.ts'
+import { sha256 } from './sha256.ts'
 import { chunked, never, noise } from './store.suite.ts'
 
 export interface Both {
@@ -18,7 +18,6 @@ export interface Both {
 }
 
 const MB = 1024 * 1024
-const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 
 export function describeBoth(name: string, make: () => Promise<Both>): void {
   describe(name, () => {

@@ -1,10 +1,10 @@
 /** The contract of src/stores/store.ts as one suite, for every store and every wrapper. It asserts codes, not messages. */
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
 import { after, before, describe, it } from 'node:test'
 import { type Bytes, collect, type Range, type Source, sourceOf } from '../../src/bytes.ts'
 import { Fault } from '../../src/fault.ts'
 import type { Stat, Store } from '../../src/stores/store.ts'
+import { sha256 } from './sha256.ts'
 
 export interface Made {
   readonly store: Store
@@ -12,7 +12,6 @@ export interface Made {
 }
 
 const never = new AbortController().signal
-const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 
 /** Bytes that look random and are always the same, so that no two offsets can be mistaken for each other. */
 export function noise(size: number, seed = 1): Buffer {

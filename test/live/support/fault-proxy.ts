@@ -5,6 +5,7 @@
 import { STATUS_CODES } from 'node:http'
 import { createServer, connect as dial, type Server, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { chanceOf } from '../../support/chance.ts'
 import { type Head, Messages, type Piece } from './http-messages.ts'
 
 /** So many bytes of the body have passed; "start": not even the head of the message has. */
@@ -291,11 +292,7 @@ export const KINDS = Object.keys(kinds) as readonly Kind[]
 
 /** Harms the given share of all exchanges, each in one of these ways, anywhere in the body; the same for the same seed. */
 export function mishaps(seed: number, share: number, some: readonly Kind[] = KINDS): Decide {
-  let state = seed
-  const random = () => {
-    state = (Math.imul(state, 1103515245) + 12345) >>> 0
-    return state / 2 ** 32
-  }
+  const random = chanceOf(seed)
   return ({ headers }) => {
     if (random() >= share) return undefined
     const kind = kinds[some[Math.floor(random() * some.length)] as Kind]

@@ -7,8 +7,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { makeImage } from '../../../harness/dicom.ts'
 import type { Orthanc } from '../../../harness/orthanc.ts'
 import { until } from '../../../harness/until.ts'
+import { type Chance, chanceOf } from '../../support/chance.ts'
+import { sha256 } from '../../support/sha256.ts'
 
-const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 const sha1 = (text: string) => createHash('sha1').update(text).digest('hex')
 
 /** Between a failure and the next try of the same worker: what fails at once would fill the logs. */
@@ -41,14 +42,14 @@ export class Load {
   orthanc: Orthanc
   readonly #rows: readonly number[]
   readonly #count: number
-  #state: number
+  readonly #chance: Chance
   #seed: number
   #workers: Promise<void>[] = []
   #stopped = true
 
   constructor(orthanc: Orthanc, { seed = 1, workers = 6, rows = [64, 64, 332, 1024] }: LoadOptions = {}) {
     this.orthanc = orthanc
-    this.#state = seed
+    this.#chance = chanceOf(seed)
     this.#seed = seed * 100_000
     this.#count = workers
     this.#rows = rows
@@ -101,19 +102,13 @@ export class Load {
     return [...this.instances.values()].filter(one => one.state === state).length
   }
 
-  /** The same numbers in every run. */
-  #dice(sides: number): number {
-    this.#state = (this.#state * 1_664_525 + 1_013_904_223) >>> 0
-    return Math.floor((this.#state / 2 ** 32) * sides)
-  }
-
   #free(): [string, Instance] | undefined {
     const all = [...this.instances].filter(([, one]) => one.state === 'there' && !one.busy)
-    return all[this.#dice(all.length)]
+    return this.#chance.oneOf(all)
   }
 
   async #one(): Promise<void> {
-    const dice = this.#dice(10)
+    const dice = this.#chance.between(0, 9)
     const chosen = dice < 4 ? undefined : this.#free()
     if (!chosen) return await this.#upload()
     const [id, one] = chosen
@@ -125,7 +120,7 @@ export class Load {
 
   async #upload(): Promise<void> {
     const seed = this.#seed++
-    const rows = this.#rows[this.#dice(this.#rows.length)] as number
+    const rows = this.#chance.oneOf(this.#rows)
     const file = makeImage({ seed, study: seed, rows, columns: rows, patientId: `P${seed}` })
     const one: Instance = { sha: sha256(file), state: 'perhaps', busy: true }
     const id = idOf(seed)

@@ -1,11 +1,9 @@
 /** Mixed operations on a real Orthanc, all at once, and what each of them came to. */
-import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Agent } from 'undici'
 import { type ImageOptions, instanceUid, makeImage } from '../../../harness/dicom.ts'
 import type { Orthanc } from '../../../harness/orthanc.ts'
-
-export const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
+import { sha256 } from '../../support/sha256.ts'
 
 export interface Image {
   readonly seed: number

@@ -1,4 +1,6 @@
 /** What a network does to the exchanges between engine and store: one entry a kind of fault. */
+
+import { chanceOf } from '../../support/chance.ts'
 import type { Decide, Exchange, Trouble } from './fault-proxy.ts'
 
 export type Provider = 's3' | 'azure' | 'gcs'
@@ -134,22 +136,11 @@ export function mixed(some: readonly Kind[]): Kind {
   }
 }
 
-/** The same numbers for the same seed. */
-export function chance(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
-
 /** Harms a share of the exchanges; the same ones, in the same places, for the same seed. */
 export function harming(kind: Kind, provider: Provider, seed: number, share: number): Decide {
   let harmed = 0
   return exchange => {
-    const random = chance(seed * 7919 + exchange.nth * 104_729)
+    const random = chanceOf(seed * 7919 + exchange.nth * 104_729)
     if (random() >= share) return undefined
     const where = random()
     const length = Number(exchange.headers.get('content-length') ?? 0)

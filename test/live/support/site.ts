@@ -7,9 +7,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import pLimit from 'p-limit'
 import { type Orthanc, startOrthanc } from '../../../harness/orthanc.ts'
 import { until } from '../../../harness/until.ts'
+import { chanceOf } from '../../support/chance.ts'
+import { sha256 } from '../../support/sha256.ts'
 import { type Exchange, FaultProxy } from './fault-proxy.ts'
-import { Load, type Outcome, sha256 } from './mixed-operations.ts'
-import { chance, harming, type Kind } from './network-kinds.ts'
+import { Load, type Outcome } from './mixed-operations.ts'
+import { harming, type Kind } from './network-kinds.ts'
 import type { Place } from './places.ts'
 import { unfinished } from './unfinished.ts'
 import type { Way } from './ways.ts'
@@ -124,7 +126,7 @@ export class Site {
       const job = this.#options.sealed && (await this.#beginMove(load))
 
       const weather = this.#spoil(kind, outage, seed)
-      const outcomes = await load.run(chance(seed))
+      const outcomes = await load.run(chanceOf(seed))
       await weather.better
       this.#better()
       const harmed = this.#proxy.exchanges.slice(asked).filter(exchange => exchange.harmed)
@@ -271,10 +273,7 @@ export class Site {
   async #believed() {
     const found: { id: string; name: string; uuid: string }[] = []
     for (const id of await this.#orthanc.getJson('/instances'))
-      for (const name of await this.#orthanc.getJson(`/instances/${id}/attachments`)) {
-        const { Uuid } = await this.#orthanc.getJson(`/instances/${id}/attachments/${name}/info`)
-        found.push({ id, name, uuid: Uuid })
-      }
+      for (const file of await this.#orthanc.attachmentsOf(id)) found.push({ id, ...file })
     return found
   }
 
