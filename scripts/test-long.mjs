@@ -1,4 +1,4 @@
-// npm run test:long [-- --minutes N]: the whole proof, about an hour and a half: every test in its long form, the plugin
+// npm run test:long [-- --minutes N]: the whole proof, some two hours: every test in its long form, the plugin
 // under the sanitizers, each target of the fuzzer for N minutes (10), the soak for one and a half times as long.
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
