@@ -12,7 +12,7 @@ export interface JsonObject {
  * `Unavailable` for a 503, `Internal` for whatever else is not a 2xx.
  * When an engine dies the call is repeated on the next one: a POST may then happen twice; a submission does not.
  */
-export interface Host {
+export interface Orthanc {
   /** The parsed answer; undefined for a 404. */
   get(uri: string, signal: AbortSignal): Promise<Json | undefined>
   post(uri: string, body: Json, signal: AbortSignal): Promise<Json>
@@ -36,10 +36,10 @@ export interface Job {
   serialize(): JsonObject
   /**
    * One step, of about a second: Orthanc shows progress, keeps the serialized state and looks for a wish to pause or
-   * cancel between steps only. Work may go on in between, but `host` is good during this step alone. A rejection is
+   * cancel between steps only. Work may go on in between, but `orthanc` is good during this step alone. A rejection is
    * logged and fails the job, except `Canceled`.
    */
-  step(host: Host, signal: AbortSignal): Promise<StepOutcome>
+  step(orthanc: Orthanc, signal: AbortSignal): Promise<StepOutcome>
   /** The job leaves the running state; this object is not used again. Resolves when nothing of it is under way. */
   stop(reason: StopReason): Promise<void>
   /** Begin again (Orthanc's `resubmit`). Only the state changes: nothing is under way, and nothing begins here. */

@@ -1,6 +1,6 @@
 import type { HybridArea } from '../area/hybrid.ts'
 import { Fault, isCode } from '../fault.ts'
-import type { Host, Job, JobKind, StepOutcome } from '../orthanc.ts'
+import type { Job, JobKind, Orthanc, StepOutcome } from '../orthanc.ts'
 import { begun, contentOf, KEPT_FAILURES, type MoveRequest, type MoveState, restore, serialize } from './state.ts'
 import { type Ask, askOf, everything, fileOf, type KnownFile, levels, listed, type Visit, walk } from './walk.ts'
 
@@ -175,8 +175,8 @@ function moveJob(initial: MoveState, { area, concurrency, error, stepMs = 1000 }
     pump()
   }
 
-  async function step(host: Host, signal: AbortSignal): Promise<StepOutcome> {
-    ask = askOf(host, signal)
+  async function step(orthanc: Orthanc, signal: AbortSignal): Promise<StepOutcome> {
+    ask = askOf(orthanc, signal)
     const until = performance.now() + stepMs
     for (;;) {
       await commit()
@@ -214,9 +214,9 @@ function moveJob(initial: MoveState, { area, concurrency, error, stepMs = 1000 }
     progress: () => state.progress,
     serialize: () => serialize(state),
 
-    async step(host, signal) {
+    async step(orthanc, signal) {
       try {
-        return await step(host, signal)
+        return await step(orthanc, signal)
       } catch (reason) {
         await commit().catch(() => {})
         await drop() // the walk is broken where a question failed; the next step begins it anew at the cursor

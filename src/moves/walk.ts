@@ -1,7 +1,7 @@
 import type { Attachment, ContentType } from '../area/area.ts'
 import type { Known } from '../area/move.ts'
 import { Fault } from '../fault.ts'
-import type { Host, Json, JsonObject } from '../orthanc.ts'
+import type { Json, JsonObject, Orthanc } from '../orthanc.ts'
 
 export const levels = ['Patients', 'Studies', 'Series', 'Instances'] as const
 export type Level = (typeof levels)[number]
@@ -41,9 +41,9 @@ export const start: Cursor = { top: 0, path: [] }
 export type Ask = (uri: string) => Promise<Json | undefined>
 
 export const askOf =
-  (host: Host, signal: AbortSignal): Ask =>
+  (orthanc: Orthanc, signal: AbortSignal): Ask =>
   uri =>
-    host.get(uri, signal)
+    orthanc.get(uri, signal)
 
 export interface Top {
   readonly level: Level

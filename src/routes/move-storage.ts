@@ -2,7 +2,7 @@ import type { Tier } from '../area/area.ts'
 import { Fault } from '../fault.ts'
 import type { MoveJobs } from '../moves/job.ts'
 import { isObject, type Level } from '../moves/walk.ts'
-import type { Host, JsonObject } from '../orthanc.ts'
+import type { JsonObject, Orthanc } from '../orthanc.ts'
 import { type Answer, json, jsonOf, OrthancError, type Route } from '../wire/router.ts'
 
 /** How often a synchronous request looks for the end of its job: at first soon, then more seldom. */
@@ -15,14 +15,14 @@ export function moveStorageRoute(jobs: MoveJobs): Route {
   return {
     pattern: '/move-storage',
     methods: {
-      async POST(request, host, signal) {
+      async POST(request, orthanc, signal) {
         const options = optionsOf(await jsonOf(request))
         const { ids, target, dryRun, keepSource } = options
-        const resources = ids && (await grouped(ids, host, signal))
+        const resources = ids && (await grouped(ids, orthanc, signal))
         if (resources === 'unknown') return { error: OrthancError.unknownResource, details: '' }
         const job = jobs.create({ resources, target, dryRun, keepSource })
-        const id = await host.submit(job, options.priority, signal)
-        return options.wait ? await waitFor(id, host, signal) : json({ ID: id, Path: `/jobs/${id}` })
+        const id = await orthanc.submit(job, options.priority, signal)
+        return options.wait ? await waitFor(id, orthanc, signal) : json({ ID: id, Path: `/jobs/${id}` })
       },
     },
   }
@@ -72,25 +72,25 @@ function priorityOf(value: unknown): number {
 const bad = (details: string) => new Fault('BadRequest', details)
 
 /** The ids by their level. Nothing is moved when only one of them is unknown. */
-async function grouped(ids: readonly string[], host: Host, signal: AbortSignal) {
+async function grouped(ids: readonly string[], orthanc: Orthanc, signal: AbortSignal) {
   const groups: Record<Level, string[]> = { Patients: [], Studies: [], Series: [], Instances: [] }
   for (const id of ids) {
-    const level = ORTHANC_ID.test(id) ? await levelOf(id, host, signal) : undefined
+    const level = ORTHANC_ID.test(id) ? await levelOf(id, orthanc, signal) : undefined
     if (!level) return 'unknown'
     groups[level].push(id)
   }
   return groups
 }
 
-async function levelOf(id: string, host: Host, signal: AbortSignal): Promise<Level | undefined> {
+async function levelOf(id: string, orthanc: Orthanc, signal: AbortSignal): Promise<Level | undefined> {
   for (const level of ['Studies', 'Series', 'Instances', 'Patients'] as const)
-    if ((await host.get(`/${level.toLowerCase()}/${id}`, signal)) !== undefined) return level
+    if ((await orthanc.get(`/${level.toLowerCase()}/${id}`, signal)) !== undefined) return level
   return undefined
 }
 
-async function waitFor(id: string, host: Host, signal: AbortSignal): Promise<Answer> {
+async function waitFor(id: string, orthanc: Orthanc, signal: AbortSignal): Promise<Answer> {
   for (let pause = POLL_MS.first; ; pause = Math.min(pause * 1.5, POLL_MS.longest)) {
-    const job = await host.get(`/jobs/${id}`, signal)
+    const job = await orthanc.get(`/jobs/${id}`, signal)
     if (!isObject(job))
       return {
         error: OrthancError.plugin,

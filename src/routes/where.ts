@@ -3,7 +3,7 @@ import { lookTwice } from '../area/find.ts'
 import type { Side } from '../area/side.ts'
 import { isCode } from '../fault.ts'
 import { askOf, type KnownFile, type Level, levels, listed, start, walk } from '../moves/walk.ts'
-import type { Host } from '../orthanc.ts'
+import type { Orthanc } from '../orthanc.ts'
 import { json, OrthancError, type Route } from '../wire/router.ts'
 
 /** Looks at so many files at once. */
@@ -16,11 +16,11 @@ export function whereRoute(sides: Sides): Route {
   return {
     pattern: `/(${levels.map(level => level.toLowerCase()).join('|')})/([0-9a-f-]{44})/cloud-storage`,
     methods: {
-      async GET({ groups: [name = '', id = ''] }, host, signal) {
+      async GET({ groups: [name = '', id = ''] }, orthanc, signal) {
         const level = levels.find(candidate => candidate.toLowerCase() === name) as Level
-        if ((await host.get(`/${name}/${id}`, signal)) === undefined)
+        if ((await orthanc.get(`/${name}/${id}`, signal)) === undefined)
           return { error: OrthancError.unknownResource, details: '' }
-        const files = await located(sides, await filesBelow(level, id, host, signal), signal)
+        const files = await located(sides, await filesBelow(level, id, orthanc, signal), signal)
         return json({ ID: id, Totals: totalsOf(sides, files), Attachments: files })
       },
     },
@@ -29,9 +29,9 @@ export function whereRoute(sides: Sides): Route {
 
 type Named = readonly [uri: string, file: KnownFile]
 
-async function filesBelow(level: Level, id: string, host: Host, signal: AbortSignal): Promise<Named[]> {
+async function filesBelow(level: Level, id: string, orthanc: Orthanc, signal: AbortSignal): Promise<Named[]> {
   const files: Named[] = []
-  for await (const visit of walk(listed([[level, id]], 0), start, askOf(host, signal)))
+  for await (const visit of walk(listed([[level, id]], 0), start, askOf(orthanc, signal)))
     for (const file of visit.files) files.push([`${visit.uri}/attachments/${file.name}`, file])
   return files
 }

@@ -1,5 +1,5 @@
 import { Fault } from '../fault.ts'
-import type { Host, Job, JobKind, JsonObject, StepOutcome, StopReason } from '../orthanc.ts'
+import type { Job, JobKind, JsonObject, Orthanc, StepOutcome, StopReason } from '../orthanc.ts'
 
 /** As Orthanc numbers them (OrthancPluginJobStopReason). */
 const reasons: readonly (StopReason | undefined)[] = [undefined, 'success', 'paused', 'failure', 'canceled']
@@ -20,10 +20,10 @@ export class Jobs {
     return [...this.#running.values()]
   }
 
-  async step(number: number, serialized: string, host: Host, signal: AbortSignal): Promise<[Job, StepOutcome]> {
+  async step(number: number, serialized: string, orthanc: Orthanc, signal: AbortSignal): Promise<[Job, StepOutcome]> {
     const job = this.#running.get(number) ?? this.restore(serialized)
     this.#running.set(number, job)
-    const outcome = await job.step(host, signal).catch(error => {
+    const outcome = await job.step(orthanc, signal).catch(error => {
       if (Fault.from(error).code === 'Canceled') return 'continue' as const // Orthanc stops, and goes on later
       throw error
     })

@@ -1,6 +1,6 @@
 import { collectSource, type Source } from '../bytes.ts'
 import { Fault } from '../fault.ts'
-import type { Host } from '../orthanc.ts'
+import type { Orthanc } from '../orthanc.ts'
 import { type Method, methods } from './upcalls.ts'
 
 export interface Request {
@@ -21,14 +21,14 @@ export type Answer =
   | { readonly error: number; readonly details: string }
   | { readonly allow: string }
 
-export type Handler = (request: Request, host: Host, signal: AbortSignal) => Promise<Answer>
+export type Handler = (request: Request, orthanc: Orthanc, signal: AbortSignal) => Promise<Answer>
 
 export interface Route {
   /** Matches the whole URI, in Orthanc (Perl syntax, by boost) and here: keep to what both understand. */
   readonly pattern: string
   /** Any other method is answered with 405 and `Allow`. */
   readonly methods: Partial<Readonly<Record<Method, Handler>>>
-  /** False: its handlers never use their Host, so that an old Orthanc has the route, too. Default: true. */
+  /** False: its handlers never ask Orthanc, so that an old Orthanc has the route, too. Default: true. */
   readonly asksOrthanc?: boolean
 }
 
@@ -45,7 +45,7 @@ const MAX_BODY = 64 * 1024 * 1024
 export async function answer(
   routes: readonly Route[],
   request: Omit<Request, 'groups' | 'method'> & { readonly method: number },
-  host: Host,
+  orthanc: Orthanc,
   signal: AbortSignal,
 ): Promise<Answer> {
   for (const route of routes) {
@@ -55,7 +55,7 @@ export async function answer(
     const handler = method && route.methods[method]
     if (!handler) return { allow: Object.keys(route.methods).join(',') }
     const groups = match.slice(1).map(group => group ?? '')
-    return await handler({ ...request, method, groups }, host, signal).catch(refusal)
+    return await handler({ ...request, method, groups }, orthanc, signal).catch(refusal)
   }
   return { error: OrthancError.unknownResource, details: '' }
 }

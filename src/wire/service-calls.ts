@@ -6,7 +6,7 @@ import { type Conversation, pulledSource, type Return } from './conversation.ts'
 import { Answered, INLINE_BYTES, pack, unpack, Verb } from './frames.ts'
 import type { Jobs } from './jobs.ts'
 import { answer, type Route } from './router.ts'
-import { hostOf, textsOf } from './upcalls.ts'
+import { orthancDuring, textsOf } from './upcalls.ts'
 
 /** Everything that the plugin may call. What is absent is not registered with Orthanc. */
 export interface Services {
@@ -57,7 +57,7 @@ async function rest(conversation: Conversation, routes: readonly Route[], signal
   const query = pairs(texts.slice(0, queryTexts))
   const headers = pairs(texts.slice(queryTexts))
   const request = { method: conversation.call.status, uri, query, headers, body }
-  const answered = await answer(routes, request, hostOf(conversation), signal)
+  const answered = await answer(routes, request, orthancDuring(conversation), signal)
   if ('allow' in answered) return { fields: { flags: Answered.methodNotAllowed }, text: answered.allow }
   if ('error' in answered)
     return { fields: { flags: Answered.error, argument: answered.error }, text: answered.details }
@@ -72,7 +72,8 @@ async function job(conversation: Conversation, jobs: Jobs, signal: AbortSignal):
   const serialized = (await collectSource(content)).toString('utf8')
   let outcome: keyof typeof outcomes = 'continue'
   let served: Job
-  if (verb === Verb.jobStep) [served, outcome] = await jobs.step(number, serialized, hostOf(conversation), signal)
+  if (verb === Verb.jobStep)
+    [served, outcome] = await jobs.step(number, serialized, orthancDuring(conversation), signal)
   else if (verb === Verb.jobStop) served = await jobs.stop(number, serialized, status)
   else if (verb === Verb.jobReset) served = jobs.reset(number, serialized)
   else served = jobs.restore(serialized)

@@ -1,5 +1,5 @@
 import { Fault } from '../fault.ts'
-import type { Host, Job, Json } from '../orthanc.ts'
+import type { Job, Json, Orthanc } from '../orthanc.ts'
 import type { Frame } from './connection.ts'
 import type { Conversation } from './conversation.ts'
 import { Kind, MAX_PAYLOAD } from './frames.ts'
@@ -19,7 +19,7 @@ const DATABASE_UNAVAILABLE = 36
 const PRIORITY_ZERO = 2 ** 31
 
 /** Orthanc, for the time of one call. A rejection needs no owner: who asked may have gone when the call ended. */
-export function hostOf(conversation: Conversation): Host {
+export function orthancDuring(conversation: Conversation): Orthanc {
   async function request(method: Method, uri: string, body: string, signal: AbortSignal): Promise<Json | undefined> {
     const reply = await conversation.ask(Kind.upcall, { flags: methods[method] }, [uri, body], signal)
     if (reply.status === 404 || NOT_THERE.includes(reply.argument)) return undefined

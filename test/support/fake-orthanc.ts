@@ -1,7 +1,7 @@
 /** As much of Orthanc's REST API as moving files needs, in memory; for tests of what happens when it changes meanwhile. */
 import { createHash, randomUUID } from 'node:crypto'
 import { Fault } from '../../src/fault.ts'
-import type { Host, Job, Json } from '../../src/orthanc.ts'
+import type { Job, Json, Orthanc } from '../../src/orthanc.ts'
 
 export interface FakeFile {
   readonly uuid: string
@@ -24,7 +24,7 @@ export function orthancId(name: string): string {
   return (hex.match(/.{8}/g) as string[]).join('-')
 }
 
-export class FakeOrthanc implements Host {
+export class FakeOrthanc implements Orthanc {
   readonly resources = new Map<string, Resource>()
   readonly asked: string[] = []
   readonly submitted: { job: Job; priority: number }[] = []

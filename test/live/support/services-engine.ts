@@ -41,8 +41,8 @@ function countJob(state: JsonObject): Job {
     content: () => ({ Count: count, To: to, Engine: pid }),
     progress: () => count / to,
     serialize: () => ({ ...state, Count: count }),
-    async step(host, signal) {
-      const system = (await host.get('/system', signal)) as { Name: string } // a job may ask Orthanc
+    async step(orthanc, signal) {
+      const system = (await orthanc.get('/system', signal)) as { Name: string } // a job may ask Orthanc
       if (system.Name !== 'Orthanc') throw new Error('that is not Orthanc')
       if (count === state['FailAt']) return 'failure'
       await new Promise(resolve => setTimeout(resolve, 10))
@@ -86,9 +86,9 @@ const routes: Route[] = [
   {
     pattern: '/tiny/ask',
     methods: {
-      POST: async (request, host, signal) => {
+      POST: async (request, orthanc, signal) => {
         const uris = (await jsonOf(request)) as string[]
-        return json(await Promise.all(uris.map(async uri => (await host.get(uri, signal)) ?? 'absent')))
+        return json(await Promise.all(uris.map(async uri => (await orthanc.get(uri, signal)) ?? 'absent')))
       },
     },
   },
@@ -104,20 +104,20 @@ const routes: Route[] = [
   {
     pattern: '/tiny/lookup',
     methods: {
-      POST: async (_request, host, signal) =>
-        json(await host.post('/tools/find', { Level: 'Study', Query: {} }, signal)),
+      POST: async (_request, orthanc, signal) =>
+        json(await orthanc.post('/tools/find', { Level: 'Study', Query: {} }, signal)),
     },
   },
   {
     pattern: '/tiny/count',
     methods: {
-      POST: async (request, host, signal) => {
+      POST: async (request, orthanc, signal) => {
         const { Priority = 0, Wait = false, Die = false, ...state } = (await jsonOf(request)) as Record<string, never>
-        const id = await host.submit(countJob(state), Priority, signal)
+        const id = await orthanc.submit(countJob(state), Priority, signal)
         if (Die && server.restarts === 0) process.kill(process.pid, 'SIGKILL')
         if (!Wait) return json({ ID: id })
         for (;;) {
-          const job = (await host.get(`/jobs/${id}`, signal)) as JsonObject
+          const job = (await orthanc.get(`/jobs/${id}`, signal)) as JsonObject
           if (job['State'] === 'Success') return json(job['Content'])
           if (job['State'] === 'Failure') return { error: 1, details: 'the job failed' }
           await new Promise(resolve => setTimeout(resolve, 50))
