@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { resolve } from 'node:path'
-import type { Attachment, Found, StorageArea, Tier } from './area/area.ts'
+import type { Attachment, Found, StorageArea, TierName } from './area/area.ts'
 import { findIn } from './area/find.ts'
 import { type HybridArea, hybridArea } from './area/hybrid.ts'
 import { diskNaming, keysOf, prefixOf } from './area/naming.ts'
@@ -43,7 +43,7 @@ export interface Composition {
   readonly store: Store
   readonly area: StorageArea
   /** Where files may be. */
-  readonly sides: Readonly<Partial<Record<Tier, Side>>>
+  readonly sides: Readonly<Partial<Record<TierName, Side>>>
   readonly counts: Counts
   /** In a hybrid mode: both tiers, the disk, and the jobs that move files between them. */
   readonly hybrid: Hybrid | undefined
@@ -126,7 +126,7 @@ function providerStore({ provider, naming, http }: EngineConfig, log: Logger, ro
 type Sealing = ReturnType<typeof sealingOf>
 type Again = <T>(work: () => Promise<T>, signal: AbortSignal) => Promise<T>
 
-function sideOf(tier: Tier, store: Store, naming: NamingConfig, sealing: Sealing, again: Again): Side {
+function sideOf(tier: TierName, store: Store, naming: NamingConfig, sealing: Sealing, again: Again): Side {
   const envelopes = sealing.envelopesOn(tier)
   const { budget, tell } = sealing
   const keys = (attachment: Attachment) => [
@@ -257,7 +257,7 @@ function sealingOf(encryption: EngineConfig['encryption'], warn: (line: string) 
   const policy = encryptionStateOf(encryption)
   const previous = keys.ids.filter(id => id !== keys.current?.id)
   return {
-    envelopesOn: (tier: Tier) => envelopesOf(policy, tier, sealed),
+    envelopesOn: (tier: TierName) => envelopesOf(policy, tier, sealed),
     mayBeSealed: policy !== 'none',
     budget: new Budget(encryption?.budgetBytes ?? 0),
     tell: (get: () => Promise<Content>, { type, uuid }: Attachment) =>

@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import type { Tier } from '../src/area/area.ts'
+import type { TierName } from '../src/area/area.ts'
 import { type HybridArea, hybridArea } from '../src/area/hybrid.ts'
 import { otherTier, type Side } from '../src/area/side.ts'
 import { collect, sourceOf } from '../src/bytes.ts'
@@ -127,7 +127,7 @@ for (const first of [disk, cloud] as const)
               },
             },
           },
-        } as Record<Tier, Side>,
+        } as Record<TierName, Side>,
         first,
         digests,
         warn: () => {},

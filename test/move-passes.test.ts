@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { describe, it } from 'node:test'
-import type { Tier } from '../src/area/area.ts'
+import type { TierName } from '../src/area/area.ts'
 import { hybridArea } from '../src/area/hybrid.ts'
 import type { Side } from '../src/area/side.ts'
 import { type Content, collect, collectSource, sliceOf, sourceOf } from '../src/bytes.ts'
@@ -58,7 +58,7 @@ const twice = (store: Store): Store => ({
 })
 
 /** A tier whose files are sealed or not, and which can read ranges that nobody verifies. */
-function tier(name: Tier, store: Store, envelope: Envelope): Side {
+function tier(name: TierName, store: Store, envelope: Envelope): Side {
   const sealedStore: Store = {
     ...store,
     put: (key, body, signal) => store.put(key, envelope.seal(body), signal),
@@ -105,7 +105,7 @@ describe('a move of a large sealed file', () => {
             sides: {
               [from]: tier(from, metering, sealed),
               [to]: tier(to, wrap(arrived), target),
-            } as Record<Tier, Side>,
+            } as Record<TierName, Side>,
             first: from,
             digests,
             warn: assert.fail,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import type { Tier } from '../src/area/area.ts'
+import type { TierName } from '../src/area/area.ts'
 import type { Side } from '../src/area/side.ts'
 import { Fault } from '../src/fault.ts'
 import { whereRoute } from '../src/routes/where.ts'
@@ -35,8 +35,8 @@ describe('the places of files', () => {
     const orthanc = new FakeOrthanc()
     const id = orthanc.addPatient('p', [1])
     for (const how of ['between', 'during']) {
-      let at: Tier = 'object-storage'
-      const side = (tier: Tier) =>
+      let at: TierName = 'object-storage'
+      const side = (tier: TierName) =>
         ({
           area: { name: tier },
           async find() {

@@ -30,7 +30,7 @@ export interface StorageArea {
 }
 
 /** The two places of a hybrid storage area (docs/contract.md), in the words of `POST /move-storage`. */
-export type Tier = 'file-system' | 'object-storage'
+export type TierName = 'file-system' | 'object-storage'
 
 export interface Found {
   readonly key: string

@@ -1,15 +1,15 @@
 import { type Bytes, type Content, discard, type Range } from '../bytes.ts'
 import { Fault } from '../fault.ts'
-import type { Attachment, Found, StorageArea, Tier } from './area.ts'
+import type { Attachment, Found, StorageArea, TierName } from './area.ts'
 import { both, graver } from './either.ts'
 import { lookTwice, mayBeAbsent } from './find.ts'
 import { type Digests, type Moved, type MoveOptions, moveBetween } from './move.ts'
 import { otherTier, type Side } from './side.ts'
 
 export interface HybridOptions {
-  readonly sides: Readonly<Record<Tier, Side>>
+  readonly sides: Readonly<Record<TierName, Side>>
   /** Where new files go, and where a read looks first. */
-  readonly first: Tier
+  readonly first: TierName
   readonly digests: Digests
   /** Rejects unless it is proven that the tiers are two places: asked before a move, which removes from one of them. */
   apart?(signal: AbortSignal): Promise<void>
@@ -22,14 +22,14 @@ export interface HybridOptions {
 
 /** A storage area over two tiers. */
 export interface HybridArea extends StorageArea {
-  readonly sides: Readonly<Record<Tier, Side>>
+  readonly sides: Readonly<Record<TierName, Side>>
   /**
    * Copies, reads back, compares, and only then removes from the other tier. A rejection leaves the file readable where it
    * was; repeating is safe, also after a crash at any point.
    */
-  move(attachment: Attachment, to: Tier, options: MoveOptions, signal: AbortSignal): Promise<Moved>
+  move(attachment: Attachment, to: TierName, options: MoveOptions, signal: AbortSignal): Promise<Moved>
   /** Where the file is. Rejects unless both tiers can tell. */
-  locate(attachment: Attachment, signal: AbortSignal): Promise<Partial<Record<Tier, Found>>>
+  locate(attachment: Attachment, signal: AbortSignal): Promise<Partial<Record<TierName, Found>>>
 }
 
 export function hybridArea(options: HybridOptions): HybridArea {
@@ -78,7 +78,7 @@ export function hybridArea(options: HybridOptions): HybridArea {
     return opened(three, again, first)
   }
 
-  const opened = ({ giveUp }: Asked, content: Content, tier: Tier): Opened => ({
+  const opened = ({ giveUp }: Asked, content: Content, tier: TierName): Opened => ({
     content,
     giveUp,
     from: sides[tier].area,
@@ -132,7 +132,7 @@ export function hybridArea(options: HybridOptions): HybridArea {
     })
   }
 
-  async function move(attachment: Attachment, to: Tier, options: MoveOptions, signal: AbortSignal): Promise<Moved> {
+  async function move(attachment: Attachment, to: TierName, options: MoveOptions, signal: AbortSignal): Promise<Moved> {
     const { uuid } = attachment
     await apart(signal)
     while (busy.has(uuid)) await busy.get(uuid)?.done

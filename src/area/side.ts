@@ -1,5 +1,5 @@
 import type { Content, Range } from '../bytes.ts'
-import type { Attachment, Found, StorageArea, Tier } from './area.ts'
+import type { Attachment, Found, StorageArea, TierName } from './area.ts'
 import type { Find } from './find.ts'
 
 /**
@@ -25,7 +25,7 @@ export interface Side {
   settle?(attachment: Attachment, signal: AbortSignal): Promise<void>
 }
 
-export const otherTier: Readonly<Record<Tier, Tier>> = {
+export const otherTier: Readonly<Record<TierName, TierName>> = {
   'file-system': 'object-storage',
   'object-storage': 'file-system',
 }

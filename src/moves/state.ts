@@ -1,4 +1,4 @@
-import type { Tier } from '../area/area.ts'
+import type { TierName } from '../area/area.ts'
 import { Fault } from '../fault.ts'
 import type { JsonObject } from '../orthanc.ts'
 import { type Cursor, isObject, type Level, levels, start } from './walk.ts'
@@ -7,7 +7,7 @@ import { type Cursor, isObject, type Level, levels, start } from './walk.ts'
 export interface MoveRequest {
   /** The ids by level; undefined for everything that Orthanc has. */
   readonly resources: Readonly<Record<Level, readonly string[]>> | undefined
-  readonly target: Tier
+  readonly target: TierName
   /** Only count. */
   readonly dryRun: boolean
   readonly keepSource: boolean

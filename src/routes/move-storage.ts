@@ -1,4 +1,4 @@
-import type { Tier } from '../area/area.ts'
+import type { TierName } from '../area/area.ts'
 import { Fault } from '../fault.ts'
 import type { MoveJobs } from '../moves/job.ts'
 import { isObject, type Level } from '../moves/walk.ts'
@@ -52,7 +52,7 @@ function idsOf(resources: unknown): readonly string[] {
   return resources
 }
 
-function targetOf(target: unknown): Tier {
+function targetOf(target: unknown): TierName {
   if (target === 'file-system' || target === 'object-storage') return target
   throw bad('"TargetStorage" must be "file-system" or "object-storage"')
 }

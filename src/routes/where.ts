@@ -1,4 +1,4 @@
-import type { Attachment, Found, Tier } from '../area/area.ts'
+import type { Attachment, Found, TierName } from '../area/area.ts'
 import { lookTwice } from '../area/find.ts'
 import type { Side } from '../area/side.ts'
 import { isCode } from '../fault.ts'
@@ -9,7 +9,7 @@ import { json, OrthancError, type Route } from '../wire/router.ts'
 /** Looks at so many files at once. */
 const CONCURRENCY = 8
 
-type Sides = Readonly<Partial<Record<Tier, Side>>>
+type Sides = Readonly<Partial<Record<TierName, Side>>>
 
 /** `GET /instances/{id}/cloud-storage`, and of series, studies, patients: each file's place, and totals per tier. */
 export function whereRoute(sides: Sides): Route {
@@ -37,7 +37,7 @@ async function filesBelow(level: Level, id: string, orthanc: Orthanc, signal: Ab
 }
 
 interface Place {
-  readonly Tier: Tier
+  readonly Tier: TierName
   readonly Store: string
   readonly Key: string
   /** As it is stored. */
@@ -82,7 +82,7 @@ async function locate(sides: Sides, [uri, { attachment, known }]: Named, signal:
 
 async function placesOf(sides: Sides, attachment: Attachment, signal: AbortSignal): Promise<Place[]> {
   const places: Place[] = []
-  for (const [tier, side] of Object.entries(sides) as [Tier, Side][]) {
+  for (const [tier, side] of Object.entries(sides) as [TierName, Side][]) {
     signal.throwIfAborted()
     try {
       const found = await side.find(attachment, signal)
@@ -94,7 +94,7 @@ async function placesOf(sides: Sides, attachment: Attachment, signal: AbortSigna
   return places
 }
 
-async function placeOf(tier: Tier, side: Side, found: Found, signal: AbortSignal): Promise<Place> {
+async function placeOf(tier: TierName, side: Side, found: Found, signal: AbortSignal): Promise<Place> {
   const keyId = await side.keyIdOf(found, signal)
   return { Tier: tier, Store: side.area.name, Key: found.key, Size: found.size, EncryptedWithKey: keyId ?? null }
 }

@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto'
-import type { Attachment, Tier } from '../../src/area/area.ts'
+import type { Attachment, TierName } from '../../src/area/area.ts'
 import { findIn } from '../../src/area/find.ts'
 import { type HybridArea, hybridArea } from '../../src/area/hybrid.ts'
 import { keysOf } from '../../src/area/naming.ts'
@@ -28,9 +28,9 @@ export const naming = {
   [disk]: { rootPath: '', structure: 'legacy', legacyUnknownFiles: false },
 } as const
 
-export const keyOn = (tier: Tier, attachment: Attachment) => keysOf(naming[tier], '', attachment)[0]
+export const keyOn = (tier: TierName, attachment: Attachment) => keysOf(naming[tier], '', attachment)[0]
 
-export function sideOf(tier: Tier, store: Store): Side {
+export function sideOf(tier: TierName, store: Store): Side {
   const area = objectArea({
     store,
     keysOf: (attachment, suffix) => keysOf(naming[tier], suffix, attachment),
@@ -48,12 +48,12 @@ export function sideOf(tier: Tier, store: Store): Side {
   }
 }
 
-export type Stores = Record<Tier, Store>
+export type Stores = Record<TierName, Store>
 
-export function make(first: Tier, wrap: Partial<Record<Tier, (store: Store) => Store>> = {}) {
+export function make(first: TierName, wrap: Partial<Record<TierName, (store: Store) => Store>> = {}) {
   const stores: Stores = { [disk]: memoryStore('disk'), [cloud]: memoryStore('cloud') }
   const warnings: string[] = []
-  const side = (tier: Tier) => sideOf(tier, wrap[tier]?.(stores[tier]) ?? stores[tier])
+  const side = (tier: TierName) => sideOf(tier, wrap[tier]?.(stores[tier]) ?? stores[tier])
   const area = hybridArea({
     sides: { [disk]: side(disk), [cloud]: side(cloud) },
     first,
@@ -76,11 +76,11 @@ export const failing =
     ...Object.fromEntries(verbs.map(verb => [verb, () => Promise.reject(new Fault(code, `${store.name} is bad`))])),
   })
 
-export const has = async (stores: Stores, tier: Tier, attachment: Attachment) =>
+export const has = async (stores: Stores, tier: TierName, attachment: Attachment) =>
   (await stores[tier].stat(keyOn(tier, attachment), never)) !== undefined
 export const where = async (stores: Stores, attachment: Attachment) =>
   `${(await has(stores, disk, attachment)) ? 'disk' : ''}${(await has(stores, cloud, attachment)) ? 'cloud' : ''}`
-export const place = (stores: Stores, tier: Tier, attachment: Attachment, content: Uint8Array = bytes) =>
+export const place = (stores: Stores, tier: TierName, attachment: Attachment, content: Uint8Array = bytes) =>
   stores[tier].put(keyOn(tier, attachment), sourceOf(content), never)
 export const read = async (area: HybridArea, attachment: Attachment) =>
   collect(await area.read(attachment, undefined, never))
