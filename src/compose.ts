@@ -5,7 +5,7 @@ import { findIn } from './area/find.ts'
 import { type HybridArea, hybridArea } from './area/hybrid.ts'
 import { diskNaming, keysOf, prefixOf } from './area/naming.ts'
 import { objectArea } from './area/object-area.ts'
-import type { Side } from './area/side.ts'
+import type { Tier } from './area/tier.ts'
 import { VerifiedCache } from './area/verified-cache.ts'
 import { type Content, collect } from './bytes.ts'
 import type { EngineConfig, NamingConfig } from './config/config.ts'
@@ -43,7 +43,7 @@ export interface Composition {
   readonly store: Store
   readonly area: StorageArea
   /** Where files may be. */
-  readonly sides: Readonly<Partial<Record<TierName, Side>>>
+  readonly tiers: Readonly<Partial<Record<TierName, Tier>>>
   readonly counts: Counts
   /** In a hybrid mode: both tiers, the disk, and the jobs that move files between them. */
   readonly hybrid: Hybrid | undefined
@@ -89,14 +89,14 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
   // What a store could mend by itself it has tried to; what is left is bytes that turned out wrong.
   const again: Again = (work, signal) =>
     attempt(work, { maxRetries }, signal, info, ({ code, retryable }) => code === 'Corrupt' && retryable)
-  const cloud = sideOf('object-storage', store, naming, sealing, again)
+  const cloud = tierOf('object-storage', store, naming, sealing, again)
   const hybrid = hybridOf(config, { raw, cloud, sealing, again, maxRetries, log, role })
   const place = hybrid ? `${hybrid.area.name}` : store.name
 
   return {
     store,
     area: hybrid?.area ?? cloud.area,
-    sides: hybrid?.area.sides ?? { 'object-storage': cloud },
+    tiers: hybrid?.area.tiers ?? { 'object-storage': cloud },
     counts,
     hybrid,
     again,
@@ -126,7 +126,7 @@ function providerStore({ provider, naming, http }: EngineConfig, log: Logger, ro
 type Sealing = ReturnType<typeof sealingOf>
 type Again = <T>(work: () => Promise<T>, signal: AbortSignal) => Promise<T>
 
-function sideOf(tier: TierName, store: Store, naming: NamingConfig, sealing: Sealing, again: Again): Side {
+function tierOf(tier: TierName, store: Store, naming: NamingConfig, sealing: Sealing, again: Again): Tier {
   const envelopes = sealing.envelopesOn(tier)
   const { budget, tell } = sealing
   const keys = (attachment: Attachment) => [
@@ -164,7 +164,7 @@ function sideOf(tier: TierName, store: Store, naming: NamingConfig, sealing: Sea
 
 interface Parts {
   readonly raw: Store
-  readonly cloud: Side
+  readonly cloud: Tier
   readonly sealing: Sealing
   readonly again: Again
   /** Of the object store. */
@@ -206,11 +206,11 @@ function hybridOf(config: EngineConfig, parts: Parts): Hybrid | undefined {
       })
     },
   }
-  // A move may not wait for memory on both sides.
+  // A move may not wait for memory on both tiers.
   const unbounded = { ...sealing, budget: new Budget(Number.MAX_SAFE_INTEGER) }
-  const onDisk = sideOf('file-system', disk, diskNaming, unbounded, again)
+  const onDisk = tierOf('file-system', disk, diskNaming, unbounded, again)
   const area = hybridArea({
-    sides: {
+    tiers: {
       'object-storage': cloud,
       'file-system': {
         ...onDisk,

@@ -8,7 +8,7 @@ import { version } from './version.ts'
 import { Jobs } from './wire/jobs.ts'
 import type { Services } from './wire/service-calls.ts'
 
-export function servicesOf({ store, area, sides, hybrid, counts }: Composition, engineRestarts: number): Services {
+export function servicesOf({ store, area, tiers, hybrid, counts }: Composition, engineRestarts: number): Services {
   const jobs = hybrid && new Jobs(hybrid.jobs)
   const status = (): Status => ({
     Version: version,
@@ -23,7 +23,7 @@ export function servicesOf({ store, area, sides, hybrid, counts }: Composition, 
     BytesRead: counts.bytesRead,
     BytesWritten: counts.bytesWritten,
   })
-  const routes = [statusRoute(status, signal => store.check(signal, { purpose: 'status' })), whereRoute(sides)]
+  const routes = [statusRoute(status, signal => store.check(signal, { purpose: 'status' })), whereRoute(tiers)]
   const metrics = async () => metricsOf(status())
   return hybrid && jobs
     ? { area, routes: [...routes, moveStorageRoute(hybrid.jobs)], jobs, metrics, explorer }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { type HybridArea, hybridArea } from '../src/area/hybrid.ts'
-import { otherTier } from '../src/area/side.ts'
+import { otherTier } from '../src/area/tier.ts'
 import { type Content, collect, contentOf, sourceOf } from '../src/bytes.ts'
 import { Fault, type FaultCode } from '../src/fault.ts'
 import type { Store } from '../src/stores/store.ts'
@@ -16,7 +16,7 @@ function make(first: typeof disk | typeof cloud, wraps: Wraps = {}) {
   const { area, stores } = makeTiers(first, wraps)
   const warnings: string[] = []
   const hasty = hybridArea({
-    sides: area.sides,
+    tiers: area.tiers,
     first,
     digests,
     warn: line => void warnings.push(line),

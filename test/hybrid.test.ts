@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import type { TierName } from '../src/area/area.ts'
 import { type HybridArea, hybridArea } from '../src/area/hybrid.ts'
-import { otherTier, type Side } from '../src/area/side.ts'
+import { otherTier, type Tier } from '../src/area/tier.ts'
 import { collect, sourceOf } from '../src/bytes.ts'
 import { Fault } from '../src/fault.ts'
 import { directoryStore } from '../src/stores/directory/directory.ts'
@@ -27,7 +27,7 @@ import {
   never,
   place,
   read,
-  sideOf,
+  tierOf,
   where,
 } from './support/tiers.ts'
 
@@ -115,19 +115,19 @@ for (const first of [disk, cloud] as const)
       const { area: calm, stores } = make(first)
       await place(stores, second, attachment)
       const racing = hybridArea({
-        sides: {
-          ...calm.sides,
+        tiers: {
+          ...calm.tiers,
           [second]: {
-            ...calm.sides[second],
+            ...calm.tiers[second],
             area: {
-              ...calm.sides[second].area,
+              ...calm.tiers[second].area,
               async read(...all: Parameters<HybridArea['read']>) {
                 await calm.move(attachment, first, move, never)
-                return calm.sides[second].area.read(...all)
+                return calm.tiers[second].area.read(...all)
               },
             },
           },
-        } as Record<TierName, Side>,
+        } as Record<TierName, Tier>,
         first,
         digests,
         warn: () => {},
@@ -320,7 +320,7 @@ describe("the file system in Orthanc's own layout", () => {
       const cloudStore = memoryStore()
       const diskStore = directoryStore(root, { sync: false, marked: false })
       const area = hybridArea({
-        sides: { [disk]: sideOf(disk, diskStore), [cloud]: sideOf(cloud, cloudStore) },
+        tiers: { [disk]: tierOf(disk, diskStore), [cloud]: tierOf(cloud, cloudStore) },
         first: cloud,
         digests,
         warn: assert.fail,

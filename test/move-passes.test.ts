@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { describe, it } from 'node:test'
 import type { TierName } from '../src/area/area.ts'
 import { hybridArea } from '../src/area/hybrid.ts'
-import type { Side } from '../src/area/side.ts'
+import type { Tier } from '../src/area/tier.ts'
 import { type Content, collect, collectSource, sliceOf, sourceOf } from '../src/bytes.ts'
 import { Fault } from '../src/fault.ts'
 import { a1 } from '../src/seal/a1.ts'
@@ -13,7 +13,7 @@ import { keyring, masterKey } from '../src/seal/keyring.ts'
 import { memoryStore } from '../src/stores/memory.ts'
 import type { Store } from '../src/stores/store.ts'
 import { noise } from './support/store.suite.ts'
-import { bytes, cloud, digests, disk, file, keyOn, make, move, never, place, sideOf, where } from './support/tiers.ts'
+import { bytes, cloud, digests, disk, file, keyOn, make, move, never, place, tierOf, where } from './support/tiers.ts'
 
 const MiB = 1024 * 1024
 const sealed = a1(keyring(masterKey(1, Buffer.alloc(32, 1).toString('base64')), []))
@@ -58,7 +58,7 @@ const twice = (store: Store): Store => ({
 })
 
 /** A tier whose files are sealed or not, and which can read ranges that nobody verifies. */
-function tier(name: TierName, store: Store, envelope: Envelope): Side {
+function tier(name: TierName, store: Store, envelope: Envelope): Tier {
   const sealedStore: Store = {
     ...store,
     put: (key, body, signal) => store.put(key, envelope.seal(body), signal),
@@ -70,7 +70,7 @@ function tier(name: TierName, store: Store, envelope: Envelope): Side {
     },
   }
   return {
-    ...sideOf(name, sealedStore),
+    ...tierOf(name, sealedStore),
     storedSize: envelope.sealedSize,
     ranges: async (attachment, _size, signal) =>
       envelope.ranges(range => store.get(keyOn(name, attachment), range, signal)),
@@ -102,10 +102,10 @@ describe('a move of a large sealed file', () => {
           const attachment = file()
           await source.put(keyOn(from, attachment), sealed.seal(sourceOf(content)), never)
           const area = hybridArea({
-            sides: {
+            tiers: {
               [from]: tier(from, metering, sealed),
               [to]: tier(to, wrap(arrived), target),
-            } as Record<TierName, Side>,
+            } as Record<TierName, Tier>,
             first: from,
             digests,
             warn: assert.fail,
@@ -160,16 +160,16 @@ describe('a move', () => {
     })
     const attachment = file()
     await place(stores, disk, attachment)
-    const patient: Side = { ...area.sides[cloud], area: { ...area.sides[cloud].area } }
+    const patient: Tier = { ...area.tiers[cloud], area: { ...area.tiers[cloud].area } }
     patient.area.deliver = async (...all) => {
       for (let left = 3; ; left--)
         try {
-          return await area.sides[cloud].area.deliver(...all)
+          return await area.tiers[cloud].area.deliver(...all)
         } catch (error) {
           if (left === 0) throw error
         }
     }
-    const again = hybridArea({ sides: { ...area.sides, [cloud]: patient }, first: disk, digests, warn: assert.fail })
+    const again = hybridArea({ tiers: { ...area.tiers, [cloud]: patient }, first: disk, digests, warn: assert.fail })
     assert.equal((await again.move(attachment, cloud, move, never)).outcome, 'moved')
   })
 
@@ -220,14 +220,14 @@ describe('a move', () => {
       })
       const attachment = file()
       for (const tier of there ? ([cloud, disk] as const) : ([cloud] as const)) await place(stores, tier, attachment)
-      const settling: Side = {
-        ...area.sides[disk],
+      const settling: Tier = {
+        ...area.tiers[disk],
         async settle() {
           order.push('settled')
         },
       }
       const careful = hybridArea({
-        sides: { ...area.sides, [disk]: settling },
+        tiers: { ...area.tiers, [disk]: settling },
         first: disk,
         digests,
         warn: assert.fail,
@@ -239,9 +239,9 @@ describe('a move', () => {
 
   it('says loudly that the file went with its original', async () => {
     const one = memoryStore('one')
-    const both = sideOf(disk, one) // the same keys
+    const both = tierOf(disk, one) // the same keys
     const area = hybridArea({
-      sides: { [disk]: both, [cloud]: both },
+      tiers: { [disk]: both, [cloud]: both },
       first: disk,
       digests,
       warn: assert.fail,

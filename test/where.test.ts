@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { TierName } from '../src/area/area.ts'
-import type { Side } from '../src/area/side.ts'
+import type { Tier } from '../src/area/tier.ts'
 import { Fault } from '../src/fault.ts'
 import { whereRoute } from '../src/routes/where.ts'
 import type { Request } from '../src/wire/router.ts'
@@ -13,13 +13,13 @@ describe('the places of files', () => {
     const id = orthanc.addPatient('p', [1, 1, 200])
     let asked = 0
     const signals = new Set<AbortSignal>()
-    const find: Side['find'] = async (_attachment, signal) => {
+    const find: Tier['find'] = async (_attachment, signal) => {
       signals.add(signal)
       if (++asked === 20) throw new Fault('Unavailable', 'the store is away')
       await new Promise(resolve => setImmediate(resolve))
       return undefined
     }
-    const route = whereRoute({ 'object-storage': { find } as Side })
+    const route = whereRoute({ 'object-storage': { find } as Tier })
     const get = route.methods['GET']
     assert.ok(get)
     const signal = new AbortController().signal
@@ -36,11 +36,11 @@ describe('the places of files', () => {
     const id = orthanc.addPatient('p', [1])
     for (const how of ['between', 'during']) {
       let at: TierName = 'object-storage'
-      const side = (tier: TierName) =>
+      const tier = (name: TierName) =>
         ({
-          area: { name: tier },
+          area: { name },
           async find() {
-            const found = at === tier
+            const found = at === name
             if (how === 'between') at = 'file-system' // after the look at the disk, before the one at the store
             return found ? { key: 'k', size: 1 } : undefined
           },
@@ -49,10 +49,10 @@ describe('the places of files', () => {
             at = 'file-system'
             throw new Fault('NotFound', 'NoSuchKey')
           },
-        }) as unknown as Side
-      const sides = { 'file-system': side('file-system'), 'object-storage': side('object-storage') }
+        }) as unknown as Tier
+      const tiers = { 'file-system': tier('file-system'), 'object-storage': tier('object-storage') }
       const request = { groups: ['patients', id] } as unknown as Request
-      const answer = await whereRoute(sides).methods['GET']?.(request, orthanc, new AbortController().signal)
+      const answer = await whereRoute(tiers).methods['GET']?.(request, orthanc, new AbortController().signal)
       const { Totals } = JSON.parse(String((answer as { body: unknown }).body))
       assert.deepEqual([how, Totals.Missing, Totals['file-system'].Files > 0], [how, 0, true])
     }

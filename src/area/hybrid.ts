@@ -4,10 +4,10 @@ import type { Attachment, Found, StorageArea, TierName } from './area.ts'
 import { both, graver } from './either.ts'
 import { lookTwice, mayBeAbsent } from './find.ts'
 import { type Digests, type Moved, type MoveOptions, moveBetween } from './move.ts'
-import { otherTier, type Side } from './side.ts'
+import { otherTier, type Tier } from './tier.ts'
 
 export interface HybridOptions {
-  readonly sides: Readonly<Record<TierName, Side>>
+  readonly tiers: Readonly<Record<TierName, Tier>>
   /** Where new files go, and where a read looks first. */
   readonly first: TierName
   readonly digests: Digests
@@ -22,7 +22,7 @@ export interface HybridOptions {
 
 /** A storage area over two tiers. */
 export interface HybridArea extends StorageArea {
-  readonly sides: Readonly<Record<TierName, Side>>
+  readonly tiers: Readonly<Record<TierName, Tier>>
   /**
    * Copies, reads back, compares, and only then removes from the other tier. A rejection leaves the file readable where it
    * was; repeating is safe, also after a crash at any point.
@@ -33,9 +33,9 @@ export interface HybridArea extends StorageArea {
 }
 
 export function hybridArea(options: HybridOptions): HybridArea {
-  const { sides, first, digests, apart = async () => {}, warn, patienceMs = 1_000, silenceMs = 10_000 } = options
-  const near = sides[first].area
-  const far = sides[otherTier[first]].area
+  const { tiers, first, digests, apart = async () => {}, warn, patienceMs = 1_000, silenceMs = 10_000 } = options
+  const near = tiers[first].area
+  const far = tiers[otherTier[first]].area
   /** Moves and removals under way, by UUID: of one file, one at a time. */
   const busy = new Map<string, { readonly abort: AbortController; readonly done: Promise<unknown> }>()
 
@@ -81,8 +81,8 @@ export function hybridArea(options: HybridOptions): HybridArea {
   const opened = ({ giveUp }: Asked, content: Content, tier: TierName): Opened => ({
     content,
     giveUp,
-    from: sides[tier].area,
-    other: sides[otherTier[tier]],
+    from: tiers[tier].area,
+    other: tiers[otherTier[tier]],
   })
 
   /**
@@ -139,7 +139,7 @@ export function hybridArea(options: HybridOptions): HybridArea {
     signal.throwIfAborted()
     return await exclusively(uuid, async removal => {
       const either = AbortSignal.any([signal, removal])
-      const moved = moveBetween(sides[otherTier[to]], sides[to], attachment, options, digests, either)
+      const moved = moveBetween(tiers[otherTier[to]], tiers[to], attachment, options, digests, either)
       return await moved.catch(error => {
         if (removal.aborted) return { outcome: 'missing' } // Orthanc knows it no more
         throw error
@@ -149,7 +149,7 @@ export function hybridArea(options: HybridOptions): HybridArea {
 
   return {
     name: `${near.name}, and reads also from ${far.name}`,
-    sides,
+    tiers,
 
     create: (attachment, body, signal) => near.create(attachment, body, signal),
 
@@ -173,8 +173,8 @@ export function hybridArea(options: HybridOptions): HybridArea {
     async locate(attachment, signal) {
       const look = async () => {
         const [disk, cloud] = await Promise.all([
-          sides['file-system'].find(attachment, signal),
-          sides['object-storage'].find(attachment, signal),
+          tiers['file-system'].find(attachment, signal),
+          tiers['object-storage'].find(attachment, signal),
         ])
         return { ...(disk && { 'file-system': disk }), ...(cloud && { 'object-storage': cloud }) }
       }
@@ -186,7 +186,7 @@ export function hybridArea(options: HybridOptions): HybridArea {
 interface Opened extends Pick<Asked, 'giveUp'> {
   readonly content: Content
   readonly from: StorageArea
-  readonly other: Side
+  readonly other: Tier
 }
 
 interface Asked {

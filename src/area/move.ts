@@ -10,7 +10,7 @@ import {
 } from '../bytes.ts'
 import { Fault, isCode } from '../fault.ts'
 import type { Attachment, StorageArea } from './area.ts'
-import type { Side } from './side.ts'
+import type { Tier } from './tier.ts'
 
 export interface MoveOptions {
   /** Copy only. */
@@ -37,11 +37,11 @@ export type Digests = (algorithm: 'sha256' | 'md5') => ReturnType<NewDigest>
 
 /**
  * Moves one file so that at every moment at least one tier has it whole. Bytes on the target are never overwritten by
- * others: should the two sides differ, a person must look, and both stay.
+ * others: should the two tiers differ, a person must look, and both stay.
  */
 export async function moveBetween(
-  from: Side,
-  to: Side,
+  from: Tier,
+  to: Tier,
   attachment: Attachment,
   { keepSource, known }: MoveOptions,
   digests: Digests,
@@ -98,14 +98,14 @@ export async function moveBetween(
   return { outcome: 'moved', bytes: await original.size() }
 }
 
-async function hasSize(side: Side, attachment: Attachment, size: number, signal: AbortSignal): Promise<boolean> {
-  return (await side.find(attachment, signal))?.size === (side.storedSize?.(size) ?? size)
+async function hasSize(tier: Tier, attachment: Attachment, size: number, signal: AbortSignal): Promise<boolean> {
+  return (await tier.find(attachment, signal))?.size === (tier.storedSize?.(size) ?? size)
 }
 
 /** Two tiers that are one place in disguise lose the file here. That should be known before; if it was not, it is told. */
 async function removeSource(
-  from: Side,
-  to: Side,
+  from: Tier,
+  to: Tier,
   attachment: Attachment,
   where: Fault['where'],
   signal: AbortSignal,
@@ -143,7 +143,7 @@ interface Departing {
  * decrypted twice at most, however its target takes it.
  */
 function departing(
-  from: Side,
+  from: Tier,
   attachment: Attachment,
   known: Known | undefined,
   digests: Digests,

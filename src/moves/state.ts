@@ -29,7 +29,7 @@ export interface Tally {
 export interface Results {
   readonly Moved: Tally
   readonly AlreadyThere: Tally
-  /** Of a dry run: where the files are. A file on both sides counts on both. */
+  /** Of a dry run: where the files are. A file on both tiers counts on both. */
   readonly OnFileSystem: Tally
   readonly OnObjectStorage: Tally
   Failed: number

@@ -1,6 +1,6 @@
 import type { Attachment, Found, TierName } from '../area/area.ts'
 import { lookTwice } from '../area/find.ts'
-import type { Side } from '../area/side.ts'
+import type { Tier } from '../area/tier.ts'
 import { isCode } from '../fault.ts'
 import { askOf, type KnownFile, type Level, levels, listed, start, walk } from '../moves/walk.ts'
 import type { Orthanc } from '../orthanc.ts'
@@ -9,10 +9,10 @@ import { json, OrthancError, type Route } from '../wire/router.ts'
 /** Looks at so many files at once. */
 const CONCURRENCY = 8
 
-type Sides = Readonly<Partial<Record<TierName, Side>>>
+type Tiers = Readonly<Partial<Record<TierName, Tier>>>
 
 /** `GET /instances/{id}/cloud-storage`, and of series, studies, patients: each file's place, and totals per tier. */
-export function whereRoute(sides: Sides): Route {
+export function whereRoute(tiers: Tiers): Route {
   return {
     pattern: `/(${levels.map(level => level.toLowerCase()).join('|')})/([0-9a-f-]{44})/cloud-storage`,
     methods: {
@@ -20,8 +20,8 @@ export function whereRoute(sides: Sides): Route {
         const level = levels.find(candidate => candidate.toLowerCase() === name) as Level
         if ((await orthanc.get(`/${name}/${id}`, signal)) === undefined)
           return { error: OrthancError.unknownResource, details: '' }
-        const files = await located(sides, await filesBelow(level, id, orthanc, signal), signal)
-        return json({ ID: id, Totals: totalsOf(sides, files), Attachments: files })
+        const files = await located(tiers, await filesBelow(level, id, orthanc, signal), signal)
+        return json({ ID: id, Totals: totalsOf(tiers, files), Attachments: files })
       },
     },
   }
@@ -55,13 +55,13 @@ interface Located {
   readonly Places: readonly Place[]
 }
 
-async function located(sides: Sides, files: readonly Named[], signal: AbortSignal): Promise<Located[]> {
+async function located(tiers: Tiers, files: readonly Named[], signal: AbortSignal): Promise<Located[]> {
   const answers: Located[] = []
   const rest = files.entries()
   const stop = new AbortController()
   const either = AbortSignal.any([signal, stop.signal])
   const worker = async () => {
-    for (const [i, file] of rest) answers[i] = await locate(sides, file, either)
+    for (const [i, file] of rest) answers[i] = await locate(tiers, file, either)
   }
   const workers = Array.from({ length: CONCURRENCY }, () =>
     worker().catch(error => {
@@ -74,19 +74,19 @@ async function located(sides: Sides, files: readonly Named[], signal: AbortSigna
   return answers
 }
 
-async function locate(sides: Sides, [uri, { attachment, known }]: Named, signal: AbortSignal): Promise<Located> {
-  const look = () => placesOf(sides, attachment, signal)
-  const Places = await lookTwice(look, places => places.length === 0 && Object.keys(sides).length > 1)
+async function locate(tiers: Tiers, [uri, { attachment, known }]: Named, signal: AbortSignal): Promise<Located> {
+  const look = () => placesOf(tiers, attachment, signal)
+  const Places = await lookTwice(look, places => places.length === 0 && Object.keys(tiers).length > 1)
   return { Attachment: uri, Uuid: attachment.uuid, Size: known.size, Places }
 }
 
-async function placesOf(sides: Sides, attachment: Attachment, signal: AbortSignal): Promise<Place[]> {
+async function placesOf(tiers: Tiers, attachment: Attachment, signal: AbortSignal): Promise<Place[]> {
   const places: Place[] = []
-  for (const [tier, side] of Object.entries(sides) as [TierName, Side][]) {
+  for (const [name, tier] of Object.entries(tiers) as [TierName, Tier][]) {
     signal.throwIfAborted()
     try {
-      const found = await side.find(attachment, signal)
-      if (found) places.push(await placeOf(tier, side, found, signal))
+      const found = await tier.find(attachment, signal)
+      if (found) places.push(await placeOf(name, tier, found, signal))
     } catch (error) {
       if (!isCode(error, 'NotFound')) throw error // a move took it away in this very moment
     }
@@ -94,13 +94,13 @@ async function placesOf(sides: Sides, attachment: Attachment, signal: AbortSigna
   return places
 }
 
-async function placeOf(tier: TierName, side: Side, found: Found, signal: AbortSignal): Promise<Place> {
-  const keyId = await side.keyIdOf(found, signal)
-  return { Tier: tier, Store: side.area.name, Key: found.key, Size: found.size, EncryptedWithKey: keyId ?? null }
+async function placeOf(name: TierName, tier: Tier, found: Found, signal: AbortSignal): Promise<Place> {
+  const keyId = await tier.keyIdOf(found, signal)
+  return { Tier: name, Store: tier.area.name, Key: found.key, Size: found.size, EncryptedWithKey: keyId ?? null }
 }
 
-function totalsOf(sides: Sides, files: readonly Located[]) {
-  const totals = Object.fromEntries(Object.keys(sides).map(tier => [tier, { Files: 0, Bytes: 0 }]))
+function totalsOf(tiers: Tiers, files: readonly Located[]) {
+  const totals = Object.fromEntries(Object.keys(tiers).map(tier => [tier, { Files: 0, Bytes: 0 }]))
   for (const { Places } of files)
     for (const { Tier, Size } of Places) {
       const total = totals[Tier]

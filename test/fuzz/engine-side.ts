@@ -32,7 +32,7 @@ export function servicesInMemory(): Services {
     BytesRead: 0,
     BytesWritten: 0,
   })
-  const routes = [statusRoute(status, async () => {}), whereRoute(area.sides), moveStorageRoute(kind)]
+  const routes = [statusRoute(status, async () => {}), whereRoute(area.tiers), moveStorageRoute(kind)]
   return { area, routes, jobs, metrics: async () => metricsOf(status()) }
 }
 

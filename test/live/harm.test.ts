@@ -145,7 +145,7 @@ for (const [name, way] of Object.entries(ways()))
       for (const call of [
         () => read(on, of),
         () => on.area.remove(of, never),
-        () => on.sides['object-storage']?.find(of, never),
+        () => on.tiers['object-storage']?.find(of, never),
       ])
         await assert.rejects(async () => call(), { code: 'Unavailable' })
       proxy.decide = () => undefined

@@ -4,7 +4,7 @@ import { findIn } from '../../src/area/find.ts'
 import { type HybridArea, hybridArea } from '../../src/area/hybrid.ts'
 import { keysOf } from '../../src/area/naming.ts'
 import { objectArea } from '../../src/area/object-area.ts'
-import type { Side } from '../../src/area/side.ts'
+import type { Tier } from '../../src/area/tier.ts'
 import { VerifiedCache } from '../../src/area/verified-cache.ts'
 import { collect, sourceOf } from '../../src/bytes.ts'
 import { Fault, type FaultCode } from '../../src/fault.ts'
@@ -30,7 +30,7 @@ export const naming = {
 
 export const keyOn = (tier: TierName, attachment: Attachment) => keysOf(naming[tier], '', attachment)[0]
 
-export function sideOf(tier: TierName, store: Store): Side {
+export function tierOf(tier: TierName, store: Store): Tier {
   const area = objectArea({
     store,
     keysOf: (attachment, suffix) => keysOf(naming[tier], suffix, attachment),
@@ -53,9 +53,9 @@ export type Stores = Record<TierName, Store>
 export function make(first: TierName, wrap: Partial<Record<TierName, (store: Store) => Store>> = {}) {
   const stores: Stores = { [disk]: memoryStore('disk'), [cloud]: memoryStore('cloud') }
   const warnings: string[] = []
-  const side = (tier: TierName) => sideOf(tier, wrap[tier]?.(stores[tier]) ?? stores[tier])
+  const tier = (name: TierName) => tierOf(name, wrap[name]?.(stores[name]) ?? stores[name])
   const area = hybridArea({
-    sides: { [disk]: side(disk), [cloud]: side(cloud) },
+    tiers: { [disk]: tier(disk), [cloud]: tier(cloud) },
     first,
     digests,
     warn: line => void warnings.push(line),

@@ -88,7 +88,7 @@ export class FaultProxy {
     return `http://127.0.0.1:${this.#port}`
   }
 
-  /** How many are open, on both sides. */
+  /** How many are open, on both tiers. */
   get connections(): number {
     return this.#sockets.size
   }

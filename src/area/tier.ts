@@ -7,7 +7,7 @@ import type { Find } from './find.ts'
  * at once; so at most one of them may make a caller wait for memory (`Budget`), or two moves in opposite directions could
  * each hold what the other waits for.
  */
-export interface Side {
+export interface Tier {
   readonly area: StorageArea
   readonly find: Find
   /** Whether looking there costs no round trip over a network. */
