@@ -18,7 +18,7 @@ export interface Source {
 export interface Content {
   readonly size: number
   readonly body: Bytes
-  /** Of all bytes of the body, where the store tells it; stores/wrappers/verify.ts compares it. */
+  /** Of all bytes of the body, where the store tells it; stores/wrappers/checksum.ts compares it. */
   readonly digest?: Digest | undefined
 }
 
@@ -49,7 +49,7 @@ export function sliceOf(source: Source, slice: Range): Source {
 }
 
 /** A content whose body is checked against its size: short or over-long is `Corrupt`, and worth another try. */
-export function contentOf(size: number, body: Bytes): Content {
+export function checkedContent(size: number, body: Bytes): Content {
   return { size, body: exactly(size, body, true) }
 }
 

@@ -15,9 +15,9 @@ import type { Logger } from './log.ts'
 import { type MoveJobs, moveJobs } from './moves/job.ts'
 import { a1, ID_BYTES, keyIdOf } from './seal/a1.ts'
 import { Budget } from './seal/budget.ts'
+import { unsealIfSealed } from './seal/detect.ts'
 import { keyring } from './seal/keyring.ts'
 import { encryptionStateOf, envelopesOf } from './seal/policy.ts'
-import { unsealIfSealed } from './seal/tell.ts'
 import { apart } from './stores/apart.ts'
 import { azureStore } from './stores/azure/azure.ts'
 import { directoryStore } from './stores/directory/directory.ts'
@@ -25,11 +25,11 @@ import type { Role } from './stores/directory/root.ts'
 import { gcsStore } from './stores/gcs/gcs.ts'
 import { s3Store } from './stores/s3/s3.ts'
 import type { Store } from './stores/store.ts'
-import { within } from './stores/wrappers/deadline.ts'
-import { measured } from './stores/wrappers/log.ts'
+import { withChecksum } from './stores/wrappers/checksum.ts'
+import { withDeadline } from './stores/wrappers/deadline.ts'
+import { withLog } from './stores/wrappers/log.ts'
 import { type Counts, counting } from './stores/wrappers/metrics.ts'
-import { attempt, retrying } from './stores/wrappers/retry.ts'
-import { verifying } from './stores/wrappers/verify.ts'
+import { attempt, withRetry } from './stores/wrappers/retry.ts'
 
 export interface Hybrid {
   readonly mode: 'WriteToFileSystem' | 'WriteToObjectStorage'
@@ -79,11 +79,11 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
   const { maxRetries, requestTimeoutMs, limit } = patience
 
   const raw = providerStore(config, log, role)
-  const patient = retrying({ maxRetries }, info)(raw)
-  const verified = verifying(patient)
-  const punctual = within(requestTimeoutMs, limit)(verified)
+  const patient = withRetry({ maxRetries }, info)(raw)
+  const verified = withChecksum(patient)
+  const punctual = withDeadline(requestTimeoutMs, limit)(verified)
   const { counted, counts } = counting()
-  const store = measured(info)(counted(punctual))
+  const store = withLog(info)(counted(punctual))
 
   const sealing = sealingOf(config.encryption, line => log.warn(line))
   // What a store could mend by itself it has tried to; what is left is bytes that turned out wrong.
@@ -180,8 +180,8 @@ function hybridOf(config: EngineConfig, parts: Parts): Hybrid | undefined {
   refuseSameFolder(config)
   const info = (line: string) => log.info(line)
   const files = directoryStore(hybrid.directory, { sync: hybrid.sync, marked: false, role })
-  const patient = retrying({ maxRetries: LOCAL.maxRetries }, info)(files)
-  const measuredDisk = measured(info)(within(LOCAL.requestTimeoutMs, LOCAL.limit)(patient))
+  const patient = withRetry({ maxRetries: LOCAL.maxRetries }, info)(files)
+  const measuredDisk = withLog(info)(withDeadline(LOCAL.requestTimeoutMs, LOCAL.limit)(patient))
   const proveApart = apart({ disk: files, store: raw, rootPath: naming.rootPath, remedy: TWO_PLACES })
   const disk: Store = {
     ...measuredDisk,

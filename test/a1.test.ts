@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { createCipheriv, createHash, hash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { describe, it } from 'node:test'
-import { type Bytes, collect, collectSource, contentOf, type Source, sourceOf } from '../src/bytes.ts'
+import { type Bytes, checkedContent, collect, collectSource, type Source, sourceOf } from '../src/bytes.ts'
 import { a1, OVERHEAD_BYTES, type Randomness } from '../src/seal/a1.ts'
 import { gcmCounterMode } from '../src/seal/gcm-ranges.ts'
 import { type Keyring, keyring, masterKey } from '../src/seal/keyring.ts'
@@ -29,7 +29,7 @@ function chunked(bytes: Buffer, sizes: readonly number[]): Source {
 }
 
 const open = (object: Buffer, ring: Keyring = keys, sizes = [65_536]): Promise<Buffer> =>
-  collect(a1(ring).unseal(contentOf(object.byteLength, chunked(object, sizes).open())))
+  collect(a1(ring).unseal(checkedContent(object.byteLength, chunked(object, sizes).open())))
 const seal = (bytes: Buffer, random?: Randomness): Promise<Buffer> =>
   collectSource(a1(keys, random && (() => random)).seal(sourceOf(bytes)))
 
@@ -170,7 +170,7 @@ describe('seal and unseal', () => {
     }
     const before = process.memoryUsage().rss
     const sealed = a1(keys).seal(large)
-    const opened = a1(keys).unseal(contentOf(sealed.size, sealed.open()))
+    const opened = a1(keys).unseal(checkedContent(sealed.size, sealed.open()))
     const [sent, came] = [createHash('sha256'), createHash('sha256')]
     for await (const bytes of opened.body) came.update(bytes)
     for (let i = 0; i < 256; i++) sent.update(chunk)

@@ -12,7 +12,7 @@ import type { Fault } from '../src/fault.ts'
 import { network } from '../src/stores/network/network.ts'
 import { s3Signing } from '../src/stores/s3/auth.ts'
 import { type S3Options, s3Store } from '../src/stores/s3/s3.ts'
-import { retrying } from '../src/stores/wrappers/retry.ts'
+import { withRetry } from '../src/stores/wrappers/retry.ts'
 import { type FakeInternet, fakeInternet } from './support/fake-internet.ts'
 import { s3Options } from './support/s3-options.ts'
 import { chunked, never, noise } from './support/store.suite.ts'
@@ -304,7 +304,7 @@ describe('credentials that S3 does not take any more', () => {
     })
     webIdentity({ AWS_ENDPOINT_URL_STS: keysOfSts })
     const store = own(
-      retrying({ maxRetries: 2, firstDelayMs: 1 }, () => {})(
+      withRetry({ maxRetries: 2, firstDelayMs: 1 }, () => {})(
         s3Store({ ...options, endpoint }, { caFile: undefined, proxy: undefined, probeKey: 'p' }, () => {}),
       ),
     )

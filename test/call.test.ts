@@ -2,12 +2,12 @@ import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import type { StorageArea } from '../src/area/area.ts'
-import { collect, contentOf, type Source, sourceOf } from '../src/bytes.ts'
+import { checkedContent, collect, type Source, sourceOf } from '../src/bytes.ts'
 import { Fault } from '../src/fault.ts'
-import { answers } from '../src/wire/answers.ts'
 import { serveCalls } from '../src/wire/call.ts'
 import { Connection } from '../src/wire/connection.ts'
 import { Kind, Verb } from '../src/wire/frames.ts'
+import { answers } from '../src/wire/http-replies.ts'
 import { type PeerConnection, PluginPeer } from './support/peer.ts'
 import { sha256 } from './support/sha256.ts'
 
@@ -28,7 +28,9 @@ function areaOf(files: Map<string, Buffer>): StorageArea {
       const file = files.get(attachment.uuid + attachment.type)
       if (!file) throw new Fault('NotFound', 'no such file', { where: { verb: 'read', key: attachment.uuid } })
       const part = sourceOf(file)
-      return range ? contentOf(range.end - range.start, part.open(range)) : contentOf(file.byteLength, part.open())
+      return range
+        ? checkedContent(range.end - range.start, part.open(range))
+        : checkedContent(file.byteLength, part.open())
     },
     async deliver(attachment, range, use, signal) {
       return await use(await this.read(attachment, range, signal))
@@ -114,7 +116,7 @@ describe('a worker connection', () => {
       yield Buffer.alloc(0)
       yield pattern(9)
     }
-    area.read = async () => contentOf(9, body())
+    area.read = async () => checkedContent(9, body())
     peer.socket.destroy()
     await served
     await connect()
@@ -135,9 +137,9 @@ describe('a worker connection', () => {
         yield pattern(5)
         throw new Fault('Corrupt', 'the digest differs')
       }
-      await use(contentOf(9, wrong())).catch(() => {})
-      await use(contentOf(4, sourceOf(pattern(4)).open())) // of another size, even
-      return await use(contentOf(7, sourceOf(pattern(7)).open()))
+      await use(checkedContent(9, wrong())).catch(() => {})
+      await use(checkedContent(4, sourceOf(pattern(4)).open())) // of another size, even
+      return await use(checkedContent(7, sourceOf(pattern(7)).open()))
     }
     await connectAnew()
     const { status, result, reserves } = await peer.read(uuid, 1)
@@ -153,8 +155,8 @@ describe('a worker connection', () => {
         await stopped.promise
         yield pattern(4)
       }
-      stale = use(contentOf(9, slow())).catch(error => error)
-      const last = use(contentOf(7, sourceOf(pattern(7)).open()))
+      stale = use(checkedContent(9, slow())).catch(error => error)
+      const last = use(checkedContent(7, sourceOf(pattern(7)).open()))
       stopped.resolve()
       return await last
     }
@@ -176,7 +178,8 @@ describe('a worker connection', () => {
 
   it('takes a chunk larger than a frame apart', async () => {
     const large = pattern(17 * 1024 * 1024)
-    area.deliver = async (_attachment, _range, use) => await use(contentOf(large.byteLength, sourceOf(large).open()))
+    area.deliver = async (_attachment, _range, use) =>
+      await use(checkedContent(large.byteLength, sourceOf(large).open()))
     await connectAnew()
     assert.equal(sha256((await peer.read(uuid, 1)).result), sha256(large))
   })
@@ -233,7 +236,7 @@ describe('a worker connection', () => {
           await more.promise
           yield pattern(4)
         }
-        late = use(contentOf(9, slow()))
+        late = use(checkedContent(9, slow()))
         late.catch(() => {})
         throw new Fault('Timeout', 'the deadline passed')
       }
@@ -262,7 +265,7 @@ describe('a worker connection', () => {
       area.deliver = async (_attachment, _range, use) => {
         begun.resolve()
         await gone.promise
-        return await use(contentOf(3, sourceOf(pattern(3)).open()))
+        return await use(checkedContent(3, sourceOf(pattern(3)).open()))
       }
       await connectAnew()
       peer.send(Kind.call, { flags: Verb.read, status: 1 }, uuid)
@@ -298,7 +301,7 @@ describe('a worker connection', () => {
   })
 
   it('never returns ok when a body breaks in the middle', async () => {
-    area.read = async () => contentOf(10, sourceOf(pattern(9)).open())
+    area.read = async () => checkedContent(10, sourceOf(pattern(9)).open())
     peer.socket.destroy()
     await served
     await connect()

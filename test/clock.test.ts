@@ -12,7 +12,7 @@ import { gcsStore } from '../src/stores/gcs/gcs.ts'
 import type { Environment } from '../src/stores/http/options.ts'
 import { s3Store } from '../src/stores/s3/s3.ts'
 import type { Store } from '../src/stores/store.ts'
-import { retrying } from '../src/stores/wrappers/retry.ts'
+import { withRetry } from '../src/stores/wrappers/retry.ts'
 import { s3Options } from './support/s3-options.ts'
 import { chunked, never, noise } from './support/store.suite.ts'
 
@@ -137,7 +137,7 @@ describe('a clock that is wrong', () => {
       t.mock.timers.enable({ apis: ['Date'], now: clock.now + off })
       const { endpoint, times } = await serve(time, refuse, clock)
       const warnings: string[] = []
-      const store = retrying({ maxRetries: 2, firstDelayMs: 1 }, () => {})(
+      const store = withRetry({ maxRetries: 2, firstDelayMs: 1 }, () => {})(
         open(endpoint, { caFile: undefined, proxy: undefined, probeKey: 'p', warn: line => warnings.push(line) }),
       )
       undo.push(() => store.close())
@@ -181,7 +181,7 @@ describe('a clock that is wrong', () => {
     const { S3 } = kinds
     assert.ok(S3)
     const { endpoint, times } = await serve(S3.time, S3.refuse, clock)
-    const store = retrying({ maxRetries: 2, firstDelayMs: 1 }, () => {})(
+    const store = withRetry({ maxRetries: 2, firstDelayMs: 1 }, () => {})(
       S3.open(endpoint, { caFile: undefined, proxy: undefined, probeKey: 'p', warn: () => {} }),
     )
     undo.push(() => store.close())

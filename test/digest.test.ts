@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { describe, it } from 'node:test'
-import { collect, contentOf } from '../src/bytes.ts'
+import { checkedContent, collect } from '../src/bytes.ts'
 import { crc32c } from '../src/stores/crc32c.ts'
 import { digestOf, hasher } from '../src/stores/digest.ts'
 import { memoryStore } from '../src/stores/memory.ts'
 import type { Store } from '../src/stores/store.ts'
-import { retrying } from '../src/stores/wrappers/retry.ts'
-import { verifying } from '../src/stores/wrappers/verify.ts'
+import { withChecksum } from '../src/stores/wrappers/checksum.ts'
+import { withRetry } from '../src/stores/wrappers/retry.ts'
 import { fc } from './support/property.ts'
 import { never, noise } from './support/store.suite.ts'
 
@@ -41,7 +41,7 @@ describe('a digest', () => {
     assert.equal(digestOf('md5', noise(1000)), createHash('md5').update(noise(1000)).digest('base64')))
 })
 
-describe('verifying', () => {
+describe('withChecksum', () => {
   const bytes = noise(300_000)
   /** Says the digest of `told`, gives `given`, and breaks once after `breakAt` bytes. */
   const telling = (told: Buffer, given: Buffer, breakAt = given.length): Store => {
@@ -53,7 +53,7 @@ describe('verifying', () => {
         const part = given.subarray(range.start, range.end)
         const end = broken ? part.length : breakAt
         broken = true
-        const content = contentOf(
+        const content = checkedContent(
           part.length,
           (async function* () {
             yield part.subarray(0, end)
@@ -65,13 +65,13 @@ describe('verifying', () => {
   }
   const damaged = Buffer.from(bytes)
   damaged[150_000] = (damaged[150_000] ?? 0) ^ 1
-  const read = async (store: Store) => collect(await verifying(store).get('x', undefined, never))
+  const read = async (store: Store) => collect(await withChecksum(store).get('x', undefined, never))
 
   it('passes what is right', async () => assert.deepEqual(await read(telling(bytes, bytes)), bytes))
   it('refuses one flipped bit', () =>
     assert.rejects(read(telling(bytes, damaged)), { code: 'Corrupt', retryable: true, message: /md5 .* but those/ }))
 
-  const patient = retrying({ maxRetries: 2, firstDelayMs: 1 }, () => {})
+  const patient = withRetry({ maxRetries: 2, firstDelayMs: 1 }, () => {})
   it('passes a body that broke and was resumed', async () =>
     assert.deepEqual(await read(patient(telling(bytes, bytes, 100_000))), bytes))
   it('refuses a bit that flipped after the resumption', () =>

@@ -10,8 +10,8 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { explorer } from '../src/explorer/script.ts'
 import { MARKER } from '../src/stores/directory/names.ts'
-import { answers } from '../src/wire/answers.ts'
 import { Kind, PROTOCOL, StartFlag, Verb, Wish } from '../src/wire/frames.ts'
+import { answers } from '../src/wire/http-replies.ts'
 import { type PeerConnection, PluginPeer, type Received } from './support/peer.ts'
 
 const engine = new URL('../src/engine.ts', import.meta.url).pathname

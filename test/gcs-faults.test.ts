@@ -6,7 +6,7 @@ import { afterEach, describe, it } from 'node:test'
 import { collect } from '../src/bytes.ts'
 import { digestOf } from '../src/stores/digest.ts'
 import { type GcsOptions, gcsStore } from '../src/stores/gcs/gcs.ts'
-import { retrying } from '../src/stores/wrappers/retry.ts'
+import { withRetry } from '../src/stores/wrappers/retry.ts'
 import { chunked, never, noise } from './support/store.suite.ts'
 
 type Script = (request: IncomingMessage & { body: Buffer }, response: ServerResponse) => void
@@ -105,7 +105,7 @@ describe('Google', () => {
       if (headers['x-goog-hash']) return json(response, 200, { crc32c: digestOf('crc32c', bytes) })
       response.writeHead(308, { range: `bytes=0-${begun === 1 && Number(start) > 0 ? 99 : end}` }).end()
     })
-    const anew = retrying({ maxRetries: 2, firstDelayMs: 1 }, () => {})(store)
+    const anew = withRetry({ maxRetries: 2, firstDelayMs: 1 }, () => {})(store)
     await anew.put('k', chunked(bytes, MB), never)
     assert.equal(begun, 2)
   })

@@ -4,7 +4,7 @@ import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { type HybridArea, hybridArea } from '../src/area/hybrid.ts'
 import { otherTier } from '../src/area/tier.ts'
-import { type Content, collect, contentOf, sourceOf } from '../src/bytes.ts'
+import { type Content, checkedContent, collect, sourceOf } from '../src/bytes.ts'
 import { Fault, type FaultCode } from '../src/fault.ts'
 import type { Store } from '../src/stores/store.ts'
 import { bytes, cloud, digests, disk, file, keyOn, make as makeTiers, never, place, read } from './support/tiers.ts'
@@ -51,7 +51,7 @@ const breaking =
       ...store,
       async get(key, range, signal) {
         const whole = await collect(await store.get(key, range, signal))
-        if (left-- <= 0) return contentOf(whole.byteLength, sourceOf(whole).open())
+        if (left-- <= 0) return checkedContent(whole.byteLength, sourceOf(whole).open())
         return {
           size: whole.byteLength,
           body: (async function* () {

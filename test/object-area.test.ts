@@ -10,7 +10,7 @@ import { Fault } from '../src/fault.ts'
 import { Budget } from '../src/seal/budget.ts'
 import { plain } from '../src/seal/envelope.ts'
 import { memoryStore } from '../src/stores/memory.ts'
-import { measured } from '../src/stores/wrappers/log.ts'
+import { withLog } from '../src/stores/wrappers/log.ts'
 
 const never = new AbortController().signal
 const uuid = '0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d'
@@ -53,7 +53,7 @@ describe('a storage area of objects', () => {
   })
 
   it('names the key that should be there when none is', async () => {
-    const { area } = make(measured(() => {})(memoryStore()))
+    const { area } = make(withLog(() => {})(memoryStore()))
     await assert.rejects(area.read(header, undefined, never), {
       code: 'NotFound',
       where: { verb: 'read', store: 'memory', key: `${uuid}.dcm.head` },

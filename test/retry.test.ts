@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { collect, contentOf, type Range, sourceOf } from '../src/bytes.ts'
+import { checkedContent, collect, type Range, sourceOf } from '../src/bytes.ts'
 import { Fault, type FaultOptions } from '../src/fault.ts'
 import { memoryStore } from '../src/stores/memory.ts'
-import { attempt, retrying } from '../src/stores/wrappers/retry.ts'
+import { attempt, withRetry } from '../src/stores/wrappers/retry.ts'
 import { never, noise } from './support/store.suite.ts'
 
 const policy = { maxRetries: 3, firstDelayMs: 1 }
@@ -67,7 +67,7 @@ describe('attempt', () => {
   })
 })
 
-describe('retrying', () => {
+describe('withRetry', () => {
   const bytes = noise(1000)
 
   /** Breaks each body after `chunk` bytes. */
@@ -78,7 +78,7 @@ describe('retrying', () => {
       async get(_key: string, range: Range | undefined) {
         asked.push(range)
         const { start, end } = range ?? { start: 0, end: bytes.byteLength }
-        return contentOf(end - start, cut(bytes.subarray(start, end), chunk))
+        return checkedContent(end - start, cut(bytes.subarray(start, end), chunk))
       },
     }
     return { store, asked }
@@ -90,7 +90,7 @@ describe('retrying', () => {
 
   it('resumes a broken body at the byte it reached', async () => {
     const { store, asked } = breaking(400)
-    assert.deepEqual(await collect(await retrying(policy, silent)(store).get('x', undefined, never)), bytes)
+    assert.deepEqual(await collect(await withRetry(policy, silent)(store).get('x', undefined, never)), bytes)
     assert.deepEqual(asked, [undefined, { start: 400, end: 1000 }, { start: 800, end: 1000 }])
   })
 
@@ -98,7 +98,7 @@ describe('retrying', () => {
     const { store, asked } = breaking(50)
     const range = { start: 100, end: 230 }
     assert.deepEqual(
-      await collect(await retrying(policy, silent)(store).get('x', range, never)),
+      await collect(await withRetry(policy, silent)(store).get('x', range, never)),
       bytes.subarray(100, 230),
     )
     assert.deepEqual(asked, [range, { start: 150, end: 230 }, { start: 200, end: 230 }])
@@ -111,10 +111,10 @@ describe('retrying', () => {
       ...inner,
       async get(key: string, range: Range | undefined, signal: AbortSignal) {
         const { body } = await inner.get(key, range, signal)
-        return contentOf(bytes.byteLength + 10, body)
+        return checkedContent(bytes.byteLength + 10, body)
       },
     }
-    await assert.rejects(async () => collect(await retrying(policy, silent)(store).get('x', undefined, never)), {
+    await assert.rejects(async () => collect(await withRetry(policy, silent)(store).get('x', undefined, never)), {
       code: 'Corrupt',
       retryable: true,
     })
@@ -122,7 +122,7 @@ describe('retrying', () => {
 
   it('gives a body up that breaks too often', async () => {
     const { store } = breaking(10)
-    await assert.rejects(async () => collect(await retrying(policy, silent)(store).get('x', undefined, never)), {
+    await assert.rejects(async () => collect(await withRetry(policy, silent)(store).get('x', undefined, never)), {
       code: 'Unavailable',
     })
   })
@@ -147,7 +147,7 @@ describe('retrying', () => {
         const start = range?.start ?? 0
         return { size: bytes.byteLength - start, body: body(start) }
       }
-      const store = retrying(policy, silent)({ ...memoryStore(), get })
+      const store = withRetry(policy, silent)({ ...memoryStore(), get })
       const reading = async () => collect(await store.get('key', undefined, abort.signal))
       await assert.rejects(reading(), Fault)
       assert.deepEqual([opened, held], [late, 0])
@@ -161,14 +161,14 @@ describe('retrying', () => {
       await store.put(key, body, signal)
       abort.abort(new Fault('Timeout', 'too late'))
     }
-    await retrying(policy, silent)({ ...store, put }).put('key', sourceOf(bytes), abort.signal)
+    await withRetry(policy, silent)({ ...store, put }).put('key', sourceOf(bytes), abort.signal)
     assert.ok(await store.stat('key', never))
   })
 
   it('asks once only whether the store lets us in', async () => {
     const check = failing(9)
     await assert.rejects(
-      retrying(policy, silent)({ ...memoryStore(), check: async () => void (await check()) }).check(never),
+      withRetry(policy, silent)({ ...memoryStore(), check: async () => void (await check()) }).check(never),
     )
     assert.equal(check.calls, 1)
   })

@@ -13,7 +13,7 @@ import { a1, keyIdOf } from '../src/seal/a1.ts'
 import { keyring, masterKey } from '../src/seal/keyring.ts'
 import { memoryStore } from '../src/stores/memory.ts'
 import type { Store } from '../src/stores/store.ts'
-import { attempt, retrying } from '../src/stores/wrappers/retry.ts'
+import { attempt, withRetry } from '../src/stores/wrappers/retry.ts'
 import { flaky } from './support/flaky.ts'
 import { noise } from './support/store.suite.ts'
 
@@ -102,7 +102,7 @@ describe('rotation', () => {
 
   it('survives a store that fails every third call', async () => {
     const { store, files } = await filled(30)
-    const run = rotation(retrying({ maxRetries: 10, firstDelayMs: 1 }, () => {})(flaky(store)))
+    const run = rotation(withRetry({ maxRetries: 10, firstDelayMs: 1 }, () => {})(flaky(store)))
     await run.run(never)
     assert.deepEqual(run.faults, [])
     for (const [key, bytes] of files) assert.deepEqual(await read(store, key), bytes)

@@ -11,8 +11,8 @@ import { afterEach, beforeEach, describe, it } from 'node:test'
 import { Fault } from '../src/fault.ts'
 import { glance, untilReady } from '../src/startup.ts'
 import { memoryStore } from '../src/stores/memory.ts'
-import { answers } from '../src/wire/answers.ts'
 import { Kind } from '../src/wire/frames.ts'
+import { answers } from '../src/wire/http-replies.ts'
 import { type PeerConnection, PluginPeer, type Received } from './support/peer.ts'
 
 const away = new Fault('Unavailable', 'nobody there')

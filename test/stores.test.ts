@@ -9,16 +9,16 @@ import { directoryStore } from '../src/stores/directory/directory.ts'
 import { MARKER } from '../src/stores/directory/names.ts'
 import { memoryStore } from '../src/stores/memory.ts'
 import type { Store } from '../src/stores/store.ts'
-import { within } from '../src/stores/wrappers/deadline.ts'
-import { measured } from '../src/stores/wrappers/log.ts'
+import { withChecksum } from '../src/stores/wrappers/checksum.ts'
+import { withDeadline } from '../src/stores/wrappers/deadline.ts'
+import { withLog } from '../src/stores/wrappers/log.ts'
 import { counting } from '../src/stores/wrappers/metrics.ts'
-import { retrying } from '../src/stores/wrappers/retry.ts'
-import { verifying } from '../src/stores/wrappers/verify.ts'
+import { withRetry } from '../src/stores/wrappers/retry.ts'
 import { flaky } from './support/flaky.ts'
 import { describeStore, MANY, type Made, never, noise } from './support/store.suite.ts'
 
 const silent = () => {}
-const patient = retrying({ maxRetries: 10, firstDelayMs: 1 }, silent)
+const patient = withRetry({ maxRetries: 10, firstDelayMs: 1 }, silent)
 
 const inMemory = async (wrap: (store: Store) => Store = store => store): Promise<Made> => ({
   store: wrap(memoryStore()),
@@ -35,13 +35,13 @@ const inFolder = async (wrap: (store: Store) => Store = store => store): Promise
 
 describeStore('memory', () => inMemory(), { listed: MANY })
 describeStore('directory', () => inFolder(), { listed: MANY })
-describeStore('measured(memory)', () => inMemory(measured(silent)))
+describeStore('withLog(memory)', () => inMemory(withLog(silent)))
 describeStore('counting(memory)', () => inMemory(store => counting().counted(store)))
-describeStore('verifying(memory)', () => inMemory(verifying))
-describeStore('within(memory)', () => inMemory(within(60_000, 'Option')))
-describeStore('retrying(memory)', () => inMemory(patient))
-describeStore('retrying(flaky(memory))', () => inMemory(store => patient(flaky(store))))
-describeStore('measured(retrying(flaky(directory)))', () => inFolder(store => measured(silent)(patient(flaky(store)))))
+describeStore('withChecksum(memory)', () => inMemory(withChecksum))
+describeStore('withDeadline(memory)', () => inMemory(withDeadline(60_000, 'Option')))
+describeStore('withRetry(memory)', () => inMemory(patient))
+describeStore('withRetry(flaky(memory))', () => inMemory(store => patient(flaky(store))))
+describeStore('withLog(withRetry(flaky(directory)))', () => inFolder(store => withLog(silent)(patient(flaky(store)))))
 
 it('counting counts operations, bytes and errors, but no absence', async () => {
   const { counted, counts } = counting()
@@ -57,14 +57,14 @@ it('counting counts operations, bytes and errors, but no absence', async () => {
   assert.equal(counts.errors, 1)
 })
 
-describe('within', () => {
+describe('withDeadline', () => {
   const hanging = { ...memoryStore(), remove: (_key: string, signal: AbortSignal) => rejection(signal) }
   const rejection = (signal: AbortSignal) =>
     new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
 
   it('ends what takes too long, naming the option', async () => {
     const fault = { code: 'Timeout', retryable: false, remedy: /^Raise Some.Option / }
-    await assert.rejects(within(10, 'Some.Option')(hanging).remove('x', never), fault)
+    await assert.rejects(withDeadline(10, 'Some.Option')(hanging).remove('x', never), fault)
   })
 
   it('ends a body that takes too long', async () => {
@@ -72,7 +72,7 @@ describe('within', () => {
       yield noise(10)
       await rejection(signal)
     }
-    const store = within(
+    const store = withDeadline(
       30,
       'Some.Option',
     )({

@@ -1,8 +1,8 @@
 import { type Bytes, type Content, discard, type Range } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import type { Attachment, Found, StorageArea, TierName } from './area.ts'
-import { both, graver } from './either.ts'
 import { lookTwice, mayBeAbsent } from './find.ts'
+import { both, graver } from './graver-fault.ts'
 import { type Digests, type Moved, type MoveOptions, moveBetween } from './move.ts'
 import { otherTier, type Tier } from './tier.ts'
 

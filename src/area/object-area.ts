@@ -1,9 +1,9 @@
 import {
   type Bytes,
   type Content,
+  checkedContent,
   checkedRange,
   collect,
-  contentOf,
   cut,
   discard,
   orDiscard,
@@ -132,12 +132,12 @@ export function objectArea(options: ObjectAreaOptions): StorageArea {
     })
     if (plain) {
       const { start, end } = checkedRange(range, plain.byteLength)
-      return contentOf(end - start, sourceOf(plain).open({ start, end }))
+      return checkedContent(end - start, sourceOf(plain).open({ start, end }))
     }
     const whole = large ?? (await open())
     try {
       const { start, end } = checkedRange(range, whole.size)
-      return contentOf(end - start, cut(whole.body, { start, end }))
+      return checkedContent(end - start, cut(whole.body, { start, end }))
     } catch (error) {
       await discard(whole)
       throw error

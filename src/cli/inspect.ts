@@ -1,7 +1,7 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
 import { Fault, messageOf } from '../fault.ts'
 import { keyIdOf, OVERHEAD_BYTES } from '../seal/a1.ts'
-import { isDicom, PEEK_BYTES } from '../seal/tell.ts'
+import { isDicom, PEEK_BYTES } from '../seal/detect.ts'
 import { fail, say, sayJson } from './terminal.ts'
 
 interface Report {

@@ -1,7 +1,7 @@
 import type { HybridArea } from '../area/hybrid.ts'
 import { Fault, isCode } from '../fault.ts'
 import type { Job, JobKind, Orthanc, StepOutcome } from '../orthanc.ts'
-import { begun, contentOf, KEPT_FAILURES, type MoveRequest, type MoveState, restore, serialize } from './state.ts'
+import { begun, jobContent, KEPT_FAILURES, type MoveRequest, type MoveState, restore, serialize } from './state.ts'
 import { type Ask, askOf, everything, fileOf, type KnownFile, levels, listed, type Visit, walk } from './walk.ts'
 
 export interface MoveJobOptions {
@@ -210,7 +210,7 @@ function moveJob(initial: MoveState, { area, concurrency, error, stepMs = 1000 }
   }
 
   return {
-    content: () => contentOf(state),
+    content: () => jobContent(state),
     progress: () => state.progress,
     serialize: () => serialize(state),
 

@@ -133,7 +133,7 @@ const odd = (name: string) =>
   )
 
 /** `Content` of `GET /jobs/{id}`: the ids by level, as the official plugins show them, and what has been done. */
-export function contentOf({ request, results }: MoveState): JsonObject {
+export function jobContent({ request, results }: MoveState): JsonObject {
   const { Moved, AlreadyThere, OnFileSystem, OnObjectStorage, Failed, Failures } = results
   const shown = request.dryRun ? { OnFileSystem, OnObjectStorage } : { Moved, AlreadyThere }
   return {

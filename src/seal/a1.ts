@@ -12,7 +12,7 @@
  * a master key. That is the format's known weakness; a data key is therefore as secret as the master key itself.
  */
 import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject, randomBytes } from 'node:crypto'
-import { type Bytes, type Content, collect, contentOf, openWhole, type Range, type Source } from '../bytes.ts'
+import { type Bytes, type Content, checkedContent, collect, openWhole, type Range, type Source } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import type { Envelope } from './envelope.ts'
 import { gcmCounterMode } from './gcm-ranges.ts'
@@ -62,7 +62,7 @@ export function a1(keys: Keyring, randomness: () => Randomness = fresh): Envelop
         throw new Fault('TooLarge', `a file of ${source.size} bytes cannot be encrypted, the limit is 64 GiB`)
       return sealed(source, keys.current, randomness())
     },
-    unseal: content => contentOf(plainSize(content.size), opened(content, keys)),
+    unseal: content => checkedContent(plainSize(content.size), opened(content, keys)),
     ranges(get) {
       let random: Randomness | undefined
       return async ({ start, end }) => {

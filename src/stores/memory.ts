@@ -1,4 +1,4 @@
-import { type Bytes, checkedRange, collectSource, contentOf } from '../bytes.ts'
+import { type Bytes, checkedContent, checkedRange, collectSource } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import type { Stat, Store } from './store.ts'
 
@@ -26,7 +26,7 @@ export function memoryStore(name = 'memory'): Store {
       const { start, end } = range
         ? checkedRange(range, object.bytes.byteLength)
         : { start: 0, end: object.bytes.byteLength }
-      return contentOf(end - start, slices(object.bytes.subarray(start, end), signal))
+      return checkedContent(end - start, slices(object.bytes.subarray(start, end), signal))
     },
     async stat(key, signal) {
       signal.throwIfAborted()

@@ -1,10 +1,10 @@
 import type { Attachment, ContentType, StorageArea } from '../area/area.ts'
 import { sourceOf } from '../bytes.ts'
 import { Fault } from '../fault.ts'
-import { answers } from './answers.ts'
 import type { Connection } from './connection.ts'
 import { Conversation, pulledSource, type Return } from './conversation.ts'
 import { Kind, UUID_BYTES, Verb } from './frames.ts'
+import { answers } from './http-replies.ts'
 import { performService, type Services } from './service-calls.ts'
 
 const contentTypes: readonly ContentType[] = ['unknown', 'dicom', 'dicom-as-json', 'dicom-until-pixel-data']

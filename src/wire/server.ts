@@ -1,9 +1,9 @@
 import { Fault } from '../fault.ts'
 import { Level } from '../log.ts'
-import { answers } from './answers.ts'
 import { serveCalls } from './call.ts'
 import { Connection } from './connection.ts'
 import { cutText, Kind, PROTOCOL, StartFlag, Verb, Wish } from './frames.ts'
+import { answers } from './http-replies.ts'
 import type { Services } from './service-calls.ts'
 
 /** Orthanc's threads: 50 for HTTP by default, DICOM associations, jobs. More calls than this wait in the plugin. */

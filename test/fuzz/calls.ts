@@ -5,7 +5,7 @@ import type { StorageArea } from '../../src/area/area.ts'
 import { keysOf } from '../../src/area/naming.ts'
 import { objectArea } from '../../src/area/object-area.ts'
 import { VerifiedCache } from '../../src/area/verified-cache.ts'
-import { type Bytes, contentOf } from '../../src/bytes.ts'
+import { type Bytes, checkedContent } from '../../src/bytes.ts'
 import { Fault, isCode } from '../../src/fault.ts'
 import { a1 } from '../../src/seal/a1.ts'
 import { Budget } from '../../src/seal/budget.ts'
@@ -13,9 +13,9 @@ import { plain } from '../../src/seal/envelope.ts'
 import { keyring, masterKey } from '../../src/seal/keyring.ts'
 import { memoryStore } from '../../src/stores/memory.ts'
 import type { Store } from '../../src/stores/store.ts'
-import { answers } from '../../src/wire/answers.ts'
 import { serveCalls } from '../../src/wire/call.ts'
 import { Connection } from '../../src/wire/connection.ts'
+import { answers } from '../../src/wire/http-replies.ts'
 import { type Outcome, type PeerConnection, PluginPeer } from '../support/peer.ts'
 import { fc } from '../support/property.ts'
 import { naming } from '../support/tiers.ts'
@@ -75,7 +75,7 @@ function troubled(store: Store, troubles: readonly Trouble[]): Store {
       const kind = next()
       if (kind === 'before' || kind === 'after') throw broken()
       const { size, body } = await store.get(key, range, signal)
-      return kind === 'cut' || kind === 'flip' ? contentOf(size, worse(body, kind)) : { size, body }
+      return kind === 'cut' || kind === 'flip' ? checkedContent(size, worse(body, kind)) : { size, body }
     },
   }
 }

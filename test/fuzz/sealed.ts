@@ -4,13 +4,21 @@ import { createHash } from 'node:crypto'
 import { keysOf } from '../../src/area/naming.ts'
 import { objectArea } from '../../src/area/object-area.ts'
 import { VerifiedCache } from '../../src/area/verified-cache.ts'
-import { type Bytes, type Content, collect, contentOf, Fingerprint, type Range, sourceOf } from '../../src/bytes.ts'
+import {
+  type Bytes,
+  type Content,
+  checkedContent,
+  collect,
+  Fingerprint,
+  type Range,
+  sourceOf,
+} from '../../src/bytes.ts'
 import { Fault } from '../../src/fault.ts'
 import { a1, keyIdOf, OVERHEAD_BYTES } from '../../src/seal/a1.ts'
 import { Budget } from '../../src/seal/budget.ts'
+import { unsealIfSealed } from '../../src/seal/detect.ts'
 import { plain } from '../../src/seal/envelope.ts'
 import { keyring, masterKey } from '../../src/seal/keyring.ts'
-import { unsealIfSealed } from '../../src/seal/tell.ts'
 import { memoryStore } from '../../src/stores/memory.ts'
 import { fc } from '../support/property.ts'
 import { digests, naming, never } from '../support/tiers.ts'
@@ -127,10 +135,10 @@ export const claims: Claims = {
         const source = envelopeOf(seed).seal(sourceOf(bytes))
         const sealed = await collect({ size: source.size, body: source.open() })
         assert.equal(sealed.byteLength, envelopeOf(seed).sealedSize(size))
-        assert.deepEqual(await unsealed(() => contentOf(sealed.byteLength, chunked(sealed, sizes))), bytes)
+        assert.deepEqual(await unsealed(() => checkedContent(sealed.byteLength, chunked(sealed, sizes))), bytes)
 
         const again = envelopeOf(seed).seal(sourceOf(bytes))
-        const part = ({ start, end }: Range) => contentOf(end - start, chunked(sealed.subarray(start, end), sizes))
+        const part = ({ start, end }: Range) => checkedContent(end - start, chunked(sealed.subarray(start, end), sizes))
         const read = a1(keys).ranges(async range => part(range))
         for (const [one, other] of pairs) {
           const range = rangeOf(one, other, sealed.byteLength)
@@ -151,7 +159,7 @@ export const claims: Claims = {
       const others = await sealedBytes(plaintext(other.size, other.start), Buffer.from('other'))
       const object = changed(sealed, others, how)
       if (object.equals(sealed) || object.equals(others)) return
-      const result = await unsealed(() => contentOf(object.byteLength, chunked(object, sizes)))
+      const result = await unsealed(() => checkedContent(object.byteLength, chunked(object, sizes)))
       assert.ok(result instanceof Fault, 'it was opened')
       const id = object.subarray(0, 2).toString() === 'A1' && object.byteLength >= 86 ? object.readUInt32LE(2) : 7
       assert.equal(result.code, id === 7 || id === 8 ? 'Corrupt' : 'BadConfig')
@@ -235,7 +243,7 @@ export const claims: Claims = {
         const print = await Fingerprint.of(chunked(bytes, [1000]), () => digests('sha256'))
         const read = a1(keys).ranges(async ({ start, end }) => {
           if (end > later.byteLength) throw new Fault('BadRequest', 'beyond the end')
-          return contentOf(end - start, chunked(later.subarray(start, end), [1000]))
+          return checkedContent(end - start, chunked(later.subarray(start, end), [1000]))
         })
         for (const [one, other] of pairs) {
           const range = rangeOf(one, other, size)

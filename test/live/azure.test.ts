@@ -15,9 +15,9 @@ import {
 import { collect, type Source } from '../../src/bytes.ts'
 import { type AzureOptions, azureStore } from '../../src/stores/azure/azure.ts'
 import type { Store } from '../../src/stores/store.ts'
-import { measured } from '../../src/stores/wrappers/log.ts'
-import { retrying } from '../../src/stores/wrappers/retry.ts'
-import { verifying } from '../../src/stores/wrappers/verify.ts'
+import { withChecksum } from '../../src/stores/wrappers/checksum.ts'
+import { withLog } from '../../src/stores/wrappers/log.ts'
+import { withRetry } from '../../src/stores/wrappers/retry.ts'
 import { itSays } from '../support/faults.suite.ts'
 import { flaky } from '../support/flaky.ts'
 import { describeBoth } from '../support/sdk.suite.ts'
@@ -57,7 +57,7 @@ if (server) {
     const store = open(await newContainer())
     return { store: wrap(store), dispose: () => store.close() }
   }
-  const patient = retrying({ maxRetries: 10, firstDelayMs: 1 }, silent)
+  const patient = withRetry({ maxRetries: 10, firstDelayMs: 1 }, silent)
   const hours = (n: number) => new Date(Date.now() + n * 3_600_000)
   const sasFor = (containerName: string, letters: string, ends = hours(1)) =>
     generateBlobSASQueryParameters(
@@ -66,8 +66,8 @@ if (server) {
     ).toString()
 
   describeStore('azure', () => inContainer(), { listed: MANY })
-  describeStore('measured(verifying(retrying(flaky(azure))))', () =>
-    inContainer(store => measured(silent)(verifying(patient(flaky(store))))),
+  describeStore('withLog(withChecksum(withRetry(flaky(azure))))', () =>
+    inContainer(store => withLog(silent)(withChecksum(patient(flaky(store))))),
   )
   describeStore('azure by a shared access signature', async () => {
     const container = await newContainer()
@@ -124,7 +124,7 @@ if (server) {
       const bytes = noise(33 * MB, 8)
       const results = await Promise.allSettled([1, 2].map(() => store.put('twice', chunked(bytes), never)))
       assert.ok(results.some(({ status }) => status === 'fulfilled'))
-      assert.deepEqual(await collect(await verifying(store).get('twice', undefined, never)), bytes)
+      assert.deepEqual(await collect(await withChecksum(store).get('twice', undefined, never)), bytes)
       await store.close()
     })
 

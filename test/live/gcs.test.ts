@@ -8,9 +8,9 @@ import { collect, type Source } from '../../src/bytes.ts'
 import { digestOf } from '../../src/stores/digest.ts'
 import { type GcsOptions, gcsStore } from '../../src/stores/gcs/gcs.ts'
 import type { Store } from '../../src/stores/store.ts'
-import { measured } from '../../src/stores/wrappers/log.ts'
-import { retrying } from '../../src/stores/wrappers/retry.ts'
-import { verifying } from '../../src/stores/wrappers/verify.ts'
+import { withChecksum } from '../../src/stores/wrappers/checksum.ts'
+import { withLog } from '../../src/stores/wrappers/log.ts'
+import { withRetry } from '../../src/stores/wrappers/retry.ts'
 import { itSays } from '../support/faults.suite.ts'
 import { flaky } from '../support/flaky.ts'
 import { describeBoth } from '../support/sdk.suite.ts'
@@ -48,11 +48,11 @@ if (server) {
     const store = open(await newBucket())
     return { store: wrap(store), dispose: () => store.close() }
   }
-  const patient = retrying({ maxRetries: 10, firstDelayMs: 1 }, silent)
+  const patient = withRetry({ maxRetries: 10, firstDelayMs: 1 }, silent)
 
   describeStore('gcs', () => inBucket(), { listed: MANY })
-  describeStore('measured(verifying(retrying(flaky(gcs))))', () =>
-    inBucket(store => measured(silent)(verifying(patient(flaky(store))))),
+  describeStore('withLog(withChecksum(withRetry(flaky(gcs))))', () =>
+    inBucket(store => withLog(silent)(withChecksum(patient(flaky(store))))),
   )
 
   describeBoth('gcs and the official SDK', async () => {

@@ -18,8 +18,8 @@ import { Upload } from '@aws-sdk/lib-storage'
 import { collect, type Source } from '../../src/bytes.ts'
 import { type S3Options, s3Store } from '../../src/stores/s3/s3.ts'
 import type { Store } from '../../src/stores/store.ts'
-import { measured } from '../../src/stores/wrappers/log.ts'
-import { retrying } from '../../src/stores/wrappers/retry.ts'
+import { withLog } from '../../src/stores/wrappers/log.ts'
+import { withRetry } from '../../src/stores/wrappers/retry.ts'
 import { itSays } from '../support/faults.suite.ts'
 import { flaky } from '../support/flaky.ts'
 import { sha256 } from '../support/sha256.ts'
@@ -66,11 +66,11 @@ if (server) {
     const store = open(await newBucket(), more)
     return { store: wrap(store), dispose: () => store.close() }
   }
-  const patient = retrying({ maxRetries: 10, firstDelayMs: 1 }, silent)
+  const patient = withRetry({ maxRetries: 10, firstDelayMs: 1 }, silent)
 
   describeStore('s3', () => inBucket({}), { listed: MANY })
   describeStore('s3 with the transfer manager', () => inBucket({ transfer }))
-  describeStore('measured(retrying(flaky(s3)))', () => inBucket({}, store => measured(silent)(patient(flaky(store)))))
+  describeStore('withLog(withRetry(flaky(s3)))', () => inBucket({}, store => withLog(silent)(patient(flaky(store)))))
 
   describe('s3 and the official SDK', () => {
     let Bucket: string

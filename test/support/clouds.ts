@@ -10,8 +10,8 @@ import { digestOf } from '../../src/stores/digest.ts'
 import { gcsStore } from '../../src/stores/gcs/gcs.ts'
 import { type S3Options, s3Store } from '../../src/stores/s3/s3.ts'
 import type { Store } from '../../src/stores/store.ts'
-import { retrying } from '../../src/stores/wrappers/retry.ts'
-import { verifying } from '../../src/stores/wrappers/verify.ts'
+import { withChecksum } from '../../src/stores/wrappers/checksum.ts'
+import { withRetry } from '../../src/stores/wrappers/retry.ts'
 import { s3Options } from './s3-options.ts'
 
 export interface Request {
@@ -136,7 +136,7 @@ export function openStore(provider: Provider, endpoint: string, { maxRetries = 3
         () => {},
       ),
   }[provider]()
-  return verifying(retrying({ maxRetries, firstDelayMs: 1 }, () => {})(store))
+  return withChecksum(withRetry({ maxRetries, firstDelayMs: 1 }, () => {})(store))
 }
 
 const md5 = (bytes: Uint8Array, encoding: 'hex' | 'base64') => createHash('md5').update(bytes).digest(encoding)

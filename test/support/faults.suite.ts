@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { it } from 'node:test'
 import { Fault } from '../../src/fault.ts'
 import type { Store } from '../../src/stores/store.ts'
-import { measured } from '../../src/stores/wrappers/log.ts'
+import { withLog } from '../../src/stores/wrappers/log.ts'
 import { chunked, never, noise } from './store.suite.ts'
 
 export const VERBS = ['check', 'put', 'get', 'stat', 'remove', 'list'] as const
@@ -32,7 +32,7 @@ export interface Saying {
 export function itSays(what: string, open: () => Store, code: string, line: RegExp, more: Saying = {}): void {
   for (const verb of more.verbs ?? VERBS)
     it(`${what}, at ${verb}`, async () => {
-      const store = measured(() => {})(open())
+      const store = withLog(() => {})(open())
       const fault = await works[verb](store).then(
         () => assert.fail('it succeeded'),
         (error: unknown) => error,

@@ -6,7 +6,7 @@ import { afterEach } from 'node:test'
 import { collect } from '../../src/bytes.ts'
 import { type S3Options, s3Store } from '../../src/stores/s3/s3.ts'
 import type { Store } from '../../src/stores/store.ts'
-import { retrying } from '../../src/stores/wrappers/retry.ts'
+import { withRetry } from '../../src/stores/wrappers/retry.ts'
 import { s3Options } from './s3-options.ts'
 import { never } from './store.suite.ts'
 
@@ -62,7 +62,7 @@ export function open(more: Partial<S3Options>, http: { caFile?: string; proxy?: 
     () => {},
   )
   undo.push(() => store.close())
-  return retrying({ maxRetries: 3, firstDelayMs: 1 }, () => {})(store)
+  return withRetry({ maxRetries: 3, firstDelayMs: 1 }, () => {})(store)
 }
 
 export const error = (code: string, more = '') =>

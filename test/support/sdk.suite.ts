@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { collect } from '../../src/bytes.ts'
 import type { Store } from '../../src/stores/store.ts'
-import { verifying } from '../../src/stores/wrappers/verify.ts'
+import { withChecksum } from '../../src/stores/wrappers/checksum.ts'
 import { sha256 } from './sha256.ts'
 import { chunked, never, noise } from './store.suite.ts'
 
@@ -40,7 +40,7 @@ export function describeBoth(name: string, make: () => Promise<Both>): void {
       it(`we read ${what} that the SDK wrote, and find them as they were`, async () => {
         const bytes = noise(fixed ?? both.large ?? 40 * MB, 4)
         await both.write(`theirs/${what} ü+`, bytes)
-        const read = await collect(await verifying(both.store).get(`theirs/${what} ü+`, undefined, never))
+        const read = await collect(await withChecksum(both.store).get(`theirs/${what} ü+`, undefined, never))
         assert.equal(sha256(read), sha256(bytes))
         assert.equal((await both.store.stat(`theirs/${what} ü+`, never))?.size, bytes.byteLength)
       })

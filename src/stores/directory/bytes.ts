@@ -14,7 +14,7 @@ export async function* slices(file: DiskFile, { start, end }: Range, signal: Abo
       const slice = Buffer.allocUnsafeSlow(Math.min(SLICE_BYTES, end - at))
       const position = at
       const { bytesRead } = await file.run(handle => handle.read(slice, 0, slice.byteLength, position))
-      if (bytesRead === 0) return // shorter than it was: contentOf() makes a fault of it
+      if (bytesRead === 0) return // shorter than it was: checkedContent() makes a fault of it
       signal.throwIfAborted() // it may have hung
       at += bytesRead
       if (at === end) {

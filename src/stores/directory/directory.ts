@@ -1,7 +1,7 @@
 import { constants } from 'node:fs'
 import { lstat, mkdir, realpath, rename, rmdir, unlink } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
-import { checkedRange, contentOf, type Range, type Source } from '../../bytes.ts'
+import { checkedContent, checkedRange, type Range, type Source } from '../../bytes.ts'
 import { Fault, isCode, isErrno } from '../../fault.ts'
 import { isFull } from '../check.ts'
 import type { CheckOptions, Stat, Store } from '../store.ts'
@@ -155,7 +155,7 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
       const stats = await file.run(handle => handle.stat())
       if (!stats.isFile()) throw new Fault('NotFound', 'there is a folder where the file should be')
       const part = range ? checkedRange(range, stats.size) : { start: 0, end: stats.size }
-      return contentOf(part.end - part.start, translated(root, slices(file, part, signal)))
+      return checkedContent(part.end - part.start, translated(root, slices(file, part, signal)))
     } catch (error) {
       await file.close()
       throw error

@@ -1,6 +1,6 @@
 /** What becomes of an answer over HTTP: its text, or the bytes of an object. */
 import type { Dispatcher } from 'undici'
-import { type Bytes, type Content, contentOf, type Range } from '../../bytes.ts'
+import { type Bytes, type Content, checkedContent, type Range } from '../../bytes.ts'
 import { Fault } from '../../fault.ts'
 import { faultOfNetwork } from '../network/faults.ts'
 import type { Dialect, Draft, Told } from './dialect.ts'
@@ -122,7 +122,7 @@ export async function contentOfAnswer(dialect: Dialect, answer: Sent, range: Ran
     drop(answer)
     throw problem
   }
-  return { content: contentOf(length, bodyOf(answer, length, signal)), total }
+  return { content: checkedContent(length, bodyOf(answer, length, signal)), total }
 }
 
 async function* bodyOf({ body }: Sent, length: number, signal: AbortSignal): Bytes {

@@ -1,4 +1,4 @@
-import { type Bytes, type Content, collect, contentOf, type Range } from '../../bytes.ts'
+import { type Bytes, type Content, checkedContent, collect, type Range } from '../../bytes.ts'
 import { Fault, isCode } from '../../fault.ts'
 import type { Store } from '../store.ts'
 import { arrivedRange, contentOfAnswer, withDigest } from './answer.ts'
@@ -85,7 +85,7 @@ export function inRanges({ transfer, dialect, send, slot, again }: Transfers, ge
     const all =
       rest.start === end
         ? content
-        : contentOf(end - start, ahead(key, content, rest, dialect.versionOf(answer.headers), signal))
+        : checkedContent(end - start, ahead(key, content, rest, dialect.versionOf(answer.headers), signal))
     return all.size === total ? withDigest(all, dialect, key, answer) : all
   }
 }

@@ -6,7 +6,7 @@ import type { Wrap } from '../store.ts'
  * One absolute deadline for one whole read or write, its retries included (`RequestTimeout`). The timer
  * ends with the operation: an AbortSignal.timeout() of 20 minutes per operation would pile up by the hundred thousand.
  */
-export function within(ms: number, option: string): Wrap {
+export function withDeadline(ms: number, option: string): Wrap {
   return store => {
     function start(signal: AbortSignal) {
       const abort = new AbortController()

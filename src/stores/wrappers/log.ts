@@ -6,7 +6,7 @@ import type { Stat, Wrap } from '../store.ts'
  * Says what every finished operation did: one line with key, size, time and speed (docs/errors.md), and sees to it that a
  * fault leaves with verb, store and key. Failures are not logged here: the edge does that, once.
  */
-export function measured(log: (line: string) => void): Wrap {
+export function withLog(log: (line: string) => void): Wrap {
   return store => {
     async function timed<T>(
       verb: string,

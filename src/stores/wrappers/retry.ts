@@ -82,7 +82,7 @@ function wrongLength(error: unknown): never {
 }
 
 /** Repeats whole verbs. `check` is asked once only: at start, a wrong setting must be told at once. */
-export function retrying(policy: RetryPolicy, log: (line: string) => void): Wrap {
+export function withRetry(policy: RetryPolicy, log: (line: string) => void): Wrap {
   return store => {
     const again = <T>(signal: AbortSignal, work: () => Promise<T>) => attempt(work, policy, signal, log)
 

@@ -1,6 +1,6 @@
 /** An engine for services.test.ts: the real wire, a storage area in memory, and the smallest routes and job there can be. */
 import type { StorageArea } from '../../../src/area/area.ts'
-import { collectSource, contentOf, sourceOf } from '../../../src/bytes.ts'
+import { checkedContent, collectSource, sourceOf } from '../../../src/bytes.ts'
 import { Fault } from '../../../src/fault.ts'
 import type { Job, JobKind, JsonObject } from '../../../src/orthanc.ts'
 import { Jobs } from '../../../src/wire/jobs.ts'
@@ -19,7 +19,7 @@ const area: StorageArea = {
     const file = files.get(uuid)
     if (!file) throw new Fault('NotFound', 'no such file')
     const { start, end } = range ?? { start: 0, end: file.byteLength }
-    return contentOf(end - start, sourceOf(file.subarray(start, end)).open())
+    return checkedContent(end - start, sourceOf(file.subarray(start, end)).open())
   },
   async deliver(attachment, range, use, signal) {
     return await use(await this.read(attachment, range, signal))

@@ -1,4 +1,4 @@
-import { type Bytes, type Content, contentOf, orDiscard } from '../bytes.ts'
+import { type Bytes, type Content, checkedContent, orDiscard } from '../bytes.ts'
 import { isCode } from '../fault.ts'
 import { keyIdOf } from './a1.ts'
 import type { Envelope } from './envelope.ts'
@@ -68,5 +68,5 @@ async function peek({ size, body }: Content): Promise<{ start: Buffer; content: 
       await chunks.return?.()
     }
   }
-  return { start: start.subarray(0, PEEK_BYTES), content: contentOf(size, again()) }
+  return { start: start.subarray(0, PEEK_BYTES), content: checkedContent(size, again()) }
 }

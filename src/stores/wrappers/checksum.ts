@@ -5,10 +5,10 @@ import type { Wrap } from '../store.ts'
 
 /**
  * Compares whole bodies with the digest that came with them, so that bytes which were damaged at rest or on the way are a
- * fault and never a success. It stands outside `retrying`: a body that broke and was resumed is compared as one. A body is
+ * fault and never a success. It stands outside `withRetry`: a body that broke and was resumed is compared as one. A body is
  * judged before its last chunk goes out, so nothing of a small one does. Another try may help: `StorageArea.deliver`.
  */
-export const verifying: Wrap = store => ({
+export const withChecksum: Wrap = store => ({
   ...store,
   async get(key, range, signal) {
     const { digest, ...content } = await store.get(key, range, signal)
