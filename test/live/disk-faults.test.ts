@@ -102,7 +102,14 @@ for (const { name, s3, mode } of missing ? [] : LONG && s3Server() ? [folderOnly
     it('is taken away and comes back', async () => {
       unmountAll(disk)
       await feels(/E.*cannot (write|read) .*(is not what it was|there is another folder).*\[Unavailable\]\. Mount/)
-      assert.deepEqual(readdirSync(disk), [], 'nothing is written where it was mounted')
+      // A write begins its temporary file before it knows that the folder is another one, and takes it away again.
+      const written = () => readdirSync(disk)
+      assert.deepEqual(
+        written().filter(file => !file.endsWith('.tmp')),
+        [],
+        'nothing is stored where it was mounted',
+      )
+      await until('nothing to be left where it was mounted', () => written().length === 0)
       mountAgain(disk, image())
       await load.more(2 * WORKERS)
     })
@@ -125,7 +132,8 @@ for (const { name, s3, mode } of missing ? [] : LONG && s3Server() ? [folderOnly
         if (felt) await load.moreFailed(WORKERS)
         await orthanc.logged(/E.*cannot \w+ .*the disk of .* does not answer \[Unavailable\]\. Look at the disk/)
         const status = await orthanc.getJson('/cloud-storage/status')
-        if (!s3) assert.deepEqual([status.Reachable, status.Problem], [false, 'Unavailable'])
+        // The disk is given up after 5 s, and so is the question: either may be first.
+        if (!s3) assert.match(`${status.Reachable} ${status.Problem}`, /^false (Unavailable|Timeout)$/)
         if (!felt) await load.more(WORKERS)
         end()
         unmountOver = () => {}
