@@ -6,7 +6,7 @@ import type { HybridArea } from '../src/area/hybrid.ts'
 import type { Moved } from '../src/area/move.ts'
 import { Fault } from '../src/fault.ts'
 import { moveJobs } from '../src/moves/job.ts'
-import type { Level } from '../src/moves/walk.ts'
+import type { ResourceLevel } from '../src/moves/walk.ts'
 import type { Job, JsonObject, StepOutcome } from '../src/orthanc.ts'
 import { FakeOrthanc } from './support/fake-orthanc.ts'
 
@@ -38,7 +38,7 @@ function stage(move: Move = async () => ({ outcome: 'moved', bytes: 10 }), stepM
   return { kind, moved, errors, seen }
 }
 
-const request = (groups: Partial<Record<Level, string[]>> | undefined, more = {}) => ({
+const request = (groups: Partial<Record<ResourceLevel, string[]>> | undefined, more = {}) => ({
   resources: groups && { Patients: [], Studies: [], Series: [], Instances: [], ...groups },
   target: 'object-storage' as const,
   dryRun: false,

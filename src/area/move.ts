@@ -16,10 +16,10 @@ export interface MoveOptions {
   /** Copy only. */
   readonly keepSource: boolean
   /** What Orthanc knows of the file; if it is otherwise it is damaged already and stays where it is. */
-  readonly known?: Known
+  readonly known?: KnownContent
 }
 
-export interface Known {
+export interface KnownContent {
   /** Bytes. */
   readonly size: number
   /** In hex; Orthanc may have been told not to keep it. */
@@ -145,7 +145,7 @@ interface Departing {
 function departing(
   from: Tier,
   attachment: Attachment,
-  known: Known | undefined,
+  known: KnownContent | undefined,
   digests: Digests,
   signal: AbortSignal,
 ): Departing {

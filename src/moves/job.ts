@@ -2,7 +2,17 @@ import type { HybridArea } from '../area/hybrid.ts'
 import { Fault, isCode } from '../fault.ts'
 import type { Job, JobKind, Orthanc, StepOutcome } from '../orthanc.ts'
 import { begun, jobContent, KEPT_FAILURES, type MoveRequest, type MoveState, restore, serialize } from './state.ts'
-import { type Ask, askOf, everything, fileOf, type KnownFile, levels, listed, type Visit, walk } from './walk.ts'
+import {
+  type AskOrthanc,
+  askForFile,
+  askOf,
+  everything,
+  type KnownFile,
+  levels,
+  listed,
+  type Visit,
+  walk,
+} from './walk.ts'
 
 export interface MoveJobOptions {
   readonly area: HybridArea
@@ -54,7 +64,7 @@ interface Entry {
  */
 function moveJob(initial: MoveState, { area, concurrency, error, stepMs = 1000 }: MoveJobOptions): Job {
   let state = initial
-  let ask: Ask = () => Promise.reject(new Fault('Internal', 'no step is under way'))
+  let ask: AskOrthanc = () => Promise.reject(new Fault('Internal', 'no step is under way'))
   let walker: AsyncGenerator<Visit, undefined> | undefined
   let walked = false
   let abort = new AbortController()
@@ -66,7 +76,7 @@ function moveJob(initial: MoveState, { area, concurrency, error, stepMs = 1000 }
   let failuresInARow = 0
 
   function walkOn(): AsyncGenerator<Visit, undefined> {
-    const asking: Ask = uri => ask(uri) // the generator outlives the step
+    const asking: AskOrthanc = uri => ask(uri) // the generator outlives the step
     const { resources } = state.request
     const named = levels.flatMap(level => (resources?.[level] ?? []).map(id => [level, id] as const))
     const tops = resources ? listed(named, state.cursor.top) : everything(state.cursor, asking)
@@ -148,7 +158,7 @@ function moveJob(initial: MoveState, { area, concurrency, error, stepMs = 1000 }
         outcome?.apply(state)
       }
     // Deleted meanwhile, or overwritten: then it is not this job's any more.
-    const still = await fileOf(visit.uri, file.name, ask)
+    const still = await askForFile(visit.uri, file.name, ask)
     if (still?.attachment.uuid !== file.attachment.uuid) return () => {}
     return () => failed(`${visit.uri}/attachments/${file.name}`, file.attachment.uuid, outcome.fault)
   }

@@ -1,10 +1,10 @@
 import type { Attachment, ContentType } from '../area/area.ts'
-import type { Known } from '../area/move.ts'
+import type { KnownContent } from '../area/move.ts'
 import { Fault } from '../fault.ts'
 import type { Json, JsonObject, Orthanc } from '../orthanc.ts'
 
 export const levels = ['Patients', 'Studies', 'Series', 'Instances'] as const
-export type Level = (typeof levels)[number]
+export type ResourceLevel = (typeof levels)[number]
 
 /** A file as Orthanc's database has it. */
 export interface KnownFile {
@@ -12,7 +12,7 @@ export interface KnownFile {
   /** Orthanc's name of it, such as `dicom`. */
   readonly name: string
   /** As it was given to the storage area. `md5`: in hex, if Orthanc keeps it (`StoreMD5ForAttachments`). */
-  readonly known: Known
+  readonly known: KnownContent
 }
 
 /** One patient, study, series or instance, with its own files; those of its children come after it. */
@@ -35,18 +35,18 @@ export interface Cursor {
   readonly before?: readonly string[]
 }
 
-export const start: Cursor = { top: 0, path: [] }
+export const BEGINNING: Cursor = { top: 0, path: [] }
 
 /** Orthanc for the time of a step. */
-export type Ask = (uri: string) => Promise<Json | undefined>
+export type AskOrthanc = (uri: string) => Promise<Json | undefined>
 
 export const askOf =
-  (orthanc: Orthanc, signal: AbortSignal): Ask =>
+  (orthanc: Orthanc, signal: AbortSignal): AskOrthanc =>
   uri =>
     orthanc.get(uri, signal)
 
 export interface Top {
-  readonly level: Level
+  readonly level: ResourceLevel
   readonly id: string
   readonly index: number
   readonly count: number
@@ -55,7 +55,11 @@ export interface Top {
 }
 
 /** Visits all resources below `tops`, from the one after `cursor` on. What is not there any more is passed over. */
-export async function* walk(tops: AsyncIterable<Top>, cursor: Cursor, ask: Ask): AsyncGenerator<Visit, undefined> {
+export async function* walk(
+  tops: AsyncIterable<Top>,
+  cursor: Cursor,
+  ask: AskOrthanc,
+): AsyncGenerator<Visit, undefined> {
   for await (const { level, id, index, count, before } of tops) {
     const done = id === cursor.path[0] && (before || index === cursor.top) ? cursor.path : []
     const share = { from: index / count, to: (index + 1) / count }
@@ -70,15 +74,15 @@ async function* visit(
   done: readonly string[],
   top: number,
   share: { from: number; to: number },
-  ask: Ask,
+  ask: AskOrthanc,
 ): AsyncGenerator<Visit, undefined> {
-  const level = levels[depth] as Level
+  const level = levels[depth] as ResourceLevel
   const uri = `/${level.toLowerCase()}/${path.at(-1)}`
   const below = levels[depth + 1]
   const children = below ? childrenOf(uri, await ask(uri), below) : []
   const step = (share.to - share.from) / (children.length + 1)
   if (done.length === 0)
-    yield { uri, files: await filesOf(uri, ask), cursor: { top, path }, progress: share.from + step }
+    yield { uri, files: await askForFiles(uri, ask), cursor: { top, path }, progress: share.from + step }
   const next = done[1]
   for (const [i, child] of children.entries()) {
     if (next !== undefined && child < next) continue
@@ -88,28 +92,28 @@ async function* visit(
   }
 }
 
-function childrenOf(uri: string, resource: Json | undefined, level: Level): readonly string[] {
+function childrenOf(uri: string, resource: Json | undefined, level: ResourceLevel): readonly string[] {
   if (resource === undefined) return []
-  return textsOf(uri, isObject(resource) ? resource[level] : resource).toSorted()
+  return textsOf(uri, isJsonObject(resource) ? resource[level] : resource).toSorted()
 }
 
 /** The files of one resource itself. */
-export async function filesOf(uri: string, ask: Ask): Promise<readonly KnownFile[]> {
+export async function askForFiles(uri: string, ask: AskOrthanc): Promise<readonly KnownFile[]> {
   const list = `${uri}/attachments`
   const files: KnownFile[] = []
   for (const name of textsOf(list, (await ask(list)) ?? [])) {
-    const file = await fileOf(uri, name, ask)
+    const file = await askForFile(uri, name, ask)
     if (file) files.push(file)
   }
   return files
 }
 
 /** Undefined when Orthanc has no such file (any more). */
-export async function fileOf(uri: string, name: string, ask: Ask): Promise<KnownFile | undefined> {
+export async function askForFile(uri: string, name: string, ask: AskOrthanc): Promise<KnownFile | undefined> {
   const place = `${uri}/attachments/${name}/info`
   const info = await ask(place)
   if (info === undefined) return undefined
-  const { Uuid: uuid, ContentType: number, CompressedSize: size, CompressedMD5 } = isObject(info) ? info : {}
+  const { Uuid: uuid, ContentType: number, CompressedSize: size, CompressedMD5 } = isJsonObject(info) ? info : {}
   if (typeof uuid !== 'string' || typeof number !== 'number' || typeof size !== 'number') throw notUnderstood(place)
   const md5 = typeof CompressedMD5 === 'string' && CompressedMD5.toLowerCase()
   return { attachment: { uuid, type: types[number] ?? 'unknown' }, name, known: { size, ...(md5 && { md5 }) } }
@@ -125,12 +129,15 @@ function textsOf(uri: string, answer: unknown): readonly string[] {
 
 const notUnderstood = (uri: string) => new Fault('Internal', `Orthanc's answer to GET ${uri} is not understood`)
 
-export function isObject(value: unknown): value is JsonObject {
+export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** The resources of a list, from `first` on. */
-export async function* listed(resources: readonly (readonly [Level, string])[], first: number): AsyncGenerator<Top> {
+export async function* listed(
+  resources: readonly (readonly [ResourceLevel, string])[],
+  first: number,
+): AsyncGenerator<Top> {
   for (const [index, [level, id]] of resources.entries())
     if (index >= first) yield { level, id, index, count: resources.length }
 }
@@ -144,9 +151,9 @@ const KEPT_BEFORE = 20
  * those behind it move up: each page begins with an overlap, and where none of the latest is in it, the walk goes back until
  * it meets one.
  */
-export async function* everything(cursor: Cursor, ask: Ask): AsyncGenerator<Top> {
+export async function* everything(cursor: Cursor, ask: AskOrthanc): AsyncGenerator<Top> {
   const statistics = await ask('/statistics')
-  const known = isObject(statistics) ? statistics['CountPatients'] : undefined
+  const known = isJsonObject(statistics) ? statistics['CountPatients'] : undefined
   const count = typeof known === 'number' ? Math.max(1, known) : Math.max(1, cursor.top)
   let since = Math.min(cursor.top, count) // from far behind the last one, the way back to it would never end
   /** Done with, but for the one of the cursor: what of that is done is known by its path. */

@@ -12,7 +12,7 @@ import { Fault, isCode } from '../fault.ts'
 import { a1 } from '../seal/a1.ts'
 import { type Keyring, keyring } from '../seal/keyring.ts'
 import type { Store } from '../stores/store.ts'
-import { sha256, type VerifiedPlaintext, verifiedPlaintext } from './verified.ts'
+import { newSha256, type VerifiedPlaintext, verifiedPlaintext } from './verified.ts'
 
 export interface Resealer {
   /** Seals the object again under the current key. Resolves to false when it vanished meanwhile. */
@@ -27,7 +27,7 @@ export function resealer(store: Store, keys: Keyring): Resealer {
 
   async function compare(key: string, { fingerprint }: VerifiedPlaintext, signal: AbortSignal): Promise<void> {
     const found = await orDiscard(await store.get(key, undefined, signal), content => current.unseal(content))
-    if (!fingerprint.equals(await Fingerprint.of(found.body, sha256)))
+    if (!fingerprint.equals(await Fingerprint.of(found.body, newSha256)))
       throw new Fault('Corrupt', 'what was written reads back as something else', {
         remedy: 'Do not go on before you know why: look at the disks and the memory of both machines.',
       })

@@ -16,7 +16,7 @@ import type { Keyring } from '../seal/keyring.ts'
 import type { Store } from '../stores/store.ts'
 import type { SealedNames } from './names.ts'
 import { type Resealer, resealer } from './reseal.ts'
-import { count, emptyTally, type Outcome, type Tally } from './tally.ts'
+import { count, emptyTally, type ObjectOutcome, type RotationTally } from './tally.ts'
 
 export interface RotationOptions {
   readonly store: Store
@@ -36,7 +36,7 @@ export interface RotationOptions {
 /** What a later run needs to know of this one. */
 export interface Remembered {
   readonly after: string | undefined
-  readonly tally: Tally
+  readonly tally: RotationTally
   /** Not in the tally. */
   readonly failed: readonly string[]
 }
@@ -45,7 +45,7 @@ interface Item {
   readonly key: string
   /** undefined: the object failed in an earlier run, perhaps after it was written, so it is read to its end. */
   readonly size: number | undefined
-  outcome?: Outcome
+  outcome?: ObjectOutcome
 }
 
 /** With more failed objects than these, nothing further is remembered: the next run looks at everything after them again. */
@@ -56,7 +56,7 @@ const MOST_IN_A_ROW = 20
 const MOST_AHEAD = 100_000
 
 export class Rotation {
-  readonly tally: Tally
+  readonly tally: RotationTally
   /** Objects of this run that failed, with the id of their master key where it is known. */
   readonly failed = new Map<string, number | undefined>()
   /** Whether every object of the store has been looked at, in this or the remembered runs. */
@@ -167,7 +167,7 @@ export class Rotation {
     return undefined
   }
 
-  async #outcomeOf(item: Item): Promise<Outcome> {
+  async #outcomeOf(item: Item): Promise<ObjectOutcome> {
     const { store, keys, from, dryRun, onFailure, again = work => work() } = this.#options
     const { key } = item
     let id: number | undefined
@@ -175,7 +175,7 @@ export class Rotation {
       const size = item.size ?? (await store.stat(key, this.#signal))?.size
       if (size === undefined) return { kind: 'vanished' }
       id = await this.#keyIdOf(key, size)
-      let outcome: Outcome = id === undefined ? { kind: 'plain' } : { kind: 'sealed', id }
+      let outcome: ObjectOutcome = id === undefined ? { kind: 'plain' } : { kind: 'sealed', id }
       if (id === this.#currentId) {
         const verified = () => this.#resealer.verify(key, this.#signal)
         if (item.size === undefined && !(await again(verified, this.#signal))) outcome = { kind: 'vanished' }

@@ -1,7 +1,7 @@
 import type { TierName } from '../area/area.ts'
 import { Fault } from '../fault.ts'
 import type { MoveJobs } from '../moves/job.ts'
-import { isObject, type Level } from '../moves/walk.ts'
+import { isJsonObject, type ResourceLevel } from '../moves/walk.ts'
 import type { JsonObject, Orthanc } from '../orthanc.ts'
 import { type Answer, json, jsonOf, OrthancError, type Route } from '../wire/router.ts'
 
@@ -29,7 +29,7 @@ export function moveStorageRoute(jobs: MoveJobs): Route {
 }
 
 function optionsOf(body: unknown) {
-  if (!isObject(body)) throw bad('the body of the request must be a JSON object')
+  if (!isJsonObject(body)) throw bad('the body of the request must be a JSON object')
   const all = body['Scope'] !== undefined
   if (all && body['Scope'] !== 'All') throw bad('"Scope" can only be "All"')
   if (all && body['Resources'] !== undefined) throw bad('"Scope" and "Resources" exclude each other')
@@ -73,7 +73,7 @@ const bad = (details: string) => new Fault('BadRequest', details)
 
 /** The ids by their level. Nothing is moved when only one of them is unknown. */
 async function grouped(ids: readonly string[], orthanc: Orthanc, signal: AbortSignal) {
-  const groups: Record<Level, string[]> = { Patients: [], Studies: [], Series: [], Instances: [] }
+  const groups: Record<ResourceLevel, string[]> = { Patients: [], Studies: [], Series: [], Instances: [] }
   for (const id of ids) {
     const level = ORTHANC_ID.test(id) ? await levelOf(id, orthanc, signal) : undefined
     if (!level) return 'unknown'
@@ -82,7 +82,7 @@ async function grouped(ids: readonly string[], orthanc: Orthanc, signal: AbortSi
   return groups
 }
 
-async function levelOf(id: string, orthanc: Orthanc, signal: AbortSignal): Promise<Level | undefined> {
+async function levelOf(id: string, orthanc: Orthanc, signal: AbortSignal): Promise<ResourceLevel | undefined> {
   for (const level of ['Studies', 'Series', 'Instances', 'Patients'] as const)
     if ((await orthanc.get(`/${level.toLowerCase()}/${id}`, signal)) !== undefined) return level
   return undefined
@@ -91,7 +91,7 @@ async function levelOf(id: string, orthanc: Orthanc, signal: AbortSignal): Promi
 async function waitFor(id: string, orthanc: Orthanc, signal: AbortSignal): Promise<Answer> {
   for (let pause = POLL_MS.first; ; pause = Math.min(pause * 1.5, POLL_MS.longest)) {
     const job = await orthanc.get(`/jobs/${id}`, signal)
-    if (!isObject(job))
+    if (!isJsonObject(job))
       return {
         error: OrthancError.plugin,
         details: `Orthanc has forgotten the job ${id}: JobsHistorySize must not be 0`,
@@ -104,7 +104,7 @@ async function waitFor(id: string, orthanc: Orthanc, signal: AbortSignal): Promi
 }
 
 function failureOf(id: string, content: unknown): string {
-  const failed = isObject(content) ? content['Failed'] : undefined
+  const failed = isJsonObject(content) ? content['Failed'] : undefined
   return typeof failed === 'number' && failed > 0
     ? `${failed} ${failed === 1 ? 'file' : 'files'} could not be moved, see "Failures" in /jobs/${id}`
     : `the job was canceled or has failed, see /jobs/${id}`

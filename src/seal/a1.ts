@@ -20,8 +20,8 @@ import { KEY_BYTES, type Keyring, type MasterKey } from './keyring.ts'
 
 const VERSION = 'A1'
 const IV_BYTES = 32
-export const HEADER_BYTES = 70
-export const TAG_BYTES = 16
+const HEADER_BYTES = 70
+const TAG_BYTES = 16
 export const OVERHEAD_BYTES = HEADER_BYTES + TAG_BYTES
 /** GCM's own limit for one message (NIST SP 800-38D): its counter has 32 bits. */
 const LARGEST_PLAIN_BYTES = 2 ** 36 - 32
@@ -215,7 +215,7 @@ async function* opened({ size, body }: Content, keys: Keyring): Bytes {
 }
 
 /** Data key and IV that a header says its object was sealed with. Only the object's tag tells whether that is true. */
-export function randomnessOf(header: Buffer, keys: Keyring): Randomness {
+function randomnessOf(header: Buffer, keys: Keyring): Randomness {
   const id = keyIdOf(header)
   if (id === undefined)
     throw new Fault('Corrupt', 'the object is not sealed in format A1', {
