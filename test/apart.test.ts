@@ -16,7 +16,7 @@ import { directoryStore } from '../src/stores/directory/directory.ts'
 import { memoryStore } from '../src/stores/memory.ts'
 import type { Store } from '../src/stores/store.ts'
 import { startCloud } from './support/clouds.ts'
-import { bytes, cloud, move, never } from './support/tiers.ts'
+import { fileBytes, moveOptions, never, objectStorage } from './support/tiers.ts'
 
 describe('two tiers in one place', () => {
   const inFolder = async (work: (root: string) => Promise<void>) => {
@@ -67,9 +67,9 @@ describe('two tiers in one place', () => {
         const refused = { code: 'BadConfig', message, remedy: /would remove the only copy.*another folder/ }
         await assert.rejects(hybrid.disk.check(never), refused)
         const attachment: Attachment = { uuid: randomUUID(), type: 'dicom' }
-        await area.create(attachment, sourceOf(bytes), never)
-        await assert.rejects(hybrid.area.move(attachment, cloud, move, never), refused)
-        assert.deepEqual(await collect(await area.read(attachment, undefined, never)), bytes)
+        await area.create(attachment, sourceOf(fileBytes), never)
+        await assert.rejects(hybrid.area.move(attachment, objectStorage, moveOptions, never), refused)
+        assert.deepEqual(await collect(await area.read(attachment, undefined, never)), fileBytes)
         await area.remove(attachment, never)
       }
       assert.deepEqual(readdirSync(real), [])
@@ -81,9 +81,9 @@ describe('two tiers in one place', () => {
       await store.check(never)
       await hybrid?.disk.check(never)
       const attachment: Attachment = { uuid: randomUUID(), type: 'dicom' }
-      await area.create(attachment, sourceOf(bytes), never)
-      assert.equal((await hybrid?.area.move(attachment, cloud, move, never))?.outcome, 'moved')
-      assert.deepEqual(await collect(await area.read(attachment, undefined, never)), bytes)
+      await area.create(attachment, sourceOf(fileBytes), never)
+      assert.equal((await hybrid?.area.move(attachment, objectStorage, moveOptions, never))?.outcome, 'moved')
+      assert.deepEqual(await collect(await area.read(attachment, undefined, never)), fileBytes)
     }))
 
   it('are found whatever the store is, and nothing is left of the probe', () =>
@@ -156,14 +156,14 @@ describe('two tiers in one place', () => {
       )
       try {
         const attachment: Attachment = { uuid: randomUUID(), type: 'dicom' }
-        await area.create(attachment, sourceOf(bytes), never)
+        await area.create(attachment, sourceOf(fileBytes), never)
         let looks = 0
         server.meddle = ({ line }, response, done) => {
           if (done || !line.includes('.orthanc-cloud-storage-') || ++looks > 2) return false
           response.destroy()
           return true
         }
-        assert.equal((await hybrid?.area.move(attachment, cloud, move, never))?.outcome, 'moved')
+        assert.equal((await hybrid?.area.move(attachment, objectStorage, moveOptions, never))?.outcome, 'moved')
         assert.ok(looks > 2)
       } finally {
         await store.close()
