@@ -12,7 +12,7 @@ import { collect } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import { ID_BYTES, keyIdOf, OVERHEAD_BYTES } from '../seal/a1.ts'
 import { isDicom, PEEK_BYTES } from '../seal/detect.ts'
-import type { Keyring } from '../seal/keyring.ts'
+import { type Keyring, requireKey } from '../seal/keyring.ts'
 import type { Store } from '../stores/store.ts'
 import type { SealedNames } from './names.ts'
 import { type Resealer, resealer } from './reseal.ts'
@@ -180,7 +180,7 @@ export class Rotation {
         const verified = () => this.#resealer.verify(key, this.#signal)
         if (item.size === undefined && !(await again(verified, this.#signal))) outcome = { kind: 'vanished' }
       } else if (id !== undefined && (!from || from.has(id))) {
-        if (!keys.find(id)) throw unknownKey(id)
+        requireKey(keys, id)
         if (dryRun) outcome = { kind: 'moved', id, bytes: size }
         else if (await again(() => this.#resealer.reseal(key, this.#signal), this.#signal))
           outcome = { kind: 'moved', id: this.#currentId, bytes: size }
@@ -247,11 +247,5 @@ function refuseStrangers({ resume, names }: RotationOptions): void {
   if (remembered.every(key => names.mayBeSealed(key))) return
   throw new Fault('BadConfig', 'what is remembered of an earlier run names objects that cannot be ours', {
     remedy: 'Remove the file that --state names: this run then looks at everything.',
-  })
-}
-
-function unknownKey(id: number): Fault {
-  return new Fault('BadConfig', `the object is sealed under master key ${id}, which is not configured`, {
-    remedy: `Add key ${id} to StorageEncryption.PreviousMasterKeys.`,
   })
 }

@@ -16,7 +16,7 @@ import { type Bytes, type Content, checkedContent, collect, openWhole, type Rang
 import { Fault } from '../fault.ts'
 import type { Envelope } from './envelope.ts'
 import { gcmCounterMode } from './gcm-ranges.ts'
-import { KEY_BYTES, type Keyring, type MasterKey } from './keyring.ts'
+import { KEY_BYTES, type Keyring, type MasterKey, requireKey } from './keyring.ts'
 
 const VERSION = 'A1'
 const IV_BYTES = 32
@@ -221,12 +221,8 @@ function randomnessOf(header: Buffer, keys: Keyring): Randomness {
     throw new Fault('Corrupt', 'the object is not sealed in format A1', {
       remedy: 'If it was stored before encryption was turned on, set StorageEncryption.AllowUnencryptedRead to true.',
     })
-  const key = keys.find(id)
-  if (!key)
-    throw new Fault('BadConfig', `the object is sealed under master key ${id}, which is not configured`, {
-      remedy: `Add key ${id} to StorageEncryption.PreviousMasterKeys.`,
-    })
-  return { iv: wrap(key.secret, header.subarray(6, 38)), dataKey: wrap(key.secret, header.subarray(38, HEADER_BYTES)) }
+  const { secret } = requireKey(keys, id)
+  return { iv: wrap(secret, header.subarray(6, 38)), dataKey: wrap(secret, header.subarray(38, HEADER_BYTES)) }
 }
 
 function startOpening(header: Buffer, keys: Keyring) {
