@@ -281,7 +281,7 @@ it('a move to the disk of Orthanc is synced before its original goes, whatever S
     return unlinking(...all)
   })
   syncBuiltinESMExports()
-  assert.equal((await hybrid.area.move(attachment, 'file-system', { keepSource: false }, never)).outcome, 'moved')
+  assert.equal(await hybrid.area.move(attachment, 'file-system', { keepSource: false }, never), 'moved')
   assert.deepEqual(heard.slice(0, 5), ['file', '1b/', '0a/', 'disk/', 'the original goes'])
 })
 

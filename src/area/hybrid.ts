@@ -3,7 +3,7 @@ import { Fault } from '../fault.ts'
 import type { Attachment, Found, StorageArea, TierName } from './area.ts'
 import { lookTwice, mayBeAbsent } from './find.ts'
 import { both, graver } from './graver-fault.ts'
-import { type Digests, type Moved, type MoveOptions, moveBetween } from './move.ts'
+import { type Digests, type MoveOptions, type MoveOutcome, moveBetween } from './move.ts'
 import { otherTier, type Tier } from './tier.ts'
 
 export interface HybridOptions {
@@ -27,7 +27,7 @@ export interface HybridArea extends StorageArea {
    * Copies, reads back, compares, and only then removes from the other tier. A rejection leaves the file readable where it
    * was; repeating is safe, also after a crash at any point.
    */
-  move(attachment: Attachment, to: TierName, options: MoveOptions, signal: AbortSignal): Promise<Moved>
+  move(attachment: Attachment, to: TierName, options: MoveOptions, signal: AbortSignal): Promise<MoveOutcome>
   /** Where the file is. Rejects unless both tiers can tell. */
   locate(attachment: Attachment, signal: AbortSignal): Promise<Partial<Record<TierName, Found>>>
 }
@@ -132,7 +132,12 @@ export function hybridArea(options: HybridOptions): HybridArea {
     })
   }
 
-  async function move(attachment: Attachment, to: TierName, options: MoveOptions, signal: AbortSignal): Promise<Moved> {
+  async function move(
+    attachment: Attachment,
+    to: TierName,
+    options: MoveOptions,
+    signal: AbortSignal,
+  ): Promise<MoveOutcome> {
     const { uuid } = attachment
     await apart(signal)
     while (busy.has(uuid)) await busy.get(uuid)?.done
@@ -141,7 +146,7 @@ export function hybridArea(options: HybridOptions): HybridArea {
       const either = AbortSignal.any([signal, removal])
       const moved = moveBetween(tiers[otherTier[to]], tiers[to], attachment, options, digests, either)
       return await moved.catch(error => {
-        if (removal.aborted) return { outcome: 'missing' } // Orthanc knows it no more
+        if (removal.aborted) return 'missing' // Orthanc knows it no more
         throw error
       })
     })

@@ -26,11 +26,8 @@ export interface KnownContent {
   readonly md5?: string
 }
 
-/** `bytes`: of the file, as Orthanc knows it. */
-export type Moved =
-  | { readonly outcome: 'moved'; readonly bytes: number }
-  | { readonly outcome: 'already-there' }
-  | { readonly outcome: 'missing' }
+/** `missing`: neither tier has the file. */
+export type MoveOutcome = 'moved' | 'already-there' | 'missing'
 
 /** From outside: the area knows no built-in modules. */
 export type Digests = (algorithm: 'sha256' | 'md5') => ReturnType<NewDigest>
@@ -46,12 +43,12 @@ export async function moveBetween(
   { keepSource, known }: MoveOptions,
   digests: Digests,
   signal: AbortSignal,
-): Promise<Moved> {
+): Promise<MoveOutcome> {
   // Whether the target has the file is worth a round trip only when it may be overwritten by something else: not when the
   // source is found to be exactly what Orthanc once stored before its last byte leaves.
   const genuine = known?.md5 !== undefined && from.local && !keepSource
   const before = genuine ? undefined : await to.find(attachment, signal)
-  if (before && keepSource) return { outcome: 'already-there' }
+  if (before && keepSource) return 'already-there'
   const original = departing(from, attachment, known, digests, signal)
   const where = { verb: 'move', key: attachment.uuid, store: to.area.name }
 
@@ -83,7 +80,7 @@ export async function moveBetween(
     }
   } catch (error) {
     if (!original.lost()) throw error
-    return { outcome: (before ?? (await to.find(attachment, signal))) ? 'already-there' : 'missing' }
+    return (before ?? (await to.find(attachment, signal))) ? 'already-there' : 'missing'
   } finally {
     await original.end()
   }
@@ -95,7 +92,7 @@ export async function moveBetween(
   await to.settle?.(attachment, signal)
   signal.throwIfAborted()
   if (!keepSource) await removeSource(from, to, attachment, where, signal)
-  return { outcome: 'moved', bytes: await original.size() }
+  return 'moved'
 }
 
 async function hasSize(tier: Tier, attachment: Attachment, size: number, signal: AbortSignal): Promise<boolean> {

@@ -115,8 +115,8 @@ function moveJob(initial: MoveState, { area, concurrency, error, stepMs = 1000 }
     const { target, keepSource, dryRun } = state.request
     if (dryRun) return await count(attachment, known.size, signal)
     const moved = await area.move(attachment, target, { keepSource, known }, signal)
-    if (moved.outcome === 'missing') throw missing(attachment.uuid)
-    const there = moved.outcome === 'already-there'
+    if (moved === 'missing') throw missing(attachment.uuid)
+    const there = moved === 'already-there'
     return {
       kind: there ? 'there' : 'moved',
       apply: ({ results }) => add(there ? results.AlreadyThere : results.Moved, known.size),
