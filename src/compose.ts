@@ -128,7 +128,7 @@ type Again = <T>(work: () => Promise<T>, signal: AbortSignal) => Promise<T>
 
 function tierOf(tier: TierName, store: Store, naming: NamingConfig, sealing: Sealing, again: Again): Tier {
   const envelopes = sealing.envelopesOn(tier)
-  const { budget, tell } = sealing
+  const { budget } = sealing
   const keys = (attachment: Attachment) => [
     ...new Set(envelopes.flatMap(({ suffix }) => keysOf(naming, suffix, attachment))),
   ]
@@ -136,7 +136,7 @@ function tierOf(tier: TierName, store: Store, naming: NamingConfig, sealing: Sea
     store,
     keysOf: (attachment, suffix) => keysOf(naming, suffix, attachment),
     envelopes,
-    tell,
+    unsealIfSealed: sealing.unsealIfSealed,
     budget,
     cache: new VerifiedCache(CACHE_BYTES, LARGEST_CACHED_BYTES),
     again,
@@ -260,7 +260,7 @@ function sealingOf(encryption: EngineConfig['encryption'], warn: (line: string) 
     envelopesOn: (tier: TierName) => envelopesOf(policy, tier, sealed),
     mayBeSealed: policy !== 'none',
     budget: new Budget(encryption?.budgetBytes ?? 0),
-    tell: (get: () => Promise<Content>, { type, uuid }: Attachment) =>
+    unsealIfSealed: (get: () => Promise<Content>, { type, uuid }: Attachment) =>
       unsealIfSealed(get, sealed, keys, type === 'unknown', id =>
         warn(
           `'${uuid}' is delivered as it is, but begins like a file that is encrypted under master key ${id}: ` +

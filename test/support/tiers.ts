@@ -35,7 +35,7 @@ export function tierOf(tier: TierName, store: Store): Tier {
     store,
     keysOf: (attachment, suffix) => keysOf(naming[tier], suffix, attachment),
     envelopes: [plain],
-    tell: get => get(),
+    unsealIfSealed: get => get(),
     budget: new Budget(0),
     cache: new VerifiedCache(0, 0),
   })
