@@ -9,6 +9,13 @@ export interface Attachment {
   readonly type: ContentType
 }
 
+/** What Orthanc's database knows of the bytes of a file. */
+export interface KnownContent {
+  readonly size: number
+  /** In hex. Orthanc may have been told not to keep it. */
+  readonly md5?: string
+}
+
 /** What Orthanc means by storage. Every method rejects with a `Fault` and is safe to repeat. */
 export interface StorageArea {
   /** For the log: which store, and where. */

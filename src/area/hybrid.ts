@@ -3,7 +3,8 @@ import { Fault } from '../fault.ts'
 import type { Attachment, Found, StorageArea, TierName } from './area.ts'
 import { lookTwice, mayBeAbsent } from './find.ts'
 import { both, graver } from './graver-fault.ts'
-import { type Digests, type MoveOptions, type MoveOutcome, moveBetween } from './move.ts'
+import { type MoveOptions, type MoveOutcome, moveBetween } from './move.ts'
+import type { Digests } from './move-source.ts'
 import { otherTier, type Tier } from './tier.ts'
 
 export interface HybridOptions {
@@ -144,7 +145,14 @@ export function hybridArea(options: HybridOptions): HybridArea {
     signal.throwIfAborted()
     return await exclusively(uuid, async removal => {
       const either = AbortSignal.any([signal, removal])
-      const moved = moveBetween(tiers[otherTier[to]], tiers[to], attachment, options, digests, either)
+      const moved = moveBetween({
+        ...options,
+        from: tiers[otherTier[to]],
+        to: tiers[to],
+        attachment,
+        digests,
+        signal: either,
+      })
       return await moved.catch(error => {
         if (removal.aborted) return 'missing' // Orthanc knows it no more
         throw error

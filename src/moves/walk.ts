@@ -1,5 +1,4 @@
-import type { Attachment, ContentType } from '../area/area.ts'
-import type { KnownContent } from '../area/move.ts'
+import type { Attachment, ContentType, KnownContent } from '../area/area.ts'
 import { Fault } from '../fault.ts'
 import type { Json, JsonObject, Orthanc } from '../orthanc.ts'
 
