@@ -220,7 +220,7 @@ function hybridOf(config: EngineConfig, parts: Parts): Hybrid | undefined {
         },
       },
     },
-    first: hybrid.writesTo,
+    primary: hybrid.writesTo,
     digests: digest,
     // A start does not wait for a network that breaks; a move does, as for everything else.
     apart: signal => attempt(() => proveApart(signal), { maxRetries }, signal, info),

@@ -23,12 +23,12 @@ import {
 type Wraps = NonNullable<Parameters<typeof makeTiers>[1]>
 
 /** Its patience is over at the next moment, so that no test waits. */
-function makeHybrid(first: typeof fileSystem | typeof objectStorage, wraps: Wraps = {}) {
-  const { area, stores } = makeTiers(first, wraps)
+function makeHybrid(primary: typeof fileSystem | typeof objectStorage, wraps: Wraps = {}) {
+  const { area, stores } = makeTiers(primary, wraps)
   const warnings: string[] = []
   const hasty = hybridArea({
     tiers: area.tiers,
-    first,
+    primary,
     digests,
     warn: line => void warnings.push(line),
     patienceMs: 0,
@@ -105,15 +105,15 @@ const deliver = async (area: HybridArea, attachment = newFile(), range?: { start
   return { got, tries }
 }
 
-for (const first of [fileSystem, objectStorage] as const)
-  describe(`a read of a hybrid area whose ${first} is first`, () => {
-    const second = otherTier[first]
+for (const primary of [fileSystem, objectStorage] as const)
+  describe(`a read of a hybrid area whose ${primary} is first`, () => {
+    const secondary = otherTier[primary]
 
     it('takes the file from the second while the first does not answer, and gives that up', async () => {
       const { asked, wrap } = slow()
-      const { area, stores, warnings } = makeHybrid(first, { [first]: wrap })
+      const { area, stores, warnings } = makeHybrid(primary, { [primary]: wrap })
       const attachment = newFile()
-      for (const tier of [first, second]) await storeOn(stores, tier, attachment)
+      for (const tier of [primary, secondary]) await storeOn(stores, tier, attachment)
       assert.deepEqual(await readWhole(area, attachment), fileBytes)
       assert.equal(asked.length, 1)
       assert.ok(asked[0]?.signal.aborted)
@@ -123,9 +123,9 @@ for (const first of [fileSystem, objectStorage] as const)
     it('waits for the first when the second has nothing, and lets go of the second when it is late', async () => {
       const one = slow()
       const two = slow()
-      const { area, stores, warnings } = makeHybrid(first, { [first]: one.wrap, [second]: two.wrap })
+      const { area, stores, warnings } = makeHybrid(primary, { [primary]: one.wrap, [secondary]: two.wrap })
       const attachment = newFile()
-      for (const tier of [first, second]) await storeOn(stores, tier, attachment)
+      for (const tier of [primary, secondary]) await storeOn(stores, tier, attachment)
       const reading = readWhole(area, attachment)
       while (two.asked.length === 0) await turn()
       one.asked[0]?.answer()
@@ -137,7 +137,7 @@ for (const first of [fileSystem, objectStorage] as const)
     it('lets go of both when nobody wants the file any more', async () => {
       const one = slow()
       const two = slow()
-      const { area } = makeHybrid(first, { [first]: one.wrap, [second]: two.wrap })
+      const { area } = makeHybrid(primary, { [primary]: one.wrap, [secondary]: two.wrap })
       const abort = new AbortController()
       const reading = area.read(newFile(), undefined, abort.signal)
       while (two.asked.length === 0) await turn()
@@ -154,9 +154,9 @@ for (const first of [fileSystem, objectStorage] as const)
           throw new Fault('Denied', 'AccessDenied', { perhapsAbsent: true })
         },
       })
-      const { area, stores, warnings } = makeHybrid(first, { [first]: forbids })
+      const { area, stores, warnings } = makeHybrid(primary, { [primary]: forbids })
       const attachment = newFile()
-      await storeOn(stores, second, attachment)
+      await storeOn(stores, secondary, attachment)
       assert.deepEqual(await readWhole(area, attachment), fileBytes)
       assert.deepEqual(warnings, [])
       await assert.rejects(area.read(newFile(), undefined, never), { code: 'Denied' })
@@ -167,18 +167,18 @@ for (const first of [fileSystem, objectStorage] as const)
         ...store,
         get: () => Promise.reject(new Fault('Archived', 'archived')),
       })
-      const { area, stores } = makeHybrid(first, { [first]: archived })
+      const { area, stores } = makeHybrid(primary, { [primary]: archived })
       const attachment = newFile()
-      for (const tier of [first, second]) await storeOn(stores, tier, attachment)
+      for (const tier of [primary, secondary]) await storeOn(stores, tier, attachment)
       assert.deepEqual(await readWhole(area, attachment), fileBytes)
       await assert.rejects(area.read(newFile(), undefined, never), { code: 'Archived' })
     })
 
     it('delivers from the other tier, from the first byte on, what breaks in the middle', async () => {
       for (const options of [{ retryable: true }, { retryable: false }]) {
-        const { area, stores, warnings } = makeHybrid(first, { [first]: breaking(9, options) })
+        const { area, stores, warnings } = makeHybrid(primary, { [primary]: breaking(9, options) })
         const attachment = newFile()
-        for (const tier of [first, second]) await storeOn(stores, tier, attachment)
+        for (const tier of [primary, secondary]) await storeOn(stores, tier, attachment)
         const { got, tries } = await deliver(area, attachment)
         assert.deepEqual([got, tries], [String(fileBytes), [String(fileBytes).slice(0, 5), String(fileBytes)]])
         assert.match(warnings.join(), /broke.*; it was read from/)
@@ -188,8 +188,8 @@ for (const first of [fileSystem, objectStorage] as const)
     })
 
     it('delivers once more from the same tier what the other does not have', async () => {
-      for (const tier of [first, second]) {
-        const { area, stores } = makeHybrid(first, { [tier]: breaking(1) })
+      for (const tier of [primary, secondary]) {
+        const { area, stores } = makeHybrid(primary, { [tier]: breaking(1) })
         const attachment = newFile()
         await storeOn(stores, tier, attachment)
         assert.equal((await deliver(area, attachment)).got, String(fileBytes))
@@ -204,23 +204,23 @@ for (const first of [fileSystem, objectStorage] as const)
         ...store,
         get: (key, range, signal) =>
           store.get(key, range, signal).catch(async error => {
-            await storeOn(stores, second, attachment)
-            await stores[first].remove(keyOn(first, attachment), never)
+            await storeOn(stores, secondary, attachment)
+            await stores[primary].remove(keyOn(primary, attachment), never)
             moved.resolve()
             throw error
           }),
       })
-      const { area, stores } = makeHybrid(first, { [first]: breaking(1), [second]: tooEarly })
-      await storeOn(stores, first, attachment)
+      const { area, stores } = makeHybrid(primary, { [primary]: breaking(1), [secondary]: tooEarly })
+      await storeOn(stores, primary, attachment)
       assert.equal((await deliver(area, attachment)).got, String(fileBytes))
       await moved.promise
     })
 
     it('delivers from the other tier what falls silent in the middle, and gives that up', async () => {
       const { wrap, asked } = silent()
-      const { area, stores, warnings } = makeHybrid(first, { [first]: wrap })
+      const { area, stores, warnings } = makeHybrid(primary, { [primary]: wrap })
       const attachment = newFile()
-      for (const tier of [first, second]) await storeOn(stores, tier, attachment)
+      for (const tier of [primary, secondary]) await storeOn(stores, tier, attachment)
       assert.equal((await deliver(area, attachment)).got, String(fileBytes))
       assert.ok(asked[0]?.aborted)
       assert.match(warnings.join(), /no byte has come.*; it was read from/)
@@ -238,9 +238,9 @@ for (const first of [fileSystem, objectStorage] as const)
             return store.stat(key, signal)
           },
         })
-        const { area, stores, warnings } = makeHybrid(first, { [first]: wrap, [second]: looking })
+        const { area, stores, warnings } = makeHybrid(primary, { [primary]: wrap, [secondary]: looking })
         const attachment = newFile()
-        await storeOn(stores, first, attachment)
+        await storeOn(stores, primary, attachment)
         const delivered = deliver(area, attachment)
         await looked.promise
         goOn()
@@ -250,16 +250,16 @@ for (const first of [fileSystem, objectStorage] as const)
     })
 
     it('tells what broke when nobody can deliver it, and repeats nothing that is final', async () => {
-      const { area, stores } = makeHybrid(first, { [first]: breaking(9, { retryable: false }, 'Corrupt') })
+      const { area, stores } = makeHybrid(primary, { [primary]: breaking(9, { retryable: false }, 'Corrupt') })
       const attachment = newFile()
-      await storeOn(stores, first, attachment)
+      await storeOn(stores, primary, attachment)
       await assert.rejects(deliver(area, attachment), { code: 'Corrupt', message: /broke/ })
     })
 
     it('repeats nothing when it is the reader that fails', async () => {
-      const { area, stores } = makeHybrid(first)
+      const { area, stores } = makeHybrid(primary)
       const attachment = newFile()
-      for (const tier of [first, second]) await storeOn(stores, tier, attachment)
+      for (const tier of [primary, secondary]) await storeOn(stores, tier, attachment)
       let uses = 0
       const use = () => {
         uses++

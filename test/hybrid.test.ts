@@ -31,20 +31,23 @@ import {
   tiersHolding,
 } from './support/tiers.ts'
 
-for (const first of [fileSystem, objectStorage] as const)
-  describe(`a hybrid area that writes to the ${first}`, () => {
-    const second = otherTier[first]
+for (const primary of [fileSystem, objectStorage] as const)
+  describe(`a hybrid area that writes to the ${primary}`, () => {
+    const secondary = otherTier[primary]
 
     it('writes there only', async () => {
-      const { area, stores } = makeHybrid(first)
+      const { area, stores } = makeHybrid(primary)
       const attachment = newFile()
       await area.create(attachment, sourceOf(fileBytes), never)
-      assert.deepEqual([await isOn(stores, first, attachment), await isOn(stores, second, attachment)], [true, false])
+      assert.deepEqual(
+        [await isOn(stores, primary, attachment), await isOn(stores, secondary, attachment)],
+        [true, false],
+      )
     })
 
     it('reads from either, whole and by range, without a word', async () => {
-      for (const tier of [first, second]) {
-        const { area, stores, warnings } = makeHybrid(first)
+      for (const tier of [primary, secondary]) {
+        const { area, stores, warnings } = makeHybrid(primary)
         const attachment = newFile()
         await storeOn(stores, tier, attachment)
         assert.deepEqual(await readWhole(area, attachment), fileBytes)
@@ -57,32 +60,35 @@ for (const first of [fileSystem, objectStorage] as const)
     })
 
     it('asks the second tier nothing when the first has the file', async () => {
-      const { area, stores } = makeHybrid(first, { [second]: failing('Internal', 'get', 'stat') })
+      const { area, stores } = makeHybrid(primary, { [secondary]: failing('Internal', 'get', 'stat') })
       const attachment = newFile()
-      await storeOn(stores, first, attachment)
+      await storeOn(stores, primary, attachment)
       assert.deepEqual(await readWhole(area, attachment), fileBytes)
     })
 
     it('reads from the second when the first fails, and says so once', async () => {
-      const { area, stores, warnings } = makeHybrid(first, { [first]: failing('Unavailable', 'get') })
+      const { area, stores, warnings } = makeHybrid(primary, { [primary]: failing('Unavailable', 'get') })
       const attachment = newFile()
-      await storeOn(stores, second, attachment)
+      await storeOn(stores, secondary, attachment)
       assert.deepEqual(await readWhole(area, attachment), fileBytes)
       assert.equal(warnings.length, 1)
       assert.match(warnings[0] ?? '', /is bad \[Unavailable\]; it was read from (disk|cloud) instead/)
     })
 
     it('reports an absence only when both are absent', async () => {
-      await assert.rejects(makeHybrid(first).area.read(newFile(), undefined, never), { code: 'NotFound' })
-      for (const tier of [first, second])
+      await assert.rejects(makeHybrid(primary).area.read(newFile(), undefined, never), { code: 'NotFound' })
+      for (const tier of [primary, secondary])
         await assert.rejects(
-          makeHybrid(first, { [tier]: failing('Unavailable', 'get') }).area.read(newFile(), undefined, never),
+          makeHybrid(primary, { [tier]: failing('Unavailable', 'get') }).area.read(newFile(), undefined, never),
           { code: 'Unavailable' },
         )
     })
 
     it('reports both reasons, and the graver code, when both fail', async () => {
-      const { area } = makeHybrid(first, { [first]: failing('Unavailable', 'get'), [second]: failing('Denied', 'get') })
+      const { area } = makeHybrid(primary, {
+        [primary]: failing('Unavailable', 'get'),
+        [secondary]: failing('Denied', 'get'),
+      })
       await assert.rejects(area.read(newFile(), undefined, never), (fault: Fault) => {
         assert.equal(fault.code, 'Denied')
         assert.match(fault.describe(), /disk is bad/)
@@ -92,21 +98,21 @@ for (const first of [fileSystem, objectStorage] as const)
     })
 
     it('does not go on to the second tier for somebody who has gone away', async () => {
-      const { area, stores } = makeHybrid(first, { [first]: failing('Canceled', 'get') })
+      const { area, stores } = makeHybrid(primary, { [primary]: failing('Canceled', 'get') })
       const attachment = newFile()
-      await storeOn(stores, second, attachment)
+      await storeOn(stores, secondary, attachment)
       await assert.rejects(area.read(attachment, undefined, never), { code: 'Canceled' })
     })
 
     it('removes from both, also when one fails', async () => {
-      const both = makeHybrid(first)
+      const both = makeHybrid(primary)
       const attachment = newFile()
       for (const tier of [fileSystem, objectStorage] as const) await storeOn(both.stores, tier, attachment)
       await both.area.remove(attachment, never)
       assert.deepEqual(await tiersHolding(both.stores, attachment), [])
       await both.area.remove(attachment, never)
       for (const tier of [fileSystem, objectStorage] as const) {
-        const { area, stores } = makeHybrid(first, { [tier]: failing('Unavailable', 'remove') })
+        const { area, stores } = makeHybrid(primary, { [tier]: failing('Unavailable', 'remove') })
         await storeOn(stores, otherTier[tier], attachment)
         await assert.rejects(area.remove(attachment, never), { code: 'Unavailable' })
         assert.deepEqual(await tiersHolding(stores, attachment), [])
@@ -115,23 +121,23 @@ for (const first of [fileSystem, objectStorage] as const)
 
     it('finds a file that was moved between the two looks', async () => {
       const attachment = newFile()
-      const { area: calm, stores } = makeHybrid(first)
-      await storeOn(stores, second, attachment)
+      const { area: calm, stores } = makeHybrid(primary)
+      await storeOn(stores, secondary, attachment)
       const racing = hybridArea({
         tiers: {
           ...calm.tiers,
-          [second]: {
-            ...calm.tiers[second],
+          [secondary]: {
+            ...calm.tiers[secondary],
             area: {
-              ...calm.tiers[second].area,
+              ...calm.tiers[secondary].area,
               async read(...all: Parameters<HybridArea['read']>) {
-                await calm.move(attachment, first, moveOptions, never)
-                return calm.tiers[second].area.read(...all)
+                await calm.move(attachment, primary, moveOptions, never)
+                return calm.tiers[secondary].area.read(...all)
               },
             },
           },
         } as Record<TierName, Tier>,
-        first,
+        primary,
         digests,
         warn: () => {},
       })
@@ -266,8 +272,8 @@ for (const to of [fileSystem, objectStorage] as const)
             const { area, stores } = makeHybrid(from, { [fileSystem]: breaking, [objectStorage]: breaking })
             const attachment = newFile()
             await storeOn(stores, from, attachment)
-            const first = await area.move(attachment, to, options, never).catch(Fault.from)
-            if (!(first instanceof Fault)) {
+            const broken = await area.move(attachment, to, options, never).catch(Fault.from)
+            if (!(broken instanceof Fault)) {
               assert.ok(breaksAt > 4, 'it broke nowhere')
               return
             }
@@ -321,7 +327,7 @@ describe("the file system in Orthanc's own layout", () => {
       const diskStore = directoryStore(root, { sync: false, marked: false })
       const area = hybridArea({
         tiers: { [fileSystem]: tierOf(fileSystem, diskStore), [objectStorage]: tierOf(objectStorage, cloudStore) },
-        first: objectStorage,
+        primary: objectStorage,
         digests,
         warn: assert.fail,
       })

@@ -119,7 +119,7 @@ describe('a move of a large sealed file', () => {
               [from]: tier(from, metering, sealed),
               [to]: tier(to, wrap(arrived), target),
             } as Record<TierName, Tier>,
-            first: from,
+            primary: from,
             digests,
             warn: assert.fail,
           })
@@ -184,7 +184,7 @@ describe('a move', () => {
     }
     const again = hybridArea({
       tiers: { ...area.tiers, [objectStorage]: retried },
-      first: fileSystem,
+      primary: fileSystem,
       digests,
       warn: assert.fail,
     })
@@ -250,7 +250,7 @@ describe('a move', () => {
       }
       const careful = hybridArea({
         tiers: { ...area.tiers, [fileSystem]: settling },
-        first: fileSystem,
+        primary: fileSystem,
         digests,
         warn: assert.fail,
       })
@@ -264,7 +264,7 @@ describe('a move', () => {
     const both = tierOf(fileSystem, one) // the same keys
     const area = hybridArea({
       tiers: { [fileSystem]: both, [objectStorage]: both },
-      first: fileSystem,
+      primary: fileSystem,
       digests,
       warn: assert.fail,
     })

@@ -50,13 +50,13 @@ export function tierOf(tier: TierName, store: Store): Tier {
 
 export type Stores = Record<TierName, Store>
 
-export function makeHybrid(first: TierName, wrap: Partial<Record<TierName, (store: Store) => Store>> = {}) {
+export function makeHybrid(primary: TierName, wrap: Partial<Record<TierName, (store: Store) => Store>> = {}) {
   const stores: Stores = { [fileSystem]: memoryStore('disk'), [objectStorage]: memoryStore('cloud') }
   const warnings: string[] = []
   const tier = (name: TierName) => tierOf(name, wrap[name]?.(stores[name]) ?? stores[name])
   const area = hybridArea({
     tiers: { [fileSystem]: tier(fileSystem), [objectStorage]: tier(objectStorage) },
-    first,
+    primary,
     digests,
     warn: line => void warnings.push(line),
   })
