@@ -65,7 +65,7 @@ describe('two tiers in one place', () => {
         const { hybrid, area } = composed(real, path, more)
         assert.ok(hybrid)
         const refused = { code: 'BadConfig', message, remedy: /would remove the only copy.*another folder/ }
-        await assert.rejects(hybrid.disk.check(never), refused)
+        await assert.rejects(hybrid.fileSystem.check(never), refused)
         const attachment: Attachment = { uuid: randomUUID(), type: 'dicom' }
         await area.create(attachment, sourceOf(fileBytes), never)
         await assert.rejects(hybrid.area.move(attachment, objectStorage, moveOptions, never), refused)
@@ -79,7 +79,7 @@ describe('two tiers in one place', () => {
     inFolder(async root => {
       const { hybrid, store, area } = composed(root, join(root, 'cloud'), { StorageStructure: 'legacy' })
       await store.check(never)
-      await hybrid?.disk.check(never)
+      await hybrid?.fileSystem.check(never)
       const attachment: Attachment = { uuid: randomUUID(), type: 'dicom' }
       await area.create(attachment, sourceOf(fileBytes), never)
       assert.equal(await hybrid?.area.move(attachment, objectStorage, moveOptions, never), 'moved')
@@ -184,7 +184,7 @@ describe('two tiers in one place', () => {
   it('are not looked for where a folder would have to be made for that', () =>
     inFolder(async root => {
       const { hybrid } = composed(join(root, 'disk'), join(root, 'cloud'))
-      await hybrid?.disk.check(never, { purpose: 'look' })
+      await hybrid?.fileSystem.check(never, { purpose: 'look' })
       assert.deepEqual(readdirSync(root), [])
     }))
 
@@ -205,7 +205,7 @@ describe('two tiers in one place', () => {
           azure: { AzureBlobStorage: { ContainerName: 'images', ConnectionString, ...shared } },
         }[provider]
         const { hybrid, store } = composedOf({ StorageDirectory: root, ...section })
-        await hybrid?.disk.check(never, { purpose: 'start' })
+        await hybrid?.fileSystem.check(never, { purpose: 'start' })
         assert.ok(server.seen.length > 0, 'the store was asked')
         await store.close()
         await server.close()

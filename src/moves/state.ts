@@ -1,7 +1,7 @@
 import type { TierName } from '../area/area.ts'
 import { Fault } from '../fault.ts'
 import type { JsonObject } from '../orthanc.ts'
-import { BEGINNING, type Cursor, isJsonObject, levels, type ResourceLevel } from './walk.ts'
+import { BEGINNING, type Cursor, isObject, levels, type ResourceLevel } from './walk.ts'
 
 /** What `POST /move-storage` asked for. */
 export interface MoveRequest {
@@ -71,7 +71,7 @@ export function serialize({ request, cursor, progress, results }: MoveState): Js
 /** From what serialize() gave, maybe of an older version. Orthanc's database had it since; nothing of it is believed unseen. */
 export function restore(state: JsonObject): MoveState {
   const { Version, Scope, TargetStorage: target, Cursor, Progress, Results } = state
-  if (Version !== VERSION || !isJsonObject(Cursor) || !isJsonObject(Results))
+  if (Version !== VERSION || !isObject(Cursor) || !isObject(Results))
     throw new Fault('BadRequest', 'the job was made by another version of this plugin, or by another plugin')
   if (target !== 'file-system' && target !== 'object-storage') throw odd('TargetStorage')
   const { Top, Path, Before } = Cursor
@@ -102,7 +102,7 @@ function resultsOf({ Moved, AlreadyThere, OnFileSystem, OnObjectStorage, Failed,
     OnObjectStorage: fileTallyOf(OnObjectStorage),
     Failed: figure(Failed, 'Failed'),
     Failures: Failures.map(failure => {
-      const [Attachment, Uuid, Reason] = isJsonObject(failure)
+      const [Attachment, Uuid, Reason] = isObject(failure)
         ? texts([failure['Attachment'], failure['Uuid'], failure['Reason']], 'Failures')
         : []
       if (Attachment === undefined || Uuid === undefined || Reason === undefined) throw odd('Failures')
@@ -112,7 +112,7 @@ function resultsOf({ Moved, AlreadyThere, OnFileSystem, OnObjectStorage, Failed,
 }
 
 function fileTallyOf(tally: unknown): FileTally {
-  if (!isJsonObject(tally)) throw odd('Results')
+  if (!isObject(tally)) throw odd('Results')
   return { Files: figure(tally['Files'], 'Files'), Bytes: figure(tally['Bytes'], 'Bytes') }
 }
 

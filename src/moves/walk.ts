@@ -93,7 +93,7 @@ async function* visit(
 
 function childrenOf(uri: string, resource: Json | undefined, level: ResourceLevel): readonly string[] {
   if (resource === undefined) return []
-  return textsOf(uri, isJsonObject(resource) ? resource[level] : resource).toSorted()
+  return textsOf(uri, isObject(resource) ? resource[level] : resource).toSorted()
 }
 
 /** The files of one resource itself. */
@@ -112,7 +112,7 @@ export async function askForFile(uri: string, name: string, ask: AskOrthanc): Pr
   const place = `${uri}/attachments/${name}/info`
   const info = await ask(place)
   if (info === undefined) return undefined
-  const { Uuid: uuid, ContentType: number, CompressedSize: size, CompressedMD5 } = isJsonObject(info) ? info : {}
+  const { Uuid: uuid, ContentType: number, CompressedSize: size, CompressedMD5 } = isObject(info) ? info : {}
   if (typeof uuid !== 'string' || typeof number !== 'number' || typeof size !== 'number') throw notUnderstood(place)
   const md5 = typeof CompressedMD5 === 'string' && CompressedMD5.toLowerCase()
   return { attachment: { uuid, type: types[number] ?? 'unknown' }, name, known: { size, ...(md5 && { md5 }) } }
@@ -128,7 +128,7 @@ function textsOf(uri: string, answer: unknown): readonly string[] {
 
 const notUnderstood = (uri: string) => new Fault('Internal', `Orthanc's answer to GET ${uri} is not understood`)
 
-export function isJsonObject(value: unknown): value is JsonObject {
+export function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
@@ -152,7 +152,7 @@ const KEPT_BEFORE = 20
  */
 export async function* everything(cursor: Cursor, ask: AskOrthanc): AsyncGenerator<Top> {
   const statistics = await ask('/statistics')
-  const known = isJsonObject(statistics) ? statistics['CountPatients'] : undefined
+  const known = isObject(statistics) ? statistics['CountPatients'] : undefined
   const count = typeof known === 'number' ? Math.max(1, known) : Math.max(1, cursor.top)
   let since = Math.min(cursor.top, count) // from far behind the last one, the way back to it would never end
   /** Done with, but for the one of the cursor: what of that is done is known by its path. */

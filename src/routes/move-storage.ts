@@ -1,7 +1,7 @@
 import type { TierName } from '../area/area.ts'
 import { Fault } from '../fault.ts'
 import type { MoveJobs } from '../moves/job.ts'
-import { isJsonObject, type ResourceLevel } from '../moves/walk.ts'
+import { isObject, type ResourceLevel } from '../moves/walk.ts'
 import type { JsonObject, Orthanc } from '../orthanc.ts'
 import { type Answer, json, jsonOf, OrthancError, type Route } from '../wire/router.ts'
 
@@ -29,7 +29,7 @@ export function moveStorageRoute(jobs: MoveJobs): Route {
 }
 
 function optionsOf(body: unknown) {
-  if (!isJsonObject(body)) throw bad('the body of the request must be a JSON object')
+  if (!isObject(body)) throw bad('the body of the request must be a JSON object')
   const all = body['Scope'] !== undefined
   if (all && body['Scope'] !== 'All') throw bad('"Scope" can only be "All"')
   if (all && body['Resources'] !== undefined) throw bad('"Scope" and "Resources" exclude each other')
@@ -91,7 +91,7 @@ async function levelOf(id: string, orthanc: Orthanc, signal: AbortSignal): Promi
 async function waitFor(id: string, orthanc: Orthanc, signal: AbortSignal): Promise<Answer> {
   for (let pause = POLL_MS.first; ; pause = Math.min(pause * 1.5, POLL_MS.longest)) {
     const job = await orthanc.get(`/jobs/${id}`, signal)
-    if (!isJsonObject(job))
+    if (!isObject(job))
       return {
         error: OrthancError.plugin,
         details: `Orthanc has forgotten the job ${id}: JobsHistorySize must not be 0`,
@@ -104,7 +104,7 @@ async function waitFor(id: string, orthanc: Orthanc, signal: AbortSignal): Promi
 }
 
 function failureOf(id: string, content: unknown): string {
-  const failed = isJsonObject(content) ? content['Failed'] : undefined
+  const failed = isObject(content) ? content['Failed'] : undefined
   return typeof failed === 'number' && failed > 0
     ? `${failed} ${failed === 1 ? 'file' : 'files'} could not be moved, see "Failures" in /jobs/${id}`
     : `the job was canceled or has failed, see /jobs/${id}`
