@@ -36,7 +36,10 @@ export interface Composition {
   readonly again: Again
   /** What the log says at start, beside the store's name. */
   readonly description: string
-  /** Whether Orthanc may ask for ranges. If not, it stores the header of each image as a file of its own (docs/contract.md). */
+  /**
+   * Whether Orthanc may ask for ranges. If not, it stores the header of each image as a file of its own
+   * (docs/contract.md).
+   */
   readonly ranges: boolean
   /** Longest time Orthanc waits for one call, in milliseconds: the store's own deadline and some slack. */
   readonly callDeadlineMs: number
@@ -48,8 +51,8 @@ const PROBE = '.orthanc-cloud-storage-check'
 const LOCAL = { maxRetries: 3, requestTimeoutMs: 1_200_000, limit: 'the deadline of 20 minutes' }
 
 /**
- * The object graph. This is the only file that names concrete stores. The order of the wrappers is the order of these lines.
- * `role`: what the process is to the folders in use, see stores/directory/root.ts.
+ * The object graph. This is the only file that names concrete stores. The order of the wrappers is the order of these
+ * lines. `role`: what the process is to the folders in use, see stores/directory/root.ts.
  */
 export function compose(config: EngineConfig, log: Logger, role: Role = 'owner'): Composition {
   const info = (line: string) => log.info(line)

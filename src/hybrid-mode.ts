@@ -69,7 +69,9 @@ export function composeHybrid(config: EngineConfig, { writesTo }: HybridConfig, 
   return { mode: writesTo === 'file-system' ? 'WriteToFileSystem' : 'WriteToObjectStorage', area, fileSystem, jobs }
 }
 
-/** The disk, whose check proves also that it is another place than the object storage. `raw`: the disk without wrappers. */
+/**
+ * The disk, whose check proves also that it is another place than the object storage. `raw`: the disk without wrappers.
+ */
 function withProof(disk: Store, raw: Store, proveApart: Apart, writesTo: TierName): Store {
   return {
     ...disk,
@@ -87,8 +89,8 @@ function withProof(disk: Store, raw: Store, proveApart: Apart, writesTo: TierNam
       }
       if (purpose === 'status' || !writes) return
       if (purpose === 'look' && !(await isThere(raw, signal))) return // the proof would make the folder
-      // A store that is away says nothing, nor does one whose bucket or container is still to be made. Its own check tells of
-      // that, and may make it. Then it is asked before the first move.
+      // A store that is away says nothing, nor does one whose bucket or container is still to be made. Its own check
+      // tells of that, and may make it. Then it is asked before the first move.
       await proveApart(AbortSignal.any([signal, AbortSignal.timeout(APART_MS)]), true).catch(error => {
         if (isCode(error, 'BadConfig')) throw error
       })

@@ -23,8 +23,8 @@ export interface StorageArea {
   create(attachment: Attachment, body: Source, signal: AbortSignal): Promise<void>
   read(attachment: Attachment, range: Range | undefined, signal: AbortSignal): Promise<Content>
   /**
-   * Reads, and lets `use` consume the content. What turns out wrong only when it has been consumed, by a digest or a tag, is
-   * read again: then `use` is called once more, with everything from the first byte on.
+   * Reads, and lets `use` consume the content. What turns out wrong only when it has been consumed, by a digest or a
+   * tag, is read again: then `use` is called once more, with everything from the first byte on.
    */
   deliver<T>(
     attachment: Attachment,

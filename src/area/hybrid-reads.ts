@@ -37,8 +37,8 @@ export class HybridReads {
   }
 
   /**
-   * What breaks in the middle is delivered from its first byte on: from the other tier if that has it, else once more. What
-   * only falls silent is waited for, unless the other tier has it.
+   * What breaks in the middle is delivered from its first byte on: from the other tier if that has it, else once more.
+   * What only falls silent is waited for, unless the other tier has it.
    */
   async deliver<T>(
     attachment: Attachment,
@@ -72,9 +72,9 @@ export class HybridReads {
   }
 
   /**
-   * From the primary tier. As soon as that has failed, or does not begin to answer, the secondary is asked as well, and the
-   * one that has the file sooner delivers it. So nobody waits for a store that is away while the disk has the file, and nobody
-   * waits for a disk that hangs while the store has it.
+   * From the primary tier. As soon as that has failed, or does not begin to answer, the secondary is asked as well, and
+   * the one that has the file sooner delivers it. So nobody waits for a store that is away while the disk has the file,
+   * and nobody waits for a disk that hangs while the store has it.
    */
   async #open(attachment: Attachment, range: Range | undefined, signal: AbortSignal): Promise<Opened> {
     const primary = ask(this.#primary, this.#secondary, attachment, range, signal)
@@ -102,7 +102,10 @@ export class HybridReads {
     return { asked: repeated, content: again }
   }
 
-  /** `early`: why the primary tier did not deliver; undefined = it has not answered. An absence there is not worth a line. */
+  /**
+   * `early`: why the primary tier did not deliver; undefined = it has not answered. An absence there is not worth a
+   * line.
+   */
   #warnOfDetour({ uuid }: Attachment, early: Fault | undefined): void {
     const { name } = this.#secondary.area
     if (!early) this.#warn(`${this.#primary.area.name} does not answer; '${uuid}' was read from ${name} instead`)

@@ -9,7 +9,7 @@ import { otherTier, type Tier } from './tier.ts'
 
 export interface HybridOptions extends HybridReadsOptions {
   readonly digests: Digests
-  /** Rejects unless it is proven that the tiers are two places: asked before a move, which removes from one of them. */
+  /** Rejects unless it is proven that the tiers are two places. Asked before a move, which removes from one of them. */
   apart?(signal: AbortSignal): Promise<void>
 }
 
@@ -17,8 +17,8 @@ export interface HybridOptions extends HybridReadsOptions {
 export interface HybridArea extends StorageArea {
   readonly tiers: Readonly<Record<TierName, Tier>>
   /**
-   * Copies, reads back, compares, and only then removes from the other tier. A rejection leaves the file readable where it
-   * was; repeating is safe, also after a crash at any point.
+   * Copies, reads back, compares, and only then removes from the other tier. A rejection leaves the file readable where
+   * it was. Repeating is safe, also after a crash at any point.
    */
   move(attachment: Attachment, to: TierName, options: MoveOptions, signal: AbortSignal): Promise<MoveOutcome>
   /** Where the file is. Rejects unless both tiers can tell. */
@@ -50,7 +50,7 @@ export function hybridArea(options: HybridOptions): HybridArea {
     deliver: (attachment, range, use, signal) => reads.deliver(attachment, range, use, signal),
 
     async remove(attachment, signal) {
-      // What a move is just writing would otherwise appear behind our back and stay for ever.
+      // The copy that a move is just writing would otherwise appear after the removal, and stay for ever.
       for (let move = busy.get(attachment.uuid); move; move = busy.get(attachment.uuid)) {
         move.abort.abort(new Fault('Canceled', 'Orthanc removes the file'))
         await move.done

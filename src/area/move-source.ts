@@ -26,8 +26,8 @@ export interface MoveSourceOptions {
 
 /**
  * The file that is moved. The first reading of all of it compares it with what Orthanc knows, before its last bytes are
- * handed over, and remembers what they were. Later readings, whole or in parts, are compared with that. So a sealed file is
- * decrypted twice at most, whatever way its target takes it.
+ * handed over, and remembers what they were. Later readings, whole or in parts, are compared with that. So a sealed
+ * file is decrypted twice at most, whatever way its target takes it.
  */
 export class MoveSource {
   readonly #options: MoveSourceOptions
@@ -114,7 +114,8 @@ export class MoveSource {
     } catch (error) {
       this.#noteLoss(error)
     }
-    // The way from a remote store may have damaged it, so that is worth another try. A disk is read again only by the next job.
+    // The way from a remote store may have damaged it, so that is worth another try. A disk is read again only by the
+    // next job.
     if (md5 && md5.hex() !== known?.md5) throw this.#damaged('its MD5 is another', !from.local)
     this.#fingerprint ??= fingerprint
     if (last) yield last

@@ -37,8 +37,8 @@ class Move {
   }
 
   /**
-   * The source is found to be exactly what Orthanc once stored before its last byte leaves. So it may overwrite whatever the
-   * target has, and a look at the target would be a round trip for nothing.
+   * The source is found to be exactly what Orthanc once stored before its last byte leaves. So it may overwrite
+   * whatever the target has, and a look at the target would be a round trip for nothing.
    */
   verifyThenCopy(): Promise<MoveOutcome> {
     return this.#finish(undefined, () => this.#copy())
@@ -51,7 +51,8 @@ class Move {
     if (this.#task.keepSource) return 'already-there'
     return await this.#finish(there, async () => {
       const found = await this.#compare()
-      // What somebody else has archived cannot be compared. What we write is acknowledged with its checksum, in this very call.
+      // What somebody else has archived cannot be compared. What we write is acknowledged with its checksum, in this
+      // very call.
       return found === 'archived' ? await this.#copy() : found === 'same'
     })
   }
@@ -69,7 +70,8 @@ class Move {
       await this.#source.end()
     }
     if (!same) {
-      // A copy of ours that went wrong must not stay: reads may find it first. If its removal fails, that is not the fault to tell.
+      // A copy of ours that went wrong must not stay: reads may find it first. If its removal fails, that is not the
+      // fault to tell.
       if (!there) await to.area.remove(attachment, signal).catch(() => {})
       throw this.#differs(there !== undefined)
     }
@@ -106,7 +108,10 @@ class Move {
     return this.#task.to.find(this.#task.attachment, this.#task.signal)
   }
 
-  /** Two tiers that are one place in disguise lose the file here. That should be known before. If it was not, this tells it. */
+  /**
+   * Two tiers that are one place in disguise lose the file here. That should be known before. If it was not, this tells
+   * it.
+   */
   async #removeSource(): Promise<void> {
     const { from, attachment, signal } = this.#task
     await from.area.remove(attachment, signal)

@@ -14,12 +14,14 @@ export interface ObjectAreaOptions {
   keysOf(attachment: Attachment, suffix: Envelope['suffix']): readonly [string, ...string[]]
   /** The envelope of new objects, then those that older objects may have. */
   readonly envelopes: readonly [Envelope, ...Envelope[]]
-  /** Tells a sealed from a plain object where both have the same key. */
+  /** Tells a sealed from a plain object where both have the same key, and unseals it. */
   unsealIfSealed(get: () => Promise<Content>, attachment: Attachment): Promise<Content>
   /** Bytes being sealed and unsealed at once. */
   readonly budget: Budget
   readonly cache: VerifiedCache
-  /** Repeats work that fails with a fault which another try may mend; bounded. Default: not at all. */
+  /**
+   * Repeats work that fails with a fault which another try may mend, a bounded number of times. Default: not at all.
+   */
   readonly again?: <T>(work: () => Promise<T>, signal: AbortSignal) => Promise<T>
 }
 
@@ -34,7 +36,7 @@ export function objectArea(options: ObjectAreaOptions): StorageArea {
   const { store, keysOf, envelopes, unsealIfSealed, budget, cache, again = work => work() } = options
   const sealedReads = new SealedReads(store, budget, cache)
   const [writing] = envelopes
-  /** The envelope of the last object that was found: in a mixed store, the next one most probably has the same. */
+  /** The envelope of the last object that was found. In a mixed store, the next one most probably has the same. */
   let recent = writing
 
   function candidatesOf(attachment: Attachment): readonly Candidate[] {
@@ -58,7 +60,8 @@ export function objectArea(options: ObjectAreaOptions): StorageArea {
         if (!mayBeAbsent(error)) throw error
         missed.set(candidate, Fault.from(error))
       }
-    // What is forbidden may be there. Of absences, the key that should be there, not the last guess, is the one to report.
+    // A key that is forbidden may be there, so it is the one to report. Of absences, report the key that should be
+    // there, not the last guess.
     throw [...missed.values()].find(fault => fault.code !== 'NotFound') ?? missed.get(candidates[0])
   }
 
@@ -89,7 +92,7 @@ export function objectArea(options: ObjectAreaOptions): StorageArea {
         await store.put(key, writing.seal(body), signal)
       } finally {
         release()
-        cache.forget(key) // whoever read meanwhile may have what was there before
+        cache.forget(key) // a reader may meanwhile have loaded what was there before
       }
     },
 

@@ -40,7 +40,9 @@ export class SealedReads {
     }
   }
 
-  /** A range is a success only when the whole object is: it is read to its end. Small ones are kept for the next range. */
+  /**
+   * A range is a success only when the whole object is: it is read to its end. Small ones are kept for the next range.
+   */
   async range(key: string, unseal: Unseal, range: Range, signal: AbortSignal): Promise<Content> {
     const open = () => this.whole(key, unseal, signal)
     const loaded = await this.#cache.getOrLoad(key, open).catch(error => {
@@ -59,9 +61,9 @@ export class SealedReads {
   }
 
   /**
-   * A sealed object, within its share of the budget. Its size is known only from the answer, so the share is asked for then.
-   * If it is not to be had at once, the answer is given back first. A reader that waited with a connection in hand, for one
-   * that waits for a connection, would wait for ever.
+   * A sealed object, within its share of the budget. Its size is known only from the answer, so the share is asked for
+   * then. If it is not to be had at once, the answer is given back first. A reader that waited with a connection in
+   * hand, for one that waits for a connection, would wait for ever.
    */
   async #get(key: string, signal: AbortSignal): Promise<Content> {
     let content = await this.#store.get(key, undefined, signal)

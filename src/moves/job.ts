@@ -61,9 +61,9 @@ interface QueuedResource {
 }
 
 /**
- * Walks ahead of the moves by some files. Moves end in any order, but are counted in the order of the walk. So cursor and
- * counts fit together in every serialized state. A job that goes on from one repeats at most the files under way, and finds
- * them where they belong.
+ * Walks ahead of the moves by some files. Moves end in any order, but are counted in the order of the walk. So cursor
+ * and counts fit together in every serialized state. A job that goes on from one repeats at most the files under way,
+ * and finds them where they belong.
  */
 class MoveJob implements Job {
   readonly #options: MoveJobOptions
@@ -204,8 +204,8 @@ class MoveJob implements Job {
   }
 
   /**
-   * Counts the resources at the head of the queue that are done. Whatever must be asked for one is asked first, so that it is
-   * counted as a whole, with its cursor, or not at all.
+   * Counts the resources at the head of the queue that are done. Whatever must be asked for one is asked first, so that
+   * it is counted as a whole, with its cursor, or not at all.
    */
   async #commit(): Promise<void> {
     this.#endedSinceCommit = false

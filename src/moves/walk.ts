@@ -20,7 +20,9 @@ export interface Visit {
   readonly uri: string
   readonly files: readonly KnownFile[]
   readonly cursor: Cursor
-  /** 0 … 1, of the whole walk. Resources weigh the same as their siblings, for nobody knows their sizes beforehand. */
+  /**
+   * 0 … 1, of the whole walk. A resource weighs as much as each of its siblings: nobody knows their sizes beforehand.
+   */
   readonly progress: number
 }
 
@@ -30,7 +32,10 @@ export interface Cursor {
   readonly top: number
   /** Ids from there down. Siblings are visited in the order of their ids. */
   readonly path: readonly string[]
-  /** Of everything: the patients before it, the latest last, by which the place is found when it was deleted itself. */
+  /**
+   * Of a walk through everything: the patients before it, the latest last. They tell the place when its own patient was
+   * deleted.
+   */
   readonly before?: readonly string[]
 }
 
@@ -53,7 +58,7 @@ export interface Top {
   readonly before?: readonly string[]
 }
 
-/** Visits all resources below `tops`, from the one after `cursor` on. What is not there any more is passed over. */
+/** Visits all resources below `tops`, from the one after `cursor` on. Passes over what is not there any more. */
 export async function* walk(
   tops: AsyncIterable<Top>,
   cursor: Cursor,
@@ -120,7 +125,7 @@ export async function askForFile(uri: string, name: string, ask: AskOrthanc): Pr
 
 const types: Readonly<Record<number, ContentType>> = { 1: 'dicom', 2: 'dicom-as-json', 3: 'dicom-until-pixel-data' }
 
-/** Only a 404 says that something is not there. Whatever else is not a list of texts says nothing. */
+/** Only a 404 says that something is not there. Any other answer that is no list of texts says nothing. */
 function textsOf(uri: string, answer: unknown): readonly string[] {
   if (Array.isArray(answer) && answer.every(text => typeof text === 'string')) return answer
   throw notUnderstood(uri)
@@ -142,20 +147,20 @@ export async function* listed(
 }
 
 const PAGE = 100
-/** So many patients must be deleted at once, one after the other, before a place is lost and the walk begins again. */
+/** A place is lost, and the walk begins again, only when so many patients in a row are deleted at once. */
 const KEPT_BEFORE = 20
 
 /**
- * All patients, page by page, from the one that `cursor` names on. Orthanc numbers them by position, so when one is deleted
- * those behind it move up: each page begins with an overlap, and where none of the latest is in it, the walk goes back until
- * it meets one.
+ * All patients, page by page, from the one that `cursor` names on. Orthanc numbers them by position, so those behind a
+ * deleted one move up. Each page therefore begins with an overlap. Where none of the latest patients is in it, the walk
+ * goes back until it meets one.
  */
 export async function* everything(cursor: Cursor, ask: AskOrthanc): AsyncGenerator<Top> {
   const statistics = await ask('/statistics')
   const known = isObject(statistics) ? statistics['CountPatients'] : undefined
   const count = typeof known === 'number' ? Math.max(1, known) : Math.max(1, cursor.top)
   let since = Math.min(cursor.top, count) // from far behind the last one, the way back to it would never end
-  /** Done with, but for the one of the cursor: what of that is done is known by its path. */
+  /** Done with, except the patient of the cursor: its path tells what of it is done. */
   let latest: readonly string[] = cursor.before ?? []
   let entered = cursor.path[0]
   for (;;) {

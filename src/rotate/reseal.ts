@@ -1,11 +1,11 @@
 /**
- * One object under another master key. A1 authenticates the wrapped data key together with the bytes, so this is no edit
- * of a header: the object is read, verified, sealed with a new data key and IV, written under its name, read back and
- * compared.
+ * One object under another master key. A1 authenticates the wrapped data key together with the bytes, so this is no
+ * edit of a header: the object is read, verified, sealed with a new data key and IV, written under its name, read back
+ * and compared.
  *
- * Orthanc may be running. It never changes an object, but it may remove one at any moment, and our write would bring
- * it back, as an orphan. No store of ours can write only over what is there, so we look again at the last moment, before the
- * last bytes of the write are handed over: what remains is the time in which the store makes the write visible.
+ * Orthanc may be running. It never changes an object, but it may remove one at any moment, and our write would bring it
+ * back, as an orphan. No store of ours can write only over what is there. So we look again at the last moment, before
+ * the last bytes of the write are handed over. What remains is the time in which the store makes the write visible.
  */
 import { type Bytes, Fingerprint, orDiscard, type Source } from '../bytes.ts'
 import { Fault, isCode } from '../fault.ts'
@@ -17,7 +17,7 @@ import { newSha256, type VerifiedPlaintext, verifiedPlaintext } from './verified
 export interface Resealer {
   /** Seals the object again under the current key. Resolves to false when it vanished meanwhile. */
   reseal(key: string, signal: AbortSignal): Promise<boolean>
-  /** Reads an object to its end; rejects unless it is genuine. False = vanished. */
+  /** Reads an object to its end; rejects unless it is what was sealed. False = vanished. */
   verify(key: string, signal: AbortSignal): Promise<boolean>
 }
 

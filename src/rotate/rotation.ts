@@ -1,10 +1,10 @@
 /**
  * All objects of a store under the current master key.
  *
- * The objects themselves are the state: one whose first bytes name the current key is done. So a rotation may be killed at
- * any moment and started again. What is remembered adds only speed: the listing is in the order of keys, several objects are
- * in work at once, and `after` is the key up to which all of them are settled; a later run does not look at those again.
- * Objects that failed are remembered by name and tried again.
+ * The objects themselves are the state: one whose first bytes name the current key is done. So a rotation may be killed
+ * at any moment and started again. What is remembered adds only speed: the listing is in the order of keys, several
+ * objects are in work at once, and `after` is the key up to which all of them are settled; a later run does not look at
+ * those again. Objects that failed are remembered by name and tried again.
  */
 import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -48,9 +48,12 @@ interface Item {
   outcome?: ObjectOutcome
 }
 
-/** With more failed objects than these, nothing further is remembered: the next run looks at everything after them again. */
+/**
+ * With more failed objects than these, nothing further is remembered: the next run looks at everything after them
+ * again.
+ */
 const MOST_REMEMBERED = 1000
-/** A store that fails so many objects in a row, for reasons that lie not in the objects, is given up. */
+/** A store that fails so many objects in a row, for reasons that do not lie in the objects, is given up. */
 const MOST_IN_A_ROW = 20
 /** How far the others may run ahead of an object that takes long. It bounds memory. */
 const MOST_AHEAD = 100_000
@@ -61,7 +64,9 @@ export class Rotation {
   readonly failed = new Map<string, number | undefined>()
   /** Whether every object of the store has been looked at, in this or the remembered runs. */
   complete = false
-  /** Keys of ours that this run saw, looked at or not. None: the store may not be what it was in the remembered runs. */
+  /**
+   * Keys of ours that this run saw, looked at or not. None: the store may not be what it was in the remembered runs.
+   */
   listed = 0
 
   readonly #options: RotationOptions
@@ -241,7 +246,10 @@ export class Rotation {
   }
 }
 
-/** What is remembered came from a file. A name in it that is none of ours would have another's object rewritten, or ours passed over. */
+/**
+ * What is remembered came from a file. A name in it that is not ours could have another's object rewritten, or ours
+ * passed over.
+ */
 function refuseStrangers({ resume, names }: RotationOptions): void {
   const remembered = [...(resume?.after === undefined ? [] : [resume.after]), ...(resume?.failed ?? [])]
   if (remembered.every(key => names.mayBeSealed(key))) return

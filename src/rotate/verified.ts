@@ -18,8 +18,8 @@ export interface VerifiedPlaintext {
 
 /**
  * The plaintext of a sealed object, after one pass over the whole object has verified its tag. What the source delivers
- * later, in whatever order and as often as a write wants, is that plaintext or a fault: each slice is compared with what
- * the verifying pass has seen. Nothing of it touches a disk, and memory does not grow with the object.
+ * later, in whatever order and as often as a write wants, is that plaintext or a fault: each slice is compared with
+ * what the verifying pass has seen. Nothing of it touches a disk, and memory does not grow with the object.
  */
 export async function verifiedPlaintext(
   store: Store,

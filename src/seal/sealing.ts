@@ -35,7 +35,9 @@ export class Sealing {
     return envelopesOf(this.#encryption, tier, this.#envelope)
   }
 
-  /** See detect.ts. Warns of a file that is taken for plain though it may be sealed under a key that is not configured. */
+  /**
+   * See detect.ts. Warns of a file that is taken for plain though it may be sealed under a key that is not configured.
+   */
   unsealIfSealed(
     get: () => Promise<Content>,
     file: { readonly uuid: string; readonly type: string },
