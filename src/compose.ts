@@ -36,10 +36,7 @@ export interface Composition {
   readonly again: Again
   /** What the log says at start, beside the store's name. */
   readonly description: string
-  /**
-   * Whether Orthanc may ask for ranges. If not, it stores the header of each image as a file of its own
-   * (docs/contract.md).
-   */
+  /** Whether Orthanc may ask for ranges. If not, it stores each header as a file of its own (docs/contract.md). */
   readonly ranges: boolean
   /** Longest time Orthanc waits for one call, in milliseconds: the store's own deadline and some slack. */
   readonly callDeadlineMs: number

@@ -69,9 +69,7 @@ export function composeHybrid(config: EngineConfig, { writesTo }: HybridConfig, 
   return { mode: writesTo === 'file-system' ? 'WriteToFileSystem' : 'WriteToObjectStorage', area, fileSystem, jobs }
 }
 
-/**
- * The disk, whose check proves also that it is another place than the object storage. `raw`: the disk without wrappers.
- */
+/** The disk, whose check proves also that it is not the object storage. `raw`: the disk without wrappers. */
 function withProof(disk: Store, raw: Store, proveApart: Apart, writesTo: TierName): Store {
   return {
     ...disk,

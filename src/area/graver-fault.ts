@@ -1,8 +1,6 @@
 import { Fault, type FaultCode } from '../fault.ts'
 
-/**
- * From grave to harmless: which fault a person must hear of when two tiers fail in two ways. An outage is no absence.
- */
+/** From grave to harmless: which of two faults a person must hear of. An outage is no absence. */
 const gravity: readonly FaultCode[] = [
   'Corrupt',
   'Internal',
@@ -17,9 +15,7 @@ const gravity: readonly FaultCode[] = [
   'NotFound',
 ]
 
-/**
- * One fault for two: the code, place and remedy of the graver one, and both reasons. Of two absences it is the first.
- */
+/** One fault for two: the graver one, with both reasons. Of two absences it is the first. */
 export function graver(first: Fault, second: Fault): Fault {
   const [main, other] = gravity.indexOf(second.code) < gravity.indexOf(first.code) ? [second, first] : [first, second]
   if (other.code === 'NotFound') return main

@@ -102,10 +102,7 @@ export class HybridReads {
     return { asked: repeated, content: again }
   }
 
-  /**
-   * `early`: why the primary tier did not deliver; undefined = it has not answered. An absence there is not worth a
-   * line.
-   */
+  /** `early`: why the primary tier did not deliver; undefined = no answer yet. An absence is not worth a line. */
   #warnOfDetour({ uuid }: Attachment, early: Fault | undefined): void {
     const { name } = this.#secondary.area
     if (!early) this.#warn(`${this.#primary.area.name} does not answer; '${uuid}' was read from ${name} instead`)

@@ -108,10 +108,7 @@ class Move {
     return this.#task.to.find(this.#task.attachment, this.#task.signal)
   }
 
-  /**
-   * Two tiers that are one place in disguise lose the file here. That should be known before. If it was not, this tells
-   * it.
-   */
+  /** Two tiers that are one place in disguise lose the file here. That should be known before; if not, tell it. */
   async #removeSource(): Promise<void> {
     const { from, attachment, signal } = this.#task
     await from.area.remove(attachment, signal)

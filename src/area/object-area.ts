@@ -19,9 +19,7 @@ export interface ObjectAreaOptions {
   /** Bytes being sealed and unsealed at once. */
   readonly budget: Budget
   readonly cache: VerifiedCache
-  /**
-   * Repeats work that fails with a fault which another try may mend, a bounded number of times. Default: not at all.
-   */
+  /** Repeats work that fails with a fault which another try may mend. Bounded. Default: not at all. */
   readonly again?: <T>(work: () => Promise<T>, signal: AbortSignal) => Promise<T>
 }
 

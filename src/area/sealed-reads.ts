@@ -40,9 +40,7 @@ export class SealedReads {
     }
   }
 
-  /**
-   * A range is a success only when the whole object is: it is read to its end. Small ones are kept for the next range.
-   */
+  /** A range is a success only when the whole object, read to its end, is. Small ones are kept for the next range. */
   async range(key: string, unseal: Unseal, range: Range, signal: AbortSignal): Promise<Content> {
     const open = () => this.whole(key, unseal, signal)
     const loaded = await this.#cache.getOrLoad(key, open).catch(error => {

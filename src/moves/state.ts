@@ -44,9 +44,7 @@ export interface MoveState {
   results: Results
 }
 
-/**
- * More failures than these are only counted: Orthanc writes the whole state to its database, and the log says the same.
- */
+/** More failures are only counted: Orthanc writes the whole state to its database, and the log says the same. */
 export const KEPT_FAILURES = 500
 const VERSION = 1
 
@@ -70,10 +68,7 @@ export function serialize({ request, cursor, progress, results }: MoveState): Js
   }
 }
 
-/**
- * From what serialize() gave, maybe in an older version. It was in Orthanc's database since, so every part of it is
- * checked.
- */
+/** From what serialize() gave, maybe in an older version. It comes from a database: every part of it is checked. */
 export function restore(state: JsonObject): MoveState {
   const { Version, Scope, TargetStorage: target, Cursor, Progress, Results } = state
   if (Version !== VERSION || !isObject(Cursor) || !isObject(Results))

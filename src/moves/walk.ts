@@ -20,9 +20,7 @@ export interface Visit {
   readonly uri: string
   readonly files: readonly KnownFile[]
   readonly cursor: Cursor
-  /**
-   * 0 … 1, of the whole walk. A resource weighs as much as each of its siblings: nobody knows their sizes beforehand.
-   */
+  /** 0 … 1, of the whole walk. Siblings weigh the same: nobody knows their sizes beforehand. */
   readonly progress: number
 }
 
@@ -32,10 +30,7 @@ export interface Cursor {
   readonly top: number
   /** Ids from there down. Siblings are visited in the order of their ids. */
   readonly path: readonly string[]
-  /**
-   * Of a walk through everything: the patients before it, the latest last. They tell the place when its own patient was
-   * deleted.
-   */
+  /** Of everything: the patients before it, the latest last. They tell the place when its own was deleted. */
   readonly before?: readonly string[]
 }
 

@@ -48,10 +48,7 @@ interface Item {
   outcome?: ObjectOutcome
 }
 
-/**
- * With more failed objects than these, nothing further is remembered: the next run looks at everything after them
- * again.
- */
+/** With more failed objects, nothing further is remembered: the next run looks again at everything after them. */
 const MOST_REMEMBERED = 1000
 /** A store that fails so many objects in a row, for reasons that do not lie in the objects, is given up. */
 const MOST_IN_A_ROW = 20
@@ -64,9 +61,7 @@ export class Rotation {
   readonly failed = new Map<string, number | undefined>()
   /** Whether every object of the store has been looked at, in this or the remembered runs. */
   complete = false
-  /**
-   * Keys of ours that this run saw, looked at or not. None: the store may not be what it was in the remembered runs.
-   */
+  /** Keys of ours that this run saw, looked at or not. None: perhaps the store is not that of the remembered runs. */
   listed = 0
 
   readonly #options: RotationOptions
