@@ -79,7 +79,7 @@ async function start() {
 /** Resolves with what is left to be done once Orthanc has started. */
 async function ready({ readOnly, startupTimeoutMs }: EngineConfig, { store, hybrid }: Composition) {
   const options = { purpose: 'start', writes: !readOnly, warn: (line: string) => log.warn(line) } as const
-  if (hybrid) await untilReady({ store: hybrid.disk, options, log }, startupTimeoutMs)
+  if (hybrid) await untilReady({ store: hybrid.fileSystem, options, log }, startupTimeoutMs)
   // All that is new goes to the disk: the store may come later.
   if (hybrid?.mode === 'WriteToFileSystem') return glance({ store, options, log })
   await untilReady({ store, options, log }, startupTimeoutMs)

@@ -16,7 +16,7 @@ import { directoryStore } from '../src/stores/directory/directory.ts'
 import { memoryStore } from '../src/stores/memory.ts'
 import type { Store } from '../src/stores/store.ts'
 import { startCloud } from './support/clouds.ts'
-import { bytes, cloud, move, never } from './support/tiers.ts'
+import { fileBytes, moveOptions, never, objectStorage } from './support/tiers.ts'
 
 describe('two tiers in one place', () => {
   const inFolder = async (work: (root: string) => Promise<void>) => {
@@ -65,11 +65,11 @@ describe('two tiers in one place', () => {
         const { hybrid, area } = composed(real, path, more)
         assert.ok(hybrid)
         const refused = { code: 'BadConfig', message, remedy: /would remove the only copy.*another folder/ }
-        await assert.rejects(hybrid.disk.check(never), refused)
+        await assert.rejects(hybrid.fileSystem.check(never), refused)
         const attachment: Attachment = { uuid: randomUUID(), type: 'dicom' }
-        await area.create(attachment, sourceOf(bytes), never)
-        await assert.rejects(hybrid.area.move(attachment, cloud, move, never), refused)
-        assert.deepEqual(await collect(await area.read(attachment, undefined, never)), bytes)
+        await area.create(attachment, sourceOf(fileBytes), never)
+        await assert.rejects(hybrid.area.move(attachment, objectStorage, moveOptions, never), refused)
+        assert.deepEqual(await collect(await area.read(attachment, undefined, never)), fileBytes)
         await area.remove(attachment, never)
       }
       assert.deepEqual(readdirSync(real), [])
@@ -79,11 +79,11 @@ describe('two tiers in one place', () => {
     inFolder(async root => {
       const { hybrid, store, area } = composed(root, join(root, 'cloud'), { StorageStructure: 'legacy' })
       await store.check(never)
-      await hybrid?.disk.check(never)
+      await hybrid?.fileSystem.check(never)
       const attachment: Attachment = { uuid: randomUUID(), type: 'dicom' }
-      await area.create(attachment, sourceOf(bytes), never)
-      assert.equal((await hybrid?.area.move(attachment, cloud, move, never))?.outcome, 'moved')
-      assert.deepEqual(await collect(await area.read(attachment, undefined, never)), bytes)
+      await area.create(attachment, sourceOf(fileBytes), never)
+      assert.equal(await hybrid?.area.move(attachment, objectStorage, moveOptions, never), 'moved')
+      assert.deepEqual(await collect(await area.read(attachment, undefined, never)), fileBytes)
     }))
 
   it('are found whatever the store is, and nothing is left of the probe', () =>
@@ -156,14 +156,14 @@ describe('two tiers in one place', () => {
       )
       try {
         const attachment: Attachment = { uuid: randomUUID(), type: 'dicom' }
-        await area.create(attachment, sourceOf(bytes), never)
+        await area.create(attachment, sourceOf(fileBytes), never)
         let looks = 0
         server.meddle = ({ line }, response, done) => {
           if (done || !line.includes('.orthanc-cloud-storage-') || ++looks > 2) return false
           response.destroy()
           return true
         }
-        assert.equal((await hybrid?.area.move(attachment, cloud, move, never))?.outcome, 'moved')
+        assert.equal(await hybrid?.area.move(attachment, objectStorage, moveOptions, never), 'moved')
         assert.ok(looks > 2)
       } finally {
         await store.close()
@@ -184,7 +184,7 @@ describe('two tiers in one place', () => {
   it('are not looked for where a folder would have to be made for that', () =>
     inFolder(async root => {
       const { hybrid } = composed(join(root, 'disk'), join(root, 'cloud'))
-      await hybrid?.disk.check(never, { purpose: 'look' })
+      await hybrid?.fileSystem.check(never, { purpose: 'look' })
       assert.deepEqual(readdirSync(root), [])
     }))
 
@@ -205,7 +205,7 @@ describe('two tiers in one place', () => {
           azure: { AzureBlobStorage: { ContainerName: 'images', ConnectionString, ...shared } },
         }[provider]
         const { hybrid, store } = composedOf({ StorageDirectory: root, ...section })
-        await hybrid?.disk.check(never, { purpose: 'start' })
+        await hybrid?.fileSystem.check(never, { purpose: 'start' })
         assert.ok(server.seen.length > 0, 'the store was asked')
         await store.close()
         await server.close()

@@ -35,7 +35,7 @@ function areaOn({ store }: Cloud, sealed: boolean) {
     store,
     keysOf: (attachment, suffix) => keysOf(naming, suffix, attachment),
     envelopes: [sealed ? a1(keys) : plain],
-    tell: get => get(),
+    unsealIfSealed: get => get(),
     budget: new Budget(64 * MB),
     cache: new VerifiedCache(64 * MB, 16 * MB),
     again: (work, signal) =>

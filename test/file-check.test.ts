@@ -175,7 +175,7 @@ describe("Orthanc's own disk, where new files go to the object store", () => {
       config,
       logTo(() => {}),
     )
-    return { check: async () => made?.disk.check(never, { warn }), warnings }
+    return { check: async () => made?.fileSystem.check(never, { warn }), warnings }
   }
 
   for (const [name, code] of [
@@ -268,7 +268,7 @@ it('a move to the disk of Orthanc is synced before its original goes, whatever S
     logTo(() => {}),
   )
   assert.ok(hybrid)
-  for (const place of [store, hybrid.disk]) await place.check(never, { warn: () => {} })
+  for (const place of [store, hybrid.fileSystem]) await place.check(never, { warn: () => {} })
   const attachment = { uuid: basename(legacy), type: 'dicom' } as const
   const heard = await hearingSyncs()
   await area.create(attachment, sourceOf(bytes), never)
@@ -281,7 +281,7 @@ it('a move to the disk of Orthanc is synced before its original goes, whatever S
     return unlinking(...all)
   })
   syncBuiltinESMExports()
-  assert.equal((await hybrid.area.move(attachment, 'file-system', { keepSource: false }, never)).outcome, 'moved')
+  assert.equal(await hybrid.area.move(attachment, 'file-system', { keepSource: false }, never), 'moved')
   assert.deepEqual(heard.slice(0, 5), ['file', '1b/', '0a/', 'disk/', 'the original goes'])
 })
 

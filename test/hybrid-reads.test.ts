@@ -7,17 +7,28 @@ import { otherTier } from '../src/area/tier.ts'
 import { type Content, checkedContent, collect, sourceOf } from '../src/bytes.ts'
 import { Fault, type FaultCode } from '../src/fault.ts'
 import type { Store } from '../src/stores/store.ts'
-import { bytes, cloud, digests, disk, file, keyOn, make as makeTiers, never, place, read } from './support/tiers.ts'
+import {
+  digests,
+  fileBytes,
+  fileSystem,
+  keyOn,
+  makeHybrid as makeTiers,
+  never,
+  newFile,
+  objectStorage,
+  readWhole,
+  storeOn,
+} from './support/tiers.ts'
 
 type Wraps = NonNullable<Parameters<typeof makeTiers>[1]>
 
 /** Its patience is over at the next moment, so that no test waits. */
-function make(first: typeof disk | typeof cloud, wraps: Wraps = {}) {
-  const { area, stores } = makeTiers(first, wraps)
+function makeHybrid(primary: typeof fileSystem | typeof objectStorage, wraps: Wraps = {}) {
+  const { area, stores } = makeTiers(primary, wraps)
   const warnings: string[] = []
   const hasty = hybridArea({
     tiers: area.tiers,
-    first,
+    primary,
     digests,
     warn: line => void warnings.push(line),
     patienceMs: 0,
@@ -83,7 +94,7 @@ function silent() {
   return { wrap, asked, goOn: on.resolve }
 }
 
-const deliver = async (area: HybridArea, attachment = file(), range?: { start: number; end: number }) => {
+const deliver = async (area: HybridArea, attachment = newFile(), range?: { start: number; end: number }) => {
   const tries: string[] = []
   const use = async ({ body }: Content) => {
     const at = tries.push('') - 1
@@ -94,16 +105,16 @@ const deliver = async (area: HybridArea, attachment = file(), range?: { start: n
   return { got, tries }
 }
 
-for (const first of [disk, cloud] as const)
-  describe(`a read of a hybrid area whose ${first} is first`, () => {
-    const second = otherTier[first]
+for (const primary of [fileSystem, objectStorage] as const)
+  describe(`a read of a hybrid area whose ${primary} is first`, () => {
+    const secondary = otherTier[primary]
 
     it('takes the file from the second while the first does not answer, and gives that up', async () => {
       const { asked, wrap } = slow()
-      const { area, stores, warnings } = make(first, { [first]: wrap })
-      const attachment = file()
-      for (const tier of [first, second]) await place(stores, tier, attachment)
-      assert.deepEqual(await read(area, attachment), bytes)
+      const { area, stores, warnings } = makeHybrid(primary, { [primary]: wrap })
+      const attachment = newFile()
+      for (const tier of [primary, secondary]) await storeOn(stores, tier, attachment)
+      assert.deepEqual(await readWhole(area, attachment), fileBytes)
       assert.equal(asked.length, 1)
       assert.ok(asked[0]?.signal.aborted)
       assert.match(warnings.join(), /does not answer; '.*' was read from/)
@@ -112,13 +123,13 @@ for (const first of [disk, cloud] as const)
     it('waits for the first when the second has nothing, and lets go of the second when it is late', async () => {
       const one = slow()
       const two = slow()
-      const { area, stores, warnings } = make(first, { [first]: one.wrap, [second]: two.wrap })
-      const attachment = file()
-      for (const tier of [first, second]) await place(stores, tier, attachment)
-      const reading = read(area, attachment)
+      const { area, stores, warnings } = makeHybrid(primary, { [primary]: one.wrap, [secondary]: two.wrap })
+      const attachment = newFile()
+      for (const tier of [primary, secondary]) await storeOn(stores, tier, attachment)
+      const reading = readWhole(area, attachment)
       while (two.asked.length === 0) await turn()
       one.asked[0]?.answer()
-      assert.deepEqual(await reading, bytes)
+      assert.deepEqual(await reading, fileBytes)
       assert.ok(two.asked[0]?.signal.aborted)
       assert.deepEqual(warnings, [])
     })
@@ -126,9 +137,9 @@ for (const first of [disk, cloud] as const)
     it('lets go of both when nobody wants the file any more', async () => {
       const one = slow()
       const two = slow()
-      const { area } = make(first, { [first]: one.wrap, [second]: two.wrap })
+      const { area } = makeHybrid(primary, { [primary]: one.wrap, [secondary]: two.wrap })
       const abort = new AbortController()
-      const reading = area.read(file(), undefined, abort.signal)
+      const reading = area.read(newFile(), undefined, abort.signal)
       while (two.asked.length === 0) await turn()
       abort.abort(new Fault('Canceled', 'gone'))
       await assert.rejects(reading, { code: 'Canceled' })
@@ -143,12 +154,12 @@ for (const first of [disk, cloud] as const)
           throw new Fault('Denied', 'AccessDenied', { perhapsAbsent: true })
         },
       })
-      const { area, stores, warnings } = make(first, { [first]: forbids })
-      const attachment = file()
-      await place(stores, second, attachment)
-      assert.deepEqual(await read(area, attachment), bytes)
+      const { area, stores, warnings } = makeHybrid(primary, { [primary]: forbids })
+      const attachment = newFile()
+      await storeOn(stores, secondary, attachment)
+      assert.deepEqual(await readWhole(area, attachment), fileBytes)
       assert.deepEqual(warnings, [])
-      await assert.rejects(area.read(file(), undefined, never), { code: 'Denied' })
+      await assert.rejects(area.read(newFile(), undefined, never), { code: 'Denied' })
     })
 
     it('takes from the second what is in an archive', async () => {
@@ -156,61 +167,61 @@ for (const first of [disk, cloud] as const)
         ...store,
         get: () => Promise.reject(new Fault('Archived', 'archived')),
       })
-      const { area, stores } = make(first, { [first]: archived })
-      const attachment = file()
-      for (const tier of [first, second]) await place(stores, tier, attachment)
-      assert.deepEqual(await read(area, attachment), bytes)
-      await assert.rejects(area.read(file(), undefined, never), { code: 'Archived' })
+      const { area, stores } = makeHybrid(primary, { [primary]: archived })
+      const attachment = newFile()
+      for (const tier of [primary, secondary]) await storeOn(stores, tier, attachment)
+      assert.deepEqual(await readWhole(area, attachment), fileBytes)
+      await assert.rejects(area.read(newFile(), undefined, never), { code: 'Archived' })
     })
 
     it('delivers from the other tier, from the first byte on, what breaks in the middle', async () => {
       for (const options of [{ retryable: true }, { retryable: false }]) {
-        const { area, stores, warnings } = make(first, { [first]: breaking(9, options) })
-        const attachment = file()
-        for (const tier of [first, second]) await place(stores, tier, attachment)
+        const { area, stores, warnings } = makeHybrid(primary, { [primary]: breaking(9, options) })
+        const attachment = newFile()
+        for (const tier of [primary, secondary]) await storeOn(stores, tier, attachment)
         const { got, tries } = await deliver(area, attachment)
-        assert.deepEqual([got, tries], [String(bytes), [String(bytes).slice(0, 5), String(bytes)]])
+        assert.deepEqual([got, tries], [String(fileBytes), [String(fileBytes).slice(0, 5), String(fileBytes)]])
         assert.match(warnings.join(), /broke.*; it was read from/)
         const part = await deliver(area, attachment, { start: 4, end: 9 })
-        assert.equal(part.got, String(bytes).slice(4, 9))
+        assert.equal(part.got, String(fileBytes).slice(4, 9))
       }
     })
 
     it('delivers once more from the same tier what the other does not have', async () => {
-      for (const tier of [first, second]) {
-        const { area, stores } = make(first, { [tier]: breaking(1) })
-        const attachment = file()
-        await place(stores, tier, attachment)
-        assert.equal((await deliver(area, attachment)).got, String(bytes))
+      for (const tier of [primary, secondary]) {
+        const { area, stores } = makeHybrid(primary, { [tier]: breaking(1) })
+        const attachment = newFile()
+        await storeOn(stores, tier, attachment)
+        assert.equal((await deliver(area, attachment)).got, String(fileBytes))
       }
     })
 
     it('delivers what breaks in the middle also when a move has ended since the other tier was looked at', async () => {
-      const attachment = file()
+      const attachment = newFile()
       const moved = Promise.withResolvers<void>()
       /** Says that it does not have the file, which comes at that moment. */
       const tooEarly = (store: Store): Store => ({
         ...store,
         get: (key, range, signal) =>
           store.get(key, range, signal).catch(async error => {
-            await place(stores, second, attachment)
-            await stores[first].remove(keyOn(first, attachment), never)
+            await storeOn(stores, secondary, attachment)
+            await stores[primary].remove(keyOn(primary, attachment), never)
             moved.resolve()
             throw error
           }),
       })
-      const { area, stores } = make(first, { [first]: breaking(1), [second]: tooEarly })
-      await place(stores, first, attachment)
-      assert.equal((await deliver(area, attachment)).got, String(bytes))
+      const { area, stores } = makeHybrid(primary, { [primary]: breaking(1), [secondary]: tooEarly })
+      await storeOn(stores, primary, attachment)
+      assert.equal((await deliver(area, attachment)).got, String(fileBytes))
       await moved.promise
     })
 
     it('delivers from the other tier what falls silent in the middle, and gives that up', async () => {
       const { wrap, asked } = silent()
-      const { area, stores, warnings } = make(first, { [first]: wrap })
-      const attachment = file()
-      for (const tier of [first, second]) await place(stores, tier, attachment)
-      assert.equal((await deliver(area, attachment)).got, String(bytes))
+      const { area, stores, warnings } = makeHybrid(primary, { [primary]: wrap })
+      const attachment = newFile()
+      for (const tier of [primary, secondary]) await storeOn(stores, tier, attachment)
+      assert.equal((await deliver(area, attachment)).got, String(fileBytes))
       assert.ok(asked[0]?.aborted)
       assert.match(warnings.join(), /no byte has come.*; it was read from/)
     })
@@ -227,28 +238,28 @@ for (const first of [disk, cloud] as const)
             return store.stat(key, signal)
           },
         })
-        const { area, stores, warnings } = make(first, { [first]: wrap, [second]: looking })
-        const attachment = file()
-        await place(stores, first, attachment)
+        const { area, stores, warnings } = makeHybrid(primary, { [primary]: wrap, [secondary]: looking })
+        const attachment = newFile()
+        await storeOn(stores, primary, attachment)
         const delivered = deliver(area, attachment)
         await looked.promise
         goOn()
-        assert.deepEqual((await delivered).tries, [String(bytes)])
+        assert.deepEqual((await delivered).tries, [String(fileBytes)])
         assert.deepEqual(warnings, [])
       }
     })
 
     it('tells what broke when nobody can deliver it, and repeats nothing that is final', async () => {
-      const { area, stores } = make(first, { [first]: breaking(9, { retryable: false }, 'Corrupt') })
-      const attachment = file()
-      await place(stores, first, attachment)
+      const { area, stores } = makeHybrid(primary, { [primary]: breaking(9, { retryable: false }, 'Corrupt') })
+      const attachment = newFile()
+      await storeOn(stores, primary, attachment)
       await assert.rejects(deliver(area, attachment), { code: 'Corrupt', message: /broke/ })
     })
 
     it('repeats nothing when it is the reader that fails', async () => {
-      const { area, stores } = make(first)
-      const attachment = file()
-      for (const tier of [first, second]) await place(stores, tier, attachment)
+      const { area, stores } = makeHybrid(primary)
+      const attachment = newFile()
+      for (const tier of [primary, secondary]) await storeOn(stores, tier, attachment)
       let uses = 0
       const use = () => {
         uses++

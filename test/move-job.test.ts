@@ -3,19 +3,19 @@ import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Attachment } from '../src/area/area.ts'
 import type { HybridArea } from '../src/area/hybrid.ts'
-import type { Moved } from '../src/area/move.ts'
+import type { MoveOutcome } from '../src/area/move.ts'
 import { Fault } from '../src/fault.ts'
 import { moveJobs } from '../src/moves/job.ts'
-import type { Level } from '../src/moves/walk.ts'
+import type { ResourceLevel } from '../src/moves/walk.ts'
 import type { Job, JsonObject, StepOutcome } from '../src/orthanc.ts'
 import { FakeOrthanc } from './support/fake-orthanc.ts'
 
 const never = new AbortController().signal
 
-type Move = (attachment: Attachment, signal: AbortSignal) => Promise<Moved>
+type Move = (attachment: Attachment, signal: AbortSignal) => Promise<MoveOutcome>
 
 /** A hybrid area of which only the order of things matters here; its bytes are tested in hybrid.test.ts. */
-function stage(move: Move = async () => ({ outcome: 'moved', bytes: 10 }), stepMs = 5) {
+function stage(move: Move = async () => 'moved', stepMs = 5) {
   const moved: string[] = []
   const errors: string[] = []
   const seen = { running: 0, most: 0 }
@@ -38,7 +38,7 @@ function stage(move: Move = async () => ({ outcome: 'moved', bytes: 10 }), stepM
   return { kind, moved, errors, seen }
 }
 
-const request = (groups: Partial<Record<Level, string[]>> | undefined, more = {}) => ({
+const request = (groups: Partial<Record<ResourceLevel, string[]>> | undefined, more = {}) => ({
   resources: groups && { Patients: [], Studies: [], Series: [], Instances: [], ...groups },
   target: 'object-storage' as const,
   dryRun: false,
@@ -66,7 +66,7 @@ describe('a move job', () => {
     const { kind, moved, seen } = stage(async () => {
       if (seen.running === 4) four.resolve()
       await four.promise
-      return { outcome: 'moved', bytes: 10 }
+      return 'moved'
     })
     const job = kind.create(request({ Patients: [patient] }))
     assert.equal(await run(job, orthanc), 'success')
@@ -94,7 +94,7 @@ describe('a move job', () => {
     const Patients = [orthanc.addPatient('p', [4, 4, 4])]
     const { kind } = stage(async () => {
       await turn()
-      return { outcome: 'moved', bytes: 1 }
+      return 'moved'
     })
     const job = kind.create(request({ Patients }))
     let last = 0
@@ -112,7 +112,7 @@ describe('a move job', () => {
     const [bad, lost] = orthanc.files('instances')
     const { kind, moved, errors } = stage(async ({ uuid }) => {
       if (uuid === bad?.uuid) throw new Fault('Denied', 'no permission')
-      return uuid === lost?.uuid ? { outcome: 'missing' } : { outcome: 'moved', bytes: 10 }
+      return uuid === lost?.uuid ? 'missing' : 'moved'
     })
     const job = kind.create(request({ Patients: [patient] }))
     assert.equal(await run(job, orthanc), 'failure')
@@ -131,9 +131,9 @@ describe('a move job', () => {
     const [instance = ''] = orthanc.idsOf('instances')
     const [gone] = orthanc.files('instances')
     const { kind } = stage(async ({ uuid }) => {
-      if (uuid !== gone?.uuid) return { outcome: 'moved', bytes: 10 }
+      if (uuid !== gone?.uuid) return 'moved'
       orthanc.remove(instance)
-      return { outcome: 'missing' }
+      return 'missing'
     })
     const job = kind.create(request({ Patients: [patient] }))
     assert.equal(await run(job, orthanc), 'success')
@@ -150,9 +150,9 @@ describe('a move job', () => {
       const move: Move = async ({ uuid }) => {
         await turn()
         clock++
-        if (there.has(uuid)) return { outcome: 'already-there' }
+        if (there.has(uuid)) return 'already-there'
         there.add(uuid)
-        return { outcome: 'moved', bytes: 10 }
+        return 'moved'
       }
       const { kind } = stage(move, 4)
       const first = kind.create(request({ Patients: patients }))
@@ -225,7 +225,7 @@ describe('a move job', () => {
     files?.set('1026', { uuid: 'deadbeef-0000-4000-8000-000000000000', type: 1026, size: 10 })
     const { kind } = stage(async ({ uuid }) => {
       if (uuid.startsWith('deadbeef')) throw new Fault('Unavailable', 'not this one')
-      return { outcome: 'moved', bytes: 10 }
+      return 'moved'
     })
     const job = kind.create(request({ Instances: [instance] }))
     let failed = false
@@ -262,7 +262,7 @@ describe('a move job', () => {
     const lost = new Set(files.slice(100, 450))
     const { kind } = stage(async attachment => {
       if (lost.has(attachment.uuid)) throw new Fault('NotFound', 'lost')
-      return { outcome: 'moved', bytes: 10 }
+      return 'moved'
     })
     const job = kind.create(request({ Patients: [patient] }))
     assert.equal(await run(job, orthanc), 'failure')
@@ -318,7 +318,7 @@ describe('a move of everything', () => {
     const { kind, moved } = stage(async () => {
       if (++moves === 300) for (const id of all.slice(0, 60)) orthanc.remove(id)
       if (moves === 500) orthanc.addPatient('late')
-      return { outcome: 'moved', bytes: 10 }
+      return 'moved'
     })
     assert.equal(await run(kind.create(request(undefined)), orthanc), 'success')
     const seen = new Set(moved)

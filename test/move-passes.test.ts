@@ -13,19 +13,32 @@ import { keyring, masterKey } from '../src/seal/keyring.ts'
 import { memoryStore } from '../src/stores/memory.ts'
 import type { Store } from '../src/stores/store.ts'
 import { noise } from './support/store.suite.ts'
-import { bytes, cloud, digests, disk, file, keyOn, make, move, never, place, tierOf, where } from './support/tiers.ts'
+import {
+  digests,
+  fileBytes,
+  fileSystem,
+  keyOn,
+  makeHybrid,
+  moveOptions,
+  never,
+  newFile,
+  objectStorage,
+  storeOn,
+  tierOf,
+  tiersHolding,
+} from './support/tiers.ts'
 
 const MiB = 1024 * 1024
 const sealed = a1(keyring(masterKey(1, Buffer.alloc(32, 1).toString('base64')), []))
 
 /** Counts what is read of a store. */
 function metered(store: Store) {
-  let read = 0
+  let bytesRead = 0
   const counted = async (content: Content): Promise<Content> => ({
     ...content,
     body: (async function* () {
       for await (const chunk of content.body) {
-        read += chunk.byteLength
+        bytesRead += chunk.byteLength
         yield chunk
       }
     })(),
@@ -34,7 +47,7 @@ function metered(store: Store) {
     ...store,
     get: async (key, range, signal) => counted(await store.get(key, range, signal)),
   }
-  return { metering, read: () => read }
+  return { metering, bytesRead: () => bytesRead }
 }
 
 /** Takes what it is given as an upload in parts does: one after the other, each from the beginning of its range. */
@@ -93,28 +106,28 @@ describe('a move of a large sealed file', () => {
   ]
   for (const [how, wrap] of targets)
     for (const target of [plain, sealed])
-      for (const from of [disk, cloud] as const)
+      for (const from of [fileSystem, objectStorage] as const)
         it(`reads it at most twice, whose target takes it ${how}, ${target === plain ? 'plain' : 'sealed'}, from the ${from}`, async () => {
-          const to = from === disk ? cloud : disk
+          const to = from === fileSystem ? objectStorage : fileSystem
           const source = memoryStore('source')
-          const { metering, read } = metered(source)
+          const { metering, bytesRead } = metered(source)
           const arrived = memoryStore('target')
-          const attachment = file()
+          const attachment = newFile()
           await source.put(keyOn(from, attachment), sealed.seal(sourceOf(content)), never)
           const area = hybridArea({
             tiers: {
               [from]: tier(from, metering, sealed),
               [to]: tier(to, wrap(arrived), target),
             } as Record<TierName, Tier>,
-            first: from,
+            primary: from,
             digests,
             warn: assert.fail,
           })
           const moved = await area.move(attachment, to, { keepSource: false, known: knownOf(content) }, never)
-          assert.equal(moved.outcome, 'moved')
+          assert.equal(moved, 'moved')
           const stored = await collect(target.unseal(await arrived.get(keyOn(to, attachment), undefined, never)))
           assert.ok(stored.equals(content))
-          const passes = read() / content.byteLength
+          const passes = bytesRead() / content.byteLength
           assert.ok(passes <= 2.15, `${passes} passes`)
         })
 })
@@ -122,34 +135,34 @@ describe('a move of a large sealed file', () => {
 describe('a move', () => {
   it('hands over nothing of a file that is not what Orthanc stored: what the target had before stays', async () => {
     for (const wrap of [(store: Store) => store, twice, (store: Store) => inParts(store, 5)]) {
-      const { area, stores } = make(disk, { [cloud]: wrap })
-      const attachment = file()
-      await place(stores, disk, attachment, Buffer.from('THE bytes of a file'))
-      await place(stores, cloud, attachment)
-      const known = { keepSource: false, known: knownOf(bytes) }
-      await assert.rejects(area.move(attachment, cloud, known, never), {
+      const { area, stores } = makeHybrid(fileSystem, { [objectStorage]: wrap })
+      const attachment = newFile()
+      await storeOn(stores, fileSystem, attachment, Buffer.from('THE bytes of a file'))
+      await storeOn(stores, objectStorage, attachment)
+      const known = { keepSource: false, known: knownOf(fileBytes) }
+      await assert.rejects(area.move(attachment, objectStorage, known, never), {
         code: 'Corrupt',
         message: /its MD5 is another/,
       })
-      const kept = await collect(await stores[cloud].get(keyOn(cloud, attachment), undefined, never))
-      assert.deepEqual(kept, bytes)
-      assert.equal(await where(stores, attachment), 'diskcloud')
+      const kept = await collect(await stores[objectStorage].get(keyOn(objectStorage, attachment), undefined, never))
+      assert.deepEqual(kept, fileBytes)
+      assert.deepEqual(await tiersHolding(stores, attachment), [fileSystem, objectStorage])
     }
   })
 
   it('is not told that a file is missing when it is the target that says so', async () => {
-    const { area, stores } = make(disk, {
-      [cloud]: store => ({ ...store, put: () => Promise.reject(new Fault('NotFound', 'no such bucket')) }),
+    const { area, stores } = makeHybrid(fileSystem, {
+      [objectStorage]: store => ({ ...store, put: () => Promise.reject(new Fault('NotFound', 'no such bucket')) }),
     })
-    const attachment = file()
-    await place(stores, disk, attachment)
-    await assert.rejects(area.move(attachment, cloud, move, never), { message: /no such bucket/ })
+    const attachment = newFile()
+    await storeOn(stores, fileSystem, attachment)
+    await assert.rejects(area.move(attachment, objectStorage, moveOptions, never), { message: /no such bucket/ })
   })
 
   it('reads again what a wire has changed on its way back', async () => {
     let flips = 2
-    const { area, stores } = make(disk, {
-      [cloud]: store => ({
+    const { area, stores } = makeHybrid(fileSystem, {
+      [objectStorage]: store => ({
         ...store,
         async get(key, range, signal) {
           const content = await collect(await store.get(key, range, signal))
@@ -158,19 +171,24 @@ describe('a move', () => {
         },
       }),
     })
-    const attachment = file()
-    await place(stores, disk, attachment)
-    const patient: Tier = { ...area.tiers[cloud], area: { ...area.tiers[cloud].area } }
-    patient.area.deliver = async (...all) => {
+    const attachment = newFile()
+    await storeOn(stores, fileSystem, attachment)
+    const retried: Tier = { ...area.tiers[objectStorage], area: { ...area.tiers[objectStorage].area } }
+    retried.area.deliver = async (...all) => {
       for (let left = 3; ; left--)
         try {
-          return await area.tiers[cloud].area.deliver(...all)
+          return await area.tiers[objectStorage].area.deliver(...all)
         } catch (error) {
           if (left === 0) throw error
         }
     }
-    const again = hybridArea({ tiers: { ...area.tiers, [cloud]: patient }, first: disk, digests, warn: assert.fail })
-    assert.equal((await again.move(attachment, cloud, move, never)).outcome, 'moved')
+    const again = hybridArea({
+      tiers: { ...area.tiers, [objectStorage]: retried },
+      primary: fileSystem,
+      digests,
+      warn: assert.fail,
+    })
+    assert.equal(await again.move(attachment, objectStorage, moveOptions, never), 'moved')
   })
 
   const archiving = (store: Store): Store => ({
@@ -179,38 +197,41 @@ describe('a move', () => {
   })
 
   it('into an archive ends when the write was acknowledged and has the right size', async () => {
-    const { area, stores } = make(disk, { [cloud]: archiving })
-    const attachment = file()
-    await place(stores, disk, attachment)
-    assert.equal((await area.move(attachment, cloud, move, never)).outcome, 'moved')
-    assert.equal(await where(stores, attachment), 'cloud')
+    const { area, stores } = makeHybrid(fileSystem, { [objectStorage]: archiving })
+    const attachment = newFile()
+    await storeOn(stores, fileSystem, attachment)
+    assert.equal(await area.move(attachment, objectStorage, moveOptions, never), 'moved')
+    assert.deepEqual(await tiersHolding(stores, attachment), [objectStorage])
   })
 
   it('into an archive keeps its source when the size there is another', async () => {
-    const { area, stores } = make(disk, {
-      [cloud]: store =>
+    const { area, stores } = makeHybrid(fileSystem, {
+      [objectStorage]: store =>
         archiving({ ...store, put: (key, _body, signal) => store.put(key, sourceOf(Buffer.from('short')), signal) }),
     })
-    const attachment = file()
-    await place(stores, disk, attachment)
-    await assert.rejects(area.move(attachment, cloud, move, never), { code: 'Corrupt' })
-    assert.equal(await where(stores, attachment), 'disk')
+    const attachment = newFile()
+    await storeOn(stores, fileSystem, attachment)
+    await assert.rejects(area.move(attachment, objectStorage, moveOptions, never), { code: 'Corrupt' })
+    assert.deepEqual(await tiersHolding(stores, attachment), [fileSystem])
   })
 
   it('writes again what is in the archive already, for it cannot be compared', async () => {
-    const { area, stores } = make(disk, { [cloud]: archiving })
-    const attachment = file()
-    await place(stores, disk, attachment)
-    await place(stores, cloud, attachment, Buffer.from('something else, long ago'))
-    assert.equal((await area.move(attachment, cloud, move, never)).outcome, 'moved')
-    assert.deepEqual(await collect(await stores[cloud].get(keyOn(cloud, attachment), undefined, never)), bytes)
+    const { area, stores } = makeHybrid(fileSystem, { [objectStorage]: archiving })
+    const attachment = newFile()
+    await storeOn(stores, fileSystem, attachment)
+    await storeOn(stores, objectStorage, attachment, Buffer.from('something else, long ago'))
+    assert.equal(await area.move(attachment, objectStorage, moveOptions, never), 'moved')
+    assert.deepEqual(
+      await collect(await stores[objectStorage].get(keyOn(objectStorage, attachment), undefined, never)),
+      fileBytes,
+    )
   })
 
   it('lets the copy settle before it removes the original', async () => {
     for (const there of [false, true]) {
       const order: string[] = []
-      const { area, stores } = make(cloud, {
-        [cloud]: store => ({
+      const { area, stores } = makeHybrid(objectStorage, {
+        [objectStorage]: store => ({
           ...store,
           async remove(key, signal) {
             order.push('removed')
@@ -218,36 +239,40 @@ describe('a move', () => {
           },
         }),
       })
-      const attachment = file()
-      for (const tier of there ? ([cloud, disk] as const) : ([cloud] as const)) await place(stores, tier, attachment)
+      const attachment = newFile()
+      for (const tier of there ? ([objectStorage, fileSystem] as const) : ([objectStorage] as const))
+        await storeOn(stores, tier, attachment)
       const settling: Tier = {
-        ...area.tiers[disk],
+        ...area.tiers[fileSystem],
         async settle() {
           order.push('settled')
         },
       }
       const careful = hybridArea({
-        tiers: { ...area.tiers, [disk]: settling },
-        first: disk,
+        tiers: { ...area.tiers, [fileSystem]: settling },
+        primary: fileSystem,
         digests,
         warn: assert.fail,
       })
-      assert.equal((await careful.move(attachment, disk, move, never)).outcome, 'moved')
+      assert.equal(await careful.move(attachment, fileSystem, moveOptions, never), 'moved')
       assert.deepEqual(order, ['settled', 'removed'])
     }
   })
 
   it('says loudly that the file went with its original', async () => {
     const one = memoryStore('one')
-    const both = tierOf(disk, one) // the same keys
+    const both = tierOf(fileSystem, one) // the same keys
     const area = hybridArea({
-      tiers: { [disk]: both, [cloud]: both },
-      first: disk,
+      tiers: { [fileSystem]: both, [objectStorage]: both },
+      primary: fileSystem,
       digests,
       warn: assert.fail,
     })
-    const attachment = file()
-    await one.put(keyOn(disk, attachment), sourceOf(bytes), never)
-    await assert.rejects(area.move(attachment, cloud, move, never), { code: 'Corrupt', message: /^the file is gone/ })
+    const attachment = newFile()
+    await one.put(keyOn(fileSystem, attachment), sourceOf(fileBytes), never)
+    await assert.rejects(area.move(attachment, objectStorage, moveOptions, never), {
+      code: 'Corrupt',
+      message: /^the file is gone/,
+    })
   })
 })

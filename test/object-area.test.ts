@@ -24,7 +24,7 @@ describe('a storage area of objects', () => {
       store,
       keysOf: (attachment, suffix) => keysOf(naming, suffix, attachment),
       envelopes: [plain],
-      tell: get => get(),
+      unsealIfSealed: get => get(),
       budget: new Budget(0),
       cache: new VerifiedCache(0, 0),
     }),

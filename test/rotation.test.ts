@@ -204,8 +204,8 @@ describe('rotation', () => {
   it('goes on after a failed object, remembers it, and verifies it to its end the next time', async () => {
     const { store, files, sorted } = await filled(10)
     const [bad = '', foreign = ''] = [sorted[2], sorted[5]]
-    const genuine = await collect(await store.get(bad, undefined, never))
-    const damaged = Buffer.from(genuine)
+    const original = await collect(await store.get(bad, undefined, never))
+    const damaged = Buffer.from(original)
     damaged[damaged.length - 1] = (damaged.at(-1) as number) ^ 1
     await store.put(bad, sourceOf(damaged), never)
     await store.put(foreign, sealedBy(stranger, files.get(foreign) as Buffer), never)
@@ -216,7 +216,7 @@ describe('rotation', () => {
     assert.deepEqual(first.tally.keys, { 2: 8 })
 
     // Orthanc's backup brings the damaged one back; the other was written in the meantime, but badly.
-    await store.put(bad, sourceOf(genuine), never)
+    await store.put(bad, sourceOf(original), never)
     const broken = await collectSource(sealedBy(current, noise(50)))
     await store.put(foreign, sourceOf(broken.fill(0, 80, 90)), never)
     const looked = new Set<string>()

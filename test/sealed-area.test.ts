@@ -50,7 +50,7 @@ function make({ envelopes, structure = 'flat', budget = 1e9, cache = new Verifie
     store,
     keysOf: (attachment, suffix) => keysOf(naming, suffix, attachment),
     envelopes,
-    tell: (get, { type }) => unsealIfSealed(get, sealed, keys, type === 'unknown'),
+    unsealIfSealed: (get, { type }) => unsealIfSealed(get, sealed, keys, type === 'unknown'),
     budget: new Budget(budget),
     cache,
   })
@@ -120,7 +120,7 @@ describe('a sealed storage area', () => {
           store,
           keysOf: (attachment, suffix) => keysOf(naming, suffix, attachment),
           envelopes,
-          tell: get => unsealIfSealed(get, sealed, keys, false),
+          unsealIfSealed: get => unsealIfSealed(get, sealed, keys, false),
           budget,
           cache: new VerifiedCache(1000, 500),
         })
@@ -165,7 +165,7 @@ describe('a sealed storage area', () => {
         keysOf: (attachment, suffix) =>
           keysOf({ rootPath: '', structure: 'flat', legacyUnknownFiles: false }, suffix, attachment),
         envelopes: [sealed],
-        tell: get => get(),
+        unsealIfSealed: get => get(),
         budget: new Budget(1e9),
         cache: new VerifiedCache(1000, 500),
         again: (work, signal) => attempt(work, { maxRetries: 3, firstDelayMs: 1 }, signal, () => {}),
@@ -328,6 +328,18 @@ describe('ranges of a sealed object', () => {
     await assert.rejects(at.read(image(1), range(4000, 5001)), { code: 'BadRequest' })
   })
 
+  it('of a large object that are asked at once are each cut out of an object of their own', async () => {
+    const at = make({ envelopes: [sealed] })
+    await at.create(1, noise(5000))
+    const ranges = Array.from({ length: 4 }, (_, i) => range(i * 1000, i * 1000 + 700))
+    const parts = await Promise.all(ranges.map(asked => at.read(image(1), asked)))
+    assert.deepEqual(
+      parts,
+      ranges.map(({ start, end }) => noise(5000).subarray(start, end)),
+    )
+    assert.equal(at.requests().length, 4)
+  })
+
   it('survive that another reader of the same object gives up', async () => {
     const at = make({ envelopes: [sealed], budget: 1 })
     await at.create(1, noise(400))
@@ -344,10 +356,10 @@ describe('ranges of a sealed object', () => {
 
   it('keep no more than the bound, the latest used', async () => {
     const cache = new VerifiedCache(1000, 500)
-    const load = (fill: number) => () => Promise.resolve(Buffer.alloc(400, fill))
-    for (const n of [1, 2]) await cache.getOrLoad(String(n), load(n))
+    const open = (fill: number) => async () => ({ size: 400, body: sourceOf(Buffer.alloc(400, fill)).open() })
+    for (const n of [1, 2]) await cache.getOrLoad(String(n), open(n))
     cache.get('1')
-    await cache.getOrLoad('3', load(3))
+    await cache.getOrLoad('3', open(3))
     assert.deepEqual(
       ['1', '2', '3'].map(key => cache.get(key) !== undefined),
       [true, false, true],

@@ -1,7 +1,7 @@
 /** What a walk through Orthanc makes of answers that nobody expects. */
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { type Ask, everything, listed, start, walk } from '../src/moves/walk.ts'
+import { type AskOrthanc, BEGINNING, everything, listed, walk } from '../src/moves/walk.ts'
 import type { Json } from '../src/orthanc.ts'
 import { FakeOrthanc } from './support/fake-orthanc.ts'
 
@@ -10,13 +10,13 @@ const patient = orthanc.addPatient('p')
 
 /** Orthanc, but for the answers to questions whose path matches. */
 const but =
-  (path: RegExp, answer: Json | undefined): Ask =>
+  (path: RegExp, answer: Json | undefined): AskOrthanc =>
   async uri =>
     path.test(uri) ? answer : await orthanc.get(uri)
 
-async function filesOfAll(ask: Ask): Promise<number> {
+async function filesOfAll(ask: AskOrthanc): Promise<number> {
   let files = 0
-  for await (const visit of walk(everything(start, ask), start, ask)) files += visit.files.length
+  for await (const visit of walk(everything(BEGINNING, ask), BEGINNING, ask)) files += visit.files.length
   return files
 }
 
@@ -51,7 +51,7 @@ describe('a walk through Orthanc', () => {
   it('visits each resource of a list once', async () => {
     const uris: string[] = []
     const ask = but(/^$/, null)
-    for await (const { uri } of walk(listed([['Patients', patient]], 0), start, ask)) uris.push(uri)
+    for await (const { uri } of walk(listed([['Patients', patient]], 0), BEGINNING, ask)) uris.push(uri)
     assert.equal(new Set(uris).size, 4)
   })
 })

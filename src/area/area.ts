@@ -9,6 +9,13 @@ export interface Attachment {
   readonly type: ContentType
 }
 
+/** What Orthanc's database knows of the bytes of a file. */
+export interface KnownContent {
+  readonly size: number
+  /** In hex. Orthanc may have been told not to keep it. */
+  readonly md5?: string
+}
+
 /** What Orthanc means by storage. Every method rejects with a `Fault` and is safe to repeat. */
 export interface StorageArea {
   /** For the log: which store, and where. */
@@ -16,8 +23,8 @@ export interface StorageArea {
   create(attachment: Attachment, body: Source, signal: AbortSignal): Promise<void>
   read(attachment: Attachment, range: Range | undefined, signal: AbortSignal): Promise<Content>
   /**
-   * Reads, and lets `use` consume the content. What turns out wrong only when it has been consumed, by a digest or a tag, is
-   * read again: then `use` is called once more, with everything from the first byte on.
+   * Reads, and lets `use` consume the content. What turns out wrong only when it has been consumed, by a digest or a
+   * tag, is read again: then `use` is called once more, with everything from the first byte on.
    */
   deliver<T>(
     attachment: Attachment,

@@ -1,6 +1,6 @@
 import { Fault, type FaultCode } from '../fault.ts'
 
-/** From grave to harmless: what a person must hear of when two tiers fail in two ways. An outage is no absence. */
+/** From grave to harmless: which of two faults a person must hear of. An outage is no absence. */
 const gravity: readonly FaultCode[] = [
   'Corrupt',
   'Internal',
@@ -15,20 +15,20 @@ const gravity: readonly FaultCode[] = [
   'NotFound',
 ]
 
-/** One fault for two: the graver one's code, place and remedy, and both reasons. Of two absences the first is told. */
+/** One fault for two: the graver one, with both reasons. Of two absences it is the first. */
 export function graver(first: Fault, second: Fault): Fault {
-  const [told, other] = gravity.indexOf(second.code) < gravity.indexOf(first.code) ? [second, first] : [first, second]
-  if (other.code === 'NotFound') return told
-  return new Fault(told.code, `${told.message}; and ${other.describe()}`, {
-    where: told.where,
+  const [main, other] = gravity.indexOf(second.code) < gravity.indexOf(first.code) ? [second, first] : [first, second]
+  if (other.code === 'NotFound') return main
+  return new Fault(main.code, `${main.message}; and ${other.describe()}`, {
+    where: main.where,
     cause: new AggregateError([first, second]),
-    remedy: told.remedy || other.remedy,
+    remedy: main.remedy || other.remedy,
     retryable: first.retryable || second.retryable,
-    retryAfterMs: told.retryAfterMs,
+    retryAfterMs: main.retryAfterMs,
   })
 }
 
-/** Both, whatever becomes of the other; then the graver of the faults, if any. */
+/** Waits for both, also when one fails. Then it rejects with the graver of the faults, if any. */
 export async function both(first: Promise<void>, second: Promise<void>): Promise<void> {
   const faults = (await Promise.all([first, second].map(done => done.then(() => undefined, Fault.from)))).filter(
     fault => fault !== undefined,

@@ -18,7 +18,7 @@ const extensions: Readonly<Record<ContentType, string>> = {
   unknown: '.unk',
 }
 
-/** Orthanc's UUIDs; anything else could smuggle a folder into a key. */
+/** Orthanc's UUIDs. Anything else could smuggle a folder into a key. */
 const UUID = '[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}'
 const IS_UUID = new RegExp(`^${UUID}$`)
 const FLAT = new RegExp(`^(${UUID})(?:${Object.values(extensions).join('|').replaceAll('.', '\\.')})(\\.enc)?$`)
@@ -46,7 +46,7 @@ export interface ParsedKey {
   readonly sealed: boolean | undefined
 }
 
-/** The reverse of keysOf(); undefined for a key that it does not make. */
+/** The reverse of keysOf(). Undefined for a key that it does not make. */
 export function parseKey(naming: Naming, key: string): ParsedKey | undefined {
   const prefix = prefixOf(naming)
   if (!key.startsWith(prefix)) return undefined

@@ -1,21 +1,11 @@
-import {
-  type Bytes,
-  type Content,
-  checkedContent,
-  checkedRange,
-  collect,
-  cut,
-  discard,
-  orDiscard,
-  type Range,
-  sourceOf,
-} from '../bytes.ts'
-import { Fault, isCode, type Where } from '../fault.ts'
+import { type Content, orDiscard, type Range } from '../bytes.ts'
+import { Fault } from '../fault.ts'
 import type { Budget } from '../seal/budget.ts'
 import type { Envelope } from '../seal/envelope.ts'
 import type { Store } from '../stores/store.ts'
 import type { Attachment, StorageArea } from './area.ts'
 import { mayBeAbsent } from './find.ts'
+import { SealedReads, type Unseal } from './sealed-reads.ts'
 import type { VerifiedCache } from './verified-cache.ts'
 
 export interface ObjectAreaOptions {
@@ -24,12 +14,12 @@ export interface ObjectAreaOptions {
   keysOf(attachment: Attachment, suffix: Envelope['suffix']): readonly [string, ...string[]]
   /** The envelope of new objects, then those that older objects may have. */
   readonly envelopes: readonly [Envelope, ...Envelope[]]
-  /** Tells a sealed from a plain object where both have the same key. */
-  tell(get: () => Promise<Content>, attachment: Attachment): Promise<Content>
+  /** Tells a sealed from a plain object where both have the same key, and unseals it. */
+  unsealIfSealed(get: () => Promise<Content>, attachment: Attachment): Promise<Content>
   /** Bytes being sealed and unsealed at once. */
   readonly budget: Budget
   readonly cache: VerifiedCache
-  /** Repeats work that fails with a fault which another try may mend; bounded. Default: not at all. */
+  /** Repeats work that fails with a fault which another try may mend. Bounded. Default: not at all. */
   readonly again?: <T>(work: () => Promise<T>, signal: AbortSignal) => Promise<T>
 }
 
@@ -41,9 +31,10 @@ interface Candidate {
 
 /** A storage area whose files are the objects of one store, sealed or not. */
 export function objectArea(options: ObjectAreaOptions): StorageArea {
-  const { store, keysOf, envelopes, tell, budget, cache, again = work => work() } = options
+  const { store, keysOf, envelopes, unsealIfSealed, budget, cache, again = work => work() } = options
+  const sealedReads = new SealedReads(store, budget, cache)
   const [writing] = envelopes
-  /** The envelope of the last object that was found: in a mixed store, the next one most probably has the same. */
+  /** The envelope of the last object that was found. In a mixed store, the next one most probably has the same. */
   let recent = writing
 
   function candidatesOf(attachment: Attachment): readonly Candidate[] {
@@ -67,7 +58,8 @@ export function objectArea(options: ObjectAreaOptions): StorageArea {
         if (!mayBeAbsent(error)) throw error
         missed.set(candidate, Fault.from(error))
       }
-    // What is forbidden may be there. Of absences, the key that should be there, not the last guess, is the one to report.
+    // A key that is forbidden may be there, so it is the one to report. Of absences, report the key that should be
+    // there, not the last guess.
     throw [...missed.values()].find(fault => fault.code !== 'NotFound') ?? missed.get(candidates[0])
   }
 
@@ -79,69 +71,10 @@ export function objectArea(options: ObjectAreaOptions): StorageArea {
   ): Promise<Content> {
     const [envelope = writing, other] = possible
     if (!other && envelope.suffix === '') return store.get(key, range, signal)
-    const where = { verb: 'read', store: store.name, key }
-    const get = () => getSealed(key, signal)
-    const open = async () => {
-      try {
-        const { size, body } = await (other ? tell(get, attachment) : orDiscard(await get(), envelope.unseal))
-        return { size, body: located(body, where) }
-      } catch (error) {
-        throw Fault.from(error, where)
-      }
-    }
-    return range ? readVerified(key, open, range, signal) : open()
-  }
-
-  /**
-   * A sealed object, within its share of the budget. The share is asked for when the answer has told the size; if it is not
-   * to be had at once, the answer is given back first: waiting with a connection for somebody who waits for a connection
-   * would end never.
-   */
-  async function getSealed(key: string, signal: AbortSignal): Promise<Content> {
-    let content = await store.get(key, undefined, signal)
-    let release = budget.tryTake(content.size)
-    if (!release) {
-      await discard(content)
-      release = await budget.take(content.size, signal)
-      content = await store.get(key, undefined, signal).catch(error => {
-        release?.()
-        throw error
-      })
-    }
-    signal.addEventListener('abort', release, { once: true }) // also when nobody begins to read the body
-    return { size: content.size, body: releasing(content.body, release, signal) }
-  }
-
-  /** A range is a success only when the whole object is: it is read to its end, and small ones are kept for the next range. */
-  async function readVerified(
-    key: string,
-    open: () => Promise<Content>,
-    range: Range,
-    signal: AbortSignal,
-  ): Promise<Content> {
-    let large: Content | undefined
-    const load = async () => {
-      const content = await open()
-      if (content.size > cache.largest) large = content
-      return large ? undefined : collect(content)
-    }
-    const plain = await cache.getOrLoad(key, load).catch(error => {
-      // The load may have been somebody else's, who gave up.
-      if (isCode(error, 'Canceled') && !signal.aborted) return undefined
-      throw error
-    })
-    if (plain) {
-      const { start, end } = checkedRange(range, plain.byteLength)
-      return checkedContent(end - start, sourceOf(plain).open({ start, end }))
-    }
-    const whole = large ?? (await open())
-    try {
-      const { start, end } = checkedRange(range, whole.size)
-      return checkedContent(end - start, cut(whole.body, { start, end }))
-    } catch (error) {
-      await discard(whole)
-      throw error
-    }
+    const unseal: Unseal = other
+      ? get => unsealIfSealed(get, attachment)
+      : async get => orDiscard(await get(), envelope.unseal)
+    return range ? sealedReads.range(key, unseal, range, signal) : sealedReads.whole(key, unseal, signal)
   }
 
   return {
@@ -157,7 +90,7 @@ export function objectArea(options: ObjectAreaOptions): StorageArea {
         await store.put(key, writing.seal(body), signal)
       } finally {
         release()
-        cache.forget(key) // whoever read meanwhile may have what was there before
+        cache.forget(key) // a reader may meanwhile have loaded what was there before
       }
     },
 
@@ -173,23 +106,5 @@ export function objectArea(options: ObjectAreaOptions): StorageArea {
         }),
       )
     },
-  }
-}
-
-/** What unsealing finds wrong is found above the store, which else says where it happened. */
-async function* located(body: Bytes, where: Where): Bytes {
-  try {
-    yield* body
-  } catch (error) {
-    throw Fault.from(error, where)
-  }
-}
-
-async function* releasing(body: Bytes, release: () => void, signal: AbortSignal): Bytes {
-  try {
-    yield* body
-  } finally {
-    signal.removeEventListener('abort', release)
-    release()
   }
 }

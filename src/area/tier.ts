@@ -3,9 +3,9 @@ import type { Attachment, Found, StorageArea, TierName } from './area.ts'
 import type { Find } from './find.ts'
 
 /**
- * One tier: a storage area and the way to look for a file in it without reading it. While a file is moved, the two are used
- * at once; so at most one of them may make a caller wait for memory (`Budget`), or two moves in opposite directions could
- * each hold what the other waits for.
+ * One tier: a storage area and the way to look for a file in it without reading it. A move uses both tiers at once. So
+ * at most one of them may make a caller wait for memory (`Budget`): two moves in opposite directions could each hold
+ * what the other waits for.
  */
 export interface Tier {
   readonly area: StorageArea
@@ -15,11 +15,11 @@ export interface Tier {
   /** The id of the master key that an object is sealed under; undefined when it is plain. */
   keyIdOf(found: Found, signal: AbortSignal): Promise<number | undefined>
   /**
-   * Ranges of a file of `size` bytes, which nobody verifies: for one who compares them with what a whole reading has told.
-   * Without it, each range of a sealed file costs a reading of all of it.
+   * Ranges of a file of `size` bytes, which nobody verifies. The caller compares them with what a whole reading has
+   * seen. Without it, each range of a sealed file costs a reading of all of it.
    */
   ranges?(attachment: Attachment, size: number, signal: AbortSignal): Promise<(range: Range) => Promise<Content>>
-  /** How many bytes a file of `size` bytes has where it is stored; without it, as many. */
+  /** How many bytes a file of `size` bytes takes where it is stored. Without it, as many. */
   storedSize?(size: number): number
   /** Resolves when a file that is there is safe from a power cut, whoever wrote it. */
   settle?(attachment: Attachment, signal: AbortSignal): Promise<void>

@@ -1,11 +1,13 @@
+import { type Content, collect } from '../bytes.ts'
+
 /**
- * Plain bytes of sealed objects whose tag was verified, for the ranges that Orthanc asks of one file one after the other.
- * Bounded: what was used longest ago goes first. Plain patient data, so it lives in memory only.
+ * Plain bytes of sealed objects whose tag was verified: Orthanc asks for the ranges of one file one after the other.
+ * Bounded: what was used longest ago goes first. These are plain patient data, so they live in memory only.
  */
 export class VerifiedCache {
   readonly #limit: number
   /** Larger objects are not kept: they would push out everything else. Bytes. */
-  readonly largest: number
+  readonly #largest: number
   #bytes = 0
   /** In the order of use: a Map iterates in the order of insertion. */
   readonly #kept = new Map<string, Buffer>()
@@ -13,7 +15,7 @@ export class VerifiedCache {
 
   constructor(limit: number, largest: number) {
     this.#limit = limit
-    this.largest = largest
+    this.#largest = largest
   }
 
   get(key: string): Buffer | undefined {
@@ -26,19 +28,21 @@ export class VerifiedCache {
   }
 
   /**
-   * What is kept, else what `load` brings, which is kept then. Whoever asks for the same key meanwhile waits for the same
-   * load. `load` resolves to undefined for an object that is not to be kept.
+   * The bytes that are kept. Else those of the content that `open` brings, which are kept then. Whoever asks for the
+   * same key meanwhile waits for the same load. An object that is too large to keep comes as the content that was
+   * opened; a reader that waited for somebody else's load of such an object gets undefined, and opens one for itself.
    */
-  async getOrLoad(key: string, load: () => Promise<Buffer | undefined>): Promise<Buffer | undefined> {
+  async getOrLoad(key: string, open: () => Promise<Content>): Promise<Buffer | Content | undefined> {
     const found = this.get(key) ?? this.#loading.get(key)
     if (found) return found
-    const loading = load()
+    const opening = open()
+    const loading = opening.then(content => (content.size > this.#largest ? undefined : collect(content)))
     this.#loading.set(key, loading)
     try {
       const bytes = await loading
-      // A removal while it was loaded has taken it out of #loading: then it is not kept.
+      // A removal during the load has taken it out of #loading. Then its bytes are not kept.
       if (bytes && this.#loading.get(key) === loading) this.#keep(key, bytes)
-      return bytes
+      return bytes ?? (await opening)
     } finally {
       if (this.#loading.get(key) === loading) this.#loading.delete(key)
     }

@@ -25,7 +25,7 @@ export async function check(files: readonly string[], { connect, json, wait }: C
   const patienceMs = wait === undefined ? 0 : wait === true ? config.startupTimeoutMs : wait * 1000
   const options = { purpose: 'look', writes: !config.readOnly, warn } as const
   try {
-    for (const place of connect ? [hybrid?.disk, store] : [])
+    for (const place of connect ? [hybrid?.fileSystem, store] : [])
       if (place) await untilReady({ store: place, options, log }, patienceMs)
   } finally {
     await store.close()

@@ -59,8 +59,8 @@ export async function rotateKeys(options: RotateOptions): Promise<void> {
   }
   const runs = [begin(store, config.naming, state)]
   // Files on Orthanc's disk are sealed like those in the store: without them, "no longer used" would not be true.
-  if (hybrid) runs.push(begin(hybrid.disk, diskNaming, state && `${state}.disk`))
-  const names = hybrid ? `${store.name} and ${hybrid.disk.name}` : store.name
+  if (hybrid) runs.push(begin(hybrid.fileSystem, diskNaming, state && `${state}.disk`))
+  const names = hybrid ? `${store.name} and ${hybrid.fileSystem.name}` : store.name
   try {
     // Each place first: that nothing is found where nothing is mounted would be a promise that destroys keys.
     for (const { place } of runs)

@@ -1,12 +1,12 @@
 import type { TierName } from '../area/area.ts'
 import { Fault } from '../fault.ts'
 import type { JsonObject } from '../orthanc.ts'
-import { type Cursor, isObject, type Level, levels, start } from './walk.ts'
+import { BEGINNING, type Cursor, isObject, levels, type ResourceLevel } from './walk.ts'
 
 /** What `POST /move-storage` asked for. */
 export interface MoveRequest {
   /** The ids by level; undefined for everything that Orthanc has. */
-  readonly resources: Readonly<Record<Level, readonly string[]>> | undefined
+  readonly resources: Readonly<Record<ResourceLevel, readonly string[]>> | undefined
   readonly target: TierName
   /** Only count. */
   readonly dryRun: boolean
@@ -20,18 +20,18 @@ export interface Failure {
   readonly Reason: string
 }
 
-export interface Tally {
+export interface FileTally {
   Files: number
   Bytes: number
 }
 
 /** What a job has done up to its cursor. */
 export interface Results {
-  readonly Moved: Tally
-  readonly AlreadyThere: Tally
+  readonly Moved: FileTally
+  readonly AlreadyThere: FileTally
   /** Of a dry run: where the files are. A file on both tiers counts on both. */
-  readonly OnFileSystem: Tally
-  readonly OnObjectStorage: Tally
+  readonly OnFileSystem: FileTally
+  readonly OnObjectStorage: FileTally
   Failed: number
   /** The first of them. */
   readonly Failures: Failure[]
@@ -44,15 +44,15 @@ export interface MoveState {
   results: Results
 }
 
-/** More failures than these are only counted: Orthanc writes the whole state to its database, and the log has the same. */
+/** More failures are only counted: Orthanc writes the whole state to its database, and the log says the same. */
 export const KEPT_FAILURES = 500
 const VERSION = 1
 
-const none = (): Tally => ({ Files: 0, Bytes: 0 })
+const none = (): FileTally => ({ Files: 0, Bytes: 0 })
 
 export function begun(request: MoveRequest): MoveState {
   const results = { Moved: none(), AlreadyThere: none(), OnFileSystem: none(), OnObjectStorage: none() }
-  return { request, cursor: start, progress: 0, results: { ...results, Failed: 0, Failures: [] } }
+  return { request, cursor: BEGINNING, progress: 0, results: { ...results, Failed: 0, Failures: [] } }
 }
 
 export function serialize({ request, cursor, progress, results }: MoveState): JsonObject {
@@ -68,7 +68,7 @@ export function serialize({ request, cursor, progress, results }: MoveState): Js
   }
 }
 
-/** From what serialize() gave, maybe of an older version. Orthanc's database had it since; nothing of it is believed unseen. */
+/** From what serialize() gave, maybe in an older version. It comes from a database: every part of it is checked. */
 export function restore(state: JsonObject): MoveState {
   const { Version, Scope, TargetStorage: target, Cursor, Progress, Results } = state
   if (Version !== VERSION || !isObject(Cursor) || !isObject(Results))
@@ -78,7 +78,7 @@ export function restore(state: JsonObject): MoveState {
   const ids = Object.fromEntries(levels.map(level => [level, texts(state[level] ?? [], level)]))
   return {
     request: {
-      resources: Scope === 'All' ? undefined : (ids as Record<Level, string[]>),
+      resources: Scope === 'All' ? undefined : (ids as Record<ResourceLevel, string[]>),
       target,
       dryRun: state['DryRun'] === true,
       keepSource: state['KeepSource'] === true,
@@ -96,10 +96,10 @@ export function restore(state: JsonObject): MoveState {
 function resultsOf({ Moved, AlreadyThere, OnFileSystem, OnObjectStorage, Failed, Failures }: JsonObject): Results {
   if (!Array.isArray(Failures)) throw odd('Failures')
   return {
-    Moved: tallyOf(Moved),
-    AlreadyThere: tallyOf(AlreadyThere),
-    OnFileSystem: tallyOf(OnFileSystem),
-    OnObjectStorage: tallyOf(OnObjectStorage),
+    Moved: fileTallyOf(Moved),
+    AlreadyThere: fileTallyOf(AlreadyThere),
+    OnFileSystem: fileTallyOf(OnFileSystem),
+    OnObjectStorage: fileTallyOf(OnObjectStorage),
     Failed: figure(Failed, 'Failed'),
     Failures: Failures.map(failure => {
       const [Attachment, Uuid, Reason] = isObject(failure)
@@ -111,7 +111,7 @@ function resultsOf({ Moved, AlreadyThere, OnFileSystem, OnObjectStorage, Failed,
   }
 }
 
-function tallyOf(tally: unknown): Tally {
+function fileTallyOf(tally: unknown): FileTally {
   if (!isObject(tally)) throw odd('Results')
   return { Files: figure(tally['Files'], 'Files'), Bytes: figure(tally['Bytes'], 'Bytes') }
 }

@@ -1,10 +1,9 @@
-import type { Attachment, ContentType } from '../area/area.ts'
-import type { Known } from '../area/move.ts'
+import type { Attachment, ContentType, KnownContent } from '../area/area.ts'
 import { Fault } from '../fault.ts'
 import type { Json, JsonObject, Orthanc } from '../orthanc.ts'
 
 export const levels = ['Patients', 'Studies', 'Series', 'Instances'] as const
-export type Level = (typeof levels)[number]
+export type ResourceLevel = (typeof levels)[number]
 
 /** A file as Orthanc's database has it. */
 export interface KnownFile {
@@ -12,7 +11,7 @@ export interface KnownFile {
   /** Orthanc's name of it, such as `dicom`. */
   readonly name: string
   /** As it was given to the storage area. `md5`: in hex, if Orthanc keeps it (`StoreMD5ForAttachments`). */
-  readonly known: Known
+  readonly known: KnownContent
 }
 
 /** One patient, study, series or instance, with its own files; those of its children come after it. */
@@ -21,7 +20,7 @@ export interface Visit {
   readonly uri: string
   readonly files: readonly KnownFile[]
   readonly cursor: Cursor
-  /** 0 … 1, of the whole walk. Resources weigh the same as their siblings, for nobody knows their sizes beforehand. */
+  /** 0 … 1, of the whole walk. Siblings weigh the same: nobody knows their sizes beforehand. */
   readonly progress: number
 }
 
@@ -31,22 +30,22 @@ export interface Cursor {
   readonly top: number
   /** Ids from there down. Siblings are visited in the order of their ids. */
   readonly path: readonly string[]
-  /** Of everything: the patients before it, the latest last, by which the place is found when it was deleted itself. */
+  /** Of everything: the patients before it, the latest last. They tell the place when its own was deleted. */
   readonly before?: readonly string[]
 }
 
-export const start: Cursor = { top: 0, path: [] }
+export const BEGINNING: Cursor = { top: 0, path: [] }
 
 /** Orthanc for the time of a step. */
-export type Ask = (uri: string) => Promise<Json | undefined>
+export type AskOrthanc = (uri: string) => Promise<Json | undefined>
 
 export const askOf =
-  (orthanc: Orthanc, signal: AbortSignal): Ask =>
+  (orthanc: Orthanc, signal: AbortSignal): AskOrthanc =>
   uri =>
     orthanc.get(uri, signal)
 
 export interface Top {
-  readonly level: Level
+  readonly level: ResourceLevel
   readonly id: string
   readonly index: number
   readonly count: number
@@ -54,8 +53,12 @@ export interface Top {
   readonly before?: readonly string[]
 }
 
-/** Visits all resources below `tops`, from the one after `cursor` on. What is not there any more is passed over. */
-export async function* walk(tops: AsyncIterable<Top>, cursor: Cursor, ask: Ask): AsyncGenerator<Visit, undefined> {
+/** Visits all resources below `tops`, from the one after `cursor` on. Passes over what is not there any more. */
+export async function* walk(
+  tops: AsyncIterable<Top>,
+  cursor: Cursor,
+  ask: AskOrthanc,
+): AsyncGenerator<Visit, undefined> {
   for await (const { level, id, index, count, before } of tops) {
     const done = id === cursor.path[0] && (before || index === cursor.top) ? cursor.path : []
     const share = { from: index / count, to: (index + 1) / count }
@@ -70,15 +73,15 @@ async function* visit(
   done: readonly string[],
   top: number,
   share: { from: number; to: number },
-  ask: Ask,
+  ask: AskOrthanc,
 ): AsyncGenerator<Visit, undefined> {
-  const level = levels[depth] as Level
+  const level = levels[depth] as ResourceLevel
   const uri = `/${level.toLowerCase()}/${path.at(-1)}`
   const below = levels[depth + 1]
   const children = below ? childrenOf(uri, await ask(uri), below) : []
   const step = (share.to - share.from) / (children.length + 1)
   if (done.length === 0)
-    yield { uri, files: await filesOf(uri, ask), cursor: { top, path }, progress: share.from + step }
+    yield { uri, files: await askForFiles(uri, ask), cursor: { top, path }, progress: share.from + step }
   const next = done[1]
   for (const [i, child] of children.entries()) {
     if (next !== undefined && child < next) continue
@@ -88,24 +91,24 @@ async function* visit(
   }
 }
 
-function childrenOf(uri: string, resource: Json | undefined, level: Level): readonly string[] {
+function childrenOf(uri: string, resource: Json | undefined, level: ResourceLevel): readonly string[] {
   if (resource === undefined) return []
   return textsOf(uri, isObject(resource) ? resource[level] : resource).toSorted()
 }
 
 /** The files of one resource itself. */
-export async function filesOf(uri: string, ask: Ask): Promise<readonly KnownFile[]> {
+export async function askForFiles(uri: string, ask: AskOrthanc): Promise<readonly KnownFile[]> {
   const list = `${uri}/attachments`
   const files: KnownFile[] = []
   for (const name of textsOf(list, (await ask(list)) ?? [])) {
-    const file = await fileOf(uri, name, ask)
+    const file = await askForFile(uri, name, ask)
     if (file) files.push(file)
   }
   return files
 }
 
 /** Undefined when Orthanc has no such file (any more). */
-export async function fileOf(uri: string, name: string, ask: Ask): Promise<KnownFile | undefined> {
+export async function askForFile(uri: string, name: string, ask: AskOrthanc): Promise<KnownFile | undefined> {
   const place = `${uri}/attachments/${name}/info`
   const info = await ask(place)
   if (info === undefined) return undefined
@@ -117,7 +120,7 @@ export async function fileOf(uri: string, name: string, ask: Ask): Promise<Known
 
 const types: Readonly<Record<number, ContentType>> = { 1: 'dicom', 2: 'dicom-as-json', 3: 'dicom-until-pixel-data' }
 
-/** Only a 404 says that something is not there. Whatever else is not a list of texts says nothing. */
+/** Only a 404 says that something is not there. Any other answer that is no list of texts says nothing. */
 function textsOf(uri: string, answer: unknown): readonly string[] {
   if (Array.isArray(answer) && answer.every(text => typeof text === 'string')) return answer
   throw notUnderstood(uri)
@@ -130,26 +133,29 @@ export function isObject(value: unknown): value is JsonObject {
 }
 
 /** The resources of a list, from `first` on. */
-export async function* listed(resources: readonly (readonly [Level, string])[], first: number): AsyncGenerator<Top> {
+export async function* listed(
+  resources: readonly (readonly [ResourceLevel, string])[],
+  first: number,
+): AsyncGenerator<Top> {
   for (const [index, [level, id]] of resources.entries())
     if (index >= first) yield { level, id, index, count: resources.length }
 }
 
 const PAGE = 100
-/** So many patients must be deleted at once, one after the other, before a place is lost and the walk begins again. */
+/** A place is lost, and the walk begins again, only when so many patients in a row are deleted at once. */
 const KEPT_BEFORE = 20
 
 /**
- * All patients, page by page, from the one that `cursor` names on. Orthanc numbers them by position, so when one is deleted
- * those behind it move up: each page begins with an overlap, and where none of the latest is in it, the walk goes back until
- * it meets one.
+ * All patients, page by page, from the one that `cursor` names on. Orthanc numbers them by position, so those behind a
+ * deleted one move up. Each page therefore begins with an overlap. Where none of the latest patients is in it, the walk
+ * goes back until it meets one.
  */
-export async function* everything(cursor: Cursor, ask: Ask): AsyncGenerator<Top> {
+export async function* everything(cursor: Cursor, ask: AskOrthanc): AsyncGenerator<Top> {
   const statistics = await ask('/statistics')
   const known = isObject(statistics) ? statistics['CountPatients'] : undefined
   const count = typeof known === 'number' ? Math.max(1, known) : Math.max(1, cursor.top)
   let since = Math.min(cursor.top, count) // from far behind the last one, the way back to it would never end
-  /** Done with, but for the one of the cursor: what of that is done is known by its path. */
+  /** Done with, except the patient of the cursor: its path tells what of it is done. */
   let latest: readonly string[] = cursor.before ?? []
   let entered = cursor.path[0]
   for (;;) {

@@ -1,23 +1,23 @@
 /**
- * One object under another master key. A1 authenticates the wrapped data key together with the bytes, so this is no edit
- * of a header: the object is read, verified, sealed with a new data key and IV, written under its name, read back and
- * compared.
+ * One object under another master key. A1 authenticates the wrapped data key together with the bytes, so this is no
+ * edit of a header: the object is read, verified, sealed with a new data key and IV, written under its name, read back
+ * and compared.
  *
- * Orthanc may be running. It never changes an object, but it may remove one at any moment, and our write would bring
- * it back, as an orphan. No store of ours can write only over what is there, so we look again at the last moment, before the
- * last bytes of the write are handed over: what remains is the time in which the store makes the write visible.
+ * Orthanc may be running. It never changes an object, but it may remove one at any moment, and our write would bring it
+ * back, as an orphan. No store of ours can write only over what is there. So we look again at the last moment, before
+ * the last bytes of the write are handed over. What remains is the time in which the store makes the write visible.
  */
 import { type Bytes, Fingerprint, orDiscard, type Source } from '../bytes.ts'
 import { Fault, isCode } from '../fault.ts'
 import { a1 } from '../seal/a1.ts'
 import { type Keyring, keyring } from '../seal/keyring.ts'
 import type { Store } from '../stores/store.ts'
-import { sha256, type VerifiedPlaintext, verifiedPlaintext } from './verified.ts'
+import { newSha256, type VerifiedPlaintext, verifiedPlaintext } from './verified.ts'
 
 export interface Resealer {
   /** Seals the object again under the current key. Resolves to false when it vanished meanwhile. */
   reseal(key: string, signal: AbortSignal): Promise<boolean>
-  /** Reads an object to its end; rejects unless it is genuine. False = vanished. */
+  /** Reads an object to its end; rejects unless it is what was sealed. False = vanished. */
   verify(key: string, signal: AbortSignal): Promise<boolean>
 }
 
@@ -27,7 +27,7 @@ export function resealer(store: Store, keys: Keyring): Resealer {
 
   async function compare(key: string, { fingerprint }: VerifiedPlaintext, signal: AbortSignal): Promise<void> {
     const found = await orDiscard(await store.get(key, undefined, signal), content => current.unseal(content))
-    if (!fingerprint.equals(await Fingerprint.of(found.body, sha256)))
+    if (!fingerprint.equals(await Fingerprint.of(found.body, newSha256)))
       throw new Fault('Corrupt', 'what was written reads back as something else', {
         remedy: 'Do not go on before you know why: look at the disks and the memory of both machines.',
       })

@@ -1,10 +1,10 @@
 /**
  * All objects of a store under the current master key.
  *
- * The objects themselves are the state: one whose first bytes name the current key is done. So a rotation may be killed at
- * any moment and started again. What is remembered adds only speed: the listing is in the order of keys, several objects are
- * in work at once, and `after` is the key up to which all of them are settled; a later run does not look at those again.
- * Objects that failed are remembered by name and tried again.
+ * The objects themselves are the state: one whose first bytes name the current key is done. So a rotation may be killed
+ * at any moment and started again. What is remembered adds only speed: the listing is in the order of keys, several
+ * objects are in work at once, and `after` is the key up to which all of them are settled; a later run does not look at
+ * those again. Objects that failed are remembered by name and tried again.
  */
 import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -12,11 +12,11 @@ import { collect } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import { ID_BYTES, keyIdOf, OVERHEAD_BYTES } from '../seal/a1.ts'
 import { isDicom, PEEK_BYTES } from '../seal/detect.ts'
-import type { Keyring } from '../seal/keyring.ts'
+import { type Keyring, requireKey } from '../seal/keyring.ts'
 import type { Store } from '../stores/store.ts'
 import type { SealedNames } from './names.ts'
 import { type Resealer, resealer } from './reseal.ts'
-import { count, emptyTally, type Outcome, type Tally } from './tally.ts'
+import { count, emptyTally, type ObjectOutcome, type RotationTally } from './tally.ts'
 
 export interface RotationOptions {
   readonly store: Store
@@ -36,7 +36,7 @@ export interface RotationOptions {
 /** What a later run needs to know of this one. */
 export interface Remembered {
   readonly after: string | undefined
-  readonly tally: Tally
+  readonly tally: RotationTally
   /** Not in the tally. */
   readonly failed: readonly string[]
 }
@@ -45,23 +45,23 @@ interface Item {
   readonly key: string
   /** undefined: the object failed in an earlier run, perhaps after it was written, so it is read to its end. */
   readonly size: number | undefined
-  outcome?: Outcome
+  outcome?: ObjectOutcome
 }
 
-/** With more failed objects than these, nothing further is remembered: the next run looks at everything after them again. */
+/** With more failed objects, nothing further is remembered: the next run looks again at everything after them. */
 const MOST_REMEMBERED = 1000
-/** A store that fails so many objects in a row, for reasons that lie not in the objects, is given up. */
+/** A store that fails so many objects in a row, for reasons that do not lie in the objects, is given up. */
 const MOST_IN_A_ROW = 20
 /** How far the others may run ahead of an object that takes long. It bounds memory. */
 const MOST_AHEAD = 100_000
 
 export class Rotation {
-  readonly tally: Tally
+  readonly tally: RotationTally
   /** Objects of this run that failed, with the id of their master key where it is known. */
   readonly failed = new Map<string, number | undefined>()
   /** Whether every object of the store has been looked at, in this or the remembered runs. */
   complete = false
-  /** Keys of ours that this run saw, looked at or not. None: the store may not be what it was in the remembered runs. */
+  /** Keys of ours that this run saw, looked at or not. None: perhaps the store is not that of the remembered runs. */
   listed = 0
 
   readonly #options: RotationOptions
@@ -167,7 +167,7 @@ export class Rotation {
     return undefined
   }
 
-  async #outcomeOf(item: Item): Promise<Outcome> {
+  async #outcomeOf(item: Item): Promise<ObjectOutcome> {
     const { store, keys, from, dryRun, onFailure, again = work => work() } = this.#options
     const { key } = item
     let id: number | undefined
@@ -175,12 +175,12 @@ export class Rotation {
       const size = item.size ?? (await store.stat(key, this.#signal))?.size
       if (size === undefined) return { kind: 'vanished' }
       id = await this.#keyIdOf(key, size)
-      let outcome: Outcome = id === undefined ? { kind: 'plain' } : { kind: 'sealed', id }
+      let outcome: ObjectOutcome = id === undefined ? { kind: 'plain' } : { kind: 'sealed', id }
       if (id === this.#currentId) {
         const verified = () => this.#resealer.verify(key, this.#signal)
         if (item.size === undefined && !(await again(verified, this.#signal))) outcome = { kind: 'vanished' }
       } else if (id !== undefined && (!from || from.has(id))) {
-        if (!keys.find(id)) throw unknownKey(id)
+        requireKey(keys, id)
         if (dryRun) outcome = { kind: 'moved', id, bytes: size }
         else if (await again(() => this.#resealer.reseal(key, this.#signal), this.#signal))
           outcome = { kind: 'moved', id: this.#currentId, bytes: size }
@@ -241,17 +241,14 @@ export class Rotation {
   }
 }
 
-/** What is remembered came from a file. A name in it that is none of ours would have another's object rewritten, or ours passed over. */
+/**
+ * What is remembered came from a file. A name in it that is not ours could have another's object rewritten, or ours
+ * passed over.
+ */
 function refuseStrangers({ resume, names }: RotationOptions): void {
   const remembered = [...(resume?.after === undefined ? [] : [resume.after]), ...(resume?.failed ?? [])]
   if (remembered.every(key => names.mayBeSealed(key))) return
   throw new Fault('BadConfig', 'what is remembered of an earlier run names objects that cannot be ours', {
     remedy: 'Remove the file that --state names: this run then looks at everything.',
-  })
-}
-
-function unknownKey(id: number): Fault {
-  return new Fault('BadConfig', `the object is sealed under master key ${id}, which is not configured`, {
-    remedy: `Add key ${id} to StorageEncryption.PreviousMasterKeys.`,
   })
 }

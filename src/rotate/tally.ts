@@ -1,5 +1,5 @@
 /** What a rotation knows of the objects it has looked at. Plain data: it goes into the state file as it is. */
-export interface Tally {
+export interface RotationTally {
   /** Objects by the id of the master key they are under now. */
   keys: Record<string, number>
   /** Not sealed at all; the `legacy` structure gives both the same name. */
@@ -12,16 +12,16 @@ export interface Tally {
   vanished: number
 }
 
-export type Outcome =
+export type ObjectOutcome =
   | { readonly kind: 'sealed'; readonly id: number }
   | { readonly kind: 'moved'; readonly id: number; readonly bytes: number }
   | { readonly kind: 'plain' | 'vanished' }
   /** `id` undefined: nobody can say under which key it is. */
   | { readonly kind: 'failed'; readonly id: number | undefined }
 
-export const emptyTally = (): Tally => ({ keys: {}, plain: 0, moved: 0, movedBytes: 0, vanished: 0 })
+export const emptyTally = (): RotationTally => ({ keys: {}, plain: 0, moved: 0, movedBytes: 0, vanished: 0 })
 
-export function count(tally: Tally, outcome: Exclude<Outcome, { kind: 'failed' }>): void {
+export function count(tally: RotationTally, outcome: Exclude<ObjectOutcome, { kind: 'failed' }>): void {
   switch (outcome.kind) {
     case 'plain':
     case 'vanished':

@@ -6,7 +6,7 @@ import type { Store } from '../stores/store.ts'
 /** Up to this size the plaintext stays in memory from its verification to its writing, and is read once. */
 const HELD_BYTES = 8 * 1024 * 1024
 
-export const sha256: NewDigest = () => {
+export const newSha256: NewDigest = () => {
   const hashing = createHash('sha256')
   return { update: bytes => void hashing.update(bytes), hex: () => hashing.digest('hex') }
 }
@@ -18,8 +18,8 @@ export interface VerifiedPlaintext {
 
 /**
  * The plaintext of a sealed object, after one pass over the whole object has verified its tag. What the source delivers
- * later, in whatever order and as often as a write wants, is that plaintext or a fault: each slice is compared with what
- * the verifying pass has seen. Nothing of it touches a disk, and memory does not grow with the object.
+ * later, in whatever order and as often as a write wants, is that plaintext or a fault: each slice is compared with
+ * what the verifying pass has seen. Nothing of it touches a disk, and memory does not grow with the object.
  */
 export async function verifiedPlaintext(
   store: Store,
@@ -30,9 +30,9 @@ export async function verifiedPlaintext(
   const plain = await orDiscard(await store.get(key, undefined, signal), sealed => envelope.unseal(sealed))
   if (plain.size <= HELD_BYTES) {
     const source = sourceOf(await collect(plain))
-    return { source, fingerprint: await Fingerprint.of(source.open(), sha256) }
+    return { source, fingerprint: await Fingerprint.of(source.open(), newSha256) }
   }
-  const fingerprint = await Fingerprint.of(plain.body, sha256)
+  const fingerprint = await Fingerprint.of(plain.body, newSha256)
   const ranges = envelope.ranges(range => store.get(key, range, signal))
   return { source: fingerprint.source(ranges), fingerprint }
 }

@@ -1,7 +1,7 @@
 import type { TierName } from '../area/area.ts'
 import { Fault } from '../fault.ts'
 import type { MoveJobs } from '../moves/job.ts'
-import { isObject, type Level } from '../moves/walk.ts'
+import { isObject, type ResourceLevel } from '../moves/walk.ts'
 import type { JsonObject, Orthanc } from '../orthanc.ts'
 import { type Answer, json, jsonOf, OrthancError, type Route } from '../wire/router.ts'
 
@@ -73,7 +73,7 @@ const bad = (details: string) => new Fault('BadRequest', details)
 
 /** The ids by their level. Nothing is moved when only one of them is unknown. */
 async function grouped(ids: readonly string[], orthanc: Orthanc, signal: AbortSignal) {
-  const groups: Record<Level, string[]> = { Patients: [], Studies: [], Series: [], Instances: [] }
+  const groups: Record<ResourceLevel, string[]> = { Patients: [], Studies: [], Series: [], Instances: [] }
   for (const id of ids) {
     const level = ORTHANC_ID.test(id) ? await levelOf(id, orthanc, signal) : undefined
     if (!level) return 'unknown'
@@ -82,7 +82,7 @@ async function grouped(ids: readonly string[], orthanc: Orthanc, signal: AbortSi
   return groups
 }
 
-async function levelOf(id: string, orthanc: Orthanc, signal: AbortSignal): Promise<Level | undefined> {
+async function levelOf(id: string, orthanc: Orthanc, signal: AbortSignal): Promise<ResourceLevel | undefined> {
   for (const level of ['Studies', 'Series', 'Instances', 'Patients'] as const)
     if ((await orthanc.get(`/${level.toLowerCase()}/${id}`, signal)) !== undefined) return level
   return undefined

@@ -2,7 +2,7 @@ import type { Attachment, Found, TierName } from '../area/area.ts'
 import { lookTwice } from '../area/find.ts'
 import type { Tier } from '../area/tier.ts'
 import { isCode } from '../fault.ts'
-import { askOf, type KnownFile, type Level, levels, listed, start, walk } from '../moves/walk.ts'
+import { askOf, BEGINNING, type KnownFile, levels, listed, type ResourceLevel, walk } from '../moves/walk.ts'
 import type { Orthanc } from '../orthanc.ts'
 import { json, OrthancError, type Route } from '../wire/router.ts'
 
@@ -17,7 +17,7 @@ export function whereRoute(tiers: Tiers): Route {
     pattern: `/(${levels.map(level => level.toLowerCase()).join('|')})/([0-9a-f-]{44})/cloud-storage`,
     methods: {
       async GET({ groups: [name = '', id = ''] }, orthanc, signal) {
-        const level = levels.find(candidate => candidate.toLowerCase() === name) as Level
+        const level = levels.find(candidate => candidate.toLowerCase() === name) as ResourceLevel
         if ((await orthanc.get(`/${name}/${id}`, signal)) === undefined)
           return { error: OrthancError.unknownResource, details: '' }
         const files = await located(tiers, await filesBelow(level, id, orthanc, signal), signal)
@@ -29,9 +29,9 @@ export function whereRoute(tiers: Tiers): Route {
 
 type Named = readonly [uri: string, file: KnownFile]
 
-async function filesBelow(level: Level, id: string, orthanc: Orthanc, signal: AbortSignal): Promise<Named[]> {
+async function filesBelow(level: ResourceLevel, id: string, orthanc: Orthanc, signal: AbortSignal): Promise<Named[]> {
   const files: Named[] = []
-  for await (const visit of walk(listed([[level, id]], 0), start, askOf(orthanc, signal)))
+  for await (const visit of walk(listed([[level, id]], 0), BEGINNING, askOf(orthanc, signal)))
     for (const file of visit.files) files.push([`${visit.uri}/attachments/${file.name}`, file])
   return files
 }

@@ -8,20 +8,21 @@
  *    70   n  AES-256-GCM ciphertext under (data key, 32-byte IV); the 70 header bytes are authenticated with it
  *  70+n  16  GCM tag
  *
- * IV and data key are each AES-256-CTR under the master key with an all-zero counter: the same keystream for all objects of
- * a master key. That is the format's known weakness; a data key is therefore as secret as the master key itself.
+ * IV and data key are each AES-256-CTR under the master key with an all-zero counter: the same keystream for all
+ * objects of a master key. That is the format's known weakness; a data key is therefore as secret as the master key
+ * itself.
  */
 import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject, randomBytes } from 'node:crypto'
 import { type Bytes, type Content, checkedContent, collect, openWhole, type Range, type Source } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import type { Envelope } from './envelope.ts'
 import { gcmCounterMode } from './gcm-ranges.ts'
-import { KEY_BYTES, type Keyring, type MasterKey } from './keyring.ts'
+import { KEY_BYTES, type Keyring, type MasterKey, requireKey } from './keyring.ts'
 
 const VERSION = 'A1'
 const IV_BYTES = 32
-export const HEADER_BYTES = 70
-export const TAG_BYTES = 16
+const HEADER_BYTES = 70
+const TAG_BYTES = 16
 export const OVERHEAD_BYTES = HEADER_BYTES + TAG_BYTES
 /** GCM's own limit for one message (NIST SP 800-38D): its counter has 32 bits. */
 const LARGEST_PLAIN_BYTES = 2 ** 36 - 32
@@ -29,8 +30,8 @@ const LARGEST_PLAIN_BYTES = 2 ** 36 - 32
 export const ID_BYTES = 6
 
 /**
- * What goes through a cipher at once: Node copies what comes out, and as long as both copies fit into the processor's cache
- * that is cheap. Measured on reads of 100 MB in chunks of 1 MiB: half of the engine's processor time.
+ * What goes through a cipher at once: Node copies what comes out, and as long as both copies fit into the processor's
+ * cache that is cheap. Measured on reads of 100 MB in chunks of 1 MiB: half of the engine's processor time.
  */
 const PIECE_BYTES = 256 * 1024
 
@@ -46,7 +47,9 @@ export interface Randomness {
 
 const fresh = (): Randomness => ({ dataKey: randomBytes(KEY_BYTES), iv: randomBytes(IV_BYTES) })
 
-/** The id of the master key that an object says it is sealed under, or undefined when it does not begin as one of A1. */
+/**
+ * The id of the master key that an object says it is sealed under, or undefined when it does not begin as one of A1.
+ */
 export function keyIdOf(start: Buffer): number | undefined {
   return start.byteLength >= ID_BYTES && start.toString('latin1', 0, 2) === VERSION ? start.readUInt32LE(2) : undefined
 }
@@ -87,7 +90,9 @@ function plainSize(size: number): number {
   return size - OVERHEAD_BYTES
 }
 
-/** What every IV and data key is combined with: computed once for a key, it saves 30 µs an object. As secret as the key. */
+/**
+ * What every IV and data key is combined with: computed once for a key, it saves 30 µs an object. As secret as the key.
+ */
 const keystreams = new WeakMap<KeyObject, Buffer>()
 
 function keystreamOf(key: KeyObject): Buffer {
@@ -106,7 +111,9 @@ function wrap(key: KeyObject, bytes: Uint8Array): Buffer {
   return wrapped
 }
 
-/** Given the bytes, Node first asks whether they are a CryptoKey, by an error with a stack trace: some 10 µs an object. */
+/**
+ * Given the bytes, Node first asks whether they are a CryptoKey, by an error with a stack trace: some 10 µs an object.
+ */
 const keyObject = ({ dataKey }: Randomness): KeyObject => createSecretKey(dataKey)
 
 function headerOf(key: MasterKey, { dataKey, iv }: Randomness): Buffer {
@@ -136,14 +143,20 @@ function sealed(source: Source, key: MasterKey, random: Randomness): Source {
 
   const whole = () => sealStream(openWhole(source), key, random)
 
-  /** The tag depends on every byte: whoever wants it after parts in any other order than their own reads the source once more. */
+  /**
+   * The tag depends on every byte: whoever wants it after parts in any other order than their own reads the source once
+   * more.
+   */
   async function lastBytes(): Promise<Buffer> {
     let last: Uint8Array = header
     for await (const chunk of whole()) last = chunk
     return Buffer.from(last)
   }
 
-  /** Parts that are read one after the other, as an upload reads them, are encrypted by one cipher: it knows the tag then. */
+  /**
+   * Parts that are read one after the other, as an upload reads them, are encrypted by one cipher: it knows the tag
+   * then.
+   */
   let inTurn: { readonly cipher: ReturnType<typeof startSealing>; readonly at: number } | undefined
 
   async function* ciphertext(start: number, end: number): Bytes {
@@ -215,18 +228,14 @@ async function* opened({ size, body }: Content, keys: Keyring): Bytes {
 }
 
 /** Data key and IV that a header says its object was sealed with. Only the object's tag tells whether that is true. */
-export function randomnessOf(header: Buffer, keys: Keyring): Randomness {
+function randomnessOf(header: Buffer, keys: Keyring): Randomness {
   const id = keyIdOf(header)
   if (id === undefined)
     throw new Fault('Corrupt', 'the object is not sealed in format A1', {
       remedy: 'If it was stored before encryption was turned on, set StorageEncryption.AllowUnencryptedRead to true.',
     })
-  const key = keys.find(id)
-  if (!key)
-    throw new Fault('BadConfig', `the object is sealed under master key ${id}, which is not configured`, {
-      remedy: `Add key ${id} to StorageEncryption.PreviousMasterKeys.`,
-    })
-  return { iv: wrap(key.secret, header.subarray(6, 38)), dataKey: wrap(key.secret, header.subarray(38, HEADER_BYTES)) }
+  const { secret } = requireKey(keys, id)
+  return { iv: wrap(secret, header.subarray(6, 38)), dataKey: wrap(secret, header.subarray(38, HEADER_BYTES)) }
 }
 
 function startOpening(header: Buffer, keys: Keyring) {

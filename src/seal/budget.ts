@@ -4,8 +4,8 @@ import { Fault } from '../fault.ts'
 export type Release = () => void
 
 /**
- * Bytes that may be in work at once (`MaxConcurrentInputSize`). Shares are handed out in the order of
- * asking, so that a large object is not passed over for ever; one that is larger than everything passes when it is alone.
+ * Bytes that may be in work at once (`MaxConcurrentInputSize`). Shares are handed out in the order of asking, so that a
+ * large object is not passed over for ever; one that is larger than everything passes when it is alone.
  */
 export class Budget {
   readonly #total: number

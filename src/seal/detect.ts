@@ -15,10 +15,11 @@ export function isDicom(start: Buffer): boolean {
 }
 
 /**
- * Delivers a file that is stored sealed or plain under one and the same name, which only its bytes tell (docs/contract.md).
- * `get` may be called up to three times. `mayBePlain`: whether a plain file of this type could begin like a sealed one; DICOM
- * and JSON cannot, so for them an unknown key id is a missing key, not a plain file. `doubtful` hears of one that is taken for
- * plain, though it begins like a sealed one under a key that is not configured.
+ * Delivers a file that is stored sealed or plain under one and the same name, which only its bytes tell
+ * (docs/contract.md). `get` may be called up to three times. `mayBePlain`: whether a plain file of this type could
+ * begin like a sealed one. DICOM and JSON cannot, so for them an unknown key id is a missing key, not a plain file.
+ * `doubtful` is called for a file that is taken for plain, though it begins like a sealed one under a key that is not
+ * configured.
  */
 export async function unsealIfSealed(
   get: () => Promise<Content>,

@@ -14,14 +14,14 @@ export interface Envelope {
   seal(plain: Source): Source
 
   /**
-   * Delivers bytes as they are decrypted, before they are verified: the body ends normally only if the whole object was
-   * genuine, and rejects with `Corrupt` otherwise. Whoever consumes it must not call it a success before its end.
+   * Delivers bytes as they are decrypted, before they are verified: the body ends normally only if the whole object is
+   * what was sealed, and rejects with `Corrupt` otherwise. Its consumer must not call it a success before its end.
    */
   unseal(sealed: Content): Content
 
   /**
-   * Ranges of the plaintext, which nobody verifies: for one who compares them with what a whole pass has told. `get`: ranges
-   * of the sealed object.
+   * Ranges of the plaintext, which nobody verifies. The caller compares them with what a whole pass has seen. `get`
+   * brings ranges of the sealed object.
    */
   ranges(get: (range: Range) => Promise<Content>): (range: Range) => Promise<Content>
 }

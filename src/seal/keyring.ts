@@ -33,6 +33,15 @@ export function masterKey(id: number, text: string): MasterKey {
   }
 }
 
+/** The key that an object says it is sealed under; `BadConfig` when it is not configured. */
+export function requireKey(keys: Keyring, id: number): MasterKey {
+  const key = keys.find(id)
+  if (key) return key
+  throw new Fault('BadConfig', `the object is sealed under master key ${id}, which is not configured`, {
+    remedy: `Add key ${id} to StorageEncryption.PreviousMasterKeys.`,
+  })
+}
+
 /** `BadConfig` when two keys have the same id: an object would not say which of them it needs. */
 export function keyring(current: MasterKey | undefined, previous: readonly MasterKey[]): Keyring {
   const keys = new Map<number, MasterKey>()

@@ -1,14 +1,16 @@
 /** Which envelopes objects are written and read in: one table, so that "never plain by accident" can be read off it. */
 import { type Envelope, plain } from './envelope.ts'
 
-/** What the configuration says of encryption. `ended`: `Enable` is false, but there are keys for what was sealed before. */
+/**
+ * What the configuration says of encryption. `ended`: `Enable` is false, but there are keys for what was sealed before.
+ */
 export type Encryption = 'none' | 'on' | 'on, and plain objects are read' | 'ended'
 
 type Name = 'plain' | 'sealed'
-type Place = 'object-storage' | 'file-system'
+type TierName = 'object-storage' | 'file-system'
 
 /** The first is written; all are read, in this order. */
-const policy: Readonly<Record<Encryption, Readonly<Record<Place, readonly [Name, ...Name[]]>>>> = {
+const policy: Readonly<Record<Encryption, Readonly<Record<TierName, readonly [Name, ...Name[]]>>>> = {
   none: { 'object-storage': ['plain'], 'file-system': ['plain'] },
   // Orthanc's own disk is trusted, and has plain files of the time before: there the bytes tell.
   on: { 'object-storage': ['sealed'], 'file-system': ['sealed', 'plain'] },
@@ -27,10 +29,10 @@ export function encryptionStateOf(
 /** `sealed`: the envelope that encrypts. */
 export function envelopesOf(
   encryption: Encryption,
-  place: Place,
+  tier: TierName,
   sealed: Envelope,
 ): readonly [Envelope, ...Envelope[]] {
   const envelopes = { plain, sealed }
-  const [written, ...others] = policy[encryption][place]
+  const [written, ...others] = policy[encryption][tier]
   return [envelopes[written], ...others.map(name => envelopes[name])]
 }

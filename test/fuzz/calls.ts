@@ -89,7 +89,7 @@ function areaOf(sealing: boolean, troubles: readonly Trouble[]) {
     store: troubled(memoryStore(), kinds),
     keysOf: (attachment, suffix) => keysOf(naming['object-storage'], suffix, attachment),
     envelopes: sealing ? [a1(keys), plain] : [plain],
-    tell: get => get(),
+    unsealIfSealed: get => get(),
     budget,
     cache: new VerifiedCache(400_000, 200_000),
     again: async work =>

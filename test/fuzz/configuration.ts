@@ -86,7 +86,7 @@ async function composed({ config }: Parsed): Promise<void> {
   try {
     const { store, hybrid } = compose(config, silent)
     await store.close()
-    await hybrid?.disk.close()
+    await hybrid?.fileSystem.close()
   } catch (error) {
     assert.ok(error instanceof Fault && error.code === 'BadConfig', `cannot be composed: ${error}`)
     assert.ok(isOneLine(error.describe()), error.describe())

@@ -10,13 +10,13 @@ import { answers } from '../../src/wire/http-replies.ts'
 import { Jobs } from '../../src/wire/jobs.ts'
 import type { Services } from '../../src/wire/service-calls.ts'
 import { type Outcome, type PeerConnection, PluginPeer } from '../support/peer.ts'
-import { disk, make } from '../support/tiers.ts'
+import { fileSystem, makeHybrid } from '../support/tiers.ts'
 
 /** Steps of jobs are this short. */
 const STEP_MS = 5
 
 export function servicesInMemory(): Services {
-  const { area } = make(disk)
+  const { area } = makeHybrid(fileSystem)
   const kind = moveJobs({ area, concurrency: 2, error: () => {}, stepMs: STEP_MS })
   const jobs = new Jobs(kind)
   const status = (): Status => ({

@@ -267,7 +267,7 @@ function areaOf(structure: 'flat' | 'legacy', type: 'dicom' | 'unknown', cached:
     store,
     keysOf: (attachment, suffix) => keysOf(place, suffix, attachment),
     envelopes: [a1(keys), plain],
-    tell: (get, { type }) => unsealIfSealed(get, a1(keys), keys, type === 'unknown'),
+    unsealIfSealed: (get, { type }) => unsealIfSealed(get, a1(keys), keys, type === 'unknown'),
     budget: new Budget(100),
     cache: new VerifiedCache(cached, cached),
   })

@@ -14,9 +14,9 @@ import { memoryStore } from '../../src/stores/memory.ts'
 import type { Store } from '../../src/stores/store.ts'
 
 export const never = new AbortController().signal
-export const disk = 'file-system'
-export const cloud = 'object-storage'
-export const move = { keepSource: false }
+export const fileSystem = 'file-system'
+export const objectStorage = 'object-storage'
+export const moveOptions = { keepSource: false }
 
 export const digests = (algorithm: string) => {
   const hash = createHash(algorithm)
@@ -24,8 +24,8 @@ export const digests = (algorithm: string) => {
 }
 
 export const naming = {
-  [cloud]: { rootPath: 'x', structure: 'flat', legacyUnknownFiles: false },
-  [disk]: { rootPath: '', structure: 'legacy', legacyUnknownFiles: false },
+  [objectStorage]: { rootPath: 'x', structure: 'flat', legacyUnknownFiles: false },
+  [fileSystem]: { rootPath: '', structure: 'legacy', legacyUnknownFiles: false },
 } as const
 
 export const keyOn = (tier: TierName, attachment: Attachment) => keysOf(naming[tier], '', attachment)[0]
@@ -35,7 +35,7 @@ export function tierOf(tier: TierName, store: Store): Tier {
     store,
     keysOf: (attachment, suffix) => keysOf(naming[tier], suffix, attachment),
     envelopes: [plain],
-    tell: get => get(),
+    unsealIfSealed: get => get(),
     budget: new Budget(0),
     cache: new VerifiedCache(0, 0),
   })
@@ -43,31 +43,31 @@ export function tierOf(tier: TierName, store: Store): Tier {
   return {
     area,
     keyIdOf,
-    local: tier === disk,
+    local: tier === fileSystem,
     find: findIn(store, attachment => keysOf(naming[tier], '', attachment)),
   }
 }
 
 export type Stores = Record<TierName, Store>
 
-export function make(first: TierName, wrap: Partial<Record<TierName, (store: Store) => Store>> = {}) {
-  const stores: Stores = { [disk]: memoryStore('disk'), [cloud]: memoryStore('cloud') }
+export function makeHybrid(primary: TierName, wrap: Partial<Record<TierName, (store: Store) => Store>> = {}) {
+  const stores: Stores = { [fileSystem]: memoryStore('disk'), [objectStorage]: memoryStore('cloud') }
   const warnings: string[] = []
   const tier = (name: TierName) => tierOf(name, wrap[name]?.(stores[name]) ?? stores[name])
   const area = hybridArea({
-    tiers: { [disk]: tier(disk), [cloud]: tier(cloud) },
-    first,
+    tiers: { [fileSystem]: tier(fileSystem), [objectStorage]: tier(objectStorage) },
+    primary,
     digests,
     warn: line => void warnings.push(line),
   })
   return { stores, area, warnings }
 }
 
-export const file = (): Attachment => ({ uuid: randomUUID(), type: 'dicom' })
-export const bytes = Buffer.from('the bytes of a file')
-export const genuine = {
+export const newFile = (): Attachment => ({ uuid: randomUUID(), type: 'dicom' })
+export const fileBytes = Buffer.from('the bytes of a file')
+export const moveKnownByMd5 = {
   keepSource: false,
-  known: { size: bytes.byteLength, md5: createHash('md5').update(bytes).digest('hex') },
+  known: { size: fileBytes.byteLength, md5: createHash('md5').update(fileBytes).digest('hex') },
 }
 export const failing =
   (code: FaultCode, ...verbs: (keyof Store)[]) =>
@@ -76,11 +76,15 @@ export const failing =
     ...Object.fromEntries(verbs.map(verb => [verb, () => Promise.reject(new Fault(code, `${store.name} is bad`))])),
   })
 
-export const has = async (stores: Stores, tier: TierName, attachment: Attachment) =>
+export const isOn = async (stores: Stores, tier: TierName, attachment: Attachment) =>
   (await stores[tier].stat(keyOn(tier, attachment), never)) !== undefined
-export const where = async (stores: Stores, attachment: Attachment) =>
-  `${(await has(stores, disk, attachment)) ? 'disk' : ''}${(await has(stores, cloud, attachment)) ? 'cloud' : ''}`
-export const place = (stores: Stores, tier: TierName, attachment: Attachment, content: Uint8Array = bytes) =>
+/** Which tiers have the file. */
+export async function tiersHolding(stores: Stores, attachment: Attachment): Promise<TierName[]> {
+  const holding: TierName[] = []
+  for (const tier of [fileSystem, objectStorage] as const) if (await isOn(stores, tier, attachment)) holding.push(tier)
+  return holding
+}
+export const storeOn = (stores: Stores, tier: TierName, attachment: Attachment, content: Uint8Array = fileBytes) =>
   stores[tier].put(keyOn(tier, attachment), sourceOf(content), never)
-export const read = async (area: HybridArea, attachment: Attachment) =>
+export const readWhole = async (area: HybridArea, attachment: Attachment) =>
   collect(await area.read(attachment, undefined, never))

@@ -1,0 +1,53 @@
+import { Fault } from '../fault.ts'
+import type { Budget } from '../seal/budget.ts'
+import type { Sealing } from '../seal/sealing.ts'
+import type { Store } from '../stores/store.ts'
+import type { TierName } from './area.ts'
+import { findIn } from './find.ts'
+import { keysOf, type Naming } from './naming.ts'
+import { objectArea } from './object-area.ts'
+import type { Tier } from './tier.ts'
+import { VerifiedCache } from './verified-cache.ts'
+
+/** Verified plain bytes of sealed objects: Orthanc asks for the ranges of one file one after the other. */
+const CACHE_BYTES = 64 * 1024 * 1024
+const LARGEST_CACHED_BYTES = 16 * 1024 * 1024
+
+export interface ObjectTierOptions {
+  readonly name: TierName
+  readonly store: Store
+  readonly naming: Naming
+  readonly sealing: Sealing
+  /** Bytes being sealed and unsealed at once. */
+  readonly budget: Budget
+  readonly again: <T>(work: () => Promise<T>, signal: AbortSignal) => Promise<T>
+}
+
+/** A tier whose files are the objects of one store. */
+export function objectTier({ name, store, naming, sealing, budget, again }: ObjectTierOptions): Tier {
+  const envelopes = sealing.envelopesOn(name)
+  return {
+    area: objectArea({
+      store,
+      keysOf: (attachment, suffix) => keysOf(naming, suffix, attachment),
+      envelopes,
+      unsealIfSealed: (get, attachment) => sealing.unsealIfSealed(get, attachment),
+      budget,
+      cache: new VerifiedCache(CACHE_BYTES, LARGEST_CACHED_BYTES),
+      again,
+    }),
+    find: findIn(store, attachment => [
+      ...new Set(envelopes.flatMap(({ suffix }) => keysOf(naming, suffix, attachment))),
+    ]),
+    keyIdOf: ({ key, size }, signal) => sealing.keyIdOf(size, range => store.get(key, range, signal)),
+    local: name === 'file-system',
+    async ranges(attachment, size, signal) {
+      for (const envelope of envelopes)
+        for (const key of keysOf(naming, envelope.suffix, attachment))
+          if ((await store.stat(key, signal))?.size === envelope.sealedSize(size))
+            return envelope.ranges(range => store.get(key, range, signal))
+      throw new Fault('NotFound', 'the file is not where it was', { where: { store: store.name } })
+    },
+    storedSize: envelopes[0].sealedSize,
+  }
+}

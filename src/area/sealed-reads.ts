@@ -1,0 +1,98 @@
+import {
+  type Bytes,
+  type Content,
+  checkedContent,
+  checkedRange,
+  cut,
+  discard,
+  orDiscard,
+  type Range,
+  sourceOf,
+} from '../bytes.ts'
+import { Fault, isCode, type Where } from '../fault.ts'
+import type { Budget } from '../seal/budget.ts'
+import type { Store } from '../stores/store.ts'
+import type { VerifiedCache } from './verified-cache.ts'
+
+/** Makes the file out of the object that `get` brings. It may call `get` more than once. */
+export type Unseal = (get: () => Promise<Content>) => Promise<Content>
+
+/** Reads of the sealed objects of one store. */
+export class SealedReads {
+  readonly #store: Store
+  readonly #budget: Budget
+  readonly #cache: VerifiedCache
+
+  constructor(store: Store, budget: Budget, cache: VerifiedCache) {
+    this.#store = store
+    this.#budget = budget
+    this.#cache = cache
+  }
+
+  /** The whole file, as it is decrypted. Its body ends normally only if the whole object was right. */
+  async whole(key: string, unseal: Unseal, signal: AbortSignal): Promise<Content> {
+    const where = { verb: 'read', store: this.#store.name, key }
+    try {
+      const { size, body } = await unseal(() => this.#get(key, signal))
+      return { size, body: located(body, where) }
+    } catch (error) {
+      throw Fault.from(error, where)
+    }
+  }
+
+  /** A range is a success only when the whole object, read to its end, is. Small ones are kept for the next range. */
+  async range(key: string, unseal: Unseal, range: Range, signal: AbortSignal): Promise<Content> {
+    const open = () => this.whole(key, unseal, signal)
+    const loaded = await this.#cache.getOrLoad(key, open).catch(error => {
+      // The load may have been that of another reader, who gave up.
+      if (isCode(error, 'Canceled') && !signal.aborted) return undefined
+      throw error
+    })
+    if (loaded instanceof Uint8Array) {
+      const { start, end } = checkedRange(range, loaded.byteLength)
+      return checkedContent(end - start, sourceOf(loaded).open(range))
+    }
+    return await orDiscard(loaded ?? (await open()), ({ size, body }) => {
+      const { start, end } = checkedRange(range, size)
+      return checkedContent(end - start, cut(body, range))
+    })
+  }
+
+  /**
+   * A sealed object, within its share of the budget. Its size is known only from the answer, so the share is asked for
+   * then. If it is not to be had at once, the answer is given back first. A reader that waited with a connection in
+   * hand, for one that waits for a connection, would wait for ever.
+   */
+  async #get(key: string, signal: AbortSignal): Promise<Content> {
+    let content = await this.#store.get(key, undefined, signal)
+    let release = this.#budget.tryTake(content.size)
+    if (!release) {
+      await discard(content)
+      release = await this.#budget.take(content.size, signal)
+      content = await this.#store.get(key, undefined, signal).catch(error => {
+        release?.()
+        throw error
+      })
+    }
+    signal.addEventListener('abort', release, { once: true }) // also when nobody begins to read the body
+    return { size: content.size, body: releasing(content.body, release, signal) }
+  }
+}
+
+/** What unsealing finds wrong is found above the store, which otherwise says where something happened. */
+async function* located(body: Bytes, where: Where): Bytes {
+  try {
+    yield* body
+  } catch (error) {
+    throw Fault.from(error, where)
+  }
+}
+
+async function* releasing(body: Bytes, release: () => void, signal: AbortSignal): Bytes {
+  try {
+    yield* body
+  } finally {
+    signal.removeEventListener('abort', release)
+    release()
+  }
+}
