@@ -3,7 +3,7 @@ import { Fault } from '../fault.ts'
 import type { MoveJobs } from '../moves/job.ts'
 import { isObject, type Level } from '../moves/walk.ts'
 import type { JsonObject, Orthanc } from '../orthanc.ts'
-import { type Answer, json, jsonOf, OrthancError, type Route } from '../wire/router.ts'
+import { json, jsonOf, OrthancError, type Route, type RouteAnswer } from '../wire/router.ts'
 
 /** How often a synchronous request looks for the end of its job: at first soon, then more seldom. */
 const POLL_MS = { first: 20, longest: 1000 }
@@ -88,7 +88,7 @@ async function levelOf(id: string, orthanc: Orthanc, signal: AbortSignal): Promi
   return undefined
 }
 
-async function waitFor(id: string, orthanc: Orthanc, signal: AbortSignal): Promise<Answer> {
+async function waitFor(id: string, orthanc: Orthanc, signal: AbortSignal): Promise<RouteAnswer> {
   for (let pause = POLL_MS.first; ; pause = Math.min(pause * 1.5, POLL_MS.longest)) {
     const job = await orthanc.get(`/jobs/${id}`, signal)
     if (!isObject(job))

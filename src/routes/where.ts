@@ -56,12 +56,12 @@ interface Located {
 }
 
 async function located(tiers: Tiers, files: readonly Named[], signal: AbortSignal): Promise<Located[]> {
-  const answers: Located[] = []
+  const locations: Located[] = []
   const rest = files.entries()
   const stop = new AbortController()
-  const either = AbortSignal.any([signal, stop.signal])
+  const anySignal = AbortSignal.any([signal, stop.signal])
   const worker = async () => {
-    for (const [i, file] of rest) answers[i] = await locate(tiers, file, either)
+    for (const [i, file] of rest) locations[i] = await locate(tiers, file, anySignal)
   }
   const workers = Array.from({ length: CONCURRENCY }, () =>
     worker().catch(error => {
@@ -71,7 +71,7 @@ async function located(tiers: Tiers, files: readonly Named[], signal: AbortSigna
   )
   await Promise.allSettled(workers)
   if (stop.signal.aborted) throw stop.signal.reason
-  return answers
+  return locations
 }
 
 async function locate(tiers: Tiers, [uri, { attachment, known }]: Named, signal: AbortSignal): Promise<Located> {

@@ -4,7 +4,7 @@ import { Fault } from '../fault.ts'
 import type { Connection } from './connection.ts'
 import { Conversation, pulledSource, type Return } from './conversation.ts'
 import { Kind, UUID_BYTES, Verb } from './frames.ts'
-import { answers } from './http-replies.ts'
+import { httpReplies } from './http-replies.ts'
 import { performService, type Services } from './service-calls.ts'
 
 const contentTypes: readonly ContentType[] = ['unknown', 'dicom', 'dicom-as-json', 'dicom-until-pixel-data']
@@ -23,7 +23,7 @@ export async function serveCalls(connection: Connection, services: Services): Pr
       const outcome = await perform(conversation, services, abort.signal).catch(Fault.from)
       if (outcome instanceof Fault) {
         // Its payload is not recycled: a failed request may still be sending it somewhere.
-        await conversation.end({ fields: { status: answers[outcome.code].number }, text: outcome.describe() })
+        await conversation.end({ fields: { status: httpReplies[outcome.code].number }, text: outcome.describe() })
         abort.abort(new Fault('Canceled', 'the call has failed')) // whatever of it is still under way
       } else {
         if (fileVerbs.includes(call.flags)) connection.recycle(call)

@@ -47,10 +47,10 @@ export const Verb = {
 export const StartFlag = { on: 1, ranges: 2 } as const
 
 /** What a REGISTER asks for: REGISTER's flags. */
-export const Wish = { route: 1, jobType: 2, metrics: 3, explorer: 4 } as const
+export const Registration = { route: 1, jobType: 2, metrics: 3, explorer: 4 } as const
 
 /** What kind of answer a REST call gets: RETURN's flags. */
-export const Answered = { body: 0, error: 1, methodNotAllowed: 2 } as const
+export const AnswerKind = { body: 0, error: 1, methodNotAllowed: 2 } as const
 
 const LAST_KIND = 17
 

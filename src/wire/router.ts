@@ -3,7 +3,7 @@ import { Fault } from '../fault.ts'
 import type { Orthanc } from '../orthanc.ts'
 import { type Method, methods } from './upcalls.ts'
 
-export interface Request {
+export interface RouteRequest {
   readonly method: Method
   readonly uri: string
   /** What the groups of the route's pattern matched. */
@@ -16,12 +16,12 @@ export interface Request {
 }
 
 /** A body, or one of Orthanc's own errors, which Orthanc wraps into JSON with `Message` and `Details`. */
-export type Answer =
+export type RouteAnswer =
   | { readonly status: number; readonly type: string; readonly body: Uint8Array }
   | { readonly error: number; readonly details: string }
   | { readonly allow: string }
 
-export type Handler = (request: Request, orthanc: Orthanc, signal: AbortSignal) => Promise<Answer>
+export type Handler = (request: RouteRequest, orthanc: Orthanc, signal: AbortSignal) => Promise<RouteAnswer>
 
 export interface Route {
   /** Matches the whole URI, in Orthanc (Perl syntax, by boost) and here: keep to what both understand. */
@@ -42,12 +42,12 @@ export const OrthancError = {
 /** A request's body is configuration or a list of ids; no larger one makes sense. */
 const MAX_BODY = 64 * 1024 * 1024
 
-export async function answer(
+export async function answerRequest(
   routes: readonly Route[],
-  request: Omit<Request, 'groups' | 'method'> & { readonly method: number },
+  request: Omit<RouteRequest, 'groups' | 'method'> & { readonly method: number },
   orthanc: Orthanc,
   signal: AbortSignal,
-): Promise<Answer> {
+): Promise<RouteAnswer> {
   for (const route of routes) {
     const match = new RegExp(`^(?:${route.pattern})$`).exec(request.uri)
     if (!match) continue
@@ -62,12 +62,12 @@ export async function answer(
 
 const names = Object.keys(methods) as Method[]
 
-export function json(value: unknown): Answer {
+export function json(value: unknown): RouteAnswer {
   return { status: 200, type: 'application/json', body: Buffer.from(`${JSON.stringify(value, undefined, 3)}\n`) }
 }
 
 /** The body as JSON. `BadRequest` when it is none. */
-export async function jsonOf(request: Request): Promise<unknown> {
+export async function jsonOf(request: RouteRequest): Promise<unknown> {
   if (request.body.size > MAX_BODY) throw new Fault('BadRequest', `the body is larger than ${MAX_BODY} bytes`)
   const text = (await collectSource(request.body)).toString('utf8')
   try {
@@ -78,7 +78,7 @@ export async function jsonOf(request: Request): Promise<unknown> {
 }
 
 /** What the caller did wrong is told to the caller; what went wrong here is for the log, with a code for the caller. */
-function refusal(error: unknown): Answer {
+function refusal(error: unknown): RouteAnswer {
   const fault = Fault.from(error)
   if (fault.code === 'BadRequest') return { error: OrthancError.badRequest, details: fault.message }
   if (fault.code === 'NotFound') return { error: OrthancError.unknownResource, details: fault.message }

@@ -1,9 +1,9 @@
 import { Fault } from '../fault.ts'
-import { Level } from '../log.ts'
+import { LogLevel } from '../log.ts'
 import { serveCalls } from './call.ts'
 import { Connection } from './connection.ts'
-import { cutText, Kind, PROTOCOL, StartFlag, Verb, Wish } from './frames.ts'
-import { answers } from './http-replies.ts'
+import { cutText, Kind, PROTOCOL, Registration, StartFlag, Verb } from './frames.ts'
+import { httpReplies } from './http-replies.ts'
 import type { Services } from './service-calls.ts'
 
 /** Orthanc's threads: 50 for HTTP by default, DICOM associations, jobs. More calls than this wait in the plugin. */
@@ -17,7 +17,7 @@ const MAX_LOG_LINES = 200
 const ASKS = 1
 
 /** What START is answered with. */
-export interface Start {
+interface Start {
   readonly services: Services
   readonly callDeadlineMs: number
   /** Whether Orthanc may ask for ranges. */
@@ -30,7 +30,7 @@ export class Server {
   readonly #version: string
   readonly #control: Connection
   readonly #workers = new Set<Connection>()
-  readonly #lines: { level: Level; line: string }[] = []
+  readonly #lines: { level: LogLevel; line: string }[] = []
   #flushing: NodeJS.Timeout | undefined
   #restarts = 0
 
@@ -67,10 +67,10 @@ export class Server {
   /** Tells Orthanc to start with what is `on`, or without any storage of ours. */
   async accept(description: string, on: Start | undefined): Promise<void> {
     this.#flush()
-    for (const { number, http, message } of Object.values(answers))
+    for (const { number, http, message } of Object.values(httpReplies))
       void this.#control.send(Kind.errorCode, { status: number, argument: http }, Buffer.from(message))
-    for (const [wish, text, asks = true] of on ? wishesOf(on.services) : [])
-      void this.#control.send(Kind.register, { flags: wish, status: asks ? ASKS : 0 }, Buffer.from(text))
+    for (const [registration, text, asks = true] of on ? registrationsOf(on.services) : [])
+      void this.#control.send(Kind.register, { flags: registration, status: asks ? ASKS : 0 }, Buffer.from(text))
     const flags = StartFlag.on | (on?.ranges ? StartFlag.ranges : 0)
     const fields = on ? { flags, argument: on.callDeadlineMs } : {}
     await this.#control.send(Kind.return, fields, cutText(description))
@@ -79,12 +79,12 @@ export class Server {
   /** Tells Orthanc not to start, and why. */
   refuse(fault: Fault): void {
     this.#flush()
-    void this.#control.send(Kind.return, { status: answers[fault.code].number }, cutText(fault.describe()))
+    void this.#control.send(Kind.return, { status: httpReplies[fault.code].number }, cutText(fault.describe()))
     this.#control.close()
   }
 
-  log(level: Level, line: string): void {
-    if (this.#lines.push({ level, line }) >= MAX_LOG_LINES || level !== Level.info) this.#flush()
+  log(level: LogLevel, line: string): void {
+    if (this.#lines.push({ level, line }) >= MAX_LOG_LINES || level !== LogLevel.info) this.#flush()
     else this.#flushing ??= setTimeout(() => this.#flush(), LOG_DELAY_MS)
   }
 
@@ -142,9 +142,9 @@ export class Server {
 }
 
 /** The third: whether it asks Orthanc in turn, which an old one does not allow. */
-function* wishesOf({ routes = [], jobs, metrics, explorer }: Services): Generator<[number, string, boolean?]> {
-  for (const { pattern, asksOrthanc } of routes) yield [Wish.route, pattern, asksOrthanc ?? true]
-  if (jobs) yield [Wish.jobType, jobs.kind.type]
-  if (metrics) yield [Wish.metrics, '', false]
-  if (explorer) yield [Wish.explorer, explorer]
+function* registrationsOf({ routes = [], jobs, metrics, explorer }: Services): Generator<[number, string, boolean?]> {
+  for (const { pattern, asksOrthanc } of routes) yield [Registration.route, pattern, asksOrthanc ?? true]
+  if (jobs) yield [Registration.jobType, jobs.kind.type]
+  if (metrics) yield [Registration.metrics, '', false]
+  if (explorer) yield [Registration.explorer, explorer]
 }

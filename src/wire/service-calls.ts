@@ -3,9 +3,9 @@ import { collectSource, type Source, sourceOf } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import type { Job } from '../orthanc.ts'
 import { type Conversation, pulledSource, type Return } from './conversation.ts'
-import { Answered, INLINE_BYTES, pack, unpack, Verb } from './frames.ts'
+import { AnswerKind, INLINE_BYTES, pack, unpack, Verb } from './frames.ts'
 import type { Jobs } from './jobs.ts'
-import { answer, type Route } from './router.ts'
+import { answerRequest, type Route } from './router.ts'
 import { orthancDuring, textsOf } from './upcalls.ts'
 
 /** Everything that the plugin may call. What is absent is not registered with Orthanc. */
@@ -57,12 +57,12 @@ async function rest(conversation: Conversation, routes: readonly Route[], signal
   const query = pairs(texts.slice(0, queryTexts))
   const headers = pairs(texts.slice(queryTexts))
   const request = { method: conversation.call.status, uri, query, headers, body }
-  const answered = await answer(routes, request, orthancDuring(conversation), signal)
-  if ('allow' in answered) return { fields: { flags: Answered.methodNotAllowed }, text: answered.allow }
+  const answered = await answerRequest(routes, request, orthancDuring(conversation), signal)
+  if ('allow' in answered) return { fields: { flags: AnswerKind.methodNotAllowed }, text: answered.allow }
   if ('error' in answered)
-    return { fields: { flags: Answered.error, argument: answered.error }, text: answered.details }
+    return { fields: { flags: AnswerKind.error, argument: answered.error }, text: answered.details }
   const { status, type, body: result } = answered
-  return { fields: { flags: Answered.body, argument: status }, text: type, result }
+  return { fields: { flags: AnswerKind.body, argument: status }, text: type, result }
 }
 
 async function job(conversation: Conversation, jobs: Jobs, signal: AbortSignal): Promise<Return> {

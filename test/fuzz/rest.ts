@@ -1,6 +1,6 @@
 /** What comes by REST, what Orthanc answers, and what it kept of a job: none of it is ours, and all of it may be anything. */
 import assert from 'node:assert/strict'
-import { Answered, Kind, unpack, Verb } from '../../src/wire/frames.ts'
+import { AnswerKind, Kind, unpack, Verb } from '../../src/wire/frames.ts'
 import { orthancId } from '../support/fake-orthanc.ts'
 import type { PeerConnection, Reply } from '../support/peer.ts'
 import { fc } from '../support/property.ts'
@@ -184,8 +184,8 @@ export const claims: Claims = {
           peer.orthanc = orderly
           const answered = await peer.rest(method, where, Buffer.from(bytes), texts, queries)
           assert.equal(answered.status, 0, answered.text)
-          if (answered.flags === Answered.error) assert.ok([8, 17].includes(answered.argument), answered.text)
-          else if (answered.flags === Answered.body) {
+          if (answered.flags === AnswerKind.error) assert.ok([8, 17].includes(answered.argument), answered.text)
+          else if (answered.flags === AnswerKind.body) {
             assert.equal(answered.argument, 200)
             JSON.parse(answered.result.toString())
           } else assert.match(answered.text, /^(GET|POST)$/)
@@ -210,7 +210,7 @@ export const claims: Claims = {
               ? await peer.rest(POST, '/move-storage', Buffer.from(JSON.stringify({ ...move, Synchronous: wait })))
               : await peer.rest(1, `/${what}/${id}/cloud-storage`)
           assert.ok(!isDefect(answered), answered.text)
-          if (answered.status === 0 && answered.flags === Answered.body) JSON.parse(answered.result.toString())
+          if (answered.status === 0 && answered.flags === AnswerKind.body) JSON.parse(answered.result.toString())
         })
       },
     ),
