@@ -38,10 +38,10 @@ bool BringsContent(Verb verb) { return !IsRead(verb) && verb != Verb::Remove; }
 bool Says(const Call& call, const Header& ok) {
   if (call.verb == Verb::JobStep) return ok.flags >= 1 && ok.flags <= 3;
   if (call.verb != Verb::Rest) return true;
-  switch (static_cast<Answered>(ok.flags)) {
-    case Answered::Body: return IsHttpStatus(ok.argument);
-    case Answered::Error: return ok.argument >= 1 && ok.argument <= INT32_MAX;
-    case Answered::MethodNotAllowed: return true;
+  switch (static_cast<AnswerKind>(ok.flags)) {
+    case AnswerKind::Body: return IsHttpStatus(ok.argument);
+    case AnswerKind::Error: return ok.argument >= 1 && ok.argument <= INT32_MAX;
+    case AnswerKind::MethodNotAllowed: return true;
   }
   return false;
 }
@@ -92,7 +92,7 @@ Io SendReply(Channel& channel, const Reply& reply, Deadline deadline) {
 
 // Upcall, Submit or Metric: what the engine asks of Orthanc in the middle of a call.
 Io ServeUpcall(Channel& channel, const Call& call, const Header& header, Deadline deadline) {
-  if (call.upcalls == nullptr) return Io::Broken;
+  if (call.api == nullptr) return Io::Broken;
   std::string payload, first, second;
   const Io io = ReceiveText(channel, header.length, &payload, deadline, kMaxPayload);
   if (io != Io::Ok) return io;
@@ -102,15 +102,15 @@ Io ServeUpcall(Channel& channel, const Call& call, const Header& header, Deadlin
     float value = 0;
     if (payload.size() - at != sizeof value) return Io::Broken;
     std::memcpy(&value, payload.data() + at, sizeof value);
-    call.upcalls->Metric(first, value);
+    call.api->Metric(first, value);
     return Io::Ok;
   }
   if (!Unpack(payload.data(), payload.size(), &at, &second) || at != payload.size()) return Io::Broken;
   if (header.kind == Kind::Submit && header.argument > UINT32_MAX) return Io::Broken;  // no priority of Orthanc's
   return SendReply(channel,
                    header.kind == Kind::Submit
-                       ? call.upcalls->Submit(static_cast<int32_t>(header.argument - kPriorityZero), first, second)
-                       : call.upcalls->Rest(header.flags, (header.status & 1) != 0, first, second),
+                       ? call.api->Submit(static_cast<int32_t>(header.argument - kPriorityZero), first, second)
+                       : call.api->Rest(header.flags, (header.status & 1) != 0, first, second),
                    deadline);
 }
 

@@ -2,7 +2,7 @@
 #pragma once
 #include <string>
 
-#include "host.h"
+#include "orthanc.h"
 #include "wire.h"
 
 namespace ocs {
@@ -12,12 +12,12 @@ struct Call {
   const char* uuid = nullptr;  // of a file, 36 characters
   uint16_t type = 0;           // of a file's content; Rest: the method; JobStop: the reason
   const void* content =
-      nullptr;                 // Create, Rest: Orthanc's own buffer, valid until the callback returns; Job...: its text
-  uint64_t size = 0;           // of the content; ReadRange: of the range
-  uint64_t start = 0;          // ReadRange
-  Result* result = nullptr;    // Read, ReadRange must fill it; Rest and Job... may
-  std::string envelope{};      // Rest, Job...: comes before the content
-  Upcalls* upcalls = nullptr;  // null: the engine may ask nothing of Orthanc
+      nullptr;                // Create, Rest: Orthanc's own buffer, valid until the callback returns; Job...: its text
+  uint64_t size = 0;          // of the content; ReadRange: of the range
+  uint64_t start = 0;         // ReadRange
+  Result* result = nullptr;   // Read, ReadRange must fill it; Rest and Job... may
+  std::string envelope{};     // Rest, Job...: comes before the content
+  OrthancApi* api = nullptr;  // null: the engine may ask nothing of Orthanc
   std::chrono::milliseconds time{0};  // how long it may take; 0: as long as the engine said at its start
 };
 

@@ -21,7 +21,7 @@ void Engine::AcceptWorkers() {
     if (io == Io::Ok) greetings_.emplace_back(std::move(channel), Clock::now() + settings_.hello_time);
   }
   if (io == Io::Broken && !accept_failed_)
-    host_.Log(Level::Error,
+    core_.Log(LogLevel::Error,
               Errno("a connection of the storage engine cannot be accepted") + ". Operations wait for it");
   accept_failed_ = io == Io::Broken;
   if (accept_failed_) accept_again_ = Clock::now() + kAcceptPause;
@@ -63,8 +63,8 @@ void Engine::SeeToSocket() {
   if (listener_.Present()) return;
   if (listener_.fd() >= 0) AcceptWorkers();  // who came before
   const std::string problem = listener_.Ensure();
-  if (!problem.empty()) return host_.Log(Level::Error, problem);
-  host_.Log(Level::Warning, "the storage engine's socket had vanished; it is " + listener_.path() + " now");
+  if (!problem.empty()) return core_.Log(LogLevel::Error, problem);
+  core_.Log(LogLevel::Warning, "the storage engine's socket had vanished; it is " + listener_.path() + " now");
   {
     std::lock_guard<std::mutex> lock(mutex_);
     socket_path_ = listener_.path();
@@ -80,9 +80,9 @@ bool Engine::HandleControl() {
   silent_ = Clock::duration(0);
   switch (header.kind) {
     case Kind::Pong: return true;
-    case Kind::Log: host_.Log(static_cast<Level>(std::min<int>(header.flags, 2)), text); return true;
+    case Kind::Log: core_.Log(static_cast<LogLevel>(std::min<int>(header.flags, 2)), text); return true;
     case Kind::Grow:
-      host_.Log(Level::Warning, "the storage engine cannot open another connection: " + text);
+      core_.Log(LogLevel::Warning, "the storage engine cannot open another connection: " + text);
       {
         std::lock_guard<std::mutex> lock(mutex_);
         asked_ -= std::min(asked_, header.argument);

@@ -14,12 +14,12 @@ constexpr int kMostConnections = 256;  // that one call may meet, whatever becom
 
 }  // namespace
 
-Engine::Engine(Host& host, EngineSettings settings)
-    : host_(host), settings_(std::move(settings)), listener_(settings_.folders) {}
+Engine::Engine(OrthancCore& core, EngineSettings settings)
+    : core_(core), settings_(std::move(settings)), listener_(settings_.folders) {}
 
 Engine::Started Engine::Start() {
   if (pipe2(wake_, O_CLOEXEC | O_NONBLOCK) != 0) {
-    host_.Log(Level::Error, Errno("cannot make a pipe"));
+    core_.Log(LogLevel::Error, Errno("cannot make a pipe"));
     return Started::Refused;
   }
   std::unique_lock<std::mutex> lock(mutex_);
@@ -32,7 +32,7 @@ Engine::Started Engine::Start() {
   errno = pthread_create(&supervisor_, nullptr, supervise, this);
   supervised_ = errno == 0;
   if (!supervised_) {
-    host_.Log(Level::Error, Errno("cannot make a thread for the storage engine"));
+    core_.Log(LogLevel::Error, Errno("cannot make a thread for the storage engine"));
     state_ = State::Stopped;
     return Started::Refused;
   }
@@ -120,7 +120,7 @@ Answer Engine::Run(const Call& call) {
     answer.text = words_;
   }
   const std::string line = LineOf(call, answer);
-  if (!line.empty()) host_.Log(answer.ending == Ending::Ok ? Level::Info : Level::Error, line);
+  if (!line.empty()) core_.Log(answer.ending == Ending::Ok ? LogLevel::Info : LogLevel::Error, line);
   std::lock_guard<std::mutex> lock(mutex_);
   active_--;
   changed_.notify_all();
@@ -129,7 +129,7 @@ Answer Engine::Run(const Call& call) {
 
 void Engine::Wake() {
   const char byte = 0;
-  if (wake_[1] >= 0 && write(wake_[1], &byte, 1) < 0) host_.Log(Level::Warning, Errno("cannot wake the supervisor"));
+  if (wake_[1] >= 0 && write(wake_[1], &byte, 1) < 0) core_.Log(LogLevel::Warning, Errno("cannot wake the supervisor"));
 }
 
 void Engine::Drain() {

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "call.h"
-#include "host.h"
 #include "listener.h"
+#include "orthanc.h"
 #include "process.h"
 #include "wire.h"
 
@@ -36,7 +36,7 @@ class Engine {
  public:
   enum class Started { On, Off, Refused };
 
-  Engine(Host& host, EngineSettings settings);
+  Engine(OrthancCore& core, EngineSettings settings);
   ~Engine() { Stop(); }
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -92,7 +92,7 @@ class Engine {
   bool StartAgain();
   Started Handshake();
   Started Refuse(const std::string& why);
-  void Hear(Level level);
+  void Hear(LogLevel level);
   Io AcceptControl(Channel* channel, Header* hello);
   void Reap(bool quietly);
 
@@ -103,7 +103,7 @@ class Engine {
   void SeeToSocket();
   bool HandleControl();
 
-  Host& host_;
+  OrthancCore& core_;
   const EngineSettings settings_;
   pthread_t supervisor_{};
   bool supervised_ = false;

@@ -11,8 +11,8 @@ namespace ocs {
 namespace {
 
 using std::chrono::milliseconds;
-constexpr size_t kMaxWish = 1u << 20;
-constexpr size_t kMostWishes = 128;
+constexpr size_t kMaxRegistration = 1u << 20;
+constexpr size_t kMostRegistrations = 128;
 constexpr uint64_t kLongestCall = 1ull << 32;  // ms, 49 days
 constexpr milliseconds kAfterItsEnd{500};
 constexpr milliseconds kLastWords{5'000};         // for an engine that was told to end
@@ -20,30 +20,31 @@ constexpr milliseconds kLastWordsOfTheDead{500};  // for one that ended by itsel
 
 // What an engine wants to be registered with Orthanc. It is, once the start has succeeded: Orthanc would go on to call
 // what an engine that is off or refused has registered.
-class Wishes {
+class Registrations {
  public:
   // False when no engine of ours can have sent it.
   bool Take(const Header& header, std::string text) {
     const bool means_something = header.kind == Kind::ErrorCode
                                      ? IsHttpStatus(header.argument)
-                                     : header.length <= kMaxWish && header.flags >= static_cast<int>(Wish::Route) &&
-                                           header.flags <= static_cast<int>(Wish::Explorer);
-    if (!means_something || wishes_.size() == kMostWishes) return false;
-    wishes_.emplace_back(header, std::move(text));
+                                     : header.length <= kMaxRegistration &&
+                                           header.flags >= static_cast<int>(Registration::Route) &&
+                                           header.flags <= static_cast<int>(Registration::Explorer);
+    if (!means_something || registrations_.size() == kMostRegistrations) return false;
+    registrations_.emplace_back(header, std::move(text));
     return true;
   }
 
-  void Register(Host& host) const {
-    for (const auto& [header, text] : wishes_) {
+  void Register(OrthancCore& core) const {
+    for (const auto& [header, text] : registrations_) {
       if (header.kind == Kind::ErrorCode)
-        host.RegisterError(header.status, static_cast<uint16_t>(header.argument), text);
+        core.RegisterError(header.status, static_cast<uint16_t>(header.argument), text);
       else
-        host.Register(static_cast<Wish>(header.flags), (header.status & 1) != 0, text);
+        core.Register(static_cast<Registration>(header.flags), (header.status & 1) != 0, text);
     }
   }
 
  private:
-  std::vector<std::pair<Header, std::string>> wishes_;
+  std::vector<std::pair<Header, std::string>> registrations_;
 };
 
 }  // namespace
@@ -63,11 +64,11 @@ Engine::Started Engine::Launch() {
 }
 
 // Logs what the process says, unless it has said the same too often.
-void Engine::Hear(Level level) { process_.Pump(refusals_ < kRefusals ? &host_ : nullptr, level); }
+void Engine::Hear(LogLevel level) { process_.Pump(refusals_ < kRefusals ? &core_ : nullptr, level); }
 
 Engine::Started Engine::Refuse(const std::string& why) {
-  Hear(Level::Error);
-  if (refusals_ < kRefusals) host_.Log(Level::Error, why);
+  Hear(LogLevel::Error);
+  if (refusals_ < kRefusals) core_.Log(LogLevel::Error, why);
   const std::string said = process_.words();
   std::lock_guard<std::mutex> lock(mutex_);
   words_ = said.empty() ? why : why + ": " + said;
@@ -84,7 +85,7 @@ Engine::Started Engine::Handshake() {
     if (Clock::now() >= deadline) return Refuse("the storage engine did not connect in time");
     pollfd fds[2] = {{listener_.fd(), POLLIN, 0}, {process_.output(), POLLIN, 0}};
     poll(fds, 2, 100);
-    if (fds[1].revents != 0) Hear(Level::Error);
+    if (fds[1].revents != 0) Hear(LogLevel::Error);
     if (fds[0].revents != 0) {
       const Io io = AcceptControl(&control, &header);
       if (io == Io::Broken) return Refuse(Errno("the storage engine's connection cannot be accepted"));
@@ -104,10 +105,10 @@ Engine::Started Engine::Handshake() {
   start.argument = kProtocol;
   Io io = control.Send(start, {settings_.configuration.data(), settings_.configuration.size()}, {nullptr, 0}, deadline);
   if (io == Io::TooLarge) return Refuse("Orthanc's configuration is larger than 16 MiB");
-  Wishes wishes;
+  Registrations registrations;
   while (io == Io::Ok) {
     io = Await(control.fd(), POLLIN, std::min(deadline, Clock::now() + milliseconds(200)));
-    Hear(Level::Error);
+    Hear(LogLevel::Error);
     if (StopRequested()) return Started::Refused;
     if (io == Io::TimedOut && Clock::now() < deadline) {
       io = Io::Ok;
@@ -115,21 +116,21 @@ Engine::Started Engine::Handshake() {
     }
     if (io == Io::Ok) io = control.ReceiveHeader(&header, deadline);
     std::string text;
-    const size_t limit = header.kind == Kind::Register ? kMaxWish : kMaxText;
+    const size_t limit = header.kind == Kind::Register ? kMaxRegistration : kMaxText;
     if (io == Io::Ok) io = ReceiveText(control, header.length, &text, deadline, limit);
     if (io != Io::Ok) break;
     if (header.kind == Kind::Log) {
-      if (refusals_ < kRefusals) host_.Log(static_cast<Level>(std::min<int>(header.flags, 2)), text);
+      if (refusals_ < kRefusals) core_.Log(static_cast<LogLevel>(std::min<int>(header.flags, 2)), text);
       deadline = Clock::now() + patience;  // it may wait for its store, and says so
     } else if (header.kind == Kind::ErrorCode || header.kind == Kind::Register) {
-      if (!wishes.Take(header, std::move(text))) io = Io::Broken;
+      if (!registrations.Take(header, std::move(text))) io = Io::Broken;
     } else if (header.kind == Kind::Return && header.status != 0) {
       return Refuse(text);
     } else if (header.kind == Kind::Return && (header.flags & 1) == 0) {
-      host_.Log(Level::Warning, text);
+      core_.Log(LogLevel::Warning, text);
       return Started::Off;
     } else if (header.kind == Kind::Return && header.argument >= 1 && header.argument <= kLongestCall) {
-      if (!registered_) wishes.Register(host_);
+      if (!registered_) registrations.Register(core_);
       registered_ = true;
       std::lock_guard<std::mutex> lock(mutex_);
       description_ = text;
@@ -164,9 +165,9 @@ bool Engine::StartAgain() {
     words = words_;
     changed_.notify_all();
   }
-  if (runs) host_.Log(Level::Warning, "the storage engine runs again; interrupted operations are repeated");
+  if (runs) core_.Log(LogLevel::Warning, "the storage engine runs again; interrupted operations are repeated");
   if (hopeless)
-    host_.Log(Level::Error,
+    core_.Log(LogLevel::Error,
               "the storage engine cannot start. This is tried again; until then operations fail: " + words);
   return runs;
 }
@@ -202,10 +203,10 @@ void Engine::Reap(bool quietly) {
   idle.clear();
   greetings_.clear();
   const std::string how = process_.End(quietly ? kLastWords : kLastWordsOfTheDead);
-  Hear(quietly ? Level::Info : Level::Warning);
+  Hear(quietly ? LogLevel::Info : LogLevel::Warning);
   // Connections that it opened and we never accepted: the next engine's first one must not queue up behind them.
   for (Channel left; listener_.fd() >= 0 && listener_.Accept(&left) == Io::Ok;) left.Close();
-  if (!quietly && !how.empty()) host_.Log(Level::Warning, "the storage engine " + how + " and is started again");
+  if (!quietly && !how.empty()) core_.Log(LogLevel::Warning, "the storage engine " + how + " and is started again");
 }
 
 }  // namespace ocs

@@ -34,17 +34,17 @@ constexpr const char* kNodeOptions[] = {"--max-semi-space-size=2", "--initial-he
 constexpr const char* kSections[] = {"AwsS3Storage", "AzureBlobStorage", "BlobStorage", "GoogleCloudStorage",
                                      "DirectoryStorage"};
 
-class OrthancHost : public ocs::Host {
+class SdkCore : public ocs::OrthancCore {
  public:
-  OrthancHost() {
+  SdkCore() {
     for (auto& code : codes_) code = OrthancPluginErrorCode_StorageAreaPlugin;
   }
 
-  void Log(ocs::Level level, const std::string& line) override {
+  void Log(ocs::LogLevel level, const std::string& line) override {
     switch (level) {
-      case ocs::Level::Error: return OrthancPluginLogError(context, line.c_str());
-      case ocs::Level::Warning: return OrthancPluginLogWarning(context, line.c_str());
-      case ocs::Level::Info: return OrthancPluginLogInfo(context, line.c_str());
+      case ocs::LogLevel::Error: return OrthancPluginLogError(context, line.c_str());
+      case ocs::LogLevel::Warning: return OrthancPluginLogWarning(context, line.c_str());
+      case ocs::LogLevel::Info: return OrthancPluginLogInfo(context, line.c_str());
     }
   }
 
@@ -52,12 +52,13 @@ class OrthancHost : public ocs::Host {
     if (fault < kFaults) codes_[fault] = OrthancPluginRegisterErrorCode(context, fault, http, message.c_str());
   }
 
-  void Register(ocs::Wish wish, bool asks, const std::string& text) override {
-    if (!asks || OrthancPluginCheckVersionAdvanced(context, 1, 9, 2) != 0) return ocs::RegisterService(wish, text);
+  void Register(ocs::Registration kind, bool asks, const std::string& text) override {
+    if (!asks || OrthancPluginCheckVersionAdvanced(context, 1, 9, 2) != 0) return ocs::RegisterService(kind, text);
     if (!told_)
-      Log(ocs::Level::Warning, std::string("this Orthanc ") + context->orthancVersion +
-                                   " does not let plugins use its REST API as this one needs it. Moves of files, and "
-                                   "the list of where files are, are not offered. Update to Orthanc 1.9.2 or newer");
+      Log(ocs::LogLevel::Warning,
+          std::string("this Orthanc ") + context->orthancVersion +
+              " does not let plugins use its REST API as this one needs it. Moves of files, and "
+              "the list of where files are, are not offered. Update to Orthanc 1.9.2 or newer");
     told_ = true;
   }
 
@@ -142,14 +143,14 @@ class FileRange : public ocs::Result {
   OrthancPluginMemoryBuffer64* target_;
 };
 
-std::unique_ptr<OrthancHost> host;
+std::unique_ptr<SdkCore> core;
 
 OrthancPluginErrorCode Create(const char* uuid, const void* content, int64_t size, OrthancPluginContentType type) {
   ocs::Call call{ocs::Verb::Create, uuid};
   call.type = static_cast<uint16_t>(type);
   call.content = content;
   call.size = static_cast<uint64_t>(size);
-  return host->CodeOf(engine->Run(call));
+  return core->CodeOf(engine->Run(call));
 }
 
 OrthancPluginErrorCode ReadWhole(OrthancPluginMemoryBuffer64* target, const char* uuid, OrthancPluginContentType type) {
@@ -157,7 +158,7 @@ OrthancPluginErrorCode ReadWhole(OrthancPluginMemoryBuffer64* target, const char
   ocs::Call call{ocs::Verb::Read, uuid};
   call.type = static_cast<uint16_t>(type);
   call.result = &file;
-  return host->CodeOf(engine->Run(call));
+  return core->CodeOf(engine->Run(call));
 }
 
 OrthancPluginErrorCode ReadOld(void** content, int64_t* size, const char* uuid, OrthancPluginContentType type) {
@@ -165,7 +166,7 @@ OrthancPluginErrorCode ReadOld(void** content, int64_t* size, const char* uuid, 
   ocs::Call call{ocs::Verb::Read, uuid};
   call.type = static_cast<uint16_t>(type);
   call.result = &file;
-  const OrthancPluginErrorCode code = host->CodeOf(engine->Run(call));
+  const OrthancPluginErrorCode code = core->CodeOf(engine->Run(call));
   if (code == OrthancPluginErrorCode_Success) file.Hand(content, size);
   return code;
 }
@@ -178,13 +179,13 @@ OrthancPluginErrorCode ReadRange(OrthancPluginMemoryBuffer64* target, const char
   call.start = start;
   call.size = target->size;
   call.result = &range;
-  return host->CodeOf(engine->Run(call));
+  return core->CodeOf(engine->Run(call));
 }
 
 OrthancPluginErrorCode Remove(const char* uuid, OrthancPluginContentType type) {
   ocs::Call call{ocs::Verb::Remove, uuid};
   call.type = static_cast<uint16_t>(type);
-  return host->CodeOf(engine->Run(call));
+  return core->CodeOf(engine->Run(call));
 }
 
 OrthancPluginErrorCode OnChange(OrthancPluginChangeType change, OrthancPluginResourceType, const char*) {
@@ -221,7 +222,7 @@ OrthancPluginErrorCode RegisterStorageArea(bool ranges) {
 
 }  // namespace
 
-OrthancPluginErrorCode ocs::CodeOf(const Answer& answer) { return host->CodeOf(answer); }
+OrthancPluginErrorCode ocs::CodeOf(const Answer& answer) { return core->CodeOf(answer); }
 
 extern "C" {
 
@@ -259,8 +260,8 @@ ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthan
                              "/node nor on PATH. Install Node.js 22.12 or newer, or name it in CloudStorage.Node"
                        : "CloudStorage.Node names " + node_setting + ", which cannot be run");
 
-  host = std::make_unique<OrthancHost>();
-  engine = std::make_unique<ocs::Engine>(*host, std::move(settings));
+  core = std::make_unique<SdkCore>();
+  engine = std::make_unique<ocs::Engine>(*core, std::move(settings));
   switch (engine->Start()) {
     case ocs::Engine::Started::On: break;
     case ocs::Engine::Started::Off: engine.reset(); return 0;
@@ -280,7 +281,7 @@ ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthan
 
 ORTHANC_PLUGINS_API void OrthancPluginFinalize() {
   engine.reset();
-  host.reset();
+  core.reset();
 }
 
 ORTHANC_PLUGINS_API const char* OrthancPluginGetName() { return kName; }

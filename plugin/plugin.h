@@ -17,8 +17,8 @@ OrthancPluginErrorCode CodeOf(const Answer& answer);
 // Everything but the storage area (services.cpp). Orthanc may start a plugin again in the same process.
 void StartServices();
 
-// Registers with Orthanc what the engine wishes for.
-void RegisterService(Wish wish, const std::string& text);
+// Registers with Orthanc what the engine asks for.
+void RegisterService(Registration kind, const std::string& text);
 
 // Orthanc begins to stop: from now on the engine is told so when it asks for something.
 void StopServices();

@@ -106,26 +106,26 @@ std::string Process::Start(const std::vector<std::string>& command) {
 }
 
 // Not more than a pipe holds: a process that says it faster than it can be logged must not keep the supervisor here.
-void Process::Pump(Host* host, Level level) {
+void Process::Pump(OrthancCore* core, LogLevel level) {
   char bytes[4096];
   ssize_t got = 0;
   for (size_t taken = 0; output_.open() && taken < kPipe; taken += static_cast<size_t>(got)) {
     got = read(output_.fd(), bytes, sizeof bytes);
     if (got == 0) {
-      Tell(host, level);  // the last line may have no end
+      Tell(core, level);  // the last line may have no end
       output_.Close();
     }
     if (got <= 0) return;
     for (ssize_t i = 0; i < got; i++) {
       if (bytes[i] != '\n') line_ += bytes[i];
-      if (bytes[i] == '\n' || line_.size() == kLongestLine) Tell(host, level);
+      if (bytes[i] == '\n' || line_.size() == kLongestLine) Tell(core, level);
     }
   }
 }
 
-void Process::Tell(Host* host, Level level) {
+void Process::Tell(OrthancCore* core, LogLevel level) {
   if (line_.empty()) return;
-  if (host != nullptr) host->Log(level, "storage engine: " + line_);
+  if (core != nullptr) core->Log(level, "storage engine: " + line_);
   Keep(line_);
   line_.clear();
 }

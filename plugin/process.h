@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "host.h"
+#include "orthanc.h"
 #include "wire.h"
 
 namespace ocs {
@@ -23,8 +23,8 @@ class Process {
   // Readable when the process said something on stdout or stderr; below 0 once it has closed both.
   int output() const { return output_.fd(); }
 
-  // Takes the lines that it said, and logs them where there is a host.
-  void Pump(Host* host, Level level);
+  // Takes the lines that it said, and logs them where there is a core.
+  void Pump(OrthancCore* core, LogLevel level);
 
   // The last of them that tell something.
   std::string words() const { return words_; }
@@ -41,7 +41,7 @@ class Process {
   std::string line_;
   std::string words_;
 
-  void Tell(Host* host, Level level);
+  void Tell(OrthancCore* core, LogLevel level);
   void Keep(const std::string& line);
 };
 

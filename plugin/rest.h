@@ -18,7 +18,7 @@ std::string EnvelopeOf(const char* uri, const Pairs& query, const Pairs& headers
 inline bool IsHttpStatus(uint64_t number) { return number >= 100 && number <= 599; }
 
 // How RETURN's flags say what kind of answer a REST call has.
-enum class Answered : uint8_t {
+enum class AnswerKind : uint8_t {
   Body = 0,              // argument: HTTP status; text: content type
   Error = 1,             // argument: Orthanc's error code; text: details for its JSON answer
   MethodNotAllowed = 2,  // text: the methods that are

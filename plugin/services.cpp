@@ -51,7 +51,7 @@ OrthancPluginJob* Wrap(std::unique_ptr<Job> job) {
                                 JobSerialized, JobStep, JobStop, JobReset);
 }
 
-class OrthancUpcalls : public Upcalls {
+class SdkApi : public OrthancApi {
  public:
   Reply Rest(uint8_t method, bool after_plugins, const std::string& uri, const std::string& body) override {
     Reply reply;
@@ -97,13 +97,13 @@ OrthancPluginJobStepStatus JobStep(void* job) {
     std::this_thread::sleep_for(kWhileStopping);
     return OrthancPluginJobStepStatus_Continue;
   }
-  OrthancUpcalls upcalls;
-  return static_cast<OrthancPluginJobStepStatus>(static_cast<Job*>(job)->DoStep(upcalls));
+  SdkApi api;
+  return static_cast<OrthancPluginJobStepStatus>(static_cast<Job*>(job)->DoStep(api));
 }
 
 OrthancPluginErrorCode JobStop(void* job, OrthancPluginJobStopReason reason) {
-  OrthancUpcalls upcalls;
-  static_cast<Job*>(job)->Stop(static_cast<uint16_t>(reason), upcalls);
+  SdkApi api;
+  static_cast<Job*>(job)->Stop(static_cast<uint16_t>(reason), api);
   return OrthancPluginErrorCode_Success;
 }
 
@@ -114,16 +114,16 @@ OrthancPluginJob* Unserialize(const char* type, const char* serialized) {
 }
 
 void Refresh() {
-  OrthancUpcalls upcalls;
+  SdkApi api;
   Call call{Verb::Metrics};
-  call.upcalls = &upcalls;
+  call.api = &api;
   call.time = kLongestRefresh;
   engine->Run(call);
 }
 
 OrthancPluginErrorCode Serve(OrthancPluginRestOutput* output, const char* uri,
                              const OrthancPluginHttpRequest* request) {
-  OrthancUpcalls upcalls;
+  SdkApi api;
   Bytes body;
   Call call{Verb::Rest};
   call.type = static_cast<uint16_t>(request->method);
@@ -132,16 +132,16 @@ OrthancPluginErrorCode Serve(OrthancPluginRestOutput* output, const char* uri,
   call.content = request->body;
   call.size = request->bodySize;
   call.result = &body;
-  call.upcalls = &upcalls;
+  call.api = &api;
   call.time = kLongestRequest;
   const Answer answer = engine->Run(call);
   if (answer.ending != Ending::Ok) return CodeOf(answer);
-  switch (static_cast<Answered>(answer.flags)) {
-    case Answered::Error:
+  switch (static_cast<AnswerKind>(answer.flags)) {
+    case AnswerKind::Error:
       OrthancPluginSetHttpErrorDetails(context, output, answer.text.c_str(), 0);
       return static_cast<OrthancPluginErrorCode>(answer.argument);
-    case Answered::MethodNotAllowed: OrthancPluginSendMethodNotAllowed(context, output, answer.text.c_str()); break;
-    case Answered::Body:
+    case AnswerKind::MethodNotAllowed: OrthancPluginSendMethodNotAllowed(context, output, answer.text.c_str()); break;
+    case AnswerKind::Body:
       if (answer.argument == 200)
         OrthancPluginAnswerBuffer(context, output, body.text(), static_cast<uint32_t>(body.size()),
                                   answer.text.c_str());
@@ -159,13 +159,13 @@ void StartServices() {
   job_type.clear();
 }
 
-void RegisterService(Wish wish, const std::string& text) {
-  switch (wish) {
+void RegisterService(Registration kind, const std::string& text) {
+  switch (kind) {
     // Without lock: Orthanc's default lets one request at a time into a plugin, and one may wait for hours for a job.
-    case Wish::Route: return OrthancPluginRegisterRestCallbackNoLock(context, text.c_str(), Serve);
-    case Wish::JobType: job_type = text; return OrthancPluginRegisterJobsUnserializer(context, Unserialize);
-    case Wish::Metrics: return OrthancPluginRegisterRefreshMetricsCallback(context, Refresh);
-    case Wish::Explorer: return OrthancPluginExtendOrthancExplorer(context, text.c_str());
+    case Registration::Route: return OrthancPluginRegisterRestCallbackNoLock(context, text.c_str(), Serve);
+    case Registration::JobType: job_type = text; return OrthancPluginRegisterJobsUnserializer(context, Unserialize);
+    case Registration::Metrics: return OrthancPluginRegisterRefreshMetricsCallback(context, Refresh);
+    case Registration::Explorer: return OrthancPluginExtendOrthancExplorer(context, text.c_str());
   }
 }
 

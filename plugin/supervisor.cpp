@@ -67,12 +67,12 @@ bool Engine::Serve() {
     // silence.
     silent_ += std::min<Clock::duration>(Clock::now() - now, pause);
     if (char byte = 0; fds[1].revents != 0 && read(wake_[0], &byte, 1) == 1) continue;
-    if (fds[2].revents != 0) Hear(Level::Warning);
+    if (fds[2].revents != 0) Hear(LogLevel::Warning);
     if (fds[3].revents != 0) AcceptWorkers();
     if (!greetings_.empty()) GreetWorkers();
     if (fds[0].revents != 0 && !HandleControl()) return true;
     if (silent_ > settings_.silence) {
-      host_.Log(Level::Error, "the storage engine does not answer any more and is killed");
+      core_.Log(LogLevel::Error, "the storage engine does not answer any more and is killed");
       process_.Kill();
       return true;
     }

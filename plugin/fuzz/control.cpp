@@ -6,8 +6,8 @@ namespace fuzz {
 
 namespace {
 
-constexpr uint64_t kMostWishes = 128;
-constexpr uint32_t kMostWish = 1 << 20;
+constexpr uint64_t kMostRegistrations = 128;
+constexpr uint32_t kMaxRegistration = 1 << 20;
 constexpr int64_t kLongestCall = 1ll << 32;
 
 }  // namespace
@@ -72,11 +72,11 @@ void Control::Read(const Frame& frame) {
   switch (frame.kind) {
     case kLog: return;
     case kErrorCode:
-      started.good = ++started.wishes <= kMostWishes && frame.argument >= 100 && frame.argument <= 599;
+      started.good = ++started.registrations <= kMostRegistrations && frame.argument >= 100 && frame.argument <= 599;
       return;
     case kRegister:
-      started.good =
-          ++started.wishes <= kMostWishes && frame.flags >= 1 && frame.flags <= 4 && frame.length <= kMostWish;
+      started.good = ++started.registrations <= kMostRegistrations && frame.flags >= 1 && frame.flags <= 4 &&
+                     frame.length <= kMaxRegistration;
       if (frame.flags == 2) started.services = frame.payload == "Count";
       if (frame.flags == 1) started.routes.push_back(frame.payload.c_str());
       return;

@@ -14,7 +14,7 @@ struct Started {
   bool services = false;  // the usual ones, besides the storage area
   bool good = true;       // nothing that the protocol does not know
   std::vector<std::string> routes;
-  uint64_t wishes = 0;
+  uint64_t registrations = 0;
   int64_t call_time = 0;
 };
 

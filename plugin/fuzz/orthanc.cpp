@@ -192,15 +192,15 @@ OrthancPluginErrorCode Orthanc::Serve(_OrthancPluginService service, const void*
       area = *static_cast<const _OrthancPluginRegisterStorageArea*>(params);
       break;
     case _OrthancPluginService_CreateMemoryBuffer64: {
-      const auto& wish = *static_cast<const _OrthancPluginCreateMemoryBuffer64*>(params);
-      MUST(wish.target->data == nullptr);  // else it is lost
-      if (wish.size > most_memory) {
+      const auto& wanted = *static_cast<const _OrthancPluginCreateMemoryBuffer64*>(params);
+      MUST(wanted.target->data == nullptr);  // else it is lost
+      if (wanted.size > most_memory) {
         script_.refused = true;
         return OrthancPluginErrorCode_NotEnoughMemory;
       }
-      wish.target->size = wish.size;
-      wish.target->data = wish.size == 0 ? nullptr : std::malloc(wish.size);
-      if (wish.size > 0) memory[wish.target->data] = wish.size;
+      wanted.target->size = wanted.size;
+      wanted.target->data = wanted.size == 0 ? nullptr : std::malloc(wanted.size);
+      if (wanted.size > 0) memory[wanted.target->data] = wanted.size;
       break;
     }
     case _OrthancPluginService_CallRestApi: return CallRest(*static_cast<const _OrthancPluginCallRestApi*>(params));

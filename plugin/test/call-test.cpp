@@ -56,7 +56,7 @@ void ImpossiblePullsBreakTheConnection() {
 }
 
 // An Orthanc that is asked in vain.
-class Silent : public Upcalls {
+class SilentApi : public OrthancApi {
  public:
   Reply Rest(uint8_t, bool, const std::string&, const std::string&) override { return Reply(); }
   Reply Submit(int32_t, const std::string&, const std::string&) override { return Reply(); }
@@ -159,9 +159,9 @@ void EngineThatIsNeverSilentMeetsTheDeadline() {
   std::string payload;
   Pack(&payload, "name");
   payload += "\1\2\3\4";
-  Silent orthanc;
+  SilentApi api;
   Call call{Verb::Metrics};
-  call.upcalls = &orthanc;
+  call.api = &api;
   CHECK(Played(
             call, [&payload](Peer& peer) { peer.Receive(), peer.SendWithoutEnd(Kind::Metric, 0, payload); },
             milliseconds(50))

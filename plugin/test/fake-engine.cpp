@@ -190,20 +190,20 @@ int main(int count, char** argv) {
   log.kind = Kind::Log;
   log.flags = 1;
   control.Send(log, {"a warning", 9}, {nullptr, 0}, Soon());
-  for (const std::string wish : {"\1/route", "\2Count", "\4"}) {
+  for (const std::string one : {"\1/route", "\2Count", "\4"}) {
     Header registration;
     registration.kind = Kind::Register;
-    registration.flags = static_cast<uint8_t>(wish[0]);
-    registration.status = wish[0] == '\2' ? 1 : 0;
-    const std::string text = wish.size() > 1 ? wish.substr(1) : std::string(5000, 'j');
+    registration.flags = static_cast<uint8_t>(one[0]);
+    registration.status = one[0] == '\2' ? 1 : 0;
+    const std::string text = one.size() > 1 ? one.substr(1) : std::string(5000, 'j');
     control.Send(registration, {text.data(), text.size()}, {nullptr, 0}, Soon());
   }
-  Header wish;
-  wish.kind = Kind::Register;
-  wish.flags = scenario == "wishes-nonsense" ? 5 : 1;
-  const std::string wished(scenario == "wishes-too-much" ? (1u << 20) + 1 : 1, '/');
-  const int wishes = scenario == "wishes-without-end" ? 1'000 : scenario.rfind("wishes-", 0) == 0 ? 1 : 0;
-  for (int i = 0; i < wishes; i++) control.Send(wish, {wished.data(), wished.size()}, {nullptr, 0}, Soon());
+  Header extra;
+  extra.kind = Kind::Register;
+  extra.flags = scenario == "registers-nonsense" ? 5 : 1;
+  const std::string text(scenario == "registers-too-much" ? (1u << 20) + 1 : 1, '/');
+  const int registrations = scenario == "registers-without-end" ? 1'000 : scenario.rfind("registers-", 0) == 0 ? 1 : 0;
+  for (int i = 0; i < registrations; i++) control.Send(extra, {text.data(), text.size()}, {nullptr, 0}, Soon());
   code.argument = 65'536 + 500;
   if (scenario == "answers-no-status") control.Send(code, Soon());
   if (scenario == "gives-no-time") Return(control, 0, 1, 0, "");

@@ -146,12 +146,12 @@ void CallsGoOnWhenTheSocketHasVanished() {
       closedir(folder);
     }
     if (noticed_in_time)
-      stage.host.Await("W the storage engine's socket had vanished");
+      stage.core.Await("W the storage engine's socket had vanished");
     else
       CHECK(rmdir(first.c_str()) == 0);  // not even its place is left
     CHECK(stage.Write().ending == Ending::Ok);
-    CHECK(stage.host.Count("W the storage engine's socket had vanished") == 1);
-    CHECK(!stage.host.Said("started again") && stage.host.Count("E ") == 0);
+    CHECK(stage.core.Count("W the storage engine's socket had vanished") == 1);
+    CHECK(!stage.core.Said("started again") && stage.core.Count("E ") == 0);
     CHECK(next.Names().empty() == noticed_in_time);
     stage.engine.reset();
     rmdir(first.c_str());
@@ -164,7 +164,7 @@ void NextEngineConnectsThoughTheSocketHadVanished() {
   CHECK(stage.Start() == Engine::Started::On);
   Buffer buffer;
   std::atomic<bool> cleaned{false};
-  stage.host.on_log = [&stage, &cleaned](const std::string& line) {
+  stage.core.on_log = [&stage, &cleaned](const std::string& line) {
     if (line.find("is started again") != std::string::npos && !cleaned.exchange(true)) Clean(stage.folder);
   };
   CHECK(stage.Write().ending == Ending::Ok && cleaned);
@@ -180,9 +180,9 @@ void NoDescriptorsLeftIsSaidOnceAndEnds() {
   close(highest);
   setrlimit(RLIMIT_NOFILE, &none);
   std::thread caller([&stage] { CHECK(stage.Write().ending == Ending::Ok); });
-  stage.host.Await("E a connection of the storage engine cannot be accepted: Too many open files");
+  stage.core.Await("E a connection of the storage engine cannot be accepted: Too many open files");
   std::this_thread::sleep_for(milliseconds(50));  // in which a loop without a pause would say it a thousand times
-  CHECK(stage.host.Count("cannot be accepted") == 1);
+  CHECK(stage.core.Count("cannot be accepted") == 1);
   setrlimit(RLIMIT_NOFILE, &before);
   caller.join();
 }

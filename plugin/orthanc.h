@@ -7,24 +7,24 @@
 
 namespace ocs {
 
-enum class Level : uint8_t { Error, Warning, Info };
+enum class LogLevel : uint8_t { Error, Warning, Info };
 
 // What the engine wants of Orthanc beside the storage area; the text says what exactly.
-enum class Wish : uint8_t {
+enum class Registration : uint8_t {
   Route = 1,  // a regular expression that the whole URI matches
   JobType,
   Metrics,   // to be asked for values; no text
   Explorer,  // JavaScript for Orthanc Explorer
 };
 
-class Host {
+class OrthancCore {
  public:
-  virtual ~Host() = default;
-  virtual void Log(Level level, const std::string& line) = 0;
+  virtual ~OrthancCore() = default;
+  virtual void Log(LogLevel level, const std::string& line) = 0;
   // Tells Orthanc which HTTP status and message go with a fault number of the engine.
   virtual void RegisterError(uint16_t fault, uint16_t http, const std::string& message) = 0;
   // `asks`: what is registered asks Orthanc's REST API in turn.
-  virtual void Register(Wish wish, bool asks, const std::string& text) = 0;
+  virtual void Register(Registration kind, bool asks, const std::string& text) = 0;
 };
 
 // Where the bytes of a read go. Nothing of it reaches Orthanc unless the call succeeds.
@@ -71,9 +71,9 @@ struct Reply {
 };
 
 // What the engine may ask of Orthanc in the middle of a call. Never in a storage callback: Orthanc may hold locks.
-class Upcalls {
+class OrthancApi {
  public:
-  virtual ~Upcalls() = default;
+  virtual ~OrthancApi() = default;
   virtual Reply Rest(uint8_t method, bool after_plugins, const std::string& uri, const std::string& body) = 0;
   // The body of the reply is the job's id. A call submits one job: asked again, after an engine died, it gives the
   // same.

@@ -2,11 +2,11 @@
 #pragma once
 #include <string>
 
-#include "../host.h"
+#include "../orthanc.h"
 
 namespace ocs {
 
-class FakeOrthanc : public Upcalls {
+class FakeApi : public OrthancApi {
  public:
   Reply Rest(uint8_t method, bool after_plugins, const std::string& uri, const std::string& body) override {
     asked += std::to_string(method) + (after_plugins ? "+" : "") + " " + uri + " " + body + "\n";
