@@ -6,7 +6,7 @@ import { checkedContent, collect, type Source, sourceOf } from '../src/bytes.ts'
 import { Fault } from '../src/fault.ts'
 import { serveCalls } from '../src/wire/call.ts'
 import { Connection } from '../src/wire/connection.ts'
-import { Kind, Verb } from '../src/wire/frames.ts'
+import { type Header, Kind, Verb } from '../src/wire/frames.ts'
 import { httpReplies } from '../src/wire/http-replies.ts'
 import { type PeerConnection, PluginPeer } from './support/peer.ts'
 import { sha256 } from './support/sha256.ts'
@@ -78,9 +78,28 @@ describe('a worker connection', () => {
       if (size > 2) assert.deepEqual((await peer.readRange(uuid, 1, 1, size - 2)).result, content.subarray(1, -1))
     })
 
-  it('pulls small content too when the plugin does not send it along', async () => {
-    assert.equal((await peer.create(uuid, 1, pattern(100), false)).pulls, 1)
-    assert.deepEqual(files.get(`${uuid}dicom`), pattern(100))
+  it('pulls large content and no small one, and refuses a call that is not of its length', async () => {
+    for (const [size, pulls] of [
+      [262_144, 0],
+      [262_145, 1],
+    ] as const)
+      assert.equal((await peer.create(uuid, 1, pattern(size))).pulls, pulls)
+    const wrong: [Partial<Header>, Buffer][] = [
+      [{ flags: Verb.create, argument: 100 }, pattern(0)], // small content stays away
+      [{ flags: Verb.create, argument: 100 }, pattern(99)],
+      [{ flags: Verb.create, argument: 100 }, pattern(101)],
+      [{ flags: Verb.create, argument: 262_145 }, pattern(262_145)], // large content travels along
+      [{ flags: Verb.read }, pattern(1)],
+      [{ flags: Verb.readRange }, pattern(7)],
+      [{ flags: Verb.readRange }, pattern(9)],
+      [{ flags: Verb.remove }, pattern(1)],
+    ]
+    for (const [fields, rest] of wrong) {
+      peer.send(Kind.call, { status: 1, ...fields }, Buffer.concat([Buffer.from(uuid), rest]))
+      const { kind, status } = await peer.receive()
+      assert.deepEqual([kind, status], [Kind.return, httpReplies.Internal.number])
+    }
+    assert.equal(files.get(`${uuid}dicom`)?.byteLength, 262_145)
   })
 
   it('tells the content types apart', async () => {

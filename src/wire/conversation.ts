@@ -1,19 +1,15 @@
-import type { Bytes, Content, Source } from '../bytes.ts'
+import { type Bytes, type Content, type Source, sourceOf } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import type { Connection, Frame } from './connection.ts'
-import { cutText, type Fields, Kind, MAX_PAYLOAD, pack } from './frames.ts'
+import { cutText, type Fields, INLINE_BYTES, Kind, MAX_PAYLOAD, pack } from './frames.ts'
 
 /** One PULL. Large enough that the round trip (about 0.1 ms) does not count, small enough for 50 calls at once. */
 const PULL_BYTES = 512 * 1024
 
-/** One FILL of a result that is in memory already. */
-const FILL_BYTES = 1024 * 1024
-
-/** How a call ends: RETURN's fields and text, and the result that goes before it where it was not delivered. */
+/** How a call ends: RETURN's fields and text. A result was delivered before. */
 export interface Return {
   readonly fields?: Fields
   readonly text?: string
-  readonly result?: Uint8Array
 }
 
 /**
@@ -31,6 +27,21 @@ export class Conversation {
   constructor(connection: Connection, call: Frame) {
     this.#connection = connection
     this.call = call
+  }
+
+  /**
+   * Splits the call into its envelope and its content. Small content travels behind the envelope; larger content stays
+   * in Orthanc's memory and is pulled. The plugin has the same rule (`SendCall` in plugin/call.cpp), so a call of any
+   * other length is broken: `Internal`. An envelope without a size of its own may have any.
+   */
+  split(envelopeBytes: number | undefined, contentBytes: number): { envelope: Buffer; content: Source } {
+    const { payload } = this.call
+    const inline = contentBytes <= INLINE_BYTES
+    const end = payload.byteLength - (inline ? contentBytes : 0)
+    if (end < 0 || end !== (envelopeBytes ?? end))
+      throw new Fault('Internal', `a call has ${payload.byteLength} bytes, which do not fit its verb and its content`)
+    const content = inline ? sourceOf(payload.subarray(end)) : pulledSource(this, contentBytes)
+    return { envelope: payload.subarray(0, end), content }
   }
 
   /** A slice of the call's content, which is in Orthanc's memory. */
@@ -71,8 +82,9 @@ export class Conversation {
   }
 
   /**
-   * Gives a file's content; called again, from its first byte on. RESERVE leaves with the first bytes and RETURN with the
-   * last, so that a small file wakes Orthanc's thread once.
+   * Gives the result of the call: a file, the body of an answer, the texts of a job. Called again, it begins again at
+   * the first byte. RESERVE leaves with the first bytes and RETURN with the last, so that a small result wakes Orthanc's
+   * thread once.
    */
   async deliver({ size, body }: Content): Promise<void> {
     const delivery = ++this.#deliveries
@@ -94,18 +106,11 @@ export class Conversation {
   }
 
   /** Ends the call. The turn under way has its answer before, lest RETURN overtakes it; those that wait have none. */
-  async end({ fields = {}, text, result }: Return): Promise<void> {
+  async end({ fields = {}, text }: Return): Promise<void> {
     this.#check()
     this.#ended = true
     await this.#turn
-    if (result && result.byteLength > 0) await this.#give(result)
     await this.#connection.send(Kind.return, fields, text === undefined ? undefined : cutText(text))
-  }
-
-  async #give(result: Uint8Array): Promise<void> {
-    await this.#connection.send(Kind.reserve, { argument: result.byteLength })
-    for (let at = 0; at < result.byteLength; at += FILL_BYTES)
-      await this.#connection.send(Kind.fill, { argument: at }, result.subarray(at, at + FILL_BYTES))
   }
 
   #take<T>(turn: () => Promise<T>): Promise<T> {
@@ -124,7 +129,7 @@ export class Conversation {
 }
 
 /** Orthanc's own buffer as a Source: read slice by slice, as often as a retry or a second pass needs. */
-export function pulledSource(conversation: Conversation, size: number): Source {
+function pulledSource(conversation: Conversation, size: number): Source {
   async function* open(range = { start: 0, end: size }): Bytes {
     for (let at = range.start; at < range.end; at += PULL_BYTES)
       yield await conversation.pull(at, Math.min(PULL_BYTES, range.end - at))

@@ -1,9 +1,9 @@
 import type { StorageArea } from '../area/area.ts'
-import { collectSource, type Source, sourceOf } from '../bytes.ts'
+import { collectSource, sourceOf } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import type { Job } from '../orthanc.ts'
-import { type Conversation, pulledSource, type Return } from './conversation.ts'
-import { AnswerKind, INLINE_BYTES, pack, unpack, Verb } from './frames.ts'
+import type { Conversation, Return } from './conversation.ts'
+import { AnswerKind, pack, unpack, Verb } from './frames.ts'
 import type { Jobs } from './jobs.ts'
 import { answerRequest, type Route } from './router.ts'
 import { orthancDuring, textsOf } from './upcalls.ts'
@@ -19,6 +19,7 @@ export interface Services {
   readonly explorer?: string
 }
 
+const JOB_NUMBER_BYTES = 8
 const PROGRESS_UNITS = 1_000_000
 const outcomes = { success: 1, failure: 2, continue: 3 } as const
 
@@ -40,18 +41,8 @@ export function performService(conversation: Conversation, services: Services, s
   throw new Fault('Internal', `the plugin asked for verb ${verb}, which this engine does not serve`)
 }
 
-/** The envelope and the content of a call: small content travels behind its envelope, else it is pulled. */
-function open(conversation: Conversation): { envelope: Buffer; content: Source } {
-  const { payload, argument: size } = conversation.call
-  const inline = size <= INLINE_BYTES
-  const end = payload.byteLength - (inline ? size : 0)
-  if (end < 0) throw new Fault('Internal', 'a call is shorter than its content')
-  const content = inline ? sourceOf(payload.subarray(end)) : pulledSource(conversation, size)
-  return { envelope: payload.subarray(0, end), content }
-}
-
 async function rest(conversation: Conversation, routes: readonly Route[], signal: AbortSignal): Promise<Return> {
-  const { envelope, content: body } = open(conversation)
+  const { envelope, content: body } = conversation.split(undefined, conversation.call.argument)
   const [uri = '', ...texts] = unpack(envelope.subarray(4))
   const queryTexts = 2 * envelope.readUInt32LE()
   const query = pairs(texts.slice(0, queryTexts))
@@ -61,13 +52,13 @@ async function rest(conversation: Conversation, routes: readonly Route[], signal
   if ('allow' in answered) return { fields: { flags: AnswerKind.methodNotAllowed }, text: answered.allow }
   if ('error' in answered)
     return { fields: { flags: AnswerKind.error, argument: answered.error }, text: answered.details }
-  const { status, type, body: result } = answered
-  return { fields: { flags: AnswerKind.body, argument: status }, text: type, result }
+  await deliver(conversation, answered.body)
+  return { fields: { flags: AnswerKind.body, argument: answered.status }, text: answered.type }
 }
 
 async function job(conversation: Conversation, jobs: Jobs, signal: AbortSignal): Promise<Return> {
-  const { flags: verb, status } = conversation.call
-  const { envelope, content } = open(conversation)
+  const { flags: verb, status, argument } = conversation.call
+  const { envelope, content } = conversation.split(JOB_NUMBER_BYTES, argument)
   const number = Number(envelope.readBigUInt64LE())
   const serialized = (await collectSource(content)).toString('utf8')
   let outcome: keyof typeof outcomes = 'continue'
@@ -78,7 +69,12 @@ async function job(conversation: Conversation, jobs: Jobs, signal: AbortSignal):
   else if (verb === Verb.jobReset) served = jobs.reset(number, serialized)
   else served = jobs.restore(serialized)
   const progress = Math.round(Math.min(1, Math.max(0, served.progress())) * PROGRESS_UNITS)
-  return { fields: { flags: outcomes[outcome], argument: progress }, result: pack(...textsOf(served)) }
+  await deliver(conversation, pack(...textsOf(served)))
+  return { fields: { flags: outcomes[outcome], argument: progress } }
+}
+
+function deliver(conversation: Conversation, bytes: Uint8Array): Promise<void> {
+  return conversation.deliver({ size: bytes.byteLength, body: sourceOf(bytes).open() })
 }
 
 async function metrics(conversation: Conversation, services: Services, signal: AbortSignal): Promise<Return> {

@@ -126,9 +126,8 @@ export class PeerConnection {
     return frames
   }
 
-  create(uuid: string, type: number, content: Buffer, inline = content.byteLength <= 256 * 1024): Promise<Outcome> {
-    const payload = Buffer.concat([Buffer.from(uuid), inline ? content : Buffer.alloc(0)])
-    return this.#call({ flags: Verb.create, status: type, argument: content.byteLength }, payload, content)
+  create(uuid: string, type: number, content: Buffer): Promise<Outcome> {
+    return this.#enveloped(Verb.create, type, Buffer.from(uuid), content)
   }
 
   read(uuid: string, type: number): Promise<Outcome> {
