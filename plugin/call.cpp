@@ -3,20 +3,12 @@
 #include <algorithm>
 #include <cstring>
 
-#include "rest.h"
-
 namespace ocs {
 
 namespace {
 
 constexpr uint16_t kTooLarge = 413;
 constexpr uint64_t kPriorityZero = 1ull << 31;  // priorities are signed, arguments are not
-
-Answer Ended(Ending ending) {
-  Answer answer;
-  answer.ending = ending;
-  return answer;
-}
 
 Ending EndingOf(Io io) {
   switch (io) {
@@ -110,7 +102,7 @@ Io ServeUpcall(Channel& channel, const Call& call, const Header& header, Deadlin
   return SendReply(channel,
                    header.kind == Kind::Submit
                        ? call.api->Submit(static_cast<int32_t>(header.argument - kPriorityZero), first, second)
-                       : call.api->Rest(header.flags, (header.status & 1) != 0, first, second),
+                       : call.api->Rest(header.flags, first, second),
                    deadline);
 }
 
@@ -186,13 +178,13 @@ class Incoming {
 
 Answer Converse(Channel& channel, const Call& call, Deadline deadline) {
   // What lies there already belongs to the call before: a RETURN among it would be taken for the answer to this one.
-  if (!channel.Quiet()) return Ended(Ending::Interrupted);
+  if (!channel.Quiet()) return Answer::Ended(Ending::Interrupted);
   Incoming incoming(call.result);
   Io io = SendCall(channel, call, deadline);
   // What fits no turn and comes first is left over from the call before: the engine is sound, the connection is not.
   for (Ending wrong = Ending::Interrupted; io == Io::Ok; wrong = Ending::Broken) {
     // An engine that never falls silent would never be waited for, so its deadline is looked at here as well.
-    if (Clock::now() >= deadline) return Ended(Ending::TimedOut);
+    if (Clock::now() >= deadline) return Answer::Ended(Ending::TimedOut);
     Header header;
     Answer answer;
     io = channel.ReceiveHeader(&header, deadline);
@@ -219,9 +211,9 @@ Answer Converse(Channel& channel, const Call& call, Deadline deadline) {
         default: io = Io::Broken;
       }
     }
-    if (io == Io::Broken) return Ended(wrong);
+    if (io == Io::Broken) return Answer::Ended(wrong);
   }
-  return Ended(EndingOf(io));
+  return Answer::Ended(EndingOf(io));
 }
 
 }  // namespace
@@ -244,7 +236,7 @@ std::string LineOf(const Call& call, const Answer& answer) {
     case Ending::TimedOut: return what + "the storage engine did not finish in time";
     case Ending::Stopped: return what + "Orthanc is stopping";
     case Ending::Down: return what + "the storage engine cannot start: " + answer.text;
-    case Ending::TooLarge: return what + "its address, query and headers are larger than 16 MiB";
+    case Ending::TooLarge: return what + "its address is larger than 16 MiB";
     default: return what + "the storage engine broke the protocol";
   }
 }

@@ -10,7 +10,7 @@ namespace ocs {
 struct Call {
   Verb verb;
   const char* uuid = nullptr;  // of a file, 36 characters
-  uint16_t type = 0;           // of a file's content; Rest: the method; JobStop: the reason
+  uint16_t type = 0;           // of a file's content; Rest: the method
   const void* content =
       nullptr;                // Create, Rest: Orthanc's own buffer, valid until the callback returns; Job...: its text
   uint64_t size = 0;          // of the content; ReadRange: of the range
@@ -19,6 +19,15 @@ struct Call {
   std::string envelope{};     // Rest, Job...: comes before the content
   OrthancApi* api = nullptr;  // null: the engine may ask nothing of Orthanc
   std::chrono::milliseconds time{0};  // how long it may take; 0: as long as the engine said at its start
+};
+
+inline bool IsHttpStatus(uint64_t number) { return number >= 100 && number <= 599; }
+
+// What kind of answer a REST call has: the flags of its RETURN.
+enum class AnswerKind : uint8_t {
+  Body = 0,              // argument: HTTP status; text: content type
+  Error = 1,             // argument: Orthanc's error code; text: details for its JSON answer
+  MethodNotAllowed = 2,  // text: the methods that are allowed
 };
 
 enum class Ending {
@@ -40,9 +49,9 @@ struct Answer {
   uint64_t argument = 0;  // likewise
   std::string text;
 
-  static Answer Stopped() {
+  static Answer Ended(Ending ending) {
     Answer answer;
-    answer.ending = Ending::Stopped;
+    answer.ending = ending;
     return answer;
   }
 

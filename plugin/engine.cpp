@@ -91,7 +91,7 @@ Answer Engine::Run(const Call& call) {
   Deadline deadline;
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (state_ == State::Stopping || state_ == State::Stopped) return Answer::Stopped();
+    if (state_ == State::Stopping || state_ == State::Stopped) return Answer::Ended(Ending::Stopped);
     deadline = Clock::now() + (call.time.count() > 0 ? call.time : call_time_);
     active_++;
   }

@@ -20,10 +20,9 @@ std::atomic<uint64_t> last_number{0};
 Job::Job(Engine& engine, std::string content, std::string serialized)
     : engine_(engine), number_(++last_number), content_(std::move(content)), serialized_(std::move(serialized)) {}
 
-Answer Job::Run(Verb verb, uint16_t type, OrthancApi* api, milliseconds time) {
+Answer Job::Run(Verb verb, OrthancApi* api, milliseconds time) {
   Bytes texts;
   Call call{verb};
-  call.type = type;
   call.envelope = Number(number_, 8);
   call.content = serialized_.data();
   call.size = serialized_.size();
@@ -42,7 +41,7 @@ Answer Job::Run(Verb verb, uint16_t type, OrthancApi* api, milliseconds time) {
   return answer;
 }
 
-bool Job::Restore() { return Run(Verb::JobRestore, 0, nullptr, kUnderLock).ending != Ending::Fault; }
+bool Job::Restore() { return Run(Verb::JobRestore, nullptr, kUnderLock).ending != Ending::Fault; }
 
 Job::Step Job::DoStep(OrthancApi& api) {
   if (reset_due_) {
@@ -51,7 +50,7 @@ Job::Step Job::DoStep(OrthancApi& api) {
     if (ending == Ending::Down || ending == Ending::TimedOut) return Step::Continue;  // until an engine starts again
     if (ending != Ending::Ok) return Step::Failure;  // it must not go on from where it shall not be
   }
-  const Answer answer = Run(Verb::JobStep, 0, &api, milliseconds(0));
+  const Answer answer = Run(Verb::JobStep, &api, milliseconds(0));
   if (answer.ending == Ending::Stopped) return Step::Continue;  // no failure: Orthanc goes on after its restart
   if (answer.ending == Ending::Down) {                          // nor this: it goes on when an engine starts again
     std::this_thread::sleep_for(kWhileDown);
@@ -62,10 +61,10 @@ Job::Step Job::DoStep(OrthancApi& api) {
   return answer.ending == Ending::Ok && known ? static_cast<Step>(answer.flags) : Step::Failure;
 }
 
-void Job::Stop(uint16_t reason, OrthancApi& api) { Run(Verb::JobStop, reason, &api, milliseconds(0)); }
+void Job::Stop() { Run(Verb::JobStop, nullptr, milliseconds(0)); }
 
 Ending Job::Reset() {
-  const Ending ending = Run(Verb::JobReset, 0, nullptr, kUnderLock).ending;
+  const Ending ending = Run(Verb::JobReset, nullptr, kUnderLock).ending;
   reset_due_ = ending != Ending::Ok;
   return ending;
 }

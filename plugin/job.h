@@ -20,8 +20,8 @@ class Job {
   // Takes about a second. Orthanc looks for a wish to pause or cancel between the steps only.
   Step DoStep(OrthancApi& api);
 
-  // The job leaves the running state, for one of Orthanc's reasons.
-  void Stop(uint16_t reason, OrthancApi& api);
+  // The job leaves the running state.
+  void Stop();
 
   // It shall begin again. Orthanc holds the lock of all jobs meanwhile, so this is quick and asks nothing of Orthanc.
   // What does not succeed now is done before the next step.
@@ -32,7 +32,7 @@ class Job {
   const char* serialized() const { return serialized_.c_str(); }  // guarantees mutual exclusion
 
  private:
-  Answer Run(Verb verb, uint16_t type, OrthancApi* api, std::chrono::milliseconds time);
+  Answer Run(Verb verb, OrthancApi* api, std::chrono::milliseconds time);
 
   Engine& engine_;
   const uint64_t number_;  // the same for all engines of this process

@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "engine.h"
-#include "rest.h"
 
 namespace ocs {
 

@@ -74,7 +74,7 @@ struct Reply {
 class OrthancApi {
  public:
   virtual ~OrthancApi() = default;
-  virtual Reply Rest(uint8_t method, bool after_plugins, const std::string& uri, const std::string& body) = 0;
+  virtual Reply Rest(uint8_t method, const std::string& uri, const std::string& body) = 0;
   // The body of the reply is the job's id. A call submits one job: asked again, after an engine died, it gives the
   // same.
   virtual Reply Submit(int32_t priority, const std::string& content, const std::string& serialized) = 0;

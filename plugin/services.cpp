@@ -5,7 +5,6 @@
 
 #include "job.h"
 #include "plugin.h"
-#include "rest.h"
 
 namespace ocs {
 
@@ -38,7 +37,10 @@ float JobProgress(void* job) { return static_cast<Job*>(job)->progress(); }
 const char* JobContent(void* job) { return static_cast<Job*>(job)->content(); }
 const char* JobSerialized(void* job) { return static_cast<Job*>(job)->serialized(); }
 OrthancPluginJobStepStatus JobStep(void* job);
-OrthancPluginErrorCode JobStop(void* job, OrthancPluginJobStopReason reason);
+OrthancPluginErrorCode JobStop(void* job, OrthancPluginJobStopReason) {
+  static_cast<Job*>(job)->Stop();
+  return OrthancPluginErrorCode_Success;
+}
 OrthancPluginErrorCode JobReset(void* job) {
   static_cast<Job*>(job)->Reset();
   return OrthancPluginErrorCode_Success;
@@ -53,14 +55,14 @@ OrthancPluginJob* Wrap(std::unique_ptr<Job> job) {
 
 class SdkApi : public OrthancApi {
  public:
-  Reply Rest(uint8_t method, bool after_plugins, const std::string& uri, const std::string& body) override {
+  Reply Rest(uint8_t method, const std::string& uri, const std::string& body) override {
     Reply reply;
     reply.stopping = stopping;
     if (stopping) return reply;
     OrthancPluginMemoryBuffer answer{nullptr, 0};
-    const OrthancPluginErrorCode code = OrthancPluginCallRestApi(
-        context, &answer, nullptr, &reply.http, static_cast<OrthancPluginHttpMethod>(method), uri.c_str(), 0, nullptr,
-        nullptr, body.data(), static_cast<uint32_t>(body.size()), after_plugins ? 1 : 0);
+    const OrthancPluginErrorCode code =
+        OrthancPluginCallRestApi(context, &answer, nullptr, &reply.http, static_cast<OrthancPluginHttpMethod>(method),
+                                 uri.c_str(), 0, nullptr, nullptr, body.data(), static_cast<uint32_t>(body.size()), 0);
     if (code != OrthancPluginErrorCode_Success) return Failed(code);
     if (answer.data == nullptr) return reply;
     reply.body.assign(static_cast<const char*>(answer.data), answer.size);
@@ -101,12 +103,6 @@ OrthancPluginJobStepStatus JobStep(void* job) {
   return static_cast<OrthancPluginJobStepStatus>(static_cast<Job*>(job)->DoStep(api));
 }
 
-OrthancPluginErrorCode JobStop(void* job, OrthancPluginJobStopReason reason) {
-  SdkApi api;
-  static_cast<Job*>(job)->Stop(static_cast<uint16_t>(reason), api);
-  return OrthancPluginErrorCode_Success;
-}
-
 OrthancPluginJob* Unserialize(const char* type, const char* serialized) {
   if (type == nullptr || serialized == nullptr || job_type != type) return nullptr;
   auto job = std::make_unique<Job>(*engine, "{}", serialized);
@@ -127,8 +123,7 @@ OrthancPluginErrorCode Serve(OrthancPluginRestOutput* output, const char* uri,
   Bytes body;
   Call call{Verb::Rest};
   call.type = static_cast<uint16_t>(request->method);
-  call.envelope = EnvelopeOf(uri, {request->getCount, request->getKeys, request->getValues},
-                             {request->headersCount, request->headersKeys, request->headersValues});
+  call.envelope = uri;  // and no header: the credentials in them are none of the engine's business
   call.content = request->body;
   call.size = request->bodySize;
   call.result = &body;

@@ -21,7 +21,6 @@ export interface Orthanc {
 }
 
 export type StepOutcome = 'continue' | 'success' | 'failure'
-export type StopReason = 'success' | 'paused' | 'failure' | 'canceled'
 
 /**
  * A job as Orthanc runs it: steps, one after the other. All of its state must be in serialize(): after a pause, a restart
@@ -41,7 +40,7 @@ export interface Job {
    */
   step(orthanc: Orthanc, signal: AbortSignal): Promise<StepOutcome>
   /** The job leaves the running state; this object is not used again. Resolves when nothing of it is under way. */
-  stop(reason: StopReason): Promise<void>
+  stop(): Promise<void>
   /** Begin again (Orthanc's `resubmit`). Only the state changes: nothing is under way, and nothing begins here. */
   reset(): void
 }

@@ -24,7 +24,7 @@ export function servicesOf({ store, area, tiers, hybrid, counts }: Composition, 
     BytesWritten: counts.bytesWritten,
   })
   const routes = [statusRoute(status, signal => store.check(signal, { purpose: 'status' })), whereRoute(tiers)]
-  const metrics = async () => metricsOf(status())
+  const metrics = () => metricsOf(status())
   return hybrid && jobs
     ? { area, routes: [...routes, moveStorageRoute(hybrid.jobs)], jobs, metrics, explorer }
     : { area, routes, metrics, explorer }

@@ -14,12 +14,12 @@ constexpr int64_t kLongestCall = 1ll << 32;
 
 std::string HelloOf(Input& in, uint8_t role) {
   const uint8_t how = in.Byte();
-  if (how < 200) return BytesOf(kHello, role, 0, 3, "1.0");
+  if (how < 200) return BytesOf(kHello, role, 0, kProtocolNumber, "1.0");
   const uint8_t other = in.Byte();
   if (how < 215) return BytesOf(kHello, role, 0, other, in.Text(other));
-  if (how < 230) return BytesOf(other % 20, other / 20, 0, 3, std::string(in.Number(2) % 1'000, 'v'));
+  if (how < 230) return BytesOf(other % 20, other / 20, 0, kProtocolNumber, std::string(in.Number(2) % 1'000, 'v'));
   if (how < 245) return in.Text(other % 40);
-  return BytesOf(kHello, role, 0, 3, "1.0") + in.Text(other % 20);
+  return BytesOf(kHello, role, 0, kProtocolNumber, "1.0") + in.Text(other % 20);
 }
 
 void Speak(Input& in, Line& line) {
@@ -52,7 +52,8 @@ int Control::Open() {
 void Control::Sent(const Frame& frame) {
   MUST(greeted_);  // else a stranger is told the configuration
   if (!called_) {
-    MUST(frame.kind == kCall && frame.flags == kStart && frame.argument == 3 && frame.payload == script_.configuration);
+    MUST(frame.kind == kCall && frame.flags == kStart && frame.argument == kProtocolNumber &&
+         frame.payload == script_.configuration);
     called_ = true;
     return;
   }
@@ -64,7 +65,7 @@ void Control::Sent(const Frame& frame) {
 
 void Control::Read(const Frame& frame) {
   if (!greeted_) {
-    greeted_ = frame.kind == kHello && frame.flags == 0 && frame.argument == 3 && frame.length <= 256;
+    greeted_ = frame.kind == kHello && frame.flags == 0 && frame.argument == kProtocolNumber && frame.length <= 256;
     started.good = greeted_;
     return;
   }

@@ -5,6 +5,8 @@
 
 namespace fuzz {
 
+constexpr uint64_t kProtocolNumber = 4;
+
 struct Frame {
   uint32_t length = 0;
   uint8_t kind = 0;

@@ -100,7 +100,8 @@ void Worker::Took(const char* bytes, size_t size) {
 }
 
 void Worker::Greet(const Frame& frame) {
-  greeted_ = !greeted_ && frame.kind == kHello && frame.flags == 1 && frame.argument == 3 && frame.length <= 256;
+  greeted_ =
+      !greeted_ && frame.kind == kHello && frame.flags == 1 && frame.argument == kProtocolNumber && frame.length <= 256;
 }
 
 void Worker::Read(const Frame& frame) {
@@ -154,7 +155,6 @@ bool Worker::Ask(const Frame& frame) {
   }
   if (!TwoTexts(frame.payload, &asked.first, &asked.second)) return false;
   asked.method = frame.flags;
-  asked.after_plugins = frame.status % 2 == 1;
   asked.priority = static_cast<int64_t>(frame.argument) - 2147483648;
   if (frame.kind == kSubmit && asked.priority > INT32_MAX) return false;
   Frame reply = FrameOf(kReply, 0, "");
@@ -252,7 +252,7 @@ void Worker::More(Line& line) {
       const uint64_t at = in.Below(call_.content.size());
       return Send(kPull, at, Little(1 + in.Below(std::max<uint64_t>(call_.content.size() - at, 1)), 4));
     }
-    case 6: return Send(kUpcall, 0, Two(in), a % 2, 1 + a / 2 % 4);
+    case 6: return Send(kUpcall, 0, Two(in), 0, 1 + a / 2 % 4);
     case 7: return Send(kSubmit, (a < 250 ? 2147483648u : 4294967290u) + uint64_t(a), Two(in));
     case 8: {
       const std::string name = Packed(in.Text(a % 8));

@@ -90,7 +90,6 @@ struct Outcome {
 struct Asked {
   uint8_t kind = 0;
   uint8_t method = 0;
-  bool after_plugins = false;
   int64_t priority = 0;
   std::string first, second;
   std::string value;  // of a metric, 4 bytes

@@ -58,7 +58,7 @@ void ImpossiblePullsBreakTheConnection() {
 // An Orthanc that is asked in vain.
 class SilentApi : public OrthancApi {
  public:
-  Reply Rest(uint8_t, bool, const std::string&, const std::string&) override { return Reply(); }
+  Reply Rest(uint8_t, const std::string&, const std::string&) override { return Reply(); }
   Reply Submit(int32_t, const std::string&, const std::string&) override { return Reply(); }
   void Metric(const std::string&, float) override {}
 };
@@ -178,7 +178,7 @@ void RequestAboveAFrameIsRefusedAndSparesTheConnection() {
   CHECK(answer.ending == Ending::TooLarge && answer.reusable());
   char byte = 0;
   CHECK(recv(other.fd(), &byte, 1, MSG_DONTWAIT) < 0);
-  CHECK(LineOf(call, answer) == "cannot answer a REST request: its address, query and headers are larger than 16 MiB");
+  CHECK(LineOf(call, answer) == "cannot answer a REST request: its address is larger than 16 MiB");
 }
 
 void RangeMustBeOfItsSize() {

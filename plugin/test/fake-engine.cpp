@@ -69,7 +69,7 @@ void Count(Channel& channel, const Header& call, const std::string& text) {
   if (call.flags == static_cast<uint8_t>(Verb::JobStep)) count++;
   if (call.flags == static_cast<uint8_t>(Verb::JobReset)) count = 0;
   std::string texts;
-  Pack(&texts, stop ? "stopped " + std::to_string(call.status) : "content " + std::to_string(count));
+  Pack(&texts, stop ? "stopped" : "content " + std::to_string(count));
   Pack(&texts, std::to_string(count));
   Header header;
   header.kind = Kind::Reserve;

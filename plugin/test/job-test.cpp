@@ -25,8 +25,8 @@ void JobRunsToItsEnd() {
   CHECK(job.DoStep(api) == Job::Step::Continue && std::string(job.serialized()) == "1");
   CHECK(std::string(job.content()) == "content 1" && job.progress() > 0.32f && job.progress() < 0.34f);
   CHECK(job.DoStep(api) == Job::Step::Continue && job.DoStep(api) == Job::Step::Success);
-  job.Stop(1, api);
-  CHECK(std::string(job.content()) == "stopped 1" && job.progress() == 1);
+  job.Stop();
+  CHECK(std::string(job.content()) == "stopped" && job.progress() == 1);
   job.Reset();
   CHECK(std::string(job.serialized()) == "0" && job.progress() == 0);
 }

@@ -1,5 +1,4 @@
 // Everything but the storage area and jobs: REST calls, and what the engine asks of Orthanc meanwhile.
-#include "../rest.h"
 #include "fake-api.h"
 #include "peer.h"
 
@@ -27,17 +26,6 @@ void PackedTextIsUnpackedOrRefused() {
   }
 }
 
-void EnvelopeHoldsUriQueryAndHarmlessHeaders() {
-  const char* const keys[] = {"a", "b"};
-  const char* const values[] = {"1", ""};
-  const char* const header_keys[] = {"authorization", "content-type", "cookie"};
-  const char* const header_values[] = {"secret", "text/plain", "secret"};
-  std::string wanted = Number(2, 4);
-  for (const char* text : {"/uri", "a", "1", "b", "", "content-type", "text/plain"}) Pack(&wanted, text);
-  CHECK(EnvelopeOf("/uri", {2, keys, values}, {3, header_keys, header_values}) == wanted);
-  CHECK(EnvelopeOf("/", {}, {}) == Number(0, 4) + std::string("\1\0\0\0/", 5));
-}
-
 Call RestOf(const std::string& content, Bytes* body, FakeApi* api) {
   Call call{Verb::Rest};
   call.type = 2;
@@ -62,7 +50,7 @@ void RestCallAsksOrthancAndAnswers() {
       CHECK(call.flags == 7 && call.status == 2 && call.argument == size);
       CHECK(payload == "envelope" + (size <= kInlineBytes ? content : ""));
       if (size > 0) CHECK(peer.Pull(size - 1, 1) == "c");
-      peer.Send(Kind::Upcall, 0, Packed("/studies", ""), 1, 1);
+      peer.Send(Kind::Upcall, 0, Packed("/studies", ""), 0, 1);
       const Header reply = peer.Receive(&payload);
       CHECK(reply.kind == Kind::Reply && reply.status == 200 && reply.argument == 0 && reply.flags == 0);
       CHECK(payload == api.reply.body);
@@ -74,7 +62,7 @@ void RestCallAsksOrthancAndAnswers() {
     });
     CHECK(answer.ending == Ending::Ok && answer.argument == 201 && answer.text == "text/plain");
     CHECK(std::string(body.text(), body.size()) == "body");
-    CHECK(api.asked == "1+ /studies \nsubmit -5 {} {\"a\":1}\n");
+    CHECK(api.asked == "1 /studies \nsubmit -5 {} {\"a\":1}\n");
     CHECK(LineOf(RestOf(content, &body, &api), answer).empty());
   }
 }
@@ -209,13 +197,9 @@ void ResultsOfOurOwnAreBounded() {
 
 }  // namespace
 
-const std::vector<Test> kServicesTests = {TEST(PackedTextIsUnpackedOrRefused),
-                                          TEST(EnvelopeHoldsUriQueryAndHarmlessHeaders),
-                                          TEST(RestCallAsksOrthancAndAnswers),
-                                          TEST(RestCallMayHaveNoBody),
-                                          TEST(ReplyTellsErrorsStopAndTooMuch),
-                                          TEST(SuccessThatSaysNothingIsNone),
-                                          TEST(UpcallsOutOfPlaceBreakTheConnection),
-                                          TEST(PriorityIsOneOfOrthancs),
-                                          TEST(MetricsReachOrthanc),
-                                          TEST(ResultsOfOurOwnAreBounded)};
+const std::vector<Test> kServicesTests = {
+    TEST(PackedTextIsUnpackedOrRefused), TEST(RestCallAsksOrthancAndAnswers),
+    TEST(RestCallMayHaveNoBody),         TEST(ReplyTellsErrorsStopAndTooMuch),
+    TEST(SuccessThatSaysNothingIsNone),  TEST(UpcallsOutOfPlaceBreakTheConnection),
+    TEST(PriorityIsOneOfOrthancs),       TEST(MetricsReachOrthanc),
+    TEST(ResultsOfOurOwnAreBounded)};

@@ -1,7 +1,7 @@
 /** The frames of docs/protocol.md. This file and plugin/wire.h are the two places that know their layout. */
 import { Fault } from '../fault.ts'
 
-export const PROTOCOL = 3
+export const PROTOCOL = 4
 export const HEADER_BYTES = 16
 export const MAX_PAYLOAD = 16 * 1024 * 1024
 export const UUID_BYTES = 36
@@ -65,15 +65,15 @@ export interface Header {
 /** The fields of a frame to send; what is absent is zero. */
 export type Fields = Partial<Omit<Header, 'length' | 'kind'>>
 
-/** Decodes and checks the header at `at`. `Internal` on anything that plugin/ could not have sent. */
-export function decodeHeader(bytes: Buffer, at = 0): Header {
-  const length = bytes.readUInt32LE(at)
-  const kind = bytes.readUInt8(at + 4)
-  const argument = bytes.readUInt32LE(at + 8) + bytes.readUInt32LE(at + 12) * 2 ** 32
+/** Decodes and checks a header. `Internal` on anything that plugin/ could not have sent. */
+export function decodeHeader(bytes: Buffer): Header {
+  const length = bytes.readUInt32LE(0)
+  const kind = bytes.readUInt8(4)
+  const argument = bytes.readUInt32LE(8) + bytes.readUInt32LE(12) * 2 ** 32
   if (length > MAX_PAYLOAD) throw new Fault('Internal', `a frame announces ${length} bytes, more than ${MAX_PAYLOAD}`)
   if (kind < 1 || kind > LAST_KIND) throw new Fault('Internal', `a frame is of unknown kind ${kind}`)
   if (!Number.isSafeInteger(argument)) throw new Fault('Internal', 'a frame has an argument beyond 2^53 - 1')
-  return { length, kind, flags: bytes.readUInt8(at + 5), status: bytes.readUInt16LE(at + 6), argument }
+  return { length, kind, flags: bytes.readUInt8(5), status: bytes.readUInt16LE(6), argument }
 }
 
 /** The 16 header bytes of a frame whose payload of `length` bytes follows. */
@@ -87,12 +87,6 @@ export function encodeHeader(kind: number, length: number, fields: Fields = {}):
   header.writeUInt32LE(argument % 2 ** 32, 8)
   header.writeUInt32LE(Math.floor(argument / 2 ** 32), 12)
   return header
-}
-
-/** A whole frame with a small payload. */
-export function encodeFrame(kind: number, fields: Fields = {}, payload: string | Uint8Array = ''): Buffer {
-  const body = typeof payload === 'string' ? Buffer.from(payload, 'utf8') : payload
-  return Buffer.concat([encodeHeader(kind, body.byteLength, fields), body])
 }
 
 /** The most that the plugin keeps of a text that is a log line, a description or an answer's details. */

@@ -1,8 +1,5 @@
 import { Fault } from '../fault.ts'
-import type { Job, JobKind, JsonObject, Orthanc, StepOutcome, StopReason } from '../orthanc.ts'
-
-/** As Orthanc numbers them (OrthancPluginJobStopReason). */
-const reasons: readonly (StopReason | undefined)[] = [undefined, 'success', 'paused', 'failure', 'canceled']
+import type { Job, JobKind, JsonObject, Orthanc, StepOutcome } from '../orthanc.ts'
 
 /**
  * The jobs that run in this engine, by the number that the plugin gives each. Orthanc calls them in turn; each call brings
@@ -30,10 +27,10 @@ export class Jobs {
     return [job, outcome]
   }
 
-  async stop(number: number, serialized: string, reason: number): Promise<Job> {
+  async stop(number: number, serialized: string): Promise<Job> {
     const job = this.#running.get(number) ?? this.restore(serialized)
     this.#running.delete(number)
-    await job.stop(reasons[reason] ?? 'failure')
+    await job.stop()
     return job
   }
 

@@ -8,10 +8,6 @@ export interface RouteRequest {
   readonly uri: string
   /** What the groups of the route's pattern matched. */
   readonly groups: readonly string[]
-  /** Of a GET, as Orthanc hands it over: older ones leave %xx as it is. Of a name that comes twice, the last. */
-  readonly query: ReadonlyMap<string, string>
-  /** `accept`, `content-type` and `host`, in lower case. */
-  readonly headers: ReadonlyMap<string, string>
   readonly body: Source
 }
 

@@ -3,7 +3,7 @@ import { collectSource, sourceOf } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import type { Job } from '../orthanc.ts'
 import type { Conversation, Return } from './conversation.ts'
-import { AnswerKind, pack, unpack, Verb } from './frames.ts'
+import { AnswerKind, pack, Verb } from './frames.ts'
 import type { Jobs } from './jobs.ts'
 import { answerRequest, type Route } from './router.ts'
 import { orthancDuring, textsOf } from './upcalls.ts'
@@ -13,8 +13,8 @@ export interface Services {
   readonly area: StorageArea
   readonly routes?: readonly Route[]
   readonly jobs?: Jobs
-  /** Current values, by their name in Prometheus. Has two seconds. */
-  readonly metrics?: (signal: AbortSignal) => Promise<ReadonlyMap<string, number>>
+  /** Current values, by their name in Prometheus. */
+  readonly metrics?: () => ReadonlyMap<string, number>
   /** JavaScript that extends Orthanc Explorer. */
   readonly explorer?: string
 }
@@ -36,18 +36,14 @@ export function performService(conversation: Conversation, services: Services, s
       if (services.jobs) return job(conversation, services.jobs, signal)
       break
     case Verb.metrics:
-      return metrics(conversation, services, signal)
+      return metrics(conversation, services)
   }
   throw new Fault('Internal', `the plugin asked for verb ${verb}, which this engine does not serve`)
 }
 
 async function rest(conversation: Conversation, routes: readonly Route[], signal: AbortSignal): Promise<Return> {
   const { envelope, content: body } = conversation.split(undefined, conversation.call.argument)
-  const [uri = '', ...texts] = unpack(envelope.subarray(4))
-  const queryTexts = 2 * envelope.readUInt32LE()
-  const query = pairs(texts.slice(0, queryTexts))
-  const headers = pairs(texts.slice(queryTexts))
-  const request = { method: conversation.call.status, uri, query, headers, body }
+  const request = { method: conversation.call.status, uri: envelope.toString('utf8'), body }
   const answered = await answerRequest(routes, request, orthancDuring(conversation), signal)
   if ('allow' in answered) return { fields: { flags: AnswerKind.methodNotAllowed }, text: answered.allow }
   if ('error' in answered)
@@ -57,7 +53,7 @@ async function rest(conversation: Conversation, routes: readonly Route[], signal
 }
 
 async function job(conversation: Conversation, jobs: Jobs, signal: AbortSignal): Promise<Return> {
-  const { flags: verb, status, argument } = conversation.call
+  const { flags: verb, argument } = conversation.call
   const { envelope, content } = conversation.split(JOB_NUMBER_BYTES, argument)
   const number = Number(envelope.readBigUInt64LE())
   const serialized = (await collectSource(content)).toString('utf8')
@@ -65,7 +61,7 @@ async function job(conversation: Conversation, jobs: Jobs, signal: AbortSignal):
   let served: Job
   if (verb === Verb.jobStep)
     [served, outcome] = await jobs.step(number, serialized, orthancDuring(conversation), signal)
-  else if (verb === Verb.jobStop) served = await jobs.stop(number, serialized, status)
+  else if (verb === Verb.jobStop) served = await jobs.stop(number, serialized)
   else if (verb === Verb.jobReset) served = jobs.reset(number, serialized)
   else served = jobs.restore(serialized)
   const progress = Math.round(Math.min(1, Math.max(0, served.progress())) * PROGRESS_UNITS)
@@ -77,13 +73,7 @@ function deliver(conversation: Conversation, bytes: Uint8Array): Promise<void> {
   return conversation.deliver({ size: bytes.byteLength, body: sourceOf(bytes).open() })
 }
 
-async function metrics(conversation: Conversation, services: Services, signal: AbortSignal): Promise<Return> {
-  for (const [name, value] of (await services.metrics?.(signal)) ?? []) await conversation.metric(name, value)
+async function metrics(conversation: Conversation, services: Services): Promise<Return> {
+  for (const [name, value] of services.metrics?.() ?? []) await conversation.metric(name, value)
   return {}
-}
-
-function pairs(texts: readonly string[]): ReadonlyMap<string, string> {
-  const map = new Map<string, string>()
-  for (let i = 0; i + 1 < texts.length; i += 2) map.set(texts[i] as string, texts[i + 1] as string)
-  return map
 }

@@ -33,7 +33,7 @@ export function servicesInMemory(): Services {
     BytesWritten: 0,
   })
   const routes = [statusRoute(status, async () => {}), whereRoute(area.tiers), moveStorageRoute(kind)]
-  return { area, routes, jobs, metrics: async () => metricsOf(status()) }
+  return { area, routes, jobs, metrics: () => metricsOf(status()) }
 }
 
 /** One worker connection of an engine, for as long as `use` lasts. */
