@@ -9,7 +9,8 @@ import { Jobs } from './wire/jobs.ts'
 import type { Services } from './wire/service-calls.ts'
 
 export function servicesOf({ store, area, tiers, hybrid, counts }: Composition, engineRestarts: number): Services {
-  const jobs = hybrid && new Jobs(hybrid.jobs)
+  const moves = hybrid?.jobs
+  const jobs = moves && new Jobs(moves)
   const status = (): Status => ({
     Version: version,
     Store: area.name,
@@ -25,7 +26,7 @@ export function servicesOf({ store, area, tiers, hybrid, counts }: Composition, 
   })
   const routes = [statusRoute(status, signal => store.check(signal, { purpose: 'status' })), whereRoute(tiers)]
   const metrics = () => metricsOf(status())
-  return hybrid && jobs
-    ? { area, routes: [...routes, moveStorageRoute(hybrid.jobs)], jobs, metrics, explorer }
+  return moves && jobs
+    ? { area, routes: [...routes, moveStorageRoute(moves)], jobs, metrics, explorer }
     : { area, routes, metrics, explorer }
 }

@@ -57,7 +57,7 @@ async function performOnFile(conversation: Conversation, area: StorageArea, sign
       return await area.deliver(attachment, undefined, file => conversation.deliver(file), signal)
     case Verb.readRange: {
       const length = Number(envelope.readBigUInt64LE(UUID_BYTES))
-      if (length === 0) return await conversation.reserve(0)
+      if (length === 0) return await conversation.deliverBytes(Buffer.alloc(0))
       const range = { start: argument, end: argument + length }
       return await area.deliver(attachment, range, part => conversation.deliver(part), signal)
     }

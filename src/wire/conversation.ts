@@ -75,12 +75,6 @@ export class Conversation {
     await this.#connection.send(Kind.metric, {}, Buffer.concat([pack(name), float]))
   }
 
-  /** Makes room for a result of `size` bytes, of which nothing was said so far: it begins again at byte 0. */
-  async reserve(size: number): Promise<void> {
-    this.#check()
-    await this.#connection.send(Kind.reserve, { argument: size })
-  }
-
   /**
    * Gives the result of the call: a file, the body of an answer, the texts of a job. Called again, it begins again at
    * the first byte. RESERVE leaves with the first bytes and RETURN with the last, so that a small result wakes Orthanc's
@@ -103,6 +97,11 @@ export class Conversation {
     this.#check(delivery)
     if (at < size) throw new Fault('Internal', `${at} bytes came to be delivered instead of ${size}`)
     if (size === 0) void this.#connection.send(Kind.reserve, { argument: 0 })
+  }
+
+  /** As deliver(), of a result that is in memory. */
+  deliverBytes(bytes: Uint8Array): Promise<void> {
+    return this.deliver({ size: bytes.byteLength, body: sourceOf(bytes).open() })
   }
 
   /** Ends the call. The turn under way has its answer before, lest RETURN overtakes it; those that wait have none. */

@@ -1,5 +1,5 @@
 import type { StorageArea } from '../area/area.ts'
-import { collectSource, sourceOf } from '../bytes.ts'
+import { collectSource } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import type { Job } from '../orthanc.ts'
 import type { Conversation, Return } from './conversation.ts'
@@ -48,7 +48,7 @@ async function rest(conversation: Conversation, routes: readonly Route[], signal
   if ('allow' in answered) return { fields: { flags: AnswerKind.methodNotAllowed }, text: answered.allow }
   if ('error' in answered)
     return { fields: { flags: AnswerKind.error, argument: answered.error }, text: answered.details }
-  await deliver(conversation, answered.body)
+  await conversation.deliverBytes(answered.body)
   return { fields: { flags: AnswerKind.body, argument: answered.status }, text: answered.type }
 }
 
@@ -65,12 +65,8 @@ async function job(conversation: Conversation, jobs: Jobs, signal: AbortSignal):
   else if (verb === Verb.jobReset) served = jobs.reset(number, serialized)
   else served = jobs.restore(serialized)
   const progress = Math.round(Math.min(1, Math.max(0, served.progress())) * PROGRESS_UNITS)
-  await deliver(conversation, pack(...textsOf(served)))
+  await conversation.deliverBytes(pack(...textsOf(served)))
   return { fields: { flags: outcomes[outcome], argument: progress } }
-}
-
-function deliver(conversation: Conversation, bytes: Uint8Array): Promise<void> {
-  return conversation.deliver({ size: bytes.byteLength, body: sourceOf(bytes).open() })
 }
 
 async function metrics(conversation: Conversation, services: Services): Promise<Return> {
