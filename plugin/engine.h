@@ -91,6 +91,8 @@ class Engine {
   Started Launch();
   bool StartAgain();
   Started Handshake();
+  std::string AwaitControl(Channel* control, Header* hello, Deadline deadline);
+  Io HearStart(Channel* control, Deadline deadline, std::chrono::milliseconds limit, Started* started);
   Started Refuse(const std::string& why);
   void Hear(LogLevel level);
   Io AcceptControl(Channel* channel, Header* hello);

@@ -75,27 +75,16 @@ Engine::Started Engine::Refuse(const std::string& why) {
 }
 
 Engine::Started Engine::Handshake() {
-  const milliseconds patience = generation_ == 0 ? settings_.start_time : settings_.restart_time;
-  Deadline deadline = Clock::now() + patience;
+  const milliseconds limit = generation_ == 0 ? settings_.start_time : settings_.restart_time;
+  const Deadline deadline = Clock::now() + limit;
   Channel control;
-  Header header;
-  while (!control.open()) {  // the engine connects, or ends with a word on stderr
-    if (StopRequested()) return Started::Refused;
-    if (Clock::now() >= deadline) return Refuse("the storage engine did not connect in time");
-    pollfd fds[2] = {{listener_.fd(), POLLIN, 0}, {process_.output(), POLLIN, 0}};
-    poll(fds, 2, 100);
-    if (fds[1].revents != 0) Hear(LogLevel::Error);
-    if (fds[0].revents != 0) {
-      const Io io = AcceptControl(&control, &header);
-      if (io == Io::Broken) return Refuse(Errno("the storage engine's connection cannot be accepted"));
-      if (io != Io::Ok) return Refuse("the storage engine connected, but did not say HELLO as it should");
-    } else if (process_.output() < 0) {
-      return Refuse("the storage engine (" + settings_.node + " " + settings_.script + ") ended before it connected");
-    }
-  }
-  if (header.argument != kProtocol)
+  Header hello;
+  const std::string problem = AwaitControl(&control, &hello, deadline);
+  if (!problem.empty()) return Refuse(problem);
+  if (!control.open()) return Started::Refused;  // Orthanc stops
+  if (hello.argument != kProtocol)
     return Refuse("this plugin speaks protocol " + std::to_string(kProtocol) + ", the engine " + settings_.script +
-                  " protocol " + std::to_string(header.argument) +
+                  " protocol " + std::to_string(hello.argument) +
                   ". Install the .so and engine.mjs of the same release");
   Header start;
   start.kind = Kind::Call;
@@ -103,31 +92,61 @@ Engine::Started Engine::Handshake() {
   start.status = static_cast<uint16_t>(std::min<uint64_t>(generation_, UINT16_MAX));
   start.argument = kProtocol;
   Io io = control.Send(start, {settings_.configuration.data(), settings_.configuration.size()}, {nullptr, 0}, deadline);
+  Started started = Started::Refused;
+  if (io == Io::Ok) io = HearStart(&control, deadline, limit, &started);
+  if (io == Io::Ok) return started;
   if (io == Io::TooLarge) return Refuse("Orthanc's configuration is larger than 16 MiB");
-  Registrations registrations;
-  while (io == Io::Ok) {
-    io = Await(control.fd(), POLLIN, std::min(deadline, Clock::now() + milliseconds(200)));
-    Hear(LogLevel::Error);
-    if (StopRequested()) return Started::Refused;
-    if (io == Io::TimedOut && Clock::now() < deadline) {
-      io = Io::Ok;
-      continue;
+  if (io == Io::TimedOut) return Refuse("the storage engine did not finish its start in time");
+  if (io == Io::Broken) return Refuse("the storage engine broke the protocol during its start");
+  process_.End(kAfterItsEnd);  // so that all of its words are heard
+  return Refuse("the storage engine ended during its start");
+}
+
+// Waits until the engine has connected and said HELLO, or Orthanc stops. Returns why the engine cannot come, "" if it
+// has come.
+std::string Engine::AwaitControl(Channel* control, Header* hello, Deadline deadline) {
+  while (!control->open() && !StopRequested()) {
+    if (Clock::now() >= deadline) return "the storage engine did not connect in time";
+    pollfd fds[2] = {{listener_.fd(), POLLIN, 0}, {process_.output(), POLLIN, 0}};
+    poll(fds, 2, 100);
+    if (fds[1].revents != 0) Hear(LogLevel::Error);
+    if (fds[0].revents != 0) {
+      const Io io = AcceptControl(control, hello);
+      if (io == Io::Broken) return Errno("the storage engine's connection cannot be accepted");
+      if (io != Io::Ok) return "the storage engine connected, but did not say HELLO as it should";
+    } else if (process_.output() < 0) {
+      return "the storage engine (" + settings_.node + " " + settings_.script + ") ended before it connected";
     }
-    if (io == Io::Ok) io = control.ReceiveHeader(&header, deadline);
+  }
+  return "";
+}
+
+// Hears the engine until it has answered START. Ok: `started` says what the answer is.
+Io Engine::HearStart(Channel* control, Deadline deadline, milliseconds limit, Started* started) {
+  Registrations registrations;
+  for (;;) {
+    Io io = Await(control->fd(), POLLIN, std::min(deadline, Clock::now() + milliseconds(200)));
+    Hear(LogLevel::Error);
+    if (StopRequested()) return Io::Ok;
+    if (io == Io::TimedOut && Clock::now() < deadline) continue;
+    Header header;
+    if (io == Io::Ok) io = control->ReceiveHeader(&header, deadline);
     std::string text;
-    const size_t limit = header.kind == Kind::Register ? kMaxRegistration : kMaxText;
-    if (io == Io::Ok) io = ReceiveText(control, header.length, &text, deadline, limit);
-    if (io != Io::Ok) break;
+    const size_t longest = header.kind == Kind::Register ? kMaxRegistration : kMaxText;
+    if (io == Io::Ok) io = ReceiveText(*control, header.length, &text, deadline, longest);
+    if (io != Io::Ok) return io;
     if (header.kind == Kind::Log) {
       if (refusals_ < kRefusals) core_.Log(static_cast<LogLevel>(std::min<int>(header.flags, 2)), text);
-      deadline = Clock::now() + patience;  // it may wait for its store, and says so
+      deadline = Clock::now() + limit;  // it may wait for its store, and says so
     } else if (header.kind == Kind::ErrorCode || header.kind == Kind::Register) {
-      if (!registrations.Take(header, std::move(text))) io = Io::Broken;
+      if (!registrations.Take(header, std::move(text))) return Io::Broken;
     } else if (header.kind == Kind::Return && header.status != 0) {
-      return Refuse(text);
+      *started = Refuse(text);
+      return Io::Ok;
     } else if (header.kind == Kind::Return && (header.flags & 1) == 0) {
       core_.Log(LogLevel::Warning, text);
-      return Started::Off;
+      *started = Started::Off;
+      return Io::Ok;
     } else if (header.kind == Kind::Return && header.argument >= 1 && header.argument <= kLongestCall) {
       if (!registered_) registrations.Register(core_);
       registered_ = true;
@@ -135,17 +154,14 @@ Engine::Started Engine::Handshake() {
       description_ = text;
       ranges_ = (header.flags & 2) != 0;
       call_time_ = milliseconds(header.argument);
-      control_ = std::move(control);
+      control_ = std::move(*control);
       generation_++;
-      return Started::On;
+      *started = Started::On;
+      return Io::Ok;
     } else {
-      io = Io::Broken;
+      return Io::Broken;
     }
   }
-  if (io == Io::TimedOut) return Refuse("the storage engine did not finish its start in time");
-  if (io == Io::Broken) return Refuse("the storage engine broke the protocol during its start");
-  process_.End(kAfterItsEnd);  // so that all of its words are heard
-  return Refuse("the storage engine ended during its start");
 }
 
 // After some launches that failed, calls fail as well, with the engine's words, until one succeeds.

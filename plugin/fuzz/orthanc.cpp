@@ -152,44 +152,8 @@ OrthancPluginErrorCode Orthanc::Serve(_OrthancPluginService service, const void*
     case _OrthancPluginService_LogError:
     case _OrthancPluginService_LogWarning:
     case _OrthancPluginService_LogInfo: MUST(std::strlen(static_cast<const char*>(params)) < kLongestLine); break;
-    case _OrthancPluginService_SetPluginProperty: {
-      const auto& property = *static_cast<const _OrthancPluginSetPluginProperty*>(params);
-      MUST(std::strlen(property.value) <= kLongestScript);
-      if (property.property == _OrthancPluginProperty_OrthancExplorer) MUST(++registrations < kMostRegistrations);
-      break;
-    }
     case _OrthancPluginService_GetConfiguration:
       *static_cast<const _OrthancPluginRetrieveDynamicString*>(params)->result = Text(configuration_);
-      break;
-    case _OrthancPluginService_RegisterErrorCode: {
-      const auto& code = *static_cast<const _OrthancPluginRegisterErrorCode*>(params);
-      MUST(++registrations < kMostRegistrations && code.httpStatus >= 100 && code.httpStatus <= 599);
-      codes.insert(code.code);
-      *code.target = static_cast<OrthancPluginErrorCode>(1'000'000 + code.code);
-      break;
-    }
-    case _OrthancPluginService_RegisterRestCallbackNoLock: {
-      const auto& route = *static_cast<const _OrthancPluginRestCallback*>(params);
-      MUST(++registrations < kMostRegistrations);
-      routes.emplace_back(route.pathRegularExpression, route.callback);
-      break;
-    }
-    case _OrthancPluginService_RegisterJobsUnserializer:
-      MUST(++registrations < kMostRegistrations);
-      unserializer = static_cast<const _OrthancPluginJobsUnserializer*>(params)->unserializer;
-      break;
-    case _OrthancPluginService_RegisterRefreshMetricsCallback:
-      MUST(++registrations < kMostRegistrations);
-      refresh = static_cast<const _OrthancPluginRegisterRefreshMetricsCallback*>(params)->callback;
-      break;
-    case _OrthancPluginService_RegisterOnChangeCallback:
-      on_change = static_cast<const _OrthancPluginOnChangeCallback*>(params)->callback;
-      break;
-    case _OrthancPluginService_RegisterStorageArea2:
-      area2 = *static_cast<const _OrthancPluginRegisterStorageArea2*>(params);
-      break;
-    case _OrthancPluginService_RegisterStorageArea:
-      area = *static_cast<const _OrthancPluginRegisterStorageArea*>(params);
       break;
     case _OrthancPluginService_CreateMemoryBuffer64: {
       const auto& wanted = *static_cast<const _OrthancPluginCreateMemoryBuffer64*>(params);
@@ -234,9 +198,52 @@ OrthancPluginErrorCode Orthanc::Serve(_OrthancPluginService service, const void*
     case _OrthancPluginService_SetHttpErrorDetails:
       answer.details = static_cast<const _OrthancPluginSetHttpErrorDetails*>(params)->details;
       break;
-    default: MUST(!"a service that this Orthanc does not know");
+    default: Register(service, params);
   }
   return OrthancPluginErrorCode_Success;
+}
+
+// What Orthanc keeps of a plugin.
+void Orthanc::Register(_OrthancPluginService service, const void* params) {
+  switch (service) {
+    case _OrthancPluginService_SetPluginProperty: {
+      const auto& property = *static_cast<const _OrthancPluginSetPluginProperty*>(params);
+      MUST(std::strlen(property.value) <= kLongestScript);
+      if (property.property == _OrthancPluginProperty_OrthancExplorer) MUST(++registrations < kMostRegistrations);
+      break;
+    }
+    case _OrthancPluginService_RegisterErrorCode: {
+      const auto& code = *static_cast<const _OrthancPluginRegisterErrorCode*>(params);
+      MUST(++registrations < kMostRegistrations && code.httpStatus >= 100 && code.httpStatus <= 599);
+      codes.insert(code.code);
+      *code.target = static_cast<OrthancPluginErrorCode>(1'000'000 + code.code);
+      break;
+    }
+    case _OrthancPluginService_RegisterRestCallbackNoLock: {
+      const auto& route = *static_cast<const _OrthancPluginRestCallback*>(params);
+      MUST(++registrations < kMostRegistrations);
+      routes.emplace_back(route.pathRegularExpression, route.callback);
+      break;
+    }
+    case _OrthancPluginService_RegisterJobsUnserializer:
+      MUST(++registrations < kMostRegistrations);
+      unserializer = static_cast<const _OrthancPluginJobsUnserializer*>(params)->unserializer;
+      break;
+    case _OrthancPluginService_RegisterRefreshMetricsCallback:
+      MUST(++registrations < kMostRegistrations);
+      refresh = static_cast<const _OrthancPluginRegisterRefreshMetricsCallback*>(params)->callback;
+      break;
+    case _OrthancPluginService_RegisterOnChangeCallback:
+      on_change = static_cast<const _OrthancPluginOnChangeCallback*>(params)->callback;
+      break;
+    case _OrthancPluginService_RegisterStorageArea2:
+      area2 = *static_cast<const _OrthancPluginRegisterStorageArea2*>(params);
+      break;
+    case _OrthancPluginService_RegisterStorageArea:
+      area = *static_cast<const _OrthancPluginRegisterStorageArea*>(params);
+      break;
+    default: MUST(!"a service that this Orthanc does not know");
+  }
 }
 
 }  // namespace fuzz

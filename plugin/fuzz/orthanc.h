@@ -52,6 +52,7 @@ class Orthanc {
  private:
   static Orthanc* current;
   OrthancPluginErrorCode Serve(_OrthancPluginService service, const void* params);
+  void Register(_OrthancPluginService service, const void* params);
   OrthancPluginErrorCode CallRest(const _OrthancPluginCallRestApi& call);
   OrthancPluginErrorCode CreateJob(const _OrthancPluginCreateJob& job);
   OrthancPluginErrorCode SubmitJob(const _OrthancPluginSubmitJob& submission);

@@ -143,6 +143,94 @@ void Work(Channel channel) {
   }
 }
 
+Header Warning() {
+  Header log;
+  log.kind = Kind::Log;
+  log.flags = 1;
+  return log;
+}
+
+// What comes before the RETURN of START: some of it wrong, where the scenario wants that.
+void Register(Channel& control) {
+  Header code;
+  code.kind = Kind::ErrorCode;
+  code.status = 3;
+  code.argument = 502;
+  control.Send(code, {"damaged", 7}, {nullptr, 0}, Soon());
+  control.Send(Warning(), {"a warning", 9}, {nullptr, 0}, Soon());
+  for (const std::string one : {"\1/route", "\2Count", "\4"}) {
+    Header registration;
+    registration.kind = Kind::Register;
+    registration.flags = static_cast<uint8_t>(one[0]);
+    registration.status = one[0] == '\2' ? 1 : 0;
+    const std::string text = one.size() > 1 ? one.substr(1) : std::string(5000, 'j');
+    control.Send(registration, {text.data(), text.size()}, {nullptr, 0}, Soon());
+  }
+  Header extra;
+  extra.kind = Kind::Register;
+  extra.flags = scenario == "registers-nonsense" ? 5 : 1;
+  const std::string text(scenario == "registers-too-much" ? (1u << 20) + 1 : 1, '/');
+  const int registrations = scenario == "registers-without-end" ? 1'000 : scenario.rfind("registers-", 0) == 0 ? 1 : 0;
+  for (int i = 0; i < registrations; i++) control.Send(extra, {text.data(), text.size()}, {nullptr, 0}, Soon());
+  code.argument = 65'536 + 500;
+  if (scenario == "answers-no-status") control.Send(code, Soon());
+  if (scenario == "gives-no-time") Return(control, 0, 1, 0, "");
+  if (scenario == "gives-time-without-end") Return(control, 0, 1, (1ull << 53) - 1, "");
+}
+
+// The control connection after the start.
+void Live(Channel& control) {
+  const bool deaf = scenario == "deaf" && FirstLife();
+  int cut = 0;
+  Header header;
+  for (;;) {
+    if (control.ReceiveHeader(&header, Soon()) != Io::Ok) return;
+    if (header.kind == Kind::Call) return;  // STOP
+    if (header.kind == Kind::Ping && !deaf) {
+      header.kind = Kind::Pong;
+      control.Send(header, Soon());
+    }
+    std::string path;
+    ReceiveText(control, header.length, &path, Soon());
+    if (header.kind != Kind::Grow) continue;
+    socket_path = path;
+    if (scenario == "dies-connecting" && FirstLife()) {
+      for (int i = 0; i < 8; i++) new Channel(Connect(1, kProtocol));
+      std::raise(SIGKILL);
+    }
+    if (scenario == "greets-late" && FirstLife()) {
+      new Channel(Connect(1, kProtocol, false));
+      continue;
+    }
+    if (scenario == "is-full" && FirstLife()) {
+      Refuse(control, header.argument);
+      continue;
+    }
+    if (scenario == "says-much") {
+      control.Send(Warning(), {"blocks", 6}, {nullptr, 0}, Soon());
+    }
+    for (uint64_t left = header.argument; left > 0; left--) {
+      Channel worker = Connect(1, kProtocol);
+      if (!worker.open()) {
+        Refuse(control, left);
+        break;
+      }
+      if (scenario == "cuts-many" && cut < 8) {
+        cut++;
+        std::thread(
+            [](Channel dead) {
+              Header call;
+              dead.ReceiveHeader(&call, Soon());
+            },
+            std::move(worker))
+            .detach();
+        continue;
+      }
+      std::thread(Work, std::move(worker)).detach();
+    }
+  }
+}
+
 }  // namespace
 
 int main(int count, char** argv) {
@@ -181,83 +269,10 @@ int main(int count, char** argv) {
   ReceiveText(control, header.length, &configuration, Soon());
   if (memory.empty()) memory = configuration;
   if (scenario == "exits-in-start") return 4;
-  Header code;
-  code.kind = Kind::ErrorCode;
-  code.status = 3;
-  code.argument = 502;
-  control.Send(code, {"damaged", 7}, {nullptr, 0}, Soon());
-  Header log;
-  log.kind = Kind::Log;
-  log.flags = 1;
-  control.Send(log, {"a warning", 9}, {nullptr, 0}, Soon());
-  for (const std::string one : {"\1/route", "\2Count", "\4"}) {
-    Header registration;
-    registration.kind = Kind::Register;
-    registration.flags = static_cast<uint8_t>(one[0]);
-    registration.status = one[0] == '\2' ? 1 : 0;
-    const std::string text = one.size() > 1 ? one.substr(1) : std::string(5000, 'j');
-    control.Send(registration, {text.data(), text.size()}, {nullptr, 0}, Soon());
-  }
-  Header extra;
-  extra.kind = Kind::Register;
-  extra.flags = scenario == "registers-nonsense" ? 5 : 1;
-  const std::string text(scenario == "registers-too-much" ? (1u << 20) + 1 : 1, '/');
-  const int registrations = scenario == "registers-without-end" ? 1'000 : scenario.rfind("registers-", 0) == 0 ? 1 : 0;
-  for (int i = 0; i < registrations; i++) control.Send(extra, {text.data(), text.size()}, {nullptr, 0}, Soon());
-  code.argument = 65'536 + 500;
-  if (scenario == "answers-no-status") control.Send(code, Soon());
-  if (scenario == "gives-no-time") Return(control, 0, 1, 0, "");
-  if (scenario == "gives-time-without-end") Return(control, 0, 1, (1ull << 53) - 1, "");
+  Register(control);
   if (scenario == "refuses") return Return(control, 8, 0, 0, "Some.Option is wrong"), 0;
   if (scenario == "off") return Return(control, 0, 0, 0, "nothing to do: disabled"), pause();
   const bool library = count > 3;  // the real plugin gives options to Node, and wants ranges
   Return(control, 0, library ? 3 : 1, scenario == "hangs" ? 300 : 300'000, "stores files in memory");
-  const bool deaf = scenario == "deaf" && FirstLife();
-  int cut = 0;
-  for (;;) {
-    if (control.ReceiveHeader(&header, Soon()) != Io::Ok) return 0;
-    if (header.kind == Kind::Call) return 0;  // STOP
-    if (header.kind == Kind::Ping && !deaf) {
-      header.kind = Kind::Pong;
-      control.Send(header, Soon());
-    }
-    std::string path;
-    ReceiveText(control, header.length, &path, Soon());
-    if (header.kind != Kind::Grow) continue;
-    socket_path = path;
-    if (scenario == "dies-connecting" && FirstLife()) {
-      for (int i = 0; i < 8; i++) new Channel(Connect(1, kProtocol));
-      std::raise(SIGKILL);
-    }
-    if (scenario == "greets-late" && FirstLife()) {
-      new Channel(Connect(1, kProtocol, false));
-      continue;
-    }
-    if (scenario == "is-full" && FirstLife()) {
-      Refuse(control, header.argument);
-      continue;
-    }
-    if (scenario == "says-much") {
-      control.Send(log, {"blocks", 6}, {nullptr, 0}, Soon());
-    }
-    for (uint64_t left = header.argument; left > 0; left--) {
-      Channel worker = Connect(1, kProtocol);
-      if (!worker.open()) {
-        Refuse(control, left);
-        break;
-      }
-      if (scenario == "cuts-many" && cut < 8) {
-        cut++;
-        std::thread(
-            [](Channel dead) {
-              Header call;
-              dead.ReceiveHeader(&call, Soon());
-            },
-            std::move(worker))
-            .detach();
-        continue;
-      }
-      std::thread(Work, std::move(worker)).detach();
-    }
-  }
+  Live(control);
 }
