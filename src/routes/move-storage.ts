@@ -5,12 +5,12 @@ import { isObject, type Level } from '../moves/walk.ts'
 import type { JsonObject, Orthanc } from '../orthanc.ts'
 import { json, jsonOf, OrthancError, type Route, type RouteAnswer } from '../wire/router.ts'
 
-/** How often a synchronous request looks for the end of its job: at first soon, then more seldom. */
+/** How long a synchronous request waits before it looks for the end of its job again: short at first, then longer. */
 const POLL_MS = { first: 20, longest: 1000 }
 
 const ORTHANC_ID = /^[0-9a-f]{8}(-[0-9a-f]{8}){4}$/
 
-/** `POST /move-storage` (docs/contract.md), and ours beside it: `Scope`, `DryRun`, `KeepSource`. */
+/** `POST /move-storage` of the official plugins (docs/contract.md), with `Scope`, `DryRun` and `KeepSource` besides. */
 export function moveStorageRoute(jobs: MoveJobs): Route {
   return {
     pattern: '/move-storage',
@@ -71,7 +71,7 @@ function priorityOf(value: unknown): number {
 
 const bad = (details: string) => new Fault('BadRequest', details)
 
-/** The ids by their level. Nothing is moved when only one of them is unknown. */
+/** The ids by their level. If one of them is unknown, nothing is moved. */
 async function grouped(ids: readonly string[], orthanc: Orthanc, signal: AbortSignal) {
   const groups: Record<Level, string[]> = { Patients: [], Studies: [], Series: [], Instances: [] }
   for (const id of ids) {

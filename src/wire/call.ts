@@ -8,7 +8,7 @@ import { performService, type Services } from './service-calls.ts'
 
 const contentTypes: readonly ContentType[] = ['unknown', 'dicom', 'dicom-as-json', 'dicom-until-pixel-data']
 
-/** The length of a range, behind the UUID. */
+/** The length of a range comes after the UUID. */
 const LENGTH_BYTES = 8
 
 const fileVerbs: readonly number[] = [Verb.create, Verb.read, Verb.readRange, Verb.remove]
@@ -24,16 +24,16 @@ export async function serveCalls(connection: Connection, services: Services): Pr
       const conversation = new Conversation(connection, call)
       const outcome = await perform(conversation, services, abort.signal).catch(Fault.from)
       if (outcome instanceof Fault) {
-        // Its payload is not recycled: a failed request may still be sending it somewhere.
+        // The payload is not recycled: a request that failed may still be sending it.
         await conversation.end({ fields: { status: httpReplies[outcome.code].number }, text: outcome.describe() })
-        abort.abort(new Fault('Canceled', 'the call has failed')) // whatever of it is still under way
+        abort.abort(new Fault('Canceled', 'the call has failed')) // ends what is still under way
       } else {
         if (fileVerbs.includes(call.flags)) connection.recycle(call)
         await conversation.end(outcome)
       }
     }
   } catch {
-    // The connection is over, and with it the call: the plugin repeats it elsewhere or has given it up.
+    // The connection is over. The plugin repeats the call on another one, or has given it up.
     connection.close()
   }
 }

@@ -6,16 +6,16 @@ import { cutText, type Fields, INLINE_BYTES, Kind, MAX_PAYLOAD, pack } from './f
 /** One PULL. Large enough that the round trip (about 0.1 ms) does not count, small enough for 50 calls at once. */
 const PULL_BYTES = 512 * 1024
 
-/** How a call ends: RETURN's fields and text. A result was delivered before. */
+/** How a call ends: the fields and the text of RETURN. A result was delivered before. */
 export interface Return {
   readonly fields?: Fields
   readonly text?: string
 }
 
 /**
- * One call, and its only way to the plugin, from CALL to RETURN. The plugin answers one question at a time; whoever asks
- * while another waits comes next. Work that has failed may go on for a while: once the call has ended, whatever it still
- * asks or delivers is rejected here, for the connection belongs to the next call.
+ * One call, from CALL to RETURN, and its only way to the plugin. The plugin answers one question at a time: whoever
+ * asks while another one waits comes next. Work that has failed may go on for a while. Once the call has ended, whatever
+ * that work still asks or delivers is rejected here, because the connection belongs to the next call.
  */
 export class Conversation {
   readonly call: Frame
@@ -31,8 +31,8 @@ export class Conversation {
 
   /**
    * Splits the call into its envelope and its content. Small content travels behind the envelope; larger content stays
-   * in Orthanc's memory and is pulled. The plugin has the same rule (`SendCall` in plugin/call.cpp), so a call of any
-   * other length is broken: `Internal`. An envelope without a size of its own may have any.
+   * in Orthanc's memory and is pulled. The plugin has the same rule (`SendCall` in plugin/call.cpp), so a call of
+   * another length is broken: `Internal`. `envelopeBytes`: undefined for an envelope that may have any size.
    */
   split(envelopeBytes: number | undefined, contentBytes: number): { envelope: Buffer; content: Source } {
     const { payload } = this.call
@@ -44,7 +44,7 @@ export class Conversation {
     return { envelope: payload.subarray(0, end), content }
   }
 
-  /** A slice of the call's content, which is in Orthanc's memory. */
+  /** A slice of the content, which is in Orthanc's memory. */
   pull(offset: number, bytes: number): Promise<Buffer> {
     return this.#take(async () => {
       const wanted = Buffer.allocUnsafe(4)
@@ -56,7 +56,7 @@ export class Conversation {
     })
   }
 
-  /** UPCALL or SUBMIT and its REPLY. `BadRequest` when the texts do not fit into a frame. */
+  /** UPCALL or SUBMIT, and its REPLY. `BadRequest` when the texts do not fit into a frame. */
   async ask(kind: number, fields: Fields, texts: readonly [string, string], signal: AbortSignal): Promise<Frame> {
     const payload = pack(...texts)
     if (payload.byteLength > MAX_PAYLOAD)
@@ -76,9 +76,9 @@ export class Conversation {
   }
 
   /**
-   * Gives the result of the call: a file, the body of an answer, the texts of a job. Called again, it begins again at
-   * the first byte. RESERVE leaves with the first bytes and RETURN with the last, so that a small result wakes Orthanc's
-   * thread once.
+   * Gives the result of the call: a file, the body of an answer, the texts of a job. A second delivery replaces the
+   * first, from the first byte on. RESERVE leaves with the first bytes and RETURN with the last, so that a small result
+   * wakes Orthanc's thread once.
    */
   async deliver({ size, body }: Content): Promise<void> {
     const delivery = ++this.#deliveries
@@ -99,12 +99,12 @@ export class Conversation {
     if (size === 0) void this.#connection.send(Kind.reserve, { argument: 0 })
   }
 
-  /** As deliver(), of a result that is in memory. */
+  /** As deliver(), for a result that is in memory. */
   deliverBytes(bytes: Uint8Array): Promise<void> {
     return this.deliver({ size: bytes.byteLength, body: sourceOf(bytes).open() })
   }
 
-  /** Ends the call. The turn under way has its answer before, lest RETURN overtakes it; those that wait have none. */
+  /** Ends the call, after the turn under way has its answer: RETURN must not overtake it. Later turns are rejected. */
   async end({ fields = {}, text }: Return): Promise<void> {
     this.#check()
     this.#ended = true
@@ -117,7 +117,7 @@ export class Conversation {
       this.#check()
       return turn()
     })
-    this.#turn = taken.catch(() => {}) // who took the turn hears of it, if anybody still waits
+    this.#turn = taken.catch(() => {}) // whoever took the turn hears of it, if anybody still waits
     return taken
   }
 
@@ -127,7 +127,7 @@ export class Conversation {
   }
 }
 
-/** Orthanc's own buffer as a Source: read slice by slice, as often as a retry or a second pass needs. */
+/** Orthanc's own buffer as a Source: it is read slice by slice, as often as a retry or a second pass needs. */
 function pulledSource(conversation: Conversation, size: number): Source {
   async function* open(range = { start: 0, end: size }): Bytes {
     for (let at = range.start; at < range.end; at += PULL_BYTES)

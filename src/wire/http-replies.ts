@@ -1,8 +1,8 @@
 import type { FaultCode } from '../fault.ts'
 
-/** What an HTTP client of Orthanc is told. The details are in Orthanc's log, not in an answer to the network. */
+/** What Orthanc answers its HTTP client. The details are in Orthanc's log: they are not for the network. */
 interface HttpReply {
-  /** The fault's number on the wire, and among the plugin's registered error codes. */
+  /** The number of the fault on the socket, and of the error code that the plugin registers. */
   readonly number: number
   readonly http: number
   readonly message: string

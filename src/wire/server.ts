@@ -6,17 +6,17 @@ import { cutText, Kind, PROTOCOL, Registration, StartFlag, Verb } from './frames
 import { httpReplies } from './http-replies.ts'
 import type { Services } from './service-calls.ts'
 
-/** Orthanc's threads: 50 for HTTP by default, DICOM associations, jobs. More calls than this wait in the plugin. */
+/** One per thread of Orthanc: 50 for HTTP by default, DICOM associations, jobs. More calls wait in the plugin. */
 const MAX_WORKERS = 512
 
-/** INFO lines wait this long to leave together: one wake-up of Orthanc instead of one per operation. */
+/** INFO lines wait so long and leave together: one wake-up of Orthanc instead of one per operation. */
 const LOG_DELAY_MS = 20
 const MAX_LOG_LINES = 200
 
-/** REGISTER's status. */
+/** The status of a REGISTER that sends upcalls. */
 const ASKS = 1
 
-/** What START is answered with. */
+/** What an engine that is on answers START with. */
 interface Start {
   readonly services: Services
   readonly callDeadlineMs: number
@@ -59,12 +59,12 @@ export class Server {
     return call.payload.toString('utf8')
   }
 
-  /** How many engines served this Orthanc before; known after configuration(). */
+  /** How many engines served this Orthanc before. It is known after configuration(). */
   get restarts(): number {
     return this.#restarts
   }
 
-  /** Tells Orthanc to start with what is `on`, or without any storage of ours. */
+  /** Tells Orthanc to start: with what is `on`, or without a storage of ours. */
   async accept(description: string, on: Start | undefined): Promise<void> {
     this.#flush()
     for (const { number, http, message } of Object.values(httpReplies))
@@ -100,7 +100,7 @@ export class Server {
     return this.#control.closed
   }
 
-  /** Serves until the plugin says STOP (resolves) or is gone (resolves too: there is nobody left to tell). */
+  /** Serves until the plugin says STOP or is gone. Resolves in both cases: nobody is left to hear of a rejection. */
   async serve(services: Services): Promise<void> {
     for (;;) {
       const frame = await this.#control.receive().catch(() => undefined)
@@ -113,7 +113,7 @@ export class Server {
     }
   }
 
-  /** Opens worker connections. What cannot be opened is told, once: the plugin looks after its socket and asks again. */
+  /** Opens worker connections. The first failure is told and ends it: the plugin sees to its socket and asks again. */
   async #grow(count: number, services: Services): Promise<void> {
     for (let missing = count; missing > 0; missing--) {
       const problem = await this.#addWorker(services)
@@ -122,13 +122,13 @@ export class Server {
     }
   }
 
-  /** Resolves with what went wrong, if anything did. */
+  /** Resolves with what went wrong, if anything went wrong. */
   async #addWorker(services: Services): Promise<string | undefined> {
     if (this.#workers.size >= MAX_WORKERS) return `there are ${MAX_WORKERS} connections already`
     const worker = await Connection.open(this.#path).catch((error: Error) => error)
     if (worker instanceof Error) return worker.message
     this.#workers.add(worker)
-    void worker.closed.then(() => this.#workers.delete(worker)) // whatever its last call still does
+    void worker.closed.then(() => this.#workers.delete(worker)) // whatever the last call still does
     void worker.send(Kind.hello, { argument: PROTOCOL, flags: 1 }, Buffer.from(this.#version))
     void serveCalls(worker, services)
     return undefined
@@ -141,7 +141,7 @@ export class Server {
   }
 }
 
-/** The third: whether it asks Orthanc in turn, which an old one does not allow. */
+/** The third value says whether it sends upcalls, which an old Orthanc does not allow. */
 function* registrationsOf({ routes = [], jobs, metrics, explorer }: Services): Generator<[number, string, boolean?]> {
   for (const { pattern, asksOrthanc } of routes) yield [Registration.route, pattern, asksOrthanc ?? true]
   if (jobs) yield [Registration.jobType, jobs.kind.type]

@@ -8,7 +8,7 @@ import type { Jobs } from './jobs.ts'
 import { answerRequest, type Route } from './router.ts'
 import { orthancDuring, textsOf } from './upcalls.ts'
 
-/** Everything that the plugin may call. What is absent is not registered with Orthanc. */
+/** Everything that the plugin may call. An absent service is not registered with Orthanc. */
 export interface Services {
   readonly area: StorageArea
   readonly routes?: readonly Route[]
