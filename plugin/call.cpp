@@ -8,7 +8,7 @@ namespace ocs {
 namespace {
 
 constexpr uint16_t kTooLarge = 413;
-constexpr uint64_t kPriorityZero = 1ull << 31;  // priorities are signed, arguments are not
+constexpr uint64_t kPriorityZero = 1ull << 31;  // priorities are signed, the arguments of frames are not
 
 Ending EndingOf(Io io) {
   switch (io) {
@@ -25,8 +25,8 @@ bool IsJob(Verb verb) { return verb >= Verb::JobStep && verb <= Verb::JobRestore
 
 bool BringsContent(Verb verb) { return !IsRead(verb) && verb != Verb::Remove; }
 
-// Whether a RETURN ok means something. Orthanc would take a success without an answer for one, and leave the client
-// without any.
+// Whether a RETURN ok means something. Orthanc would take a success without an answer for a success, and the client
+// would get no answer.
 bool Says(const Call& call, const Header& ok) {
   if (call.verb == Verb::JobStep) return ok.flags >= 1 && ok.flags <= 3;
   if (call.verb != Verb::Rest) return true;
@@ -38,6 +38,7 @@ bool Says(const Call& call, const Header& ok) {
   return false;
 }
 
+// Small content travels with its call. The engine has the same rule (Conversation.split).
 Io SendCall(Channel& channel, const Call& call, Deadline deadline) {
   Header header;
   header.kind = Kind::Call;
@@ -82,7 +83,7 @@ Io SendReply(Channel& channel, const Reply& reply, Deadline deadline) {
   return channel.Send(header, {reply.body.data(), fits ? reply.body.size() : 0}, {nullptr, 0}, deadline);
 }
 
-// Upcall, Submit or Metric: what the engine asks of Orthanc in the middle of a call.
+// Upcall, Submit or Metric: what the engine wants of Orthanc in the middle of a call.
 Io ServeUpcall(Channel& channel, const Call& call, const Header& header, Deadline deadline) {
   if (call.api == nullptr) return Io::Broken;
   std::string payload, first, second;
@@ -98,7 +99,7 @@ Io ServeUpcall(Channel& channel, const Call& call, const Header& header, Deadlin
     return Io::Ok;
   }
   if (!Unpack(payload.data(), payload.size(), &at, &second) || at != payload.size()) return Io::Broken;
-  if (header.kind == Kind::Submit && header.argument > UINT32_MAX) return Io::Broken;  // no priority of Orthanc's
+  if (header.kind == Kind::Submit && header.argument > UINT32_MAX) return Io::Broken;  // Orthanc has no such priority
   return SendReply(channel,
                    header.kind == Kind::Submit
                        ? call.api->Submit(static_cast<int32_t>(header.argument - kPriorityZero), first, second)
@@ -106,7 +107,7 @@ Io ServeUpcall(Channel& channel, const Call& call, const Header& header, Deadlin
                    deadline);
 }
 
-// What was tried, for the log.
+// What was tried, as the log says it.
 std::string Attempt(const Call& call) {
   switch (call.verb) {
     case Verb::Rest: return "cannot answer a REST request: ";
@@ -131,7 +132,7 @@ Io ReceiveText(Channel& channel, size_t size, std::string* text, Deadline deadli
 
 namespace {
 
-// A result while it comes in: RESERVE begins it, again too, and FILLs follow one another to its end.
+// A result while it comes in. RESERVE begins it, or begins it again. FILLs follow one another to its end.
 class Incoming {
  public:
   explicit Incoming(Result* result) : result_(result) {}
@@ -161,7 +162,7 @@ class Incoming {
   }
 
  private:
-  // What a job leaves: its content and its serialized text.
+  // A job leaves its content and its serialized text.
   bool AreTexts() const {
     const char* const bytes = reinterpret_cast<const char*>(result_->data());
     std::string content, serialized;
@@ -177,13 +178,13 @@ class Incoming {
 };
 
 Answer Converse(Channel& channel, const Call& call, Deadline deadline) {
-  // What lies there already belongs to the call before: a RETURN among it would be taken for the answer to this one.
+  // What lies there already belongs to the call before. A RETURN among it would be taken for the answer to this call.
   if (!channel.Quiet()) return Answer::Ended(Ending::Interrupted);
   Incoming incoming(call.result);
   Io io = SendCall(channel, call, deadline);
-  // What fits no turn and comes first is left over from the call before: the engine is sound, the connection is not.
+  // If the first frame fits no turn, it is left over from the call before: the engine is sound, the connection is not.
   for (Ending wrong = Ending::Interrupted; io == Io::Ok; wrong = Ending::Broken) {
-    // An engine that never falls silent would never be waited for, so its deadline is looked at here as well.
+    // Nobody ever waits for an engine that is never silent. So its deadline is checked here, too.
     if (Clock::now() >= deadline) return Answer::Ended(Ending::TimedOut);
     Header header;
     Answer answer;

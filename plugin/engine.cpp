@@ -10,7 +10,7 @@ namespace ocs {
 namespace {
 
 constexpr std::chrono::milliseconds kAsking{5'000};
-constexpr int kMostConnections = 256;  // that one call may meet, whatever becomes of them
+constexpr int kMostConnections = 256;  // one call tries no more of them
 
 }  // namespace
 
@@ -24,7 +24,7 @@ Engine::Started Engine::Start() {
   }
   std::unique_lock<std::mutex> lock(mutex_);
   state_ = State::Starting;
-  // Not std::thread: it throws where there can be no more threads, and nobody in Orthanc would catch that.
+  // Not std::thread: it throws when there can be no more threads, and nobody in Orthanc would catch that.
   const auto supervise = [](void* self) -> void* {
     static_cast<Engine*>(self)->Supervise();
     return nullptr;
@@ -56,7 +56,7 @@ void Engine::AskForWorkers(uint64_t count) {
   if (control_.open() && control_.Send(grow, path, {nullptr, 0}, Clock::now() + kAsking) == Io::Ok) asked_ += count;
 }
 
-// Ok, or why there is no connection.
+// Gets a connection to the engine. Ok, or why there is none.
 Ending Engine::Acquire(Deadline deadline, Channel* channel, uint64_t* generation) {
   std::unique_lock<std::mutex> lock(mutex_);
   waiting_++;
@@ -96,7 +96,7 @@ Answer Engine::Run(const Call& call) {
     active_++;
   }
   Answer answer;
-  // A dead engine may have left several connections, which are met one after the other before its death is noticed.
+  // A dead engine may have left several connections. The call may try one after the other before the death is noticed.
   int engines = 0;
   uint64_t last = 0;
   for (int attempt = 1; attempt <= kMostConnections && engines < kAttempts; attempt++) {
@@ -113,7 +113,7 @@ Answer Engine::Run(const Call& call) {
     last = generation;
     std::lock_guard<std::mutex> lock(mutex_);
     if (generation == generation_)
-      idle_.clear();  // they led to the same process; it may be dead though we have not noticed yet
+      idle_.clear();  // they lead to the same process, which may be dead though nobody has noticed yet
   }
   if (answer.ending == Ending::Down) {
     std::lock_guard<std::mutex> lock(mutex_);

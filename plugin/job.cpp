@@ -9,7 +9,7 @@ namespace ocs {
 namespace {
 
 using std::chrono::milliseconds;
-constexpr milliseconds kUnderLock{5'000};  // Orthanc's jobs all wait meanwhile
+constexpr milliseconds kUnderLock{5'000};  // all jobs of Orthanc wait meanwhile
 constexpr milliseconds kWhileDown{2'000};
 constexpr float kProgressUnit = 1.0f / 1'000'000;
 
@@ -48,11 +48,11 @@ Job::Step Job::DoStep(OrthancApi& api) {
     const Ending ending = Reset();
     if (ending == Ending::Down) std::this_thread::sleep_for(kWhileDown);
     if (ending == Ending::Down || ending == Ending::TimedOut) return Step::Continue;  // until an engine starts again
-    if (ending != Ending::Ok) return Step::Failure;  // it must not go on from where it shall not be
+    if (ending != Ending::Ok) return Step::Failure;  // it must not go on from where it was
   }
   const Answer answer = Run(Verb::JobStep, &api, milliseconds(0));
   if (answer.ending == Ending::Stopped) return Step::Continue;  // no failure: Orthanc goes on after its restart
-  if (answer.ending == Ending::Down) {                          // nor this: it goes on when an engine starts again
+  if (answer.ending == Ending::Down) {                          // no failure either: it goes on when an engine starts
     std::this_thread::sleep_for(kWhileDown);
     return Step::Continue;
   }

@@ -1,4 +1,4 @@
-// An engine's start, from the fork to the RETURN of START, and its end.
+// The start of an engine, from the fork to the RETURN of START, and its end.
 #include <poll.h>
 
 #include <algorithm>
@@ -15,13 +15,13 @@ constexpr size_t kMostRegistrations = 128;
 constexpr uint64_t kLongestCall = 1ull << 32;  // ms, 49 days
 constexpr milliseconds kAfterItsEnd{500};
 constexpr milliseconds kLastWords{5'000};         // for an engine that was told to end
-constexpr milliseconds kLastWordsOfTheDead{500};  // for one that ended by itself, or is deaf
+constexpr milliseconds kLastWordsOfTheDead{500};  // for an engine that ended by itself, or is deaf
 
-// What an engine wants to be registered with Orthanc. It is, once the start has succeeded: Orthanc would go on to call
-// what an engine that is off or refused has registered.
+// What an engine registers with Orthanc. Orthanc hears of it when the start has succeeded: it would go on to call what
+// an engine that is off or has refused had registered.
 class Registrations {
  public:
-  // False when no engine of ours can have sent it.
+  // False when no engine of ours can have sent this.
   bool Take(const Header& header, std::string text) {
     const bool means_something = header.kind == Kind::ErrorCode
                                      ? IsHttpStatus(header.argument)
@@ -62,7 +62,7 @@ Engine::Started Engine::Launch() {
   return problem.empty() ? Handshake() : Refuse(problem);
 }
 
-// Logs what the process says, unless it has said the same too often.
+// Logs what the process says, unless the same was said too often.
 void Engine::Hear(LogLevel level) { process_.Pump(refusals_ < kRefusals ? &core_ : nullptr, level); }
 
 Engine::Started Engine::Refuse(const std::string& why) {
@@ -102,8 +102,8 @@ Engine::Started Engine::Handshake() {
   return Refuse("the storage engine ended during its start");
 }
 
-// Waits until the engine has connected and said HELLO, or Orthanc stops. Returns why the engine cannot come, "" if it
-// has come.
+// Waits until the engine has connected and said HELLO, or until Orthanc stops. Returns why the engine cannot come, or
+// "".
 std::string Engine::AwaitControl(Channel* control, Header* hello, Deadline deadline) {
   while (!control->open() && !StopRequested()) {
     if (Clock::now() >= deadline) return "the storage engine did not connect in time";
@@ -121,7 +121,7 @@ std::string Engine::AwaitControl(Channel* control, Header* hello, Deadline deadl
   return "";
 }
 
-// Hears the engine until it has answered START. Ok: `started` says what the answer is.
+// Listens until the engine has answered START. Ok: `started` is the answer.
 Io Engine::HearStart(Channel* control, Deadline deadline, milliseconds limit, Started* started) {
   Registrations registrations;
   for (;;) {
@@ -164,7 +164,7 @@ Io Engine::HearStart(Channel* control, Deadline deadline, milliseconds limit, St
   }
 }
 
-// After some launches that failed, calls fail as well, with the engine's words, until one succeeds.
+// After some failed launches calls fail, too, with the engine's words, until a launch succeeds.
 bool Engine::StartAgain() {
   const auto began = Clock::now();
   const bool runs = Launch() == Started::On;
@@ -187,11 +187,11 @@ bool Engine::StartAgain() {
   return runs;
 }
 
-// Broken: see errno.
+// Accepts a connection and its HELLO. Broken: see errno.
 Io Engine::AcceptControl(Channel* channel, Header* hello) {
   Channel peer;
   Io io = listener_.Accept(&peer);
-  if (io == Io::TimedOut) return Io::Ok;  // it was somebody else, who has been sent away
+  if (io == Io::TimedOut) return Io::Ok;  // somebody else, who was sent away
   if (io != Io::Ok) return io;
   Greeting greeting(std::move(peer), Clock::now() + settings_.hello_time);
   while ((io = greeting.Read(hello)) == Io::TimedOut && Clock::now() < greeting.by)
@@ -201,7 +201,7 @@ Io Engine::AcceptControl(Channel* channel, Header* hello) {
   return Io::Ok;
 }
 
-// Ends this engine for good, whatever state it is in, and takes its connections away from the pool.
+// Ends this engine for good, whatever its state is, and takes its connections out of the pool.
 void Engine::Reap(bool quietly) {
   Channel control;
   std::vector<Channel> idle;
@@ -219,7 +219,7 @@ void Engine::Reap(bool quietly) {
   greetings_.clear();
   const std::string how = process_.End(quietly ? kLastWords : kLastWordsOfTheDead);
   Hear(quietly ? LogLevel::Info : LogLevel::Warning);
-  // Connections that it opened and we never accepted: the next engine's first one must not queue up behind them.
+  // Connections that it opened and nobody accepted: the first one of the next engine must not wait behind them.
   for (Channel left; listener_.fd() >= 0 && listener_.Accept(&left) == Io::Ok;) left.Close();
   if (!quietly && !how.empty()) core_.Log(LogLevel::Warning, "the storage engine " + how + " and is started again");
 }

@@ -25,12 +25,13 @@ constexpr char kName[] = "cloud-storage";
 constexpr uint16_t kFaults = 32;
 constexpr uint16_t kUnavailable = 4;  // the engine's number for "try again later" (docs/protocol.md)
 
-// V8 sees the small objects of its heap, not the payloads that hang on them beside it: with its own settings it lets 64
-// MB of dead payloads gather and then marks its whole heap to find them, for up to half of the engine's processor time.
-// A small young generation lets go of them early and cheaply, and no marking begins below 96 MB (ARCHITECTURE.md).
+// V8 sees the small objects of its heap, not the payloads beside it that they hold. With its own settings it lets 64 MB
+// of dead payloads gather. Then it marks its whole heap to find them, which takes up to half of the engine's processor
+// time. A small young generation lets go of them early and cheaply, and no marking begins below 96 MB
+// (ARCHITECTURE.md).
 constexpr const char* kNodeOptions[] = {"--max-semi-space-size=2", "--initial-heap-size=96"};
 
-// Those that make the engine work (src/config/config.ts).
+// With one of these sections there is work for the engine (src/config/config.ts).
 constexpr const char* kSections[] = {"AwsS3Storage", "AzureBlobStorage", "BlobStorage", "GoogleCloudStorage",
                                      "DirectoryStorage"};
 
@@ -54,12 +55,12 @@ class SdkCore : public ocs::OrthancCore {
 
   void Register(ocs::Registration kind, bool asks, const std::string& text) override {
     if (!asks || OrthancPluginCheckVersionAdvanced(context, 1, 9, 2) != 0) return ocs::RegisterService(kind, text);
-    if (!told_)
+    if (!warned_)
       Log(ocs::LogLevel::Warning,
           std::string("this Orthanc ") + context->orthancVersion +
               " does not let plugins use its REST API as this one needs it. Moves of files, and "
               "the list of where files are, are not offered. Update to Orthanc 1.9.2 or newer");
-    told_ = true;
+    warned_ = true;
   }
 
   OrthancPluginErrorCode CodeOf(const ocs::Answer& answer) const {
@@ -76,10 +77,10 @@ class SdkCore : public ocs::OrthancCore {
 
  private:
   OrthancPluginErrorCode codes_[kFaults];
-  bool told_ = false;
+  bool warned_ = false;
 };
 
-// A whole file: the buffer is made by Orthanc when the size is known, and is ours until the call has succeeded.
+// A whole file. Orthanc makes the buffer when the size is known. The buffer is ours until the call has succeeded.
 class WholeFile : public ocs::Result {
  public:
   explicit WholeFile(OrthancPluginMemoryBuffer64* target) : target_(target) {
@@ -101,7 +102,7 @@ class WholeFile : public ocs::Result {
   OrthancPluginMemoryBuffer64* target_;
 };
 
-// A whole file for the interface before 1.9.0: the buffer comes from malloc().
+// A whole file for Orthanc's interface before 1.9.0: the buffer comes from malloc().
 class OldWholeFile : public ocs::Result {
  public:
   OldWholeFile() = default;
@@ -201,7 +202,7 @@ int32_t Refuse(const std::string& why) {
   return -1;
 }
 
-// Of the engine, which could not be found. Where nobody has configured it, Orthanc does not need it.
+// The engine cannot be found. If no storage is configured, Orthanc does not need it.
 int32_t Missing(const std::string& configuration, const std::string& why) {
   for (const char* const section : kSections)
     if (ocs::HasSetting(configuration, section)) return Refuse(why);
@@ -210,7 +211,7 @@ int32_t Missing(const std::string& configuration, const std::string& why) {
   return 0;
 }
 
-// The SDK's own functions for this keep to themselves what Orthanc answers.
+// The SDK's own functions for this do not return what Orthanc answers.
 OrthancPluginErrorCode RegisterStorageArea(bool ranges) {
   if (ranges) {
     _OrthancPluginRegisterStorageArea2 area{Create, ReadWhole, ReadRange, Remove};

@@ -1,4 +1,4 @@
-// What the engine does for Orthanc beside the storage area: REST routes, jobs, metrics; and what it asks of Orthanc
+// What the engine does for Orthanc besides the storage area: REST routes, jobs, metrics. And what it asks of Orthanc
 // meanwhile.
 #include <atomic>
 #include <thread>
@@ -11,9 +11,9 @@ namespace ocs {
 namespace {
 
 using std::chrono::milliseconds;
-constexpr milliseconds kLongestRequest{24 * 3'600'000};  // one that waits for the end of a job
+constexpr milliseconds kLongestRequest{24 * 3'600'000};  // a request may wait for the end of a job
 constexpr milliseconds kWhileStopping{50};
-constexpr milliseconds kLongestRefresh{2'000};  // a monitor does not wait long either
+constexpr milliseconds kLongestRefresh{2'000};  // a monitor does not wait longer
 
 std::atomic<bool> stopping{false};
 std::string job_type;
@@ -24,7 +24,7 @@ Reply Failed(OrthancPluginErrorCode code) {
   return reply;
 }
 
-// The id of a submitted job is a string that Orthanc made.
+// The id of a submitted job, a string that Orthanc has made and we must free.
 std::string Taken(char* text) {
   const std::string copy(text != nullptr ? text : "");
   if (text != nullptr) OrthancPluginFreeString(context, text);
@@ -48,7 +48,7 @@ OrthancPluginErrorCode JobReset(void* job) {
 }
 
 OrthancPluginJob* Wrap(std::unique_ptr<Job> job) {
-  // Orthanc owns it from here on, and finalizes it even when this fails.
+  // From here on Orthanc owns it, and finalizes it even if this fails.
   return OrthancPluginCreateJob(context, job.release(), JobFinalize, job_type.c_str(), JobProgress, JobContent,
                                 JobSerialized, JobStep, JobStop, JobReset);
 }
@@ -95,7 +95,7 @@ class SdkApi : public OrthancApi {
 
 OrthancPluginJobStepStatus JobStep(void* job) {
   if (stopping) {
-    // Orthanc steps on until it comes to stop its jobs; it keeps them as they are and goes on after its restart.
+    // Orthanc calls steps until it stops its jobs. It keeps them as they are, and goes on after its restart.
     std::this_thread::sleep_for(kWhileStopping);
     return OrthancPluginJobStepStatus_Continue;
   }
@@ -123,7 +123,7 @@ OrthancPluginErrorCode Serve(OrthancPluginRestOutput* output, const char* uri,
   Bytes body;
   Call call{Verb::Rest};
   call.type = static_cast<uint16_t>(request->method);
-  call.envelope = uri;  // and no header: the credentials in them are none of the engine's business
+  call.envelope = uri;  // but no headers: the engine must not see the credentials in them
   call.content = request->body;
   call.size = request->bodySize;
   call.result = &body;
@@ -156,7 +156,8 @@ void StartServices() {
 
 void RegisterService(Registration kind, const std::string& text) {
   switch (kind) {
-    // Without lock: Orthanc's default lets one request at a time into a plugin, and one may wait for hours for a job.
+    // Without lock: with it, Orthanc lets only one request at a time into a plugin, and one may wait for a job for
+    // hours.
     case Registration::Route: return OrthancPluginRegisterRestCallbackNoLock(context, text.c_str(), Serve);
     case Registration::JobType: job_type = text; return OrthancPluginRegisterJobsUnserializer(context, Unserialize);
     case Registration::Metrics: return OrthancPluginRegisterRefreshMetricsCallback(context, Refresh);
