@@ -140,13 +140,13 @@ void Control::Start(Line& line) {
       return;
     }
     case 13: line.inbox = in.Text(1 + a % 64); return;
-    case 14: {  // more than can be meant
+    case 14: {  // more registrations than an engine may send
       const std::string one =
           a % 2 == 0 ? BytesOf(kRegister, 1 + a / 2 % 4, 0, 0, "/r") : BytesOf(kErrorCode, 0, a % 32, 500, "x");
       for (int count = 1 + b * 2; count > 0; count--) line.inbox += one;
       return;
     }
-    case 15:  // longer than can be meant
+    case 15:  // longer texts than an engine may send
       line.inbox = BytesOf(a % 2 == 0 ? kRegister : kReturn, a / 2 % 5, 0, 1, std::string(b * 5'000, 'l'));
       return;
   }

@@ -37,7 +37,7 @@ void Driver::Storage() {
   }
 }
 
-// A success is one that the engine has told, and one that it has told is taken for one.
+// A call succeeds if the engine has said so, and only then.
 void Driver::Check(OrthancPluginErrorCode code) {
   const Outcome& outcome = script_.outcome;
   if (code == OrthancPluginErrorCode_Success) MUST(outcome.ok);
@@ -69,7 +69,7 @@ void Driver::Create() {
   calling.Bring(content);
   calling.status = in_.Byte() % 4;
   script_.Begin(calling);
-  // A copy of its own, so that one byte beyond it is found.
+  // In a copy of its own, so that a read of one byte beyond it is found.
   char* const copy = static_cast<char*>(std::malloc(content.size()));
   std::memcpy(copy, content.data(), content.size());
   const auto create = orthanc_.area2.create != nullptr ? orthanc_.area2.create : orthanc_.area.create;

@@ -6,7 +6,7 @@
 #include <cstring>
 
 extern "C" {
-// The plugin may be told of sizes that no memory has.
+// The plugin may hear of sizes that no memory has.
 const char* __asan_default_options() { return "allocator_may_return_null=1:quarantine_size_mb=16:abort_on_error=1"; }
 
 int32_t OrthancPluginInitialize(OrthancPluginContext* orthanc);
@@ -17,7 +17,7 @@ namespace fuzz {
 
 namespace {
 
-constexpr size_t kLongestLine = 32'768;  // words of the system and of the engine, and nothing without bounds
+constexpr size_t kLongestLine = 32'768;  // the words of the system and of the engine have bounds
 constexpr size_t kLongestScript = 1 << 20;
 constexpr int kMostRegistrations = 200;
 

@@ -69,7 +69,7 @@ void Worker::Got(const Frame& frame) {
   MUST(greeted_);            // else it is a stranger's
   MUST(!in_call_ && !bad_);  // else the connection carries a call though the one before has not ended well
   call_ = script_.calling;
-  if (call_.verb == kJobStep && frame.flags == kJobReset) {  // one that is made up for
+  if (call_.verb == kJobStep && frame.flags == kJobReset) {  // the reset that failed before, and is done now
     call_.verb = kJobReset;
     call_.asks = false;
     call_.time = kResetTime;
@@ -219,7 +219,7 @@ void Worker::SendOk(const std::string& text) {
   Send(kReturn, argument, text, 0, flags);
 }
 
-// A whole result.
+// Sends a whole result.
 void Worker::Result(uint64_t size) {
   Input& in = script_.in;
   const std::string bytes =
@@ -267,7 +267,7 @@ void Worker::More(Line& line) {
     case 15: return Send(a, size, in.Text(b % 32), b, static_cast<uint8_t>(size));
     case 16: line.inbox += in.Text(1 + a % 64); return;
     case 17: return Send(kReturn, size, in.Text(a % 16), b % 4 == 0 ? a : 0, b / 4);
-    case 18:  // and something that is too much
+    case 18:  // a whole answer, and more than that
       Result(a);
       SendOk("");
       return b % 2 == 0 ? SendOk("") : Send(kPull, 0, Little(1, 4));

@@ -153,7 +153,7 @@ void CallAfterAStalePullIsRepeated() {
   Stage stage("leaves-a-pull");
   CHECK(stage.Start() == Engine::Started::On);
   CHECK(stage.Write().ending == Ending::Fault);
-  CHECK(stage.Write().ending == Ending::Ok);  // on another connection of the same engine
+  CHECK(stage.Write().ending == Ending::Ok);  // on another connection to the same engine
   CHECK(stage.core.Count("E ") == 1 && !stage.core.Said("started again"));
 }
 
@@ -252,7 +252,7 @@ void EngineHasThreadsEnough() {
   unsetenv("UV_THREADPOOL_SIZE");
 }
 
-// In a process and with a user of its own: limits of threads do not hold for root.
+// In a process of its own, as a user of its own: limits of threads do not hold for root.
 void NoThreadForTheEngineIsRefused() {
   const pid_t child = fork();
   if (child == 0) {

@@ -1,5 +1,5 @@
-// Stands in for the engine in plugin-test: run as `fake-engine SCENARIO SOCKET`, it plays one scenario. The word that
-// START brings is the path of a file in which it remembers that it has lived before.
+// Plays the engine in plugin-test. Run as `fake-engine SCENARIO SOCKET`, it plays one scenario. The text that START
+// brings is the path of a file: it is there if this engine has lived before.
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -23,7 +23,7 @@ std::string memory;
 
 Deadline Soon() { return Clock::now() + std::chrono::minutes(5); }
 
-// Closed, if it cannot connect.
+// Connects and says HELLO. The channel is closed if it cannot connect.
 Channel Connect(uint8_t role, uint64_t protocol, bool hello_comes = true) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -61,7 +61,7 @@ void Refuse(Channel& control, uint64_t count) {
   control.Send(header, {"no way", 6}, {nullptr, 0}, Soon());
 }
 
-// A job that counts to 3: its text is the count.
+// A job that counts to 3. Its serialized text is the count.
 void Count(Channel& channel, const Header& call, const std::string& text) {
   const bool stop = call.flags == static_cast<uint8_t>(Verb::JobStop);
   if (text.find_first_not_of("0123") != std::string::npos) return Return(channel, 7, 0, 0, "no job of ours");
@@ -113,7 +113,8 @@ void Work(Channel channel) {
       Count(channel, call, payload.substr(8));
       continue;
     }
-    if (scenario == "asks" && call.flags == static_cast<uint8_t>(Verb::Rest)) {  // says whether Orthanc is stopping
+    if (scenario == "asks" &&
+        call.flags == static_cast<uint8_t>(Verb::Rest)) {  // the answer says whether Orthanc is stopping
       Header upcall;
       upcall.kind = Kind::Upcall;
       upcall.flags = 1;
@@ -150,7 +151,7 @@ Header Warning() {
   return log;
 }
 
-// What comes before the RETURN of START: some of it wrong, where the scenario wants that.
+// What comes before the RETURN of START. Some of it is wrong if the scenario says so.
 void Register(Channel& control) {
   Header code;
   code.kind = Kind::ErrorCode;
@@ -241,7 +242,7 @@ int main(int count, char** argv) {
     scenario = scenario.substr(slash + 1);
   }
   if (scenario == "says-threads") std::fprintf(stderr, "threads %s\n", std::getenv("UV_THREADPOOL_SIZE"));
-  // then-X: works and dies of its first call; then X, until it is mended. Its memory has to be guessed from the socket.
+  // then-X: it works and dies of its first call, then it plays X until it is mended. It finds its memory by the socket.
   if (scenario.rfind("then-", 0) == 0) {
     const std::string folder = socket_path.substr(0, socket_path.rfind("/orthanc-cloud-storage-"));
     memory = folder + "/memory";

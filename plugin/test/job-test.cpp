@@ -56,7 +56,7 @@ void JobOutlivesItsEngine() {
   CHECK(job.DoStep(api) == Job::Step::Continue);  // Orthanc is stopping, the job is not done
   CHECK(std::string(job.serialized()) == "1" && job.Restore());
   job.Reset();
-  CHECK(job.DoStep(api) == Job::Step::Failure);  // it must not go on from where it shall not be
+  CHECK(job.DoStep(api) == Job::Step::Failure);  // it must not go on from where it was
 }
 
 void JobGoesOnWhenAnEngineStartsAgain() {

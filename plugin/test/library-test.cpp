@@ -27,7 +27,7 @@ class FakeOrthanc {
     };
   }
 
-  // As Orthanc starts a plugin: 0 = well.
+  // As Orthanc starts a plugin. 0: it has started.
   int32_t Load(const std::string& scenario, const std::string& section = "", const std::string& missing = "") {
     const std::string script = folder.path() + "/" + scenario;
     CHECK(mknod(script.c_str(), S_IFREG | 0600, 0) == 0);
@@ -40,7 +40,7 @@ class FakeOrthanc {
     return reinterpret_cast<int32_t (*)(OrthancPluginContext*)>(Symbol("OrthancPluginInitialize"))(&context_);
   }
 
-  // As Orthanc stops one.
+  // As Orthanc stops a plugin.
   void Unload() {
     if (on_change != nullptr)
       on_change(OrthancPluginChangeType_OrthancStopped, OrthancPluginResourceType_None, nullptr);

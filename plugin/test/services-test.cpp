@@ -99,7 +99,7 @@ void ReplyTellsErrorsStopAndTooMuch() {
   }
 }
 
-// Orthanc would take it for one, and leave the client without an answer, or the job without an end.
+// Orthanc would take it for a success: the client would get no answer, or the job no end.
 void SuccessThatSaysNothingIsNone() {
   struct Said {
     uint8_t flags;

@@ -1,4 +1,4 @@
-// An engine that fake-engine.cpp plays, and who hears what is said of it.
+// An engine that fake-engine.cpp plays, and an Orthanc that keeps what is logged.
 #pragma once
 #include <dirent.h>
 #include <sys/stat.h>
@@ -45,7 +45,7 @@ class FakeCore : public OrthancCore {
   std::string lines_;
 };
 
-// A folder of a test, in which nothing may be left.
+// A folder of a test. At its end nothing may be left in it.
 class Folder {
  public:
   Folder() {
