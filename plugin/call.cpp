@@ -3,20 +3,12 @@
 #include <algorithm>
 #include <cstring>
 
-#include "rest.h"
-
 namespace ocs {
 
 namespace {
 
 constexpr uint16_t kTooLarge = 413;
-constexpr uint64_t kPriorityZero = 1ull << 31;  // priorities are signed, arguments are not
-
-Answer Ended(Ending ending) {
-  Answer answer;
-  answer.ending = ending;
-  return answer;
-}
+constexpr uint64_t kPriorityZero = 1ull << 31;  // priorities are signed, the arguments of frames are not
 
 Ending EndingOf(Io io) {
   switch (io) {
@@ -33,19 +25,20 @@ bool IsJob(Verb verb) { return verb >= Verb::JobStep && verb <= Verb::JobRestore
 
 bool BringsContent(Verb verb) { return !IsRead(verb) && verb != Verb::Remove; }
 
-// Whether a RETURN ok means something. Orthanc would take a success without an answer for one, and leave the client
-// without any.
+// Whether a RETURN ok means something. Orthanc would take a success without an answer for a success, and the client
+// would get no answer.
 bool Says(const Call& call, const Header& ok) {
   if (call.verb == Verb::JobStep) return ok.flags >= 1 && ok.flags <= 3;
   if (call.verb != Verb::Rest) return true;
-  switch (static_cast<Answered>(ok.flags)) {
-    case Answered::Body: return IsHttpStatus(ok.argument);
-    case Answered::Error: return ok.argument >= 1 && ok.argument <= INT32_MAX;
-    case Answered::MethodNotAllowed: return true;
+  switch (static_cast<AnswerKind>(ok.flags)) {
+    case AnswerKind::Body: return IsHttpStatus(ok.argument);
+    case AnswerKind::Error: return ok.argument >= 1 && ok.argument <= INT32_MAX;
+    case AnswerKind::MethodNotAllowed: return true;
   }
   return false;
 }
 
+// Small content travels with its call. The engine has the same rule (Conversation.split).
 Io SendCall(Channel& channel, const Call& call, Deadline deadline) {
   Header header;
   header.kind = Kind::Call;
@@ -90,9 +83,9 @@ Io SendReply(Channel& channel, const Reply& reply, Deadline deadline) {
   return channel.Send(header, {reply.body.data(), fits ? reply.body.size() : 0}, {nullptr, 0}, deadline);
 }
 
-// Upcall, Submit or Metric: what the engine asks of Orthanc in the middle of a call.
+// Upcall, Submit or Metric: what the engine wants of Orthanc in the middle of a call.
 Io ServeUpcall(Channel& channel, const Call& call, const Header& header, Deadline deadline) {
-  if (call.upcalls == nullptr) return Io::Broken;
+  if (call.api == nullptr) return Io::Broken;
   std::string payload, first, second;
   const Io io = ReceiveText(channel, header.length, &payload, deadline, kMaxPayload);
   if (io != Io::Ok) return io;
@@ -102,19 +95,19 @@ Io ServeUpcall(Channel& channel, const Call& call, const Header& header, Deadlin
     float value = 0;
     if (payload.size() - at != sizeof value) return Io::Broken;
     std::memcpy(&value, payload.data() + at, sizeof value);
-    call.upcalls->Metric(first, value);
+    call.api->Metric(first, value);
     return Io::Ok;
   }
   if (!Unpack(payload.data(), payload.size(), &at, &second) || at != payload.size()) return Io::Broken;
-  if (header.kind == Kind::Submit && header.argument > UINT32_MAX) return Io::Broken;  // no priority of Orthanc's
+  if (header.kind == Kind::Submit && header.argument > UINT32_MAX) return Io::Broken;  // Orthanc has no such priority
   return SendReply(channel,
                    header.kind == Kind::Submit
-                       ? call.upcalls->Submit(static_cast<int32_t>(header.argument - kPriorityZero), first, second)
-                       : call.upcalls->Rest(header.flags, (header.status & 1) != 0, first, second),
+                       ? call.api->Submit(static_cast<int32_t>(header.argument - kPriorityZero), first, second)
+                       : call.api->Rest(header.flags, first, second),
                    deadline);
 }
 
-// What was tried, for the log.
+// What was tried, as the log says it.
 std::string Attempt(const Call& call) {
   switch (call.verb) {
     case Verb::Rest: return "cannot answer a REST request: ";
@@ -139,7 +132,7 @@ Io ReceiveText(Channel& channel, size_t size, std::string* text, Deadline deadli
 
 namespace {
 
-// A result while it comes in: RESERVE begins it, again too, and FILLs follow one another to its end.
+// A result while it comes in. RESERVE begins it, or begins it again. FILLs follow one another to its end.
 class Incoming {
  public:
   explicit Incoming(Result* result) : result_(result) {}
@@ -169,7 +162,7 @@ class Incoming {
   }
 
  private:
-  // What a job leaves: its content and its serialized text.
+  // A job leaves its content and its serialized text.
   bool AreTexts() const {
     const char* const bytes = reinterpret_cast<const char*>(result_->data());
     std::string content, serialized;
@@ -185,14 +178,14 @@ class Incoming {
 };
 
 Answer Converse(Channel& channel, const Call& call, Deadline deadline) {
-  // What lies there already belongs to the call before: a RETURN among it would be taken for the answer to this one.
-  if (!channel.Quiet()) return Ended(Ending::Interrupted);
+  // What lies there already belongs to the call before. A RETURN among it would be taken for the answer to this call.
+  if (!channel.Quiet()) return Answer::Ended(Ending::Interrupted);
   Incoming incoming(call.result);
   Io io = SendCall(channel, call, deadline);
-  // What fits no turn and comes first is left over from the call before: the engine is sound, the connection is not.
+  // If the first frame fits no turn, it is left over from the call before: the engine is sound, the connection is not.
   for (Ending wrong = Ending::Interrupted; io == Io::Ok; wrong = Ending::Broken) {
-    // An engine that never falls silent would never be waited for, so its deadline is looked at here as well.
-    if (Clock::now() >= deadline) return Ended(Ending::TimedOut);
+    // Nobody ever waits for an engine that is never silent. So its deadline is checked here, too.
+    if (Clock::now() >= deadline) return Answer::Ended(Ending::TimedOut);
     Header header;
     Answer answer;
     io = channel.ReceiveHeader(&header, deadline);
@@ -219,9 +212,9 @@ Answer Converse(Channel& channel, const Call& call, Deadline deadline) {
         default: io = Io::Broken;
       }
     }
-    if (io == Io::Broken) return Ended(wrong);
+    if (io == Io::Broken) return Answer::Ended(wrong);
   }
-  return Ended(EndingOf(io));
+  return Answer::Ended(EndingOf(io));
 }
 
 }  // namespace
@@ -244,7 +237,7 @@ std::string LineOf(const Call& call, const Answer& answer) {
     case Ending::TimedOut: return what + "the storage engine did not finish in time";
     case Ending::Stopped: return what + "Orthanc is stopping";
     case Ending::Down: return what + "the storage engine cannot start: " + answer.text;
-    case Ending::TooLarge: return what + "its address, query and headers are larger than 16 MiB";
+    case Ending::TooLarge: return what + "its address is larger than 16 MiB";
     default: return what + "the storage engine broke the protocol";
   }
 }

@@ -1,8 +1,8 @@
-// One call over one worker connection: the engine drives, we serve, until RETURN.
+// One call over one worker connection. The engine drives and the plugin serves, until RETURN.
 #pragma once
 #include <string>
 
-#include "host.h"
+#include "orthanc.h"
 #include "wire.h"
 
 namespace ocs {
@@ -10,22 +10,31 @@ namespace ocs {
 struct Call {
   Verb verb;
   const char* uuid = nullptr;  // of a file, 36 characters
-  uint16_t type = 0;           // of a file's content; Rest: the method; JobStop: the reason
-  const void* content =
-      nullptr;                 // Create, Rest: Orthanc's own buffer, valid until the callback returns; Job...: its text
-  uint64_t size = 0;           // of the content; ReadRange: of the range
-  uint64_t start = 0;          // ReadRange
-  Result* result = nullptr;    // Read, ReadRange must fill it; Rest and Job... may
-  std::string envelope{};      // Rest, Job...: comes before the content
-  Upcalls* upcalls = nullptr;  // null: the engine may ask nothing of Orthanc
-  std::chrono::milliseconds time{0};  // how long it may take; 0: as long as the engine said at its start
+  uint16_t type = 0;           // of a file's content; Rest: the method
+  // Create, Rest: Orthanc's own buffer, valid until the callback returns. Job...: the serialized text.
+  const void* content = nullptr;
+  uint64_t size = 0;                  // of the content, or of the range
+  uint64_t start = 0;                 // of the range
+  Result* result = nullptr;           // Read and ReadRange must fill it, Rest and Job... may
+  std::string envelope{};             // Rest: the URI; Job...: the job's number
+  OrthancApi* api = nullptr;          // null: the engine may ask nothing of Orthanc
+  std::chrono::milliseconds time{0};  // how long the call may take; 0: as long as the engine has said
+};
+
+inline bool IsHttpStatus(uint64_t number) { return number >= 100 && number <= 599; }
+
+// What kind of answer a REST call has: the flags of its RETURN.
+enum class AnswerKind : uint8_t {
+  Body = 0,              // argument: HTTP status; text: content type
+  Error = 1,             // argument: Orthanc's error code; text: details for its JSON answer
+  MethodNotAllowed = 2,  // text: the methods that are allowed
 };
 
 enum class Ending {
   Ok,
-  Fault,        // the engine said no; `fault` and `text` say why
+  Fault,        // the engine has refused; `fault` and `text` say why
   NoMemory,     // Orthanc had no room for the result
-  Interrupted,  // the connection ended, or was not free for this call: it may be repeated on another
+  Interrupted,  // the connection ended or was not free: the call may be repeated on another one
   TimedOut,
   Stopped,   // Orthanc stops
   Down,      // the engine cannot start; `text` says why
@@ -40,9 +49,9 @@ struct Answer {
   uint64_t argument = 0;  // likewise
   std::string text;
 
-  static Answer Stopped() {
+  static Answer Ended(Ending ending) {
     Answer answer;
-    answer.ending = Ending::Stopped;
+    answer.ending = ending;
     return answer;
   }
 
@@ -52,18 +61,18 @@ struct Answer {
   }
 };
 
-// Unless it ends with Ok, nothing of the result is left.
+// Performs the call. If it does not end with Ok, nothing of the result is left.
 Answer Perform(Channel& channel, const Call& call, Deadline deadline);
 
-// How often a call is tried on engines that die of it.
+// On so many engines a call is tried if they die of it.
 constexpr int kAttempts = 5;
 
-// What the log says of a call that has ended; may be empty on success.
+// The log line of a call that has ended. It may be empty on success.
 std::string LineOf(const Call& call, const Answer& answer);
 
 constexpr size_t kMaxText = 4096;
 
-// Reads a payload that is text, cut to what a log line can bear, or to `limit`.
+// Reads a payload that is text, and cuts it to `limit`. More than kMaxText is too long for a log line.
 Io ReceiveText(Channel& channel, size_t size, std::string* text, Deadline deadline, size_t limit = kMaxText);
 
 }  // namespace ocs

@@ -1,4 +1,4 @@
-// What comes over the control connection and from new connections while an engine runs. The supervisor's thread.
+// What comes over the control connection and over new connections while an engine runs. On the supervisor's thread.
 #include <algorithm>
 
 #include "engine.h"
@@ -8,7 +8,7 @@ namespace ocs {
 namespace {
 
 using std::chrono::milliseconds;
-constexpr milliseconds kTurn{5'000};  // a frame that has begun comes within this time
+constexpr milliseconds kTurn{5'000};  // a frame that has begun ends within this time
 constexpr milliseconds kAcceptPause{1'000};
 
 }  // namespace
@@ -21,13 +21,13 @@ void Engine::AcceptWorkers() {
     if (io == Io::Ok) greetings_.emplace_back(std::move(channel), Clock::now() + settings_.hello_time);
   }
   if (io == Io::Broken && !accept_failed_)
-    host_.Log(Level::Error,
+    core_.Log(LogLevel::Error,
               Errno("a connection of the storage engine cannot be accepted") + ". Operations wait for it");
   accept_failed_ = io == Io::Broken;
   if (accept_failed_) accept_again_ = Clock::now() + kAcceptPause;
 }
 
-// Takes the connections that have said HELLO into the pool, and leaves those that said it too late or wrong.
+// Takes the connections that have said HELLO into the pool. Drops those that say it too late or wrong.
 void Engine::GreetWorkers() {
   bool lost = false;
   for (size_t i = 0; i < greetings_.size();) {
@@ -51,20 +51,20 @@ void Engine::GreetWorkers() {
   if (lost) AskAgain();
 }
 
-// For calls whose connection never came.
+// For the calls whose connection never came.
 void Engine::AskAgain() {
   std::lock_guard<std::mutex> lock(mutex_);
   refused_ = false;
   if (waiting_ > asked_) AskForWorkers(waiting_ - asked_);
 }
 
-// Somebody may clean /tmp while Orthanc runs for months: then the engine could not connect any more.
+// Orthanc runs for months, and somebody may clean /tmp meanwhile. Then the engine could not connect any more.
 void Engine::SeeToSocket() {
   if (listener_.Present()) return;
-  if (listener_.fd() >= 0) AcceptWorkers();  // who came before
+  if (listener_.fd() >= 0) AcceptWorkers();  // those that came before
   const std::string problem = listener_.Ensure();
-  if (!problem.empty()) return host_.Log(Level::Error, problem);
-  host_.Log(Level::Warning, "the storage engine's socket had vanished; it is " + listener_.path() + " now");
+  if (!problem.empty()) return core_.Log(LogLevel::Error, problem);
+  core_.Log(LogLevel::Warning, "the storage engine's socket had vanished; it is " + listener_.path() + " now");
   {
     std::lock_guard<std::mutex> lock(mutex_);
     socket_path_ = listener_.path();
@@ -80,9 +80,9 @@ bool Engine::HandleControl() {
   silent_ = Clock::duration(0);
   switch (header.kind) {
     case Kind::Pong: return true;
-    case Kind::Log: host_.Log(static_cast<Level>(std::min<int>(header.flags, 2)), text); return true;
+    case Kind::Log: core_.Log(static_cast<LogLevel>(std::min<int>(header.flags, 2)), text); return true;
     case Kind::Grow:
-      host_.Log(Level::Warning, "the storage engine cannot open another connection: " + text);
+      core_.Log(LogLevel::Warning, "the storage engine cannot open another connection: " + text);
       {
         std::lock_guard<std::mutex> lock(mutex_);
         asked_ -= std::min(asked_, header.argument);

@@ -10,21 +10,21 @@ namespace ocs {
 namespace {
 
 constexpr std::chrono::milliseconds kAsking{5'000};
-constexpr int kMostConnections = 256;  // that one call may meet, whatever becomes of them
+constexpr int kMostConnections = 256;  // one call tries no more of them
 
 }  // namespace
 
-Engine::Engine(Host& host, EngineSettings settings)
-    : host_(host), settings_(std::move(settings)), listener_(settings_.folders) {}
+Engine::Engine(OrthancCore& core, EngineSettings settings)
+    : core_(core), settings_(std::move(settings)), listener_(settings_.folders) {}
 
 Engine::Started Engine::Start() {
   if (pipe2(wake_, O_CLOEXEC | O_NONBLOCK) != 0) {
-    host_.Log(Level::Error, Errno("cannot make a pipe"));
+    core_.Log(LogLevel::Error, Errno("cannot make a pipe"));
     return Started::Refused;
   }
   std::unique_lock<std::mutex> lock(mutex_);
   state_ = State::Starting;
-  // Not std::thread: it throws where there can be no more threads, and nobody in Orthanc would catch that.
+  // Not std::thread: it throws when there can be no more threads, and nobody in Orthanc would catch that.
   const auto supervise = [](void* self) -> void* {
     static_cast<Engine*>(self)->Supervise();
     return nullptr;
@@ -32,7 +32,7 @@ Engine::Started Engine::Start() {
   errno = pthread_create(&supervisor_, nullptr, supervise, this);
   supervised_ = errno == 0;
   if (!supervised_) {
-    host_.Log(Level::Error, Errno("cannot make a thread for the storage engine"));
+    core_.Log(LogLevel::Error, Errno("cannot make a thread for the storage engine"));
     state_ = State::Stopped;
     return Started::Refused;
   }
@@ -56,7 +56,7 @@ void Engine::AskForWorkers(uint64_t count) {
   if (control_.open() && control_.Send(grow, path, {nullptr, 0}, Clock::now() + kAsking) == Io::Ok) asked_ += count;
 }
 
-// Ok, or why there is no connection.
+// Gets a connection to the engine. Ok, or why there is none.
 Ending Engine::Acquire(Deadline deadline, Channel* channel, uint64_t* generation) {
   std::unique_lock<std::mutex> lock(mutex_);
   waiting_++;
@@ -91,12 +91,12 @@ Answer Engine::Run(const Call& call) {
   Deadline deadline;
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (state_ == State::Stopping || state_ == State::Stopped) return Answer::Stopped();
+    if (state_ == State::Stopping || state_ == State::Stopped) return Answer::Ended(Ending::Stopped);
     deadline = Clock::now() + (call.time.count() > 0 ? call.time : call_time_);
     active_++;
   }
   Answer answer;
-  // A dead engine may have left several connections, which are met one after the other before its death is noticed.
+  // A dead engine may have left several connections. The call may try one after the other before the death is noticed.
   int engines = 0;
   uint64_t last = 0;
   for (int attempt = 1; attempt <= kMostConnections && engines < kAttempts; attempt++) {
@@ -113,14 +113,14 @@ Answer Engine::Run(const Call& call) {
     last = generation;
     std::lock_guard<std::mutex> lock(mutex_);
     if (generation == generation_)
-      idle_.clear();  // they led to the same process; it may be dead though we have not noticed yet
+      idle_.clear();  // they lead to the same process, which may be dead though nobody has noticed yet
   }
   if (answer.ending == Ending::Down) {
     std::lock_guard<std::mutex> lock(mutex_);
     answer.text = words_;
   }
   const std::string line = LineOf(call, answer);
-  if (!line.empty()) host_.Log(answer.ending == Ending::Ok ? Level::Info : Level::Error, line);
+  if (!line.empty()) core_.Log(answer.ending == Ending::Ok ? LogLevel::Info : LogLevel::Error, line);
   std::lock_guard<std::mutex> lock(mutex_);
   active_--;
   changed_.notify_all();
@@ -129,7 +129,7 @@ Answer Engine::Run(const Call& call) {
 
 void Engine::Wake() {
   const char byte = 0;
-  if (wake_[1] >= 0 && write(wake_[1], &byte, 1) < 0) host_.Log(Level::Warning, Errno("cannot wake the supervisor"));
+  if (wake_[1] >= 0 && write(wake_[1], &byte, 1) < 0) core_.Log(LogLevel::Warning, Errno("cannot wake the supervisor"));
 }
 
 void Engine::Drain() {

@@ -7,7 +7,8 @@ namespace ocs {
 // The folder of this library.
 std::string OwnFolder();
 
-// What is configured, if it is not empty, else what lies in `folder` or in the usual places. "" if it is not there.
+// The configured path if it is not empty, else the file in `folder` or in the usual places. "" if there is no such
+// file.
 std::string FindEngine(const std::string& configured, const std::string& folder);
 std::string FindNode(const std::string& configured, const std::string& folder);
 

@@ -1,5 +1,5 @@
-// A job of Orthanc's that runs in the engine. What is kept here is what Orthanc may ask for at any time, also while no
-// engine runs: each step, and the engine after the next, gets back the text that the step before left.
+// A job of Orthanc's that runs in the engine. Orthanc may ask at any time for what is kept here, also while no engine
+// runs. Each step gets back the text that the step before it has left, on whatever engine it runs.
 #pragma once
 #include <string>
 
@@ -14,17 +14,17 @@ class Job {
   // `content` and `serialized`: JSON objects.
   Job(Engine& engine, std::string content, std::string serialized);
 
-  // For a job that Orthanc kept over a restart of its own. False: the engine can make nothing of the text.
+  // For a job that Orthanc has kept over its restart. False: the engine does not understand the text.
   bool Restore();
 
-  // Takes about a second. Orthanc looks for a wish to pause or cancel between the steps only.
-  Step DoStep(Upcalls& upcalls);
+  // Takes about a second. Orthanc pauses and cancels jobs between steps only.
+  Step DoStep(OrthancApi& api);
 
-  // The job leaves the running state, for one of Orthanc's reasons.
-  void Stop(uint16_t reason, Upcalls& upcalls);
+  // The job leaves the running state.
+  void Stop();
 
-  // It shall begin again. Orthanc holds the lock of all jobs meanwhile, so this is quick and asks nothing of Orthanc.
-  // What does not succeed now is done before the next step.
+  // Sets the job back to its beginning. Orthanc holds the lock of all jobs meanwhile, so this is quick and asks nothing
+  // of Orthanc. If it fails now, it is done before the next step.
   Ending Reset();
 
   float progress() const { return progress_; }                    // 0 ... 1
@@ -32,7 +32,7 @@ class Job {
   const char* serialized() const { return serialized_.c_str(); }  // guarantees mutual exclusion
 
  private:
-  Answer Run(Verb verb, uint16_t type, Upcalls* upcalls, std::chrono::milliseconds time);
+  Answer Run(Verb verb, OrthancApi* api, std::chrono::milliseconds time);
 
   Engine& engine_;
   const uint64_t number_;  // the same for all engines of this process

@@ -1,49 +1,49 @@
-// An engine's start, from the fork to the RETURN of START, and its end.
+// The start of an engine, from the fork to the RETURN of START, and its end.
 #include <poll.h>
 
 #include <algorithm>
 
 #include "engine.h"
-#include "rest.h"
 
 namespace ocs {
 
 namespace {
 
 using std::chrono::milliseconds;
-constexpr size_t kMaxWish = 1u << 20;
-constexpr size_t kMostWishes = 128;
+constexpr size_t kMaxRegistration = 1u << 20;
+constexpr size_t kMostRegistrations = 128;
 constexpr uint64_t kLongestCall = 1ull << 32;  // ms, 49 days
 constexpr milliseconds kAfterItsEnd{500};
 constexpr milliseconds kLastWords{5'000};         // for an engine that was told to end
-constexpr milliseconds kLastWordsOfTheDead{500};  // for one that ended by itself, or is deaf
+constexpr milliseconds kLastWordsOfTheDead{500};  // for an engine that ended by itself, or is deaf
 
-// What an engine wants to be registered with Orthanc. It is, once the start has succeeded: Orthanc would go on to call
-// what an engine that is off or refused has registered.
-class Wishes {
+// What an engine registers with Orthanc. Orthanc hears of it when the start has succeeded: it would go on to call what
+// an engine that is off or has refused had registered.
+class Registrations {
  public:
-  // False when no engine of ours can have sent it.
+  // False when no engine of ours can have sent this.
   bool Take(const Header& header, std::string text) {
     const bool means_something = header.kind == Kind::ErrorCode
                                      ? IsHttpStatus(header.argument)
-                                     : header.length <= kMaxWish && header.flags >= static_cast<int>(Wish::Route) &&
-                                           header.flags <= static_cast<int>(Wish::Explorer);
-    if (!means_something || wishes_.size() == kMostWishes) return false;
-    wishes_.emplace_back(header, std::move(text));
+                                     : header.length <= kMaxRegistration &&
+                                           header.flags >= static_cast<int>(Registration::Route) &&
+                                           header.flags <= static_cast<int>(Registration::Explorer);
+    if (!means_something || registrations_.size() == kMostRegistrations) return false;
+    registrations_.emplace_back(header, std::move(text));
     return true;
   }
 
-  void Register(Host& host) const {
-    for (const auto& [header, text] : wishes_) {
+  void Register(OrthancCore& core) const {
+    for (const auto& [header, text] : registrations_) {
       if (header.kind == Kind::ErrorCode)
-        host.RegisterError(header.status, static_cast<uint16_t>(header.argument), text);
+        core.RegisterError(header.status, static_cast<uint16_t>(header.argument), text);
       else
-        host.Register(static_cast<Wish>(header.flags), (header.status & 1) != 0, text);
+        core.Register(static_cast<Registration>(header.flags), (header.status & 1) != 0, text);
     }
   }
 
  private:
-  std::vector<std::pair<Header, std::string>> wishes_;
+  std::vector<std::pair<Header, std::string>> registrations_;
 };
 
 }  // namespace
@@ -62,12 +62,12 @@ Engine::Started Engine::Launch() {
   return problem.empty() ? Handshake() : Refuse(problem);
 }
 
-// Logs what the process says, unless it has said the same too often.
-void Engine::Hear(Level level) { process_.Pump(refusals_ < kRefusals ? &host_ : nullptr, level); }
+// Logs what the process says, unless the same was said too often.
+void Engine::Hear(LogLevel level) { process_.Pump(refusals_ < kRefusals ? &core_ : nullptr, level); }
 
 Engine::Started Engine::Refuse(const std::string& why) {
-  Hear(Level::Error);
-  if (refusals_ < kRefusals) host_.Log(Level::Error, why);
+  Hear(LogLevel::Error);
+  if (refusals_ < kRefusals) core_.Log(LogLevel::Error, why);
   const std::string said = process_.words();
   std::lock_guard<std::mutex> lock(mutex_);
   words_ = said.empty() ? why : why + ": " + said;
@@ -75,27 +75,16 @@ Engine::Started Engine::Refuse(const std::string& why) {
 }
 
 Engine::Started Engine::Handshake() {
-  const milliseconds patience = generation_ == 0 ? settings_.start_time : settings_.restart_time;
-  Deadline deadline = Clock::now() + patience;
+  const milliseconds limit = generation_ == 0 ? settings_.start_time : settings_.restart_time;
+  const Deadline deadline = Clock::now() + limit;
   Channel control;
-  Header header;
-  while (!control.open()) {  // the engine connects, or ends with a word on stderr
-    if (StopRequested()) return Started::Refused;
-    if (Clock::now() >= deadline) return Refuse("the storage engine did not connect in time");
-    pollfd fds[2] = {{listener_.fd(), POLLIN, 0}, {process_.output(), POLLIN, 0}};
-    poll(fds, 2, 100);
-    if (fds[1].revents != 0) Hear(Level::Error);
-    if (fds[0].revents != 0) {
-      const Io io = AcceptControl(&control, &header);
-      if (io == Io::Broken) return Refuse(Errno("the storage engine's connection cannot be accepted"));
-      if (io != Io::Ok) return Refuse("the storage engine connected, but did not say HELLO as it should");
-    } else if (process_.output() < 0) {
-      return Refuse("the storage engine (" + settings_.node + " " + settings_.script + ") ended before it connected");
-    }
-  }
-  if (header.argument != kProtocol)
+  Header hello;
+  const std::string problem = AwaitControl(&control, &hello, deadline);
+  if (!problem.empty()) return Refuse(problem);
+  if (!control.open()) return Started::Refused;  // Orthanc stops
+  if (hello.argument != kProtocol)
     return Refuse("this plugin speaks protocol " + std::to_string(kProtocol) + ", the engine " + settings_.script +
-                  " protocol " + std::to_string(header.argument) +
+                  " protocol " + std::to_string(hello.argument) +
                   ". Install the .so and engine.mjs of the same release");
   Header start;
   start.kind = Kind::Call;
@@ -103,52 +92,79 @@ Engine::Started Engine::Handshake() {
   start.status = static_cast<uint16_t>(std::min<uint64_t>(generation_, UINT16_MAX));
   start.argument = kProtocol;
   Io io = control.Send(start, {settings_.configuration.data(), settings_.configuration.size()}, {nullptr, 0}, deadline);
+  Started started = Started::Refused;
+  if (io == Io::Ok) io = HearStart(&control, deadline, limit, &started);
+  if (io == Io::Ok) return started;
   if (io == Io::TooLarge) return Refuse("Orthanc's configuration is larger than 16 MiB");
-  Wishes wishes;
-  while (io == Io::Ok) {
-    io = Await(control.fd(), POLLIN, std::min(deadline, Clock::now() + milliseconds(200)));
-    Hear(Level::Error);
-    if (StopRequested()) return Started::Refused;
-    if (io == Io::TimedOut && Clock::now() < deadline) {
-      io = Io::Ok;
-      continue;
-    }
-    if (io == Io::Ok) io = control.ReceiveHeader(&header, deadline);
-    std::string text;
-    const size_t limit = header.kind == Kind::Register ? kMaxWish : kMaxText;
-    if (io == Io::Ok) io = ReceiveText(control, header.length, &text, deadline, limit);
-    if (io != Io::Ok) break;
-    if (header.kind == Kind::Log) {
-      if (refusals_ < kRefusals) host_.Log(static_cast<Level>(std::min<int>(header.flags, 2)), text);
-      deadline = Clock::now() + patience;  // it may wait for its store, and says so
-    } else if (header.kind == Kind::ErrorCode || header.kind == Kind::Register) {
-      if (!wishes.Take(header, std::move(text))) io = Io::Broken;
-    } else if (header.kind == Kind::Return && header.status != 0) {
-      return Refuse(text);
-    } else if (header.kind == Kind::Return && (header.flags & 1) == 0) {
-      host_.Log(Level::Warning, text);
-      return Started::Off;
-    } else if (header.kind == Kind::Return && header.argument >= 1 && header.argument <= kLongestCall) {
-      if (!registered_) wishes.Register(host_);
-      registered_ = true;
-      std::lock_guard<std::mutex> lock(mutex_);
-      description_ = text;
-      ranges_ = (header.flags & 2) != 0;
-      call_time_ = milliseconds(header.argument);
-      control_ = std::move(control);
-      generation_++;
-      return Started::On;
-    } else {
-      io = Io::Broken;
-    }
-  }
   if (io == Io::TimedOut) return Refuse("the storage engine did not finish its start in time");
   if (io == Io::Broken) return Refuse("the storage engine broke the protocol during its start");
   process_.End(kAfterItsEnd);  // so that all of its words are heard
   return Refuse("the storage engine ended during its start");
 }
 
-// After some launches that failed, calls fail as well, with the engine's words, until one succeeds.
+// Waits until the engine has connected and said HELLO, or until Orthanc stops. Returns why the engine cannot come, or
+// "".
+std::string Engine::AwaitControl(Channel* control, Header* hello, Deadline deadline) {
+  while (!control->open() && !StopRequested()) {
+    if (Clock::now() >= deadline) return "the storage engine did not connect in time";
+    pollfd fds[2] = {{listener_.fd(), POLLIN, 0}, {process_.output(), POLLIN, 0}};
+    poll(fds, 2, 100);
+    if (fds[1].revents != 0) Hear(LogLevel::Error);
+    if (fds[0].revents != 0) {
+      const Io io = AcceptControl(control, hello);
+      if (io == Io::Broken) return Errno("the storage engine's connection cannot be accepted");
+      if (io != Io::Ok) return "the storage engine connected, but did not say HELLO as it should";
+    } else if (process_.output() < 0) {
+      return "the storage engine (" + settings_.node + " " + settings_.script + ") ended before it connected";
+    }
+  }
+  return "";
+}
+
+// Listens until the engine has answered START. Ok: `started` is the answer.
+Io Engine::HearStart(Channel* control, Deadline deadline, milliseconds limit, Started* started) {
+  Registrations registrations;
+  for (;;) {
+    Io io = Await(control->fd(), POLLIN, std::min(deadline, Clock::now() + milliseconds(200)));
+    Hear(LogLevel::Error);
+    if (StopRequested()) return Io::Ok;
+    if (io == Io::TimedOut && Clock::now() < deadline) continue;
+    Header header;
+    if (io == Io::Ok) io = control->ReceiveHeader(&header, deadline);
+    std::string text;
+    const size_t longest = header.kind == Kind::Register ? kMaxRegistration : kMaxText;
+    if (io == Io::Ok) io = ReceiveText(*control, header.length, &text, deadline, longest);
+    if (io != Io::Ok) return io;
+    if (header.kind == Kind::Log) {
+      if (refusals_ < kRefusals) core_.Log(static_cast<LogLevel>(std::min<int>(header.flags, 2)), text);
+      deadline = Clock::now() + limit;  // it may wait for its store, and says so
+    } else if (header.kind == Kind::ErrorCode || header.kind == Kind::Register) {
+      if (!registrations.Take(header, std::move(text))) return Io::Broken;
+    } else if (header.kind == Kind::Return && header.status != 0) {
+      *started = Refuse(text);
+      return Io::Ok;
+    } else if (header.kind == Kind::Return && (header.flags & 1) == 0) {
+      core_.Log(LogLevel::Warning, text);
+      *started = Started::Off;
+      return Io::Ok;
+    } else if (header.kind == Kind::Return && header.argument >= 1 && header.argument <= kLongestCall) {
+      if (!registered_) registrations.Register(core_);
+      registered_ = true;
+      std::lock_guard<std::mutex> lock(mutex_);
+      description_ = text;
+      ranges_ = (header.flags & 2) != 0;
+      call_time_ = milliseconds(header.argument);
+      control_ = std::move(*control);
+      generation_++;
+      *started = Started::On;
+      return Io::Ok;
+    } else {
+      return Io::Broken;
+    }
+  }
+}
+
+// After some failed launches calls fail, too, with the engine's words, until a launch succeeds.
 bool Engine::StartAgain() {
   const auto began = Clock::now();
   const bool runs = Launch() == Started::On;
@@ -164,18 +180,18 @@ bool Engine::StartAgain() {
     words = words_;
     changed_.notify_all();
   }
-  if (runs) host_.Log(Level::Warning, "the storage engine runs again; interrupted operations are repeated");
+  if (runs) core_.Log(LogLevel::Warning, "the storage engine runs again; interrupted operations are repeated");
   if (hopeless)
-    host_.Log(Level::Error,
+    core_.Log(LogLevel::Error,
               "the storage engine cannot start. This is tried again; until then operations fail: " + words);
   return runs;
 }
 
-// Broken: see errno.
+// Accepts a connection and its HELLO. Broken: see errno.
 Io Engine::AcceptControl(Channel* channel, Header* hello) {
   Channel peer;
   Io io = listener_.Accept(&peer);
-  if (io == Io::TimedOut) return Io::Ok;  // it was somebody else, who has been sent away
+  if (io == Io::TimedOut) return Io::Ok;  // somebody else, who was sent away
   if (io != Io::Ok) return io;
   Greeting greeting(std::move(peer), Clock::now() + settings_.hello_time);
   while ((io = greeting.Read(hello)) == Io::TimedOut && Clock::now() < greeting.by)
@@ -185,7 +201,7 @@ Io Engine::AcceptControl(Channel* channel, Header* hello) {
   return Io::Ok;
 }
 
-// Ends this engine for good, whatever state it is in, and takes its connections away from the pool.
+// Ends this engine for good, whatever its state is, and takes its connections out of the pool.
 void Engine::Reap(bool quietly) {
   Channel control;
   std::vector<Channel> idle;
@@ -202,10 +218,10 @@ void Engine::Reap(bool quietly) {
   idle.clear();
   greetings_.clear();
   const std::string how = process_.End(quietly ? kLastWords : kLastWordsOfTheDead);
-  Hear(quietly ? Level::Info : Level::Warning);
-  // Connections that it opened and we never accepted: the next engine's first one must not queue up behind them.
+  Hear(quietly ? LogLevel::Info : LogLevel::Warning);
+  // Connections that it opened and nobody accepted: the first one of the next engine must not wait behind them.
   for (Channel left; listener_.fd() >= 0 && listener_.Accept(&left) == Io::Ok;) left.Close();
-  if (!quietly && !how.empty()) host_.Log(Level::Warning, "the storage engine " + how + " and is started again");
+  if (!quietly && !how.empty()) core_.Log(LogLevel::Warning, "the storage engine " + how + " and is started again");
 }
 
 }  // namespace ocs

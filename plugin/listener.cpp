@@ -22,7 +22,7 @@ namespace {
 constexpr char kFolder[] = "/orthanc-cloud-storage-XXXXXX";
 constexpr char kSocket[] = "/engine.sock";
 constexpr size_t kMaxVersion = 256;
-constexpr time_t kSurelyLocked = 60;  // seconds after which a folder whose maker lives has its lock
+constexpr time_t kSurelyLocked = 60;  // seconds after which the folder of a living process has its lock
 
 bool IsOurs(const std::string& folder) {
   struct stat status {};
@@ -39,7 +39,7 @@ std::string Environment(const char* name) {
 std::vector<std::string> SocketFolders(const std::string& temporary) {
   std::vector<std::string> folders;
   if (!temporary.empty() && temporary[0] == '/') folders.push_back(temporary);
-  // Of systemd, which may name several, and of a login. Neither is left to another user.
+  // The first is systemd's, which may name several. The second is a login's. Neither may belong to another user.
   std::string runtime = Environment("RUNTIME_DIRECTORY");
   runtime = runtime.substr(0, runtime.find(':'));
   for (const std::string& folder : {runtime, Environment("XDG_RUNTIME_DIR")})
@@ -84,7 +84,7 @@ std::string Listener::Bind() {
   if (!S_ISDIR(status.st_mode) || status.st_uid != geteuid() || (status.st_mode & 077) != 0)
     return folder_ + ": it belongs to somebody else";
   lock_ = Channel(open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  flock(lock_.fd(), LOCK_EX | LOCK_NB);  // without locks, nobody will take it for a dead one's
+  flock(lock_.fd(), LOCK_EX | LOCK_NB);  // where there are no locks, nobody takes it for a dead one's
   unlink(path_.c_str());
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -99,7 +99,7 @@ std::string Listener::Bind() {
   return "";
 }
 
-// What Orthancs left behind that were killed.
+// Removes what killed Orthancs have left behind.
 void Listener::Sweep(const std::string& base) {
   DIR* const entries = opendir(base.c_str());
   while (const dirent* const entry = entries != nullptr ? readdir(entries) : nullptr) {

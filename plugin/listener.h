@@ -1,4 +1,4 @@
-// Where the engine connects: a socket in a private folder, which is made anew when somebody cleans it away.
+// Where the engine connects: a socket in a private folder. If somebody cleans the folder away, it is made again.
 #pragma once
 #include <sys/types.h>
 
@@ -9,7 +9,8 @@
 
 namespace ocs {
 
-// Where the socket's folder may be, the best first: `temporary` is Orthanc's own TemporaryDirectory, "" if not set.
+// Where the socket's folder may be, the best place first. `temporary`: Orthanc's TemporaryDirectory, "" if it is not
+// set.
 std::vector<std::string> SocketFolders(const std::string& temporary);
 
 class Listener {
@@ -19,8 +20,9 @@ class Listener {
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
-  // Listens, and sees to it that the socket is still where it was. If it cannot be there, it is in the next folder.
-  // Returns what is wrong, "" if nothing.
+  // Listens, and makes the socket again if it is gone. If that cannot be, tries the next folder. Returns what is wrong,
+  // or
+  // "".
   std::string Ensure();
 
   // Whether the socket's file is where Ensure() left it.
@@ -29,7 +31,7 @@ class Listener {
   const std::string& path() const { return path_; }
   int fd() const { return socket_.fd(); }
 
-  // The next connection of our own user, others are sent away. TimedOut: there is none. Broken: see errno.
+  // The next connection of our own user. Others are sent away. TimedOut: there is none. Broken: see errno.
   Io Accept(Channel* channel);
 
   void Close();
@@ -42,17 +44,17 @@ class Listener {
   std::string folder_;
   std::string path_;
   Channel socket_;
-  Channel lock_;  // of the folder, as long as we live: who holds none is dead
+  Channel lock_;  // on the folder, as long as this process lives: a folder without a lock is a dead one's
   dev_t device_ = 0;
   ino_t inode_ = 0;
 };
 
-// A connection that has not said HELLO yet. Nobody waits for it: it is asked when there may be something to read.
+// A connection that has not said HELLO yet. Nobody waits for it. It is read when there may be something to read.
 class Greeting {
  public:
   Greeting(Channel channel, Deadline by) : by(by), channel_(std::move(channel)) {}
 
-  // Ok: `hello` has come. TimedOut: not yet. Else it never will.
+  // Ok: `hello` has come. TimedOut: not yet. Anything else: it never will.
   Io Read(Header* hello);
 
   int fd() const { return channel_.fd(); }

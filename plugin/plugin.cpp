@@ -25,26 +25,27 @@ constexpr char kName[] = "cloud-storage";
 constexpr uint16_t kFaults = 32;
 constexpr uint16_t kUnavailable = 4;  // the engine's number for "try again later" (docs/protocol.md)
 
-// V8 sees the small objects of its heap, not the payloads that hang on them beside it: with its own settings it lets 64
-// MB of dead payloads gather and then marks its whole heap to find them, for up to half of the engine's processor time.
-// A small young generation lets go of them early and cheaply, and no marking begins below 96 MB (ARCHITECTURE.md).
+// V8 sees the small objects of its heap, not the payloads beside it that they hold. With its own settings it lets 64 MB
+// of dead payloads gather. Then it marks its whole heap to find them, which takes up to half of the engine's processor
+// time. A small young generation lets go of them early and cheaply, and no marking begins below 96 MB
+// (ARCHITECTURE.md).
 constexpr const char* kNodeOptions[] = {"--max-semi-space-size=2", "--initial-heap-size=96"};
 
-// Those that make the engine work (src/config/config.ts).
+// With one of these sections there is work for the engine (src/config/config.ts).
 constexpr const char* kSections[] = {"AwsS3Storage", "AzureBlobStorage", "BlobStorage", "GoogleCloudStorage",
                                      "DirectoryStorage"};
 
-class OrthancHost : public ocs::Host {
+class SdkCore : public ocs::OrthancCore {
  public:
-  OrthancHost() {
+  SdkCore() {
     for (auto& code : codes_) code = OrthancPluginErrorCode_StorageAreaPlugin;
   }
 
-  void Log(ocs::Level level, const std::string& line) override {
+  void Log(ocs::LogLevel level, const std::string& line) override {
     switch (level) {
-      case ocs::Level::Error: return OrthancPluginLogError(context, line.c_str());
-      case ocs::Level::Warning: return OrthancPluginLogWarning(context, line.c_str());
-      case ocs::Level::Info: return OrthancPluginLogInfo(context, line.c_str());
+      case ocs::LogLevel::Error: return OrthancPluginLogError(context, line.c_str());
+      case ocs::LogLevel::Warning: return OrthancPluginLogWarning(context, line.c_str());
+      case ocs::LogLevel::Info: return OrthancPluginLogInfo(context, line.c_str());
     }
   }
 
@@ -52,13 +53,14 @@ class OrthancHost : public ocs::Host {
     if (fault < kFaults) codes_[fault] = OrthancPluginRegisterErrorCode(context, fault, http, message.c_str());
   }
 
-  void Register(ocs::Wish wish, bool asks, const std::string& text) override {
-    if (!asks || OrthancPluginCheckVersionAdvanced(context, 1, 9, 2) != 0) return ocs::RegisterService(wish, text);
-    if (!told_)
-      Log(ocs::Level::Warning, std::string("this Orthanc ") + context->orthancVersion +
-                                   " does not let plugins use its REST API as this one needs it. Moves of files, and "
-                                   "the list of where files are, are not offered. Update to Orthanc 1.9.2 or newer");
-    told_ = true;
+  void Register(ocs::Registration kind, bool asks, const std::string& text) override {
+    if (!asks || OrthancPluginCheckVersionAdvanced(context, 1, 9, 2) != 0) return ocs::RegisterService(kind, text);
+    if (!warned_)
+      Log(ocs::LogLevel::Warning,
+          std::string("this Orthanc ") + context->orthancVersion +
+              " does not let plugins use its REST API as this one needs it. Moves of files, and "
+              "the list of where files are, are not offered. Update to Orthanc 1.9.2 or newer");
+    warned_ = true;
   }
 
   OrthancPluginErrorCode CodeOf(const ocs::Answer& answer) const {
@@ -75,10 +77,10 @@ class OrthancHost : public ocs::Host {
 
  private:
   OrthancPluginErrorCode codes_[kFaults];
-  bool told_ = false;
+  bool warned_ = false;
 };
 
-// A whole file: the buffer is made by Orthanc when the size is known, and is ours until the call has succeeded.
+// A whole file. Orthanc makes the buffer when the size is known. The buffer is ours until the call has succeeded.
 class WholeFile : public ocs::Result {
  public:
   explicit WholeFile(OrthancPluginMemoryBuffer64* target) : target_(target) {
@@ -100,7 +102,7 @@ class WholeFile : public ocs::Result {
   OrthancPluginMemoryBuffer64* target_;
 };
 
-// A whole file for the interface before 1.9.0: the buffer comes from malloc().
+// A whole file for Orthanc's interface before 1.9.0: the buffer comes from malloc().
 class OldWholeFile : public ocs::Result {
  public:
   OldWholeFile() = default;
@@ -142,14 +144,14 @@ class FileRange : public ocs::Result {
   OrthancPluginMemoryBuffer64* target_;
 };
 
-std::unique_ptr<OrthancHost> host;
+std::unique_ptr<SdkCore> core;
 
 OrthancPluginErrorCode Create(const char* uuid, const void* content, int64_t size, OrthancPluginContentType type) {
   ocs::Call call{ocs::Verb::Create, uuid};
   call.type = static_cast<uint16_t>(type);
   call.content = content;
   call.size = static_cast<uint64_t>(size);
-  return host->CodeOf(engine->Run(call));
+  return core->CodeOf(engine->Run(call));
 }
 
 OrthancPluginErrorCode ReadWhole(OrthancPluginMemoryBuffer64* target, const char* uuid, OrthancPluginContentType type) {
@@ -157,7 +159,7 @@ OrthancPluginErrorCode ReadWhole(OrthancPluginMemoryBuffer64* target, const char
   ocs::Call call{ocs::Verb::Read, uuid};
   call.type = static_cast<uint16_t>(type);
   call.result = &file;
-  return host->CodeOf(engine->Run(call));
+  return core->CodeOf(engine->Run(call));
 }
 
 OrthancPluginErrorCode ReadOld(void** content, int64_t* size, const char* uuid, OrthancPluginContentType type) {
@@ -165,7 +167,7 @@ OrthancPluginErrorCode ReadOld(void** content, int64_t* size, const char* uuid, 
   ocs::Call call{ocs::Verb::Read, uuid};
   call.type = static_cast<uint16_t>(type);
   call.result = &file;
-  const OrthancPluginErrorCode code = host->CodeOf(engine->Run(call));
+  const OrthancPluginErrorCode code = core->CodeOf(engine->Run(call));
   if (code == OrthancPluginErrorCode_Success) file.Hand(content, size);
   return code;
 }
@@ -178,13 +180,13 @@ OrthancPluginErrorCode ReadRange(OrthancPluginMemoryBuffer64* target, const char
   call.start = start;
   call.size = target->size;
   call.result = &range;
-  return host->CodeOf(engine->Run(call));
+  return core->CodeOf(engine->Run(call));
 }
 
 OrthancPluginErrorCode Remove(const char* uuid, OrthancPluginContentType type) {
   ocs::Call call{ocs::Verb::Remove, uuid};
   call.type = static_cast<uint16_t>(type);
-  return host->CodeOf(engine->Run(call));
+  return core->CodeOf(engine->Run(call));
 }
 
 OrthancPluginErrorCode OnChange(OrthancPluginChangeType change, OrthancPluginResourceType, const char*) {
@@ -200,7 +202,7 @@ int32_t Refuse(const std::string& why) {
   return -1;
 }
 
-// Of the engine, which could not be found. Where nobody has configured it, Orthanc does not need it.
+// The engine cannot be found. If no storage is configured, Orthanc does not need it.
 int32_t Missing(const std::string& configuration, const std::string& why) {
   for (const char* const section : kSections)
     if (ocs::HasSetting(configuration, section)) return Refuse(why);
@@ -209,7 +211,7 @@ int32_t Missing(const std::string& configuration, const std::string& why) {
   return 0;
 }
 
-// The SDK's own functions for this keep to themselves what Orthanc answers.
+// The SDK's own functions for this do not return what Orthanc answers.
 OrthancPluginErrorCode RegisterStorageArea(bool ranges) {
   if (ranges) {
     _OrthancPluginRegisterStorageArea2 area{Create, ReadWhole, ReadRange, Remove};
@@ -221,7 +223,7 @@ OrthancPluginErrorCode RegisterStorageArea(bool ranges) {
 
 }  // namespace
 
-OrthancPluginErrorCode ocs::CodeOf(const Answer& answer) { return host->CodeOf(answer); }
+OrthancPluginErrorCode ocs::CodeOf(const Answer& answer) { return core->CodeOf(answer); }
 
 extern "C" {
 
@@ -259,8 +261,8 @@ ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthan
                              "/node nor on PATH. Install Node.js 22.12 or newer, or name it in CloudStorage.Node"
                        : "CloudStorage.Node names " + node_setting + ", which cannot be run");
 
-  host = std::make_unique<OrthancHost>();
-  engine = std::make_unique<ocs::Engine>(*host, std::move(settings));
+  core = std::make_unique<SdkCore>();
+  engine = std::make_unique<ocs::Engine>(*core, std::move(settings));
   switch (engine->Start()) {
     case ocs::Engine::Started::On: break;
     case ocs::Engine::Started::Off: engine.reset(); return 0;
@@ -280,7 +282,7 @@ ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthan
 
 ORTHANC_PLUGINS_API void OrthancPluginFinalize() {
   engine.reset();
-  host.reset();
+  core.reset();
 }
 
 ORTHANC_PLUGINS_API const char* OrthancPluginGetName() { return kName; }

@@ -1,4 +1,4 @@
-// What Orthanc's callbacks share: they get no argument of ours, so this is global.
+// What Orthanc's callbacks share. It is global, because Orthanc passes them no argument of ours.
 #pragma once
 #include <orthanc/OrthancCPlugin.h>
 
@@ -11,16 +11,16 @@ namespace ocs {
 extern OrthancPluginContext* context;
 extern std::unique_ptr<Engine> engine;
 
-// The code that tells Orthanc how a call has ended.
+// The error code that tells Orthanc how a call has ended.
 OrthancPluginErrorCode CodeOf(const Answer& answer);
 
-// Everything but the storage area (services.cpp). Orthanc may start a plugin again in the same process.
+// The services besides the storage area begin. Orthanc may start a plugin again in the same process.
 void StartServices();
 
-// Registers with Orthanc what the engine wishes for.
-void RegisterService(Wish wish, const std::string& text);
+// Registers with Orthanc what the engine asks for.
+void RegisterService(Registration kind, const std::string& text);
 
-// Orthanc begins to stop: from now on the engine is told so when it asks for something.
+// Orthanc begins to stop. From now on this is the reply to all upcalls.
 void StopServices();
 
 }  // namespace ocs

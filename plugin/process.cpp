@@ -27,16 +27,16 @@ constexpr milliseconds kAfterTerm{2'000};
 constexpr size_t kMostWords = 1024;
 constexpr char kThreads[] = "UV_THREADPOOL_SIZE=16";
 constexpr char kAuthorities[] = "NODE_EXTRA_CA_CERTS=";
-// Whoever can set Node's variables for Orthanc makes the engine write its memory, its traffic or the keys of its
-// connections to a file or to its log, open a debugger to all users, or trust any certificate. Those of Orthanc are its
-// options, passwords of other plugins among them; ours come over the socket.
+// Whoever can set Node's variables for Orthanc could make the engine write its memory, its traffic or the keys of its
+// connections to a file or to its log, open a debugger to all users, or trust any certificate. Orthanc's variables are
+// its options, with passwords of other plugins among them. Our options come over the socket.
 constexpr const char* kLeftOut[] = {
     "NODE_", "ORTHANC_", "DEBUG=", "SSLKEYLOGFILE=", "AZURE_LOG_LEVEL=", "GOOGLE_SDK_NODE_LOGGING="};
 
 bool Begins(const char* entry, const char* name) { return std::strncmp(entry, name, std::strlen(name)) == 0; }
 
 std::vector<const char*> Environment() {
-  // Node's own pool of 4 threads does files and names: four hung files would stop every new connection to a store.
+  // Node's own pool has 4 threads for files and names: four files that hang would stop every new connection to a store.
   std::vector<const char*> environment{kThreads};
   for (char** entry = environ; *entry != nullptr; entry++) {
     const bool left_out = std::any_of(std::begin(kLeftOut), std::end(kLeftOut),
@@ -50,13 +50,13 @@ std::vector<const char*> Environment() {
   return environment;
 }
 
-// Between fork and exec only async-signal-safe calls are allowed: Orthanc has many threads, and any may hold a lock.
+// Between fork and exec only async-signal-safe calls are allowed: any of Orthanc's many threads may hold a lock.
 [[noreturn]] void BecomeEngine(pid_t parent, int output, const char* const* argv, const char* const* environment) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(0);
   setsid();  // Ctrl-C in Orthanc's terminal is for Orthanc, which then stops us in order
-  // Keys must not reach a core file. One byte, not zero: the kernel pipes cores of limit 0 to a handler, those of 1 it
-  // drops.
+  // Keys must not reach a core file. The limit is one byte, not zero: the kernel still pipes a core of limit 0 to a
+  // handler, and drops one of limit 1.
   const rlimit none{1, 1};
   setrlimit(RLIMIT_CORE, &none);
   for (int signal_number = 1; signal_number < NSIG; signal_number++) signal(signal_number, SIG_DFL);
@@ -105,32 +105,32 @@ std::string Process::Start(const std::vector<std::string>& command) {
   return problem;
 }
 
-// Not more than a pipe holds: a process that says it faster than it can be logged must not keep the supervisor here.
-void Process::Pump(Host* host, Level level) {
+// Takes no more than a pipe holds. A process that says more than can be logged must not keep the supervisor here.
+void Process::Pump(OrthancCore* core, LogLevel level) {
   char bytes[4096];
   ssize_t got = 0;
   for (size_t taken = 0; output_.open() && taken < kPipe; taken += static_cast<size_t>(got)) {
     got = read(output_.fd(), bytes, sizeof bytes);
     if (got == 0) {
-      Tell(host, level);  // the last line may have no end
+      Tell(core, level);  // the last line may have no end
       output_.Close();
     }
     if (got <= 0) return;
     for (ssize_t i = 0; i < got; i++) {
       if (bytes[i] != '\n') line_ += bytes[i];
-      if (bytes[i] == '\n' || line_.size() == kLongestLine) Tell(host, level);
+      if (bytes[i] == '\n' || line_.size() == kLongestLine) Tell(core, level);
     }
   }
 }
 
-void Process::Tell(Host* host, Level level) {
+void Process::Tell(OrthancCore* core, LogLevel level) {
   if (line_.empty()) return;
-  if (host != nullptr) host->Log(level, "storage engine: " + line_);
+  if (core != nullptr) core->Log(level, "storage engine: " + line_);
   Keep(line_);
   line_.clear();
 }
 
-// Not the frames of a stack, nor the version with which Node ends them.
+// Keeps no frames of a stack, nor the version with which Node ends them.
 void Process::Keep(const std::string& line) {
   if (line[0] == ' ' || line.compare(0, 9, "Node.js v") == 0) return;
   words_ += (words_.empty() ? "" : " | ") + line;
@@ -141,14 +141,14 @@ void Process::Kill() {
   if (pid_ > 0) kill(pid_, SIGKILL);
 }
 
-std::string Process::End(milliseconds patience) {
+std::string Process::End(milliseconds limit) {
   if (pid_ <= 0) return "";
   const auto began = Clock::now();
   int status = 0;
-  for (bool told = false; waitpid(pid_, &status, WNOHANG) == 0; std::this_thread::sleep_for(milliseconds(5))) {
+  for (bool asked = false; waitpid(pid_, &status, WNOHANG) == 0; std::this_thread::sleep_for(milliseconds(5))) {
     const auto waited = Clock::now() - began;
-    if (!told && waited > patience) told = kill(pid_, SIGTERM) == 0;
-    if (waited > patience + kAfterTerm) Kill();
+    if (!asked && waited > limit) asked = kill(pid_, SIGTERM) == 0;
+    if (waited > limit + kAfterTerm) Kill();
   }
   pid_ = -1;
   return WIFSIGNALED(status) ? "was killed by signal " + std::to_string(WTERMSIG(status))

@@ -1,20 +1,19 @@
-// What the engine does for Orthanc beside the storage area: REST routes, jobs, metrics; and what it asks of Orthanc
+// What the engine does for Orthanc besides the storage area: REST routes, jobs, metrics. And what it asks of Orthanc
 // meanwhile.
 #include <atomic>
 #include <thread>
 
 #include "job.h"
 #include "plugin.h"
-#include "rest.h"
 
 namespace ocs {
 
 namespace {
 
 using std::chrono::milliseconds;
-constexpr milliseconds kLongestRequest{24 * 3'600'000};  // one that waits for the end of a job
+constexpr milliseconds kLongestRequest{24 * 3'600'000};  // a request may wait for the end of a job
 constexpr milliseconds kWhileStopping{50};
-constexpr milliseconds kLongestRefresh{2'000};  // a monitor does not wait long either
+constexpr milliseconds kLongestRefresh{2'000};  // a monitor does not wait longer
 
 std::atomic<bool> stopping{false};
 std::string job_type;
@@ -25,7 +24,7 @@ Reply Failed(OrthancPluginErrorCode code) {
   return reply;
 }
 
-// The id of a submitted job is a string that Orthanc made.
+// The id of a submitted job, a string that Orthanc has made and we must free.
 std::string Taken(char* text) {
   const std::string copy(text != nullptr ? text : "");
   if (text != nullptr) OrthancPluginFreeString(context, text);
@@ -38,7 +37,10 @@ float JobProgress(void* job) { return static_cast<Job*>(job)->progress(); }
 const char* JobContent(void* job) { return static_cast<Job*>(job)->content(); }
 const char* JobSerialized(void* job) { return static_cast<Job*>(job)->serialized(); }
 OrthancPluginJobStepStatus JobStep(void* job);
-OrthancPluginErrorCode JobStop(void* job, OrthancPluginJobStopReason reason);
+OrthancPluginErrorCode JobStop(void* job, OrthancPluginJobStopReason) {
+  static_cast<Job*>(job)->Stop();
+  return OrthancPluginErrorCode_Success;
+}
 OrthancPluginErrorCode JobReset(void* job) {
   static_cast<Job*>(job)->Reset();
   return OrthancPluginErrorCode_Success;
@@ -46,21 +48,21 @@ OrthancPluginErrorCode JobReset(void* job) {
 }
 
 OrthancPluginJob* Wrap(std::unique_ptr<Job> job) {
-  // Orthanc owns it from here on, and finalizes it even when this fails.
+  // From here on Orthanc owns it, and finalizes it even if this fails.
   return OrthancPluginCreateJob(context, job.release(), JobFinalize, job_type.c_str(), JobProgress, JobContent,
                                 JobSerialized, JobStep, JobStop, JobReset);
 }
 
-class OrthancUpcalls : public Upcalls {
+class SdkApi : public OrthancApi {
  public:
-  Reply Rest(uint8_t method, bool after_plugins, const std::string& uri, const std::string& body) override {
+  Reply Rest(uint8_t method, const std::string& uri, const std::string& body) override {
     Reply reply;
     reply.stopping = stopping;
     if (stopping) return reply;
     OrthancPluginMemoryBuffer answer{nullptr, 0};
-    const OrthancPluginErrorCode code = OrthancPluginCallRestApi(
-        context, &answer, nullptr, &reply.http, static_cast<OrthancPluginHttpMethod>(method), uri.c_str(), 0, nullptr,
-        nullptr, body.data(), static_cast<uint32_t>(body.size()), after_plugins ? 1 : 0);
+    const OrthancPluginErrorCode code =
+        OrthancPluginCallRestApi(context, &answer, nullptr, &reply.http, static_cast<OrthancPluginHttpMethod>(method),
+                                 uri.c_str(), 0, nullptr, nullptr, body.data(), static_cast<uint32_t>(body.size()), 0);
     if (code != OrthancPluginErrorCode_Success) return Failed(code);
     if (answer.data == nullptr) return reply;
     reply.body.assign(static_cast<const char*>(answer.data), answer.size);
@@ -93,18 +95,12 @@ class OrthancUpcalls : public Upcalls {
 
 OrthancPluginJobStepStatus JobStep(void* job) {
   if (stopping) {
-    // Orthanc steps on until it comes to stop its jobs; it keeps them as they are and goes on after its restart.
+    // Orthanc calls steps until it stops its jobs. It keeps them as they are, and goes on after its restart.
     std::this_thread::sleep_for(kWhileStopping);
     return OrthancPluginJobStepStatus_Continue;
   }
-  OrthancUpcalls upcalls;
-  return static_cast<OrthancPluginJobStepStatus>(static_cast<Job*>(job)->DoStep(upcalls));
-}
-
-OrthancPluginErrorCode JobStop(void* job, OrthancPluginJobStopReason reason) {
-  OrthancUpcalls upcalls;
-  static_cast<Job*>(job)->Stop(static_cast<uint16_t>(reason), upcalls);
-  return OrthancPluginErrorCode_Success;
+  SdkApi api;
+  return static_cast<OrthancPluginJobStepStatus>(static_cast<Job*>(job)->DoStep(api));
 }
 
 OrthancPluginJob* Unserialize(const char* type, const char* serialized) {
@@ -114,34 +110,33 @@ OrthancPluginJob* Unserialize(const char* type, const char* serialized) {
 }
 
 void Refresh() {
-  OrthancUpcalls upcalls;
+  SdkApi api;
   Call call{Verb::Metrics};
-  call.upcalls = &upcalls;
+  call.api = &api;
   call.time = kLongestRefresh;
   engine->Run(call);
 }
 
 OrthancPluginErrorCode Serve(OrthancPluginRestOutput* output, const char* uri,
                              const OrthancPluginHttpRequest* request) {
-  OrthancUpcalls upcalls;
+  SdkApi api;
   Bytes body;
   Call call{Verb::Rest};
   call.type = static_cast<uint16_t>(request->method);
-  call.envelope = EnvelopeOf(uri, {request->getCount, request->getKeys, request->getValues},
-                             {request->headersCount, request->headersKeys, request->headersValues});
+  call.envelope = uri;  // but no headers: the engine must not see the credentials in them
   call.content = request->body;
   call.size = request->bodySize;
   call.result = &body;
-  call.upcalls = &upcalls;
+  call.api = &api;
   call.time = kLongestRequest;
   const Answer answer = engine->Run(call);
   if (answer.ending != Ending::Ok) return CodeOf(answer);
-  switch (static_cast<Answered>(answer.flags)) {
-    case Answered::Error:
+  switch (static_cast<AnswerKind>(answer.flags)) {
+    case AnswerKind::Error:
       OrthancPluginSetHttpErrorDetails(context, output, answer.text.c_str(), 0);
       return static_cast<OrthancPluginErrorCode>(answer.argument);
-    case Answered::MethodNotAllowed: OrthancPluginSendMethodNotAllowed(context, output, answer.text.c_str()); break;
-    case Answered::Body:
+    case AnswerKind::MethodNotAllowed: OrthancPluginSendMethodNotAllowed(context, output, answer.text.c_str()); break;
+    case AnswerKind::Body:
       if (answer.argument == 200)
         OrthancPluginAnswerBuffer(context, output, body.text(), static_cast<uint32_t>(body.size()),
                                   answer.text.c_str());
@@ -159,13 +154,14 @@ void StartServices() {
   job_type.clear();
 }
 
-void RegisterService(Wish wish, const std::string& text) {
-  switch (wish) {
-    // Without lock: Orthanc's default lets one request at a time into a plugin, and one may wait for hours for a job.
-    case Wish::Route: return OrthancPluginRegisterRestCallbackNoLock(context, text.c_str(), Serve);
-    case Wish::JobType: job_type = text; return OrthancPluginRegisterJobsUnserializer(context, Unserialize);
-    case Wish::Metrics: return OrthancPluginRegisterRefreshMetricsCallback(context, Refresh);
-    case Wish::Explorer: return OrthancPluginExtendOrthancExplorer(context, text.c_str());
+void RegisterService(Registration kind, const std::string& text) {
+  switch (kind) {
+    // Without lock: with it, Orthanc lets only one request at a time into a plugin, and one may wait for a job for
+    // hours.
+    case Registration::Route: return OrthancPluginRegisterRestCallbackNoLock(context, text.c_str(), Serve);
+    case Registration::JobType: job_type = text; return OrthancPluginRegisterJobsUnserializer(context, Unserialize);
+    case Registration::Metrics: return OrthancPluginRegisterRefreshMetricsCallback(context, Refresh);
+    case Registration::Explorer: return OrthancPluginExtendOrthancExplorer(context, text.c_str());
   }
 }
 

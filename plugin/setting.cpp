@@ -7,7 +7,7 @@ namespace ocs {
 
 namespace {
 
-// Walks JSON text without building anything. Past the end everything reads as NUL, so malformed text just ends.
+// Walks through JSON text and builds nothing. After the end it reads NUL, so malformed text just ends.
 class Walker {
  public:
   explicit Walker(const std::string& text) : text_(text) {}
@@ -46,7 +46,7 @@ class Walker {
         if (c == '{' || c == '[') depth++;
         if (c == '}' || c == ']') depth--;
         at_++;
-        // A bare word or number ends where the next punctuation begins.
+        // A word or number ends where the next punctuation begins.
         if (depth == 0 && c != '}' && c != ']')
           while (at_ < text_.size() && std::string(",}] \t\r\n").find(text_[at_]) == std::string::npos) at_++;
       }

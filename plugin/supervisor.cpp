@@ -1,4 +1,4 @@
-// The engine's life, seen by the one thread that starts, hears, feeds and ends it.
+// The life of the engine, on the one thread that starts it, listens to it and ends it.
 #include <poll.h>
 #include <unistd.h>
 
@@ -63,16 +63,16 @@ bool Engine::Serve() {
     }
     const auto pause = std::max(std::chrono::ceil<milliseconds>(until - now), milliseconds(0));
     poll(fds.data(), fds.size(), static_cast<int>(pause.count()));
-    // Only what it waited counts: a log of Orthanc's that blocks, or a machine that sleeps, is not the engine's
-    // silence.
+    // Only the time counts in which this thread waited. A log of Orthanc's that blocks, or a machine that sleeps, is
+    // not the engine's silence.
     silent_ += std::min<Clock::duration>(Clock::now() - now, pause);
     if (char byte = 0; fds[1].revents != 0 && read(wake_[0], &byte, 1) == 1) continue;
-    if (fds[2].revents != 0) Hear(Level::Warning);
+    if (fds[2].revents != 0) Hear(LogLevel::Warning);
     if (fds[3].revents != 0) AcceptWorkers();
     if (!greetings_.empty()) GreetWorkers();
     if (fds[0].revents != 0 && !HandleControl()) return true;
     if (silent_ > settings_.silence) {
-      host_.Log(Level::Error, "the storage engine does not answer any more and is killed");
+      core_.Log(LogLevel::Error, "the storage engine does not answer any more and is killed");
       process_.Kill();
       return true;
     }

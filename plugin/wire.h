@@ -10,7 +10,7 @@ namespace ocs {
 using Clock = std::chrono::steady_clock;
 using Deadline = Clock::time_point;
 
-constexpr uint64_t kProtocol = 3;
+constexpr uint64_t kProtocol = 4;
 constexpr size_t kHeaderBytes = 16;
 constexpr uint32_t kMaxPayload = 16u << 20;
 constexpr size_t kUuidBytes = 36;
@@ -60,7 +60,7 @@ struct Header {
 
 void Encode(const Header& header, uint8_t* bytes);
 
-// False when no engine of ours can have sent it: then the connection must be closed.
+// False when no engine of ours can have sent this header. Then the connection must be closed.
 bool Decode(const uint8_t* bytes, Header* header);
 
 enum class Io {
@@ -68,7 +68,7 @@ enum class Io {
   Closed,
   TimedOut,
   Broken,
-  TooLarge,  // no frame holds it: nothing was sent, and the socket is as it was
+  TooLarge,  // no frame holds it: nothing was sent, and the socket can still be used
 };
 
 struct Slice {
@@ -76,17 +76,17 @@ struct Slice {
   size_t size;
 };
 
-// Packed text, as payloads carry several of them: u32 length, then the bytes.
+// Appends a packed text to a payload: a u32 length, then the bytes.
 void Pack(std::string* payload, const char* text, size_t size);
 inline void Pack(std::string* payload, const std::string& text) { Pack(payload, text.data(), text.size()); }
 
-// Takes the packed text that begins at *at and moves *at behind it. False when there is none.
+// Takes the packed text that begins at *at, and moves *at to its end. False when there is none.
 bool Unpack(const char* payload, size_t size, size_t* at, std::string* text);
 
-// `value` in little-endian bytes, as payloads hold numbers.
+// A number as payloads hold it: little-endian.
 std::string Number(uint64_t value, int bytes);
 
-// Owns one non-blocking socket. After Closed, TimedOut or Broken it is good for nothing but destruction.
+// Owns one non-blocking socket. After Closed, TimedOut or Broken it can only be destroyed.
 class Channel {
  public:
   Channel() = default;

@@ -12,8 +12,9 @@ import { version } from './version.ts'
 import { Server } from './wire/server.ts'
 
 /**
- * Payloads lie beside V8's heap. Once 16 MB of new ones are there, twice this figure, those nobody holds any more are let go
- * of; plugin.cpp sets what must be known before V8 starts. The name is one of V8 12 and 13, that is Node.js 22 to 24.
+ * Payloads lie beside V8's heap. Once there are 16 MB of new ones, twice this figure, V8 lets go of those that nobody
+ * holds any more. plugin.cpp sets what must be known before V8 starts. The option is one of V8 12 and 13, that is of
+ * Node.js 22 to 24.
  */
 if (/^1[23]\./.test(process.versions.v8)) setFlagsFromString('--scavenger-max-new-space-capacity-mb=8')
 
@@ -25,7 +26,7 @@ if (!socketPath) {
   process.exit(2)
 }
 
-// Whatever nobody foresaw ends the process: the plugin starts a new one and repeats the calls that were under way.
+// An error that nobody foresaw ends the process. The plugin starts a new one and repeats the calls that were under way.
 process.on('uncaughtException', error => {
   console.error(error.stack ?? String(error))
   process.exit(70)
@@ -33,8 +34,8 @@ process.on('uncaughtException', error => {
 
 /** Aborted when Orthanc stops. */
 const stopping = new AbortController()
-// The end comes from the plugin, by STOP or by its own end. Whoever stops Orthanc may signal its whole process group: an engine
-// that ended then would be missing while Orthanc still finishes what is under way.
+// The end comes from the plugin, by STOP or by its own end. Whoever stops Orthanc may signal its whole process group: an
+// engine that ended then would be missing while Orthanc still finishes what is under way.
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => {})
 noDebugger()
 
@@ -48,7 +49,7 @@ if (composition) {
   serving = true
   await server.serve(composition.services)
   stopping.abort()
-  process.once('SIGTERM', () => process.exit(0)) // the plugin's patience is over
+  process.once('SIGTERM', () => process.exit(0)) // the plugin waits no longer
   await Promise.race([
     composition.store.close(),
     new Promise(resolve => setTimeout(resolve, CLOSE_DEADLINE_MS).unref()),
@@ -65,8 +66,8 @@ async function start() {
     return undefined
   }
   const composition = compose(config, log, server.restarts === 0 ? 'owner' : 'successor')
-  // Only when Orthanc starts. An engine that follows one that died serves whatever the store does just now: what is on
-  // Orthanc's disk, or works again in a minute, may not wait for it.
+  // Only when Orthanc starts. An engine that follows a dead one serves at once, whatever the store does just now: what
+  // is on Orthanc's disk, or works again in a minute, must not wait for the store.
   const goOnAsking = config.startupCheck && server.restarts === 0 ? await ready(config, composition) : undefined
   const { store, callDeadlineMs, ranges, description } = composition
   const services = servicesOf(composition, server.restarts)
@@ -80,7 +81,7 @@ async function start() {
 async function ready({ readOnly, startupTimeoutMs }: EngineConfig, { store, hybrid }: Composition) {
   const options = { purpose: 'start', writes: !readOnly, warn: (line: string) => log.warn(line) } as const
   if (hybrid) await untilReady({ store: hybrid.fileSystem, options, log }, startupTimeoutMs)
-  // All that is new goes to the disk: the store may come later.
+  // New files go to the disk, so the store may come later.
   if (hybrid?.mode === 'WriteToFileSystem') return glance({ store, options, log })
   await untilReady({ store, options, log }, startupTimeoutMs)
   return undefined

@@ -1,4 +1,4 @@
-/** What the engine offers to Orthanc beside the storage area, made of what compose() gave. */
+/** What the engine offers Orthanc besides the storage area, made of what compose() gives. */
 import type { Composition } from './compose.ts'
 import { explorer } from './explorer/script.ts'
 import { moveStorageRoute } from './routes/move-storage.ts'
@@ -9,7 +9,8 @@ import { Jobs } from './wire/jobs.ts'
 import type { Services } from './wire/service-calls.ts'
 
 export function servicesOf({ store, area, tiers, hybrid, counts }: Composition, engineRestarts: number): Services {
-  const jobs = hybrid && new Jobs(hybrid.jobs)
+  const moves = hybrid?.jobs
+  const jobs = moves && new Jobs(moves)
   const status = (): Status => ({
     Version: version,
     Store: area.name,
@@ -24,8 +25,8 @@ export function servicesOf({ store, area, tiers, hybrid, counts }: Composition, 
     BytesWritten: counts.bytesWritten,
   })
   const routes = [statusRoute(status, signal => store.check(signal, { purpose: 'status' })), whereRoute(tiers)]
-  const metrics = async () => metricsOf(status())
-  return hybrid && jobs
-    ? { area, routes: [...routes, moveStorageRoute(hybrid.jobs)], jobs, metrics, explorer }
+  const metrics = () => metricsOf(status())
+  return moves && jobs
+    ? { area, routes: [...routes, moveStorageRoute(moves)], jobs, metrics, explorer }
     : { area, routes, metrics, explorer }
 }

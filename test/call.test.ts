@@ -6,8 +6,8 @@ import { checkedContent, collect, type Source, sourceOf } from '../src/bytes.ts'
 import { Fault } from '../src/fault.ts'
 import { serveCalls } from '../src/wire/call.ts'
 import { Connection } from '../src/wire/connection.ts'
-import { Kind, Verb } from '../src/wire/frames.ts'
-import { answers } from '../src/wire/http-replies.ts'
+import { type Header, Kind, Verb } from '../src/wire/frames.ts'
+import { httpReplies } from '../src/wire/http-replies.ts'
 import { type PeerConnection, PluginPeer } from './support/peer.ts'
 import { sha256 } from './support/sha256.ts'
 
@@ -78,9 +78,28 @@ describe('a worker connection', () => {
       if (size > 2) assert.deepEqual((await peer.readRange(uuid, 1, 1, size - 2)).result, content.subarray(1, -1))
     })
 
-  it('pulls small content too when the plugin does not send it along', async () => {
-    assert.equal((await peer.create(uuid, 1, pattern(100), false)).pulls, 1)
-    assert.deepEqual(files.get(`${uuid}dicom`), pattern(100))
+  it('pulls large content and no small one, and refuses a call that is not of its length', async () => {
+    for (const [size, pulls] of [
+      [262_144, 0],
+      [262_145, 1],
+    ] as const)
+      assert.equal((await peer.create(uuid, 1, pattern(size))).pulls, pulls)
+    const wrong: [Partial<Header>, Buffer][] = [
+      [{ flags: Verb.create, argument: 100 }, pattern(0)], // small content stays away
+      [{ flags: Verb.create, argument: 100 }, pattern(99)],
+      [{ flags: Verb.create, argument: 100 }, pattern(101)],
+      [{ flags: Verb.create, argument: 262_145 }, pattern(262_145)], // large content travels along
+      [{ flags: Verb.read }, pattern(1)],
+      [{ flags: Verb.readRange }, pattern(7)],
+      [{ flags: Verb.readRange }, pattern(9)],
+      [{ flags: Verb.remove }, pattern(1)],
+    ]
+    for (const [fields, rest] of wrong) {
+      peer.send(Kind.call, { status: 1, ...fields }, Buffer.concat([Buffer.from(uuid), rest]))
+      const { kind, status } = await peer.receive()
+      assert.deepEqual([kind, status], [Kind.return, httpReplies.Internal.number])
+    }
+    assert.equal(files.get(`${uuid}dicom`)?.byteLength, 262_145)
   })
 
   it('tells the content types apart', async () => {
@@ -106,7 +125,7 @@ describe('a worker connection', () => {
 
   it('returns a fault as its number and one line, and serves the next call', async () => {
     const outcome = await peer.read(uuid, 1)
-    assert.equal(outcome.status, answers.NotFound.number)
+    assert.equal(outcome.status, httpReplies.NotFound.number)
     assert.equal(outcome.text, `cannot read '${uuid}': no such file [NotFound]`)
     assert.equal((await peer.create(uuid, 1, pattern(9))).status, 0)
   })
@@ -172,7 +191,7 @@ describe('a worker connection', () => {
     it(`never returns ok when a body is ${what} than announced`, async () => {
       area.deliver = async (_attachment, _range, use) => await use({ size, body: sourceOf(pattern(9)).open() })
       await connectAnew()
-      assert.equal((await peer.read(uuid, 1)).status, answers.Internal.number)
+      assert.equal((await peer.read(uuid, 1)).status, httpReplies.Internal.number)
       assert.equal((await peer.remove(uuid, 1)).status, 0)
     })
 
@@ -204,7 +223,7 @@ describe('a worker connection', () => {
         throw new Fault('Denied', 'the store refuses')
       }
       await connectAnew()
-      assert.equal((await peer.create(uuid, 1, pattern(2_000_000))).status, answers.Denied.number)
+      assert.equal((await peer.create(uuid, 1, pattern(2_000_000))).status, httpReplies.Denied.number)
       await canceled((chunks as AsyncIterator<Uint8Array>).next())
       assert.equal((await peer.remove(uuid, 1)).status, 0) // throws at a frame out of turn
     })
@@ -221,7 +240,7 @@ describe('a worker connection', () => {
       }
       await connectAnew()
       const { status, pulls } = await peer.create(uuid, 1, pattern(4_000_000))
-      assert.equal(status, answers.Denied.number)
+      assert.equal(status, httpReplies.Denied.number)
       assert.ok(pulls <= 1)
       for (const reader of readers) await canceled(reader)
       assert.equal((await peer.remove(uuid, 1)).status, 0)
@@ -241,7 +260,7 @@ describe('a worker connection', () => {
         throw new Fault('Timeout', 'the deadline passed')
       }
       await connectAnew()
-      assert.equal((await peer.read(uuid, 1)).status, answers.Timeout.number)
+      assert.equal((await peer.read(uuid, 1)).status, httpReplies.Timeout.number)
       more.resolve()
       await canceled(late)
       assert.equal((await peer.remove(uuid, 1)).status, 0)
@@ -305,7 +324,7 @@ describe('a worker connection', () => {
     peer.socket.destroy()
     await served
     await connect()
-    assert.equal((await peer.read(uuid, 1)).status, answers.Corrupt.number)
+    assert.equal((await peer.read(uuid, 1)).status, httpReplies.Corrupt.number)
   })
 
   it('lets parallel readers of one source share the connection', async () => {
@@ -336,7 +355,7 @@ describe('a worker connection', () => {
     peer.socket.destroy()
     await served
     await connect()
-    assert.equal((await peer.create(uuid, 1, pattern(300_000))).status, answers.Unavailable.number)
+    assert.equal((await peer.create(uuid, 1, pattern(300_000))).status, httpReplies.Unavailable.number)
     assert.equal((await peer.remove(uuid, 1)).status, 0)
   })
 
@@ -368,6 +387,6 @@ describe('a worker connection', () => {
     it(`does not survive ${what} as a success`, async () => {
       send()
       const answer = await peer.receive().catch(() => undefined)
-      assert.ok(answer === undefined || answer.status === answers.Internal.number)
+      assert.ok(answer === undefined || answer.status === httpReplies.Internal.number)
     })
 })

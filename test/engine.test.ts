@@ -10,8 +10,8 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { explorer } from '../src/explorer/script.ts'
 import { MARKER } from '../src/stores/directory/names.ts'
-import { Kind, PROTOCOL, StartFlag, Verb, Wish } from '../src/wire/frames.ts'
-import { answers } from '../src/wire/http-replies.ts'
+import { Kind, PROTOCOL, Registration, StartFlag, Verb } from '../src/wire/frames.ts'
+import { httpReplies } from '../src/wire/http-replies.ts'
 import { type PeerConnection, PluginPeer, type Received } from './support/peer.ts'
 
 const engine = new URL('../src/engine.ts', import.meta.url).pathname
@@ -56,7 +56,7 @@ describe('the engine process', () => {
     const codes = frames.filter(frame => frame.kind === Kind.errorCode)
     assert.deepEqual(
       codes.map(code => [code.status, code.argument]),
-      Object.values(answers).map(answer => [answer.number, answer.http]),
+      Object.values(httpReplies).map(reply => [reply.number, reply.http]),
     )
     assert.deepEqual([last(frames).status, last(frames).flags], [0, StartFlag.on | StartFlag.ranges])
     assert.ok(last(frames).argument > 60_000)
@@ -77,13 +77,13 @@ describe('the engine process', () => {
 
   it('looks at the store when Orthanc starts', async () => {
     const refusal = last(await control.start(unreachable))
-    assert.equal(refusal.status, answers.Unavailable.number)
+    assert.equal(refusal.status, httpReplies.Unavailable.number)
     assert.match(refusal.payload.toString(), /^cannot use s3:b: /)
   })
 
   it('does not look at the store when it follows an engine that died', async () => {
     assert.equal(last(await control.start(unreachable, PROTOCOL, 1)).status, 0)
-    assert.equal((await (await worker()).read(randomUUID(), 1)).status, answers.Unavailable.number)
+    assert.equal((await (await worker()).read(randomUUID(), 1)).status, httpReplies.Unavailable.number)
   })
 
   it('stores, reads and removes a file under its key', async () => {
@@ -96,20 +96,20 @@ describe('the engine process', () => {
     assert.deepEqual(stored(), [`${uuid}.dcm`])
     assert.deepEqual((await peer.read(uuid, 1)).result, content)
     assert.equal((await peer.remove(uuid, 1)).status, 0)
-    assert.equal((await peer.read(uuid, 1)).status, answers.NotFound.number)
+    assert.equal((await peer.read(uuid, 1)).status, httpReplies.NotFound.number)
     assert.deepEqual(stored(), [])
   })
 
   it('serves its status, of which it tells Orthanc', async () => {
     const frames = await control.start(directory())
-    const wishes = frames.filter(frame => frame.kind === Kind.register)
+    const registrations = frames.filter(frame => frame.kind === Kind.register)
     assert.deepEqual(
-      wishes.map(({ flags, payload }) => [flags, payload.toString()]),
+      registrations.map(({ flags, payload }) => [flags, payload.toString()]),
       [
-        [Wish.route, '/cloud-storage/status'],
-        [Wish.route, '/(patients|studies|series|instances)/([0-9a-f-]{44})/cloud-storage'],
-        [Wish.metrics, ''],
-        [Wish.explorer, explorer],
+        [Registration.route, '/cloud-storage/status'],
+        [Registration.route, '/(patients|studies|series|instances)/([0-9a-f-]{44})/cloud-storage'],
+        [Registration.metrics, ''],
+        [Registration.explorer, explorer],
       ],
     )
     const { argument, result } = await (await worker()).rest(1, '/cloud-storage/status')
@@ -121,11 +121,11 @@ describe('the engine process', () => {
   it('tells of moves, and has their job type, in a hybrid mode only', async () => {
     const hybrid = { DirectoryStorage: { Path: join(folder, 'objects'), HybridMode: 'WriteToFileSystem' } }
     const frames = await control.start({ ...hybrid, StorageDirectory: join(folder, 'disk') })
-    const wishes = frames
+    const registrations = frames
       .filter(frame => frame.kind === Kind.register)
       .map(({ flags, payload }) => `${flags} ${payload}`)
-    assert.ok(wishes.includes(`${Wish.route} /move-storage`))
-    assert.ok(wishes.includes(`${Wish.jobType} MoveStorage`))
+    assert.ok(registrations.includes(`${Registration.route} /move-storage`))
+    assert.ok(registrations.includes(`${Registration.jobType} MoveStorage`))
   })
 
   it('is disabled without a section of a provider', async () => {
@@ -136,7 +136,7 @@ describe('the engine process', () => {
 
   it('refuses a bad configuration with one line that names the option, and ends', async () => {
     const frames = await control.start({ DirectoryStorage: { Path: folder, StorageStructure: 'Flat' } })
-    assert.equal(last(frames).status, answers.BadConfig.number)
+    assert.equal(last(frames).status, httpReplies.BadConfig.number)
     assert.match(last(frames).payload.toString(), /^[^\n]*DirectoryStorage\.StorageStructure[^\n]*flat[^\n]*$/)
     assert.equal(await exited, 0)
   })

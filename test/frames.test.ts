@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { describe, it } from 'node:test'
-import { decodeHeader, encodeFrame, HEADER_BYTES } from '../src/wire/frames.ts'
+import { decodeHeader, HEADER_BYTES } from '../src/wire/frames.ts'
+import { encodeFrame } from './support/encode-frame.ts'
 
 const lines = readFileSync(new URL('vectors/frames.txt', import.meta.url), 'utf8')
   .split('\n')

@@ -164,7 +164,7 @@ describe('a move job', () => {
         return
       }
       const text = JSON.stringify(first.serialize())
-      await first.stop('failure') // as sudden as a death: what is under way is not waited for
+      await first.stop() // as sudden as a death: what is under way is not waited for
       const counted = Number(count(first, 'Moved')['Files'])
       const { kind: next, moved } = stage(move, 4)
       const second = next.restore(JSON.parse(text))
@@ -185,7 +185,7 @@ describe('a move job', () => {
     )
     const job = kind.create(request({ Patients: [patient] }))
     while (seen.running < 4) assert.equal(await job.step(orthanc, never), 'continue')
-    await job.stop('paused')
+    await job.stop()
     assert.equal(seen.running, 0)
     assert.equal(job.content()['Failed'], 0)
   })
@@ -334,7 +334,7 @@ describe('a move of everything', () => {
       const { kind, moved } = stage(undefined, 1)
       const first = kind.create(request(undefined))
       while (first.progress() < 0.5) await first.step(orthanc, never)
-      await first.stop('paused')
+      await first.stop()
       const state = first.serialize()
       if (deleted) orthanc.remove((state['Cursor'] as { Path: string[] }).Path[0] as string)
       assert.equal(await run(kind.restore(state), orthanc), 'success')
@@ -360,7 +360,7 @@ describe('a move of everything', () => {
         const at = all.indexOf(Path[0] as string)
         for (const id of all.slice(at - 10, at + 1)) orthanc.remove(id)
         if (!restored) return
-        await job.stop('paused')
+        await job.stop()
         job = kind.restore(job.serialize())
       }
       for (let outcome: StepOutcome = 'continue'; outcome === 'continue'; ) {

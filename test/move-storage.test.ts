@@ -4,7 +4,7 @@ import type { HybridArea } from '../src/area/hybrid.ts'
 import { sourceOf } from '../src/bytes.ts'
 import { moveJobs } from '../src/moves/job.ts'
 import { moveStorageRoute } from '../src/routes/move-storage.ts'
-import { type Answer, answer } from '../src/wire/router.ts'
+import { answerRequest, type RouteAnswer } from '../src/wire/router.ts'
 import { FakeOrthanc, orthancId } from './support/fake-orthanc.ts'
 
 const never = new AbortController().signal
@@ -17,7 +17,7 @@ describe('POST /move-storage', () => {
     return fake
   }
   const route = moveStorageRoute(moveJobs({ area: {} as HybridArea, concurrency: 1, error: assert.fail }))
-  const ask = (body: unknown, fake: FakeOrthanc, method = POST): Promise<Answer> => {
+  const ask = (body: unknown, fake: FakeOrthanc, method = POST): Promise<RouteAnswer> => {
     const text = typeof body === 'string' ? body : JSON.stringify(body)
     const request = {
       method,
@@ -26,9 +26,9 @@ describe('POST /move-storage', () => {
       headers: new Map(),
       body: sourceOf(Buffer.from(text)),
     }
-    return answer([route], request, fake, never)
+    return answerRequest([route], request, fake, never)
   }
-  const bodyOf = (given: Answer) => JSON.parse(Buffer.from('body' in given ? given.body : []).toString())
+  const bodyOf = (given: RouteAnswer) => JSON.parse(Buffer.from('body' in given ? given.body : []).toString())
   const study = orthancId('p/0')
   const [series, instance] = [orthancId('p/0/0'), orthancId('p/0/0/1')]
   const valid = { Resources: [study], TargetStorage: 'object-storage', Asynchronous: true }

@@ -12,7 +12,7 @@ import { Fault } from '../src/fault.ts'
 import { glance, untilReady } from '../src/startup.ts'
 import { memoryStore } from '../src/stores/memory.ts'
 import { Kind } from '../src/wire/frames.ts'
-import { answers } from '../src/wire/http-replies.ts'
+import { httpReplies } from '../src/wire/http-replies.ts'
 import { type PeerConnection, PluginPeer, type Received } from './support/peer.ts'
 
 const away = new Fault('Unavailable', 'nobody there')
@@ -195,14 +195,14 @@ describe('the engine', () => {
   it('refuses at once for a wrong key', async () => {
     says = () => [403, 'SignatureDoesNotMatch']
     const frames = await control.start(bucket())
-    assert.equal(last(frames).status, answers.Denied.number)
+    assert.equal(last(frames).status, httpReplies.Denied.number)
     assert.ok(!linesOf(frames).some(line => line.startsWith('waiting')))
   })
 
   it('gives up after StartupTimeout, with the words of the store', async () => {
     says = () => [404, 'NoSuchBucket']
     const frames = await control.start({ ...bucket(), CloudStorage: { StartupTimeout: 1 } })
-    assert.equal(last(frames).status, answers.BadConfig.number)
+    assert.equal(last(frames).status, httpReplies.BadConfig.number)
     assert.match(last(frames).payload.toString(), /NoSuchBucket.*asked again for 1 s.*'scans'/)
   })
 

@@ -4,7 +4,7 @@ import type { TierName } from '../src/area/area.ts'
 import type { Tier } from '../src/area/tier.ts'
 import { Fault } from '../src/fault.ts'
 import { whereRoute } from '../src/routes/where.ts'
-import type { Request } from '../src/wire/router.ts'
+import type { RouteRequest } from '../src/wire/router.ts'
 import { FakeOrthanc } from './support/fake-orthanc.ts'
 
 describe('the places of files', () => {
@@ -23,7 +23,7 @@ describe('the places of files', () => {
     const get = route.methods['GET']
     assert.ok(get)
     const signal = new AbortController().signal
-    const request = { groups: ['patients', id] } as unknown as Request
+    const request = { groups: ['patients', id] } as unknown as RouteRequest
     await assert.rejects(async () => await get(request, orthanc, signal), { code: 'Unavailable', message: /is away/ })
     const atTheFailure = asked
     for (let i = 0; i < 50; i++) await new Promise(resolve => setImmediate(resolve))
@@ -51,7 +51,7 @@ describe('the places of files', () => {
           },
         }) as unknown as Tier
       const tiers = { 'file-system': tier('file-system'), 'object-storage': tier('object-storage') }
-      const request = { groups: ['patients', id] } as unknown as Request
+      const request = { groups: ['patients', id] } as unknown as RouteRequest
       const answer = await whereRoute(tiers).methods['GET']?.(request, orthanc, new AbortController().signal)
       const { Totals } = JSON.parse(String((answer as { body: unknown }).body))
       assert.deepEqual([how, Totals.Missing, Totals['file-system'].Files > 0], [how, 0, true])

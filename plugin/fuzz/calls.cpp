@@ -12,7 +12,7 @@ constexpr int kMostCalls = 12;
 
 // HELLO and the answer to START, as a good engine gives them.
 std::string GoodStart(bool ranges) {
-  return BytesOf(kHello, 0, 0, 3, "1") + BytesOf(kErrorCode, 0, 4, 503, "not now") +
+  return BytesOf(kHello, 0, 0, kProtocolNumber, "1") + BytesOf(kErrorCode, 0, 4, 503, "not now") +
          BytesOf(kRegister, 1, 0, 0, "/route") + BytesOf(kRegister, 2, 0, 0, "Count") + BytesOf(kRegister, 3, 0, 0) +
          BytesOf(kReturn, ranges ? 3 : 1, 0, 300'000, "stores");
 }
@@ -31,7 +31,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   control_speaks = [] { return false; };
   script.system.someone = [&] { return !control || workers > 0; };
   script.system.accept = [&] {
-    if (control) return workers-- > 0 ? script.OpenWorker(BytesOf(kHello, 1, 0, 3, "1")) : (workers = 0, -1);
+    if (control)
+      return workers-- > 0 ? script.OpenWorker(BytesOf(kHello, 1, 0, kProtocolNumber, "1")) : (workers = 0, -1);
     control = true;
     Line line;
     line.inbox = GoodStart(world < 192);

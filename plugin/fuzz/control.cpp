@@ -6,20 +6,20 @@ namespace fuzz {
 
 namespace {
 
-constexpr uint64_t kMostWishes = 128;
-constexpr uint32_t kMostWish = 1 << 20;
+constexpr uint64_t kMostRegistrations = 128;
+constexpr uint32_t kMaxRegistration = 1 << 20;
 constexpr int64_t kLongestCall = 1ll << 32;
 
 }  // namespace
 
 std::string HelloOf(Input& in, uint8_t role) {
   const uint8_t how = in.Byte();
-  if (how < 200) return BytesOf(kHello, role, 0, 3, "1.0");
+  if (how < 200) return BytesOf(kHello, role, 0, kProtocolNumber, "1.0");
   const uint8_t other = in.Byte();
   if (how < 215) return BytesOf(kHello, role, 0, other, in.Text(other));
-  if (how < 230) return BytesOf(other % 20, other / 20, 0, 3, std::string(in.Number(2) % 1'000, 'v'));
+  if (how < 230) return BytesOf(other % 20, other / 20, 0, kProtocolNumber, std::string(in.Number(2) % 1'000, 'v'));
   if (how < 245) return in.Text(other % 40);
-  return BytesOf(kHello, role, 0, 3, "1.0") + in.Text(other % 20);
+  return BytesOf(kHello, role, 0, kProtocolNumber, "1.0") + in.Text(other % 20);
 }
 
 void Speak(Input& in, Line& line) {
@@ -52,7 +52,8 @@ int Control::Open() {
 void Control::Sent(const Frame& frame) {
   MUST(greeted_);  // else a stranger is told the configuration
   if (!called_) {
-    MUST(frame.kind == kCall && frame.flags == kStart && frame.argument == 3 && frame.payload == script_.configuration);
+    MUST(frame.kind == kCall && frame.flags == kStart && frame.argument == kProtocolNumber &&
+         frame.payload == script_.configuration);
     called_ = true;
     return;
   }
@@ -64,7 +65,7 @@ void Control::Sent(const Frame& frame) {
 
 void Control::Read(const Frame& frame) {
   if (!greeted_) {
-    greeted_ = frame.kind == kHello && frame.flags == 0 && frame.argument == 3 && frame.length <= 256;
+    greeted_ = frame.kind == kHello && frame.flags == 0 && frame.argument == kProtocolNumber && frame.length <= 256;
     started.good = greeted_;
     return;
   }
@@ -72,11 +73,11 @@ void Control::Read(const Frame& frame) {
   switch (frame.kind) {
     case kLog: return;
     case kErrorCode:
-      started.good = ++started.wishes <= kMostWishes && frame.argument >= 100 && frame.argument <= 599;
+      started.good = ++started.registrations <= kMostRegistrations && frame.argument >= 100 && frame.argument <= 599;
       return;
     case kRegister:
-      started.good =
-          ++started.wishes <= kMostWishes && frame.flags >= 1 && frame.flags <= 4 && frame.length <= kMostWish;
+      started.good = ++started.registrations <= kMostRegistrations && frame.flags >= 1 && frame.flags <= 4 &&
+                     frame.length <= kMaxRegistration;
       if (frame.flags == 2) started.services = frame.payload == "Count";
       if (frame.flags == 1) started.routes.push_back(frame.payload.c_str());
       return;
@@ -139,13 +140,13 @@ void Control::Start(Line& line) {
       return;
     }
     case 13: line.inbox = in.Text(1 + a % 64); return;
-    case 14: {  // more than can be meant
+    case 14: {  // more registrations than an engine may send
       const std::string one =
           a % 2 == 0 ? BytesOf(kRegister, 1 + a / 2 % 4, 0, 0, "/r") : BytesOf(kErrorCode, 0, a % 32, 500, "x");
       for (int count = 1 + b * 2; count > 0; count--) line.inbox += one;
       return;
     }
-    case 15:  // longer than can be meant
+    case 15:  // longer texts than an engine may send
       line.inbox = BytesOf(a % 2 == 0 ? kRegister : kReturn, a / 2 % 5, 0, 1, std::string(b * 5'000, 'l'));
       return;
   }

@@ -1,4 +1,4 @@
-// The engine's side of the control connection, and of what an engine says on stdout: its start, and its life after it.
+// The engine's side of the control connection, and what an engine says on stdout: its start, and its life after that.
 #pragma once
 #include <memory>
 #include <string>
@@ -8,13 +8,13 @@
 
 namespace fuzz {
 
-// What an engine has wished for at its start, and whether the start is one.
+// What an engine has registered at its start, and whether the start is a good one.
 struct Started {
   bool on = false;
-  bool services = false;  // the usual ones, besides the storage area
-  bool good = true;       // nothing that the protocol does not know
+  bool services = false;  // it has the usual ones besides the storage area
+  bool good = true;       // it has sent nothing that the protocol does not allow
   std::vector<std::string> routes;
-  uint64_t wishes = 0;
+  uint64_t registrations = 0;
   int64_t call_time = 0;
 };
 
@@ -24,7 +24,7 @@ class Control : public std::enable_shared_from_this<Control> {
   int Open();
 
   Started started;
-  int workers = 0;  // that the plugin has asked for and not been given
+  int workers = 0;  // that the plugin has asked for and has not got
 
  private:
   void More(Line& line);

@@ -37,7 +37,7 @@ void Driver::Storage() {
   }
 }
 
-// A success is one that the engine has told, and one that it has told is taken for one.
+// A call succeeds if the engine has said so, and only then.
 void Driver::Check(OrthancPluginErrorCode code) {
   const Outcome& outcome = script_.outcome;
   if (code == OrthancPluginErrorCode_Success) MUST(outcome.ok);
@@ -69,7 +69,7 @@ void Driver::Create() {
   calling.Bring(content);
   calling.status = in_.Byte() % 4;
   script_.Begin(calling);
-  // A copy of its own, so that one byte beyond it is found.
+  // In a copy of its own, so that a read of one byte beyond it is found.
   char* const copy = static_cast<char*>(std::malloc(content.size()));
   std::memcpy(copy, content.data(), content.size());
   const auto create = orthanc_.area2.create != nullptr ? orthanc_.area2.create : orthanc_.area.create;
@@ -151,9 +151,7 @@ void Driver::Rest() {
   Calling calling;
   calling.verb = kRest;
   calling.status = static_cast<uint16_t>(request.method);
-  calling.payload = Little(request.getCount, 4) + Packed("/route");
-  for (uint32_t i = 0; i < request.getCount; i++) calling.payload += Packed(keys[i]) + Packed(values[i]);
-  if (request.headersCount == 3) calling.payload += Packed("accept") + Packed("*/*");
+  calling.payload = "/route";  // nothing of query and headers reaches the engine
   calling.result = calling.asks = true;
   calling.time = kDay;
   calling.Bring(body);
@@ -198,7 +196,6 @@ void Driver::WithJob(uint8_t verb, bool asks, int64_t time, const Do& call) {
   const _OrthancPluginCreateJob job = orthanc_.jobs[in_.Byte() % orthanc_.jobs.size()];
   script_.texts = orthanc_.texts[job.job];
   Calling calling = OfJob(verb, script_.texts.second);
-  calling.status = verb == kJobStop ? 1 + in_.Byte() % 4 : 0;
   calling.asks = asks;
   calling.time = time;
   script_.Begin(calling);
@@ -217,8 +214,8 @@ void Driver::Step() {
 }
 
 void Driver::Stop() {
-  WithJob(kJobStop, true, script_.call_time, [](const _OrthancPluginCreateJob& job, const Calling& calling) {
-    job.stop(job.job, static_cast<OrthancPluginJobStopReason>(calling.status));
+  WithJob(kJobStop, false, script_.call_time, [this](const _OrthancPluginCreateJob& job, const Calling&) {
+    job.stop(job.job, static_cast<OrthancPluginJobStopReason>(1 + in_.Byte() % 4));
   });
 }
 

@@ -1,4 +1,4 @@
-// Every call that Orthanc makes of the plugin, with what must come of it.
+// Every call that Orthanc makes to the plugin, and what must come of it.
 #pragma once
 #include <functional>
 #include <string>

@@ -1,5 +1,5 @@
-// The decoder of frames: arbitrary bytes in arbitrary portions, compared with another decoder. The first bytes of the
-// input say how they are cut and how much of a text is kept.
+// The decoder of frames reads arbitrary bytes in arbitrary portions, and is compared with another decoder. The first
+// bytes of the input say how they are cut and how much of a text is kept.
 #include "frames.h"
 
 #include <memory>
@@ -76,7 +76,7 @@ void Texts(const std::string& bytes) {
   MUST(packed == Packed(bytes));
 }
 
-// A stranger, or a worker: whatever it sends, it is greeted only for a HELLO, and nothing behind it is read.
+// A stranger, or a worker. Whatever it sends, only a HELLO is taken for one, and nothing after it is read.
 void Hello(Script& script, const std::string& bytes, bool ends) {
   Frames frames;
   std::vector<fuzz::Frame> others;

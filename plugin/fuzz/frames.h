@@ -5,6 +5,8 @@
 
 namespace fuzz {
 
+constexpr uint64_t kProtocolNumber = 4;
+
 struct Frame {
   uint32_t length = 0;
   uint8_t kind = 0;
@@ -46,7 +48,7 @@ inline std::string BytesOf(uint8_t kind, uint8_t flags, uint16_t status, uint64_
          payload;
 }
 
-// Takes bytes as they pass and tells whole frames.
+// Takes bytes as they pass, and hands over whole frames.
 class Frames {
  public:
   template <typename OnFrame>

@@ -1,5 +1,5 @@
-// The fuzzer's bytes as decisions. When none are left every decision is 0 and `empty`, which ends each script.
-// No two of them in one expression: compilers differ in which they would take first, and so in what an input means.
+// The fuzzer's bytes as decisions. When none are left, every decision is 0 and empty() ends each script.
+// An expression must not make two decisions: compilers differ in their order, and so in what an input means.
 #pragma once
 #include <cstdint>
 #include <cstdio>
@@ -8,7 +8,7 @@
 
 namespace fuzz {
 
-// What must hold whatever the bytes are. The fuzzer keeps the bytes for which it does not.
+// What must hold for all bytes. The fuzzer keeps the bytes for which it does not hold.
 #define MUST(condition)                                                                        \
   do {                                                                                         \
     if (!(condition)) {                                                                        \
@@ -30,7 +30,7 @@ class Input {
     return value;
   }
 
-  // Small most of the time, and of any size.
+  // Small most of the time, but possibly any number.
   uint64_t Size() {
     const uint8_t kind = Byte();
     if (kind < 200) return kind % 100;

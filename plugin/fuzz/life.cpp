@@ -1,5 +1,5 @@
-// In the place of supervisor.cpp: its loop, turned by the thread that waits for what it does, so that a run has one
-// thread at a time. All that the loop calls is the plugin's own.
+// Takes the place of supervisor.cpp. The thread that waits for the supervisor turns its loop, so that one thread runs
+// at a time. All that the loop calls is the plugin's own.
 #include "life.h"
 
 #include "../engine.h"

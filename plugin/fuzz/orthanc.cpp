@@ -6,7 +6,7 @@
 #include <cstring>
 
 extern "C" {
-// The plugin may be told of sizes that no memory has.
+// The plugin may hear of sizes that no memory has.
 const char* __asan_default_options() { return "allocator_may_return_null=1:quarantine_size_mb=16:abort_on_error=1"; }
 
 int32_t OrthancPluginInitialize(OrthancPluginContext* orthanc);
@@ -17,7 +17,7 @@ namespace fuzz {
 
 namespace {
 
-constexpr size_t kLongestLine = 32'768;  // words of the system and of the engine, and nothing without bounds
+constexpr size_t kLongestLine = 32'768;  // the words of the system and of the engine have bounds
 constexpr size_t kLongestScript = 1 << 20;
 constexpr int kMostRegistrations = 200;
 
@@ -94,7 +94,7 @@ void Orthanc::Reply(uint16_t status, uint64_t error, const std::string& body) {
 
 OrthancPluginErrorCode Orthanc::CallRest(const _OrthancPluginCallRestApi& call) {
   const Asked asked = Next(kUpcall);
-  MUST(call.method == asked.method && Cut(asked.first) == call.uri && (call.afterPlugins == 1) == asked.after_plugins);
+  MUST(call.method == asked.method && Cut(asked.first) == call.uri && call.afterPlugins == 0);
   MUST(std::string(static_cast<const char*>(call.body), call.bodySize) == asked.second);
   const uint8_t how = script_.in.Byte();
   if (call.method < 1 || call.method > 4 || how % 4 == 3) {
@@ -152,55 +152,19 @@ OrthancPluginErrorCode Orthanc::Serve(_OrthancPluginService service, const void*
     case _OrthancPluginService_LogError:
     case _OrthancPluginService_LogWarning:
     case _OrthancPluginService_LogInfo: MUST(std::strlen(static_cast<const char*>(params)) < kLongestLine); break;
-    case _OrthancPluginService_SetPluginProperty: {
-      const auto& property = *static_cast<const _OrthancPluginSetPluginProperty*>(params);
-      MUST(std::strlen(property.value) <= kLongestScript);
-      if (property.property == _OrthancPluginProperty_OrthancExplorer) MUST(++registrations < kMostRegistrations);
-      break;
-    }
     case _OrthancPluginService_GetConfiguration:
       *static_cast<const _OrthancPluginRetrieveDynamicString*>(params)->result = Text(configuration_);
       break;
-    case _OrthancPluginService_RegisterErrorCode: {
-      const auto& code = *static_cast<const _OrthancPluginRegisterErrorCode*>(params);
-      MUST(++registrations < kMostRegistrations && code.httpStatus >= 100 && code.httpStatus <= 599);
-      codes.insert(code.code);
-      *code.target = static_cast<OrthancPluginErrorCode>(1'000'000 + code.code);
-      break;
-    }
-    case _OrthancPluginService_RegisterRestCallbackNoLock: {
-      const auto& route = *static_cast<const _OrthancPluginRestCallback*>(params);
-      MUST(++registrations < kMostRegistrations);
-      routes.emplace_back(route.pathRegularExpression, route.callback);
-      break;
-    }
-    case _OrthancPluginService_RegisterJobsUnserializer:
-      MUST(++registrations < kMostRegistrations);
-      unserializer = static_cast<const _OrthancPluginJobsUnserializer*>(params)->unserializer;
-      break;
-    case _OrthancPluginService_RegisterRefreshMetricsCallback:
-      MUST(++registrations < kMostRegistrations);
-      refresh = static_cast<const _OrthancPluginRegisterRefreshMetricsCallback*>(params)->callback;
-      break;
-    case _OrthancPluginService_RegisterOnChangeCallback:
-      on_change = static_cast<const _OrthancPluginOnChangeCallback*>(params)->callback;
-      break;
-    case _OrthancPluginService_RegisterStorageArea2:
-      area2 = *static_cast<const _OrthancPluginRegisterStorageArea2*>(params);
-      break;
-    case _OrthancPluginService_RegisterStorageArea:
-      area = *static_cast<const _OrthancPluginRegisterStorageArea*>(params);
-      break;
     case _OrthancPluginService_CreateMemoryBuffer64: {
-      const auto& wish = *static_cast<const _OrthancPluginCreateMemoryBuffer64*>(params);
-      MUST(wish.target->data == nullptr);  // else it is lost
-      if (wish.size > most_memory) {
+      const auto& wanted = *static_cast<const _OrthancPluginCreateMemoryBuffer64*>(params);
+      MUST(wanted.target->data == nullptr);  // else it is lost
+      if (wanted.size > most_memory) {
         script_.refused = true;
         return OrthancPluginErrorCode_NotEnoughMemory;
       }
-      wish.target->size = wish.size;
-      wish.target->data = wish.size == 0 ? nullptr : std::malloc(wish.size);
-      if (wish.size > 0) memory[wish.target->data] = wish.size;
+      wanted.target->size = wanted.size;
+      wanted.target->data = wanted.size == 0 ? nullptr : std::malloc(wanted.size);
+      if (wanted.size > 0) memory[wanted.target->data] = wanted.size;
       break;
     }
     case _OrthancPluginService_CallRestApi: return CallRest(*static_cast<const _OrthancPluginCallRestApi*>(params));
@@ -234,9 +198,52 @@ OrthancPluginErrorCode Orthanc::Serve(_OrthancPluginService service, const void*
     case _OrthancPluginService_SetHttpErrorDetails:
       answer.details = static_cast<const _OrthancPluginSetHttpErrorDetails*>(params)->details;
       break;
-    default: MUST(!"a service that this Orthanc does not know");
+    default: Register(service, params);
   }
   return OrthancPluginErrorCode_Success;
+}
+
+// What Orthanc keeps of a plugin.
+void Orthanc::Register(_OrthancPluginService service, const void* params) {
+  switch (service) {
+    case _OrthancPluginService_SetPluginProperty: {
+      const auto& property = *static_cast<const _OrthancPluginSetPluginProperty*>(params);
+      MUST(std::strlen(property.value) <= kLongestScript);
+      if (property.property == _OrthancPluginProperty_OrthancExplorer) MUST(++registrations < kMostRegistrations);
+      break;
+    }
+    case _OrthancPluginService_RegisterErrorCode: {
+      const auto& code = *static_cast<const _OrthancPluginRegisterErrorCode*>(params);
+      MUST(++registrations < kMostRegistrations && code.httpStatus >= 100 && code.httpStatus <= 599);
+      codes.insert(code.code);
+      *code.target = static_cast<OrthancPluginErrorCode>(1'000'000 + code.code);
+      break;
+    }
+    case _OrthancPluginService_RegisterRestCallbackNoLock: {
+      const auto& route = *static_cast<const _OrthancPluginRestCallback*>(params);
+      MUST(++registrations < kMostRegistrations);
+      routes.emplace_back(route.pathRegularExpression, route.callback);
+      break;
+    }
+    case _OrthancPluginService_RegisterJobsUnserializer:
+      MUST(++registrations < kMostRegistrations);
+      unserializer = static_cast<const _OrthancPluginJobsUnserializer*>(params)->unserializer;
+      break;
+    case _OrthancPluginService_RegisterRefreshMetricsCallback:
+      MUST(++registrations < kMostRegistrations);
+      refresh = static_cast<const _OrthancPluginRegisterRefreshMetricsCallback*>(params)->callback;
+      break;
+    case _OrthancPluginService_RegisterOnChangeCallback:
+      on_change = static_cast<const _OrthancPluginOnChangeCallback*>(params)->callback;
+      break;
+    case _OrthancPluginService_RegisterStorageArea2:
+      area2 = *static_cast<const _OrthancPluginRegisterStorageArea2*>(params);
+      break;
+    case _OrthancPluginService_RegisterStorageArea:
+      area = *static_cast<const _OrthancPluginRegisterStorageArea*>(params);
+      break;
+    default: MUST(!"a service that this Orthanc does not know");
+  }
 }
 
 }  // namespace fuzz

@@ -1,5 +1,5 @@
-// Orthanc as a plugin sees it: it notes what is asked of it, checks that the engine has asked for it, and counts what
-// it gives out.
+// Orthanc as a plugin sees it. It notes what it is asked, checks that the engine has asked for it, and counts what it
+// gives out.
 #pragma once
 #include <orthanc/OrthancCPlugin.h>
 
@@ -12,7 +12,7 @@
 
 namespace fuzz {
 
-// Orthanc's, with an engine and a Node.js that are only looked for, never run.
+// Orthanc's configuration, with an engine and a Node.js that are looked for but never run.
 std::string Configuration();
 
 class Orthanc {
@@ -52,6 +52,7 @@ class Orthanc {
  private:
   static Orthanc* current;
   OrthancPluginErrorCode Serve(_OrthancPluginService service, const void* params);
+  void Register(_OrthancPluginService service, const void* params);
   OrthancPluginErrorCode CallRest(const _OrthancPluginCallRestApi& call);
   OrthancPluginErrorCode CreateJob(const _OrthancPluginCreateJob& job);
   OrthancPluginErrorCode SubmitJob(const _OrthancPluginSubmitJob& submission);

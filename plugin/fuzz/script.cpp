@@ -69,7 +69,7 @@ void Worker::Got(const Frame& frame) {
   MUST(greeted_);            // else it is a stranger's
   MUST(!in_call_ && !bad_);  // else the connection carries a call though the one before has not ended well
   call_ = script_.calling;
-  if (call_.verb == kJobStep && frame.flags == kJobReset) {  // one that is made up for
+  if (call_.verb == kJobStep && frame.flags == kJobReset) {  // the reset that failed before, and is done now
     call_.verb = kJobReset;
     call_.asks = false;
     call_.time = kResetTime;
@@ -100,7 +100,8 @@ void Worker::Took(const char* bytes, size_t size) {
 }
 
 void Worker::Greet(const Frame& frame) {
-  greeted_ = !greeted_ && frame.kind == kHello && frame.flags == 1 && frame.argument == 3 && frame.length <= 256;
+  greeted_ =
+      !greeted_ && frame.kind == kHello && frame.flags == 1 && frame.argument == kProtocolNumber && frame.length <= 256;
 }
 
 void Worker::Read(const Frame& frame) {
@@ -154,7 +155,6 @@ bool Worker::Ask(const Frame& frame) {
   }
   if (!TwoTexts(frame.payload, &asked.first, &asked.second)) return false;
   asked.method = frame.flags;
-  asked.after_plugins = frame.status % 2 == 1;
   asked.priority = static_cast<int64_t>(frame.argument) - 2147483648;
   if (frame.kind == kSubmit && asked.priority > INT32_MAX) return false;
   Frame reply = FrameOf(kReply, 0, "");
@@ -219,7 +219,7 @@ void Worker::SendOk(const std::string& text) {
   Send(kReturn, argument, text, 0, flags);
 }
 
-// A whole result.
+// Sends a whole result.
 void Worker::Result(uint64_t size) {
   Input& in = script_.in;
   const std::string bytes =
@@ -252,7 +252,7 @@ void Worker::More(Line& line) {
       const uint64_t at = in.Below(call_.content.size());
       return Send(kPull, at, Little(1 + in.Below(std::max<uint64_t>(call_.content.size() - at, 1)), 4));
     }
-    case 6: return Send(kUpcall, 0, Two(in), a % 2, 1 + a / 2 % 4);
+    case 6: return Send(kUpcall, 0, Two(in), 0, 1 + a / 2 % 4);
     case 7: return Send(kSubmit, (a < 250 ? 2147483648u : 4294967290u) + uint64_t(a), Two(in));
     case 8: {
       const std::string name = Packed(in.Text(a % 8));
@@ -267,7 +267,7 @@ void Worker::More(Line& line) {
     case 15: return Send(a, size, in.Text(b % 32), b, static_cast<uint8_t>(size));
     case 16: line.inbox += in.Text(1 + a % 64); return;
     case 17: return Send(kReturn, size, in.Text(a % 16), b % 4 == 0 ? a : 0, b / 4);
-    case 18:  // and something that is too much
+    case 18:  // a whole answer, and more than that
       Result(a);
       SendOk("");
       return b % 2 == 0 ? SendOk("") : Send(kPull, 0, Little(1, 4));

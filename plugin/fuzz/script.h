@@ -1,4 +1,4 @@
-// The engine as the fuzzer decides it, at the other end of the plugin's connections, and what must come of it by
+// The engine as the fuzzer plays it, at the other end of the plugin's connections, and what must come of that by
 // docs/protocol.md.
 #pragma once
 #include <deque>
@@ -52,15 +52,15 @@ std::string Two(Input& in);
 
 inline bool IsJob(uint8_t verb) { return verb >= kJobStep && verb <= kJobRestore; }
 
-// What Orthanc wants of the plugin.
+// A call as Orthanc makes it.
 struct Calling {
   uint8_t verb = 0;  // 0: nothing
   uint16_t status = 0;
   uint64_t argument = 0;
-  std::string payload;     // of CALL; of a job without its number
+  std::string payload;     // of CALL; without the number of a job
   std::string content;     // what may be pulled
-  bool result = false;     // the call takes one
-  bool demanded = false;   // and is no success without
+  bool result = false;     // the call may have one
+  bool demanded = false;   // the call is no success without one
   int64_t fixed = -1;      // its only size
   bool asks = false;       // the engine may ask Orthanc
   int64_t time = 300'000;  // ms
@@ -90,7 +90,6 @@ struct Outcome {
 struct Asked {
   uint8_t kind = 0;
   uint8_t method = 0;
-  bool after_plugins = false;
   int64_t priority = 0;
   std::string first, second;
   std::string value;  // of a metric, 4 bytes

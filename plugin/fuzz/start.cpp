@@ -50,7 +50,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   const bool stores = orthanc.area.create != nullptr || orthanc.area2.create != nullptr;
   MUST(!stores || (code == 0 && on));
   if (!stores) {
-    MUST(orthanc.registrations == 0);  // else Orthanc calls an engine that there is not
+    MUST(orthanc.registrations == 0);  // else Orthanc calls an engine that is not there
   } else {
     std::vector<std::string> routes;
     for (const auto& route : orthanc.routes) routes.push_back(route.first);

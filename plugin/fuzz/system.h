@@ -1,5 +1,5 @@
-// The operating system as the fuzzer decides it: sockets, time and processes. The linker puts these in the place of the
-// real calls (--wrap in the Makefile), so a run needs no kernel, has no luck in it, and is fast.
+// The operating system as the fuzzer plays it: sockets, time and processes. The linker puts these in the place of the
+// real calls (--wrap in the Makefile). So a run needs no kernel, does not depend on chance, and is fast.
 #pragma once
 #include <cstdint>
 #include <functional>

@@ -56,9 +56,9 @@ void ImpossiblePullsBreakTheConnection() {
 }
 
 // An Orthanc that is asked in vain.
-class Silent : public Upcalls {
+class SilentApi : public OrthancApi {
  public:
-  Reply Rest(uint8_t, bool, const std::string&, const std::string&) override { return Reply(); }
+  Reply Rest(uint8_t, const std::string&, const std::string&) override { return Reply(); }
   Reply Submit(int32_t, const std::string&, const std::string&) override { return Reply(); }
   void Metric(const std::string&, float) override {}
 };
@@ -159,9 +159,9 @@ void EngineThatIsNeverSilentMeetsTheDeadline() {
   std::string payload;
   Pack(&payload, "name");
   payload += "\1\2\3\4";
-  Silent orthanc;
+  SilentApi api;
   Call call{Verb::Metrics};
-  call.upcalls = &orthanc;
+  call.api = &api;
   CHECK(Played(
             call, [&payload](Peer& peer) { peer.Receive(), peer.SendWithoutEnd(Kind::Metric, 0, payload); },
             milliseconds(50))
@@ -178,7 +178,7 @@ void RequestAboveAFrameIsRefusedAndSparesTheConnection() {
   CHECK(answer.ending == Ending::TooLarge && answer.reusable());
   char byte = 0;
   CHECK(recv(other.fd(), &byte, 1, MSG_DONTWAIT) < 0);
-  CHECK(LineOf(call, answer) == "cannot answer a REST request: its address, query and headers are larger than 16 MiB");
+  CHECK(LineOf(call, answer) == "cannot answer a REST request: its address is larger than 16 MiB");
 }
 
 void RangeMustBeOfItsSize() {

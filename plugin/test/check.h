@@ -19,7 +19,7 @@ constexpr char kUuid[] = "0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d";
     }                                                                                 \
   } while (false)
 
-// Measures nothing: it ends a broken run.
+// This measures nothing. It only ends a broken run.
 constexpr std::chrono::minutes kGiveUp{5};
 inline ocs::Deadline Soon() { return ocs::Clock::now() + kGiveUp; }
 
@@ -38,7 +38,7 @@ extern const std::vector<Test> kServicesTests;
 extern const std::vector<Test> kJobTests;
 extern const std::vector<Test> kLibraryTests;
 
-// The end of a read in these tests: memory that can be refused, or of a fixed size.
+// The result of a read in these tests: memory that can be refused, or that has a fixed size.
 class Buffer : public ocs::Result {
  public:
   explicit Buffer(bool memory = true, int64_t fixed = -1) : memory_(memory), fixed_(fixed) {}

@@ -23,30 +23,30 @@ void WorksAndStops() {
   Call read{Verb::Read, kUuid};
   read.result = &buffer;
   CHECK(stage.engine->Run(read).ending == Ending::Ok && buffer.bytes == "read");
-  CHECK(stage.host.Said("I registered 3 502 damaged") && stage.host.Said("W a warning") && stage.host.Said("I done"));
+  CHECK(stage.core.Said("I registered 3 502 damaged") && stage.core.Said("W a warning") && stage.core.Said("I done"));
   stage.engine->Stop();
   CHECK(stage.Write().ending != Ending::Ok);
   stage.engine->Stop();
-  CHECK(stage.host.Count("E ") == 0);
+  CHECK(stage.core.Count("E ") == 0);
 }
 
 void FaultsAreLoggedOnce() {
   Stage stage("faults");
   CHECK(stage.Start() == Engine::Started::On);
   const Answer answer = stage.Write();
-  CHECK(answer.ending == Ending::Fault && answer.fault == 3 && stage.host.Count("E cannot do that") == 1);
+  CHECK(answer.ending == Ending::Fault && answer.fault == 3 && stage.core.Count("E cannot do that") == 1);
 }
 
 void RefusalsAreLogged() {
   const std::pair<const char*, const char*> refusals[] = {
       {"refuses", "E Some.Option is wrong"},
-      {"other-protocol", "protocol 3, the engine other-protocol protocol 7"},
+      {"other-protocol", "protocol 4, the engine other-protocol protocol 7"},
       {"says-and-exits", "E storage engine: words of the engine"},
       {"exits-in-start", "E the storage engine ended during its start"},
       {"says-half-a-line", "E storage engine: words without an end"},
-      {"wishes-without-end", "E the storage engine broke the protocol during its start"},
-      {"wishes-nonsense", "E the storage engine broke the protocol during its start"},
-      {"wishes-too-much", "E the storage engine broke the protocol during its start"},
+      {"registers-without-end", "E the storage engine broke the protocol during its start"},
+      {"registers-nonsense", "E the storage engine broke the protocol during its start"},
+      {"registers-too-much", "E the storage engine broke the protocol during its start"},
       {"answers-no-status", "E the storage engine broke the protocol during its start"},
       {"gives-no-time", "E the storage engine broke the protocol during its start"},
       {"gives-time-without-end", "E the storage engine broke the protocol during its start"},
@@ -54,8 +54,8 @@ void RefusalsAreLogged() {
   for (const auto& refusal : refusals) {
     Stage stage(refusal.first);
     CHECK(stage.Start() == Engine::Started::Refused);
-    CHECK(stage.host.Count(refusal.second) == 1);
-    CHECK(!stage.host.Said("registered") && !stage.host.Said("wish"));
+    CHECK(stage.core.Count(refusal.second) == 1);
+    CHECK(!stage.core.Said("registered") && !stage.core.Said("registration"));
   }
 }
 
@@ -65,7 +65,7 @@ void NodeThatCannotRunIsNamed() {
   {
     Stage stage("works");
     CHECK(stage.Start() == Engine::Started::Refused);
-    CHECK(stage.host.Said("cannot run /nowhere/node: No such file or directory"));
+    CHECK(stage.core.Said("cannot run /nowhere/node: No such file or directory"));
   }
   fake_engine = right;
 }
@@ -73,16 +73,17 @@ void NodeThatCannotRunIsNamed() {
 void OffIsNoError() {
   Stage stage("off");
   CHECK(stage.Start() == Engine::Started::Off);
-  CHECK(stage.host.Said("W nothing to do: disabled") && stage.host.Count("E ") == 0);
-  CHECK(!stage.host.Said("registered") && !stage.host.Said("wish"));  // Orthanc would call an engine that is gone
+  CHECK(stage.core.Said("W nothing to do: disabled") && stage.core.Count("E ") == 0);
+  CHECK(!stage.core.Said("registered") &&
+        !stage.core.Said("registration"));  // Orthanc would call an engine that is gone
 }
 
 void InterruptedCallIsRepeated() {
   Stage stage("dies-once");
   CHECK(stage.Start() == Engine::Started::On);
   CHECK(stage.Write().ending == Ending::Ok);
-  CHECK(stage.host.Count("was killed by signal 9") == 1 && stage.host.Count("registered 3") == 1);
-  CHECK(stage.host.Count("E ") == 0);
+  CHECK(stage.core.Count("was killed by signal 9") == 1 && stage.core.Count("registered 3") == 1);
+  CHECK(stage.core.Count("E ") == 0);
 }
 
 void ManyInterruptedCallsAreRepeated() {
@@ -105,7 +106,7 @@ void ConnectionsOfADeadEngineAreNotTakenForTheNextOnes() {
     Stage stage("dies-connecting");
     CHECK(stage.Start() == Engine::Started::On);
     CHECK(stage.Write().ending == Ending::Ok);
-    CHECK(stage.host.Count("E ") == 0);
+    CHECK(stage.core.Count("E ") == 0);
   }
 }
 
@@ -119,14 +120,14 @@ void DeadlyCallIsGivenUp() {
   Stage stage("dies-always");
   CHECK(stage.Start() == Engine::Started::On);
   CHECK(stage.Write().ending == Ending::Interrupted);
-  CHECK(stage.host.Said(std::string("E cannot write '") + kUuid + "': the storage engine died or was cut off 5 times"));
+  CHECK(stage.core.Said(std::string("E cannot write '") + kUuid + "': the storage engine died or was cut off 5 times"));
 }
 
 void DeadlineEndsTheCall() {
   Stage stage("hangs");
   CHECK(stage.Start() == Engine::Started::On);
   CHECK(stage.Write().ending == Ending::TimedOut);
-  CHECK(stage.host.Said("did not finish in time"));
+  CHECK(stage.core.Said("did not finish in time"));
 }
 
 void DrainSendsCallsAwayWhenOrthancStops() {
@@ -136,15 +137,15 @@ void DrainSendsCallsAwayWhenOrthancStops() {
   std::thread caller([&stage, &answer] { answer = stage.Write(); });
   stage.engine->Drain();
   caller.join();
-  CHECK(answer.ending == Ending::Stopped && stage.host.Said("Orthanc is stopping"));
+  CHECK(answer.ending == Ending::Stopped && stage.core.Said("Orthanc is stopping"));
 }
 
 void DeafEngineIsKilledAndStartedAgain() {
   Stage stage("deaf");
   const Deadline give_up = Soon();
   CHECK(stage.Start() == Engine::Started::On);
-  while (!stage.host.Said("runs again") && Clock::now() < give_up) std::this_thread::sleep_for(milliseconds(10));
-  CHECK(stage.host.Said("E the storage engine does not answer any more"));
+  while (!stage.core.Said("runs again") && Clock::now() < give_up) std::this_thread::sleep_for(milliseconds(10));
+  CHECK(stage.core.Said("E the storage engine does not answer any more"));
   CHECK(stage.Write().ending == Ending::Ok);
 }
 
@@ -152,8 +153,8 @@ void CallAfterAStalePullIsRepeated() {
   Stage stage("leaves-a-pull");
   CHECK(stage.Start() == Engine::Started::On);
   CHECK(stage.Write().ending == Ending::Fault);
-  CHECK(stage.Write().ending == Ending::Ok);  // on another connection of the same engine
-  CHECK(stage.host.Count("E ") == 1 && !stage.host.Said("started again"));
+  CHECK(stage.Write().ending == Ending::Ok);  // on another connection to the same engine
+  CHECK(stage.core.Count("E ") == 1 && !stage.core.Said("started again"));
 }
 
 void RepeatedReadLeavesNothingOfTheFirst() {
@@ -171,26 +172,26 @@ void LateHelloIsAskedForAgain() {
   stage.settings.hello_time = milliseconds(50);
   CHECK(stage.Start() == Engine::Started::On);
   CHECK(stage.Write().ending == Ending::Ok);  // alone: nobody else's call brings a connection
-  CHECK(!stage.host.Said("started again"));
+  CHECK(!stage.core.Said("started again"));
 }
 
 void EngineThatIsFullIsAskedAgain() {
   Stage stage("is-full");
   CHECK(stage.Start() == Engine::Started::On);
   CHECK(stage.Write().ending == Ending::Ok);  // alone: nobody else's call gives a connection back
-  CHECK(stage.host.Count("W the storage engine cannot open another connection: no way") == 1);
+  CHECK(stage.core.Count("W the storage engine cannot open another connection: no way") == 1);
 }
 
 void LogThatBlocksIsNotTheEnginesSilence() {
   Stage stage("says-much");
   stage.settings.silence = milliseconds(5'000);
-  stage.host.on_log = [](const std::string& line) {
+  stage.core.on_log = [](const std::string& line) {
     if (line == "blocks") std::this_thread::sleep_for(milliseconds(5'500));
   };
   CHECK(stage.Start() == Engine::Started::On);
   CHECK(stage.Write().ending == Ending::Ok);
-  stage.host.Await("W blocks");
-  CHECK(stage.Write().ending == Ending::Ok && stage.host.Count("E ") == 0);
+  stage.core.Await("W blocks");
+  CHECK(stage.Write().ending == Ending::Ok && stage.core.Count("E ") == 0);
 }
 
 void EngineThatCannotStartAgainFailsCallsWithItsWords() {
@@ -207,11 +208,11 @@ void EngineThatCannotStartAgainFailsCallsWithItsWords() {
       const Answer answer = stage.Write();
       CHECK(answer.ending == Ending::Down);
       CHECK(LineOf(CreateOf(""), answer).find(reason.second) != std::string::npos);
-      CHECK(stage.host.Said(std::string("E cannot write '") + kUuid + "': the storage engine cannot start: "));
+      CHECK(stage.core.Said(std::string("E cannot write '") + kUuid + "': the storage engine cannot start: "));
     }
-    stage.host.Await("E the storage engine cannot start. This is tried again");
+    stage.core.Await("E the storage engine cannot start. This is tried again");
     stage.Mend();
-    stage.host.Await("W the storage engine runs again");
+    stage.core.Await("W the storage engine runs again");
     CHECK(stage.Write().ending == Ending::Ok);
   }
 }
@@ -229,13 +230,13 @@ void EngineThatIsGoneAtItsRestartIsNamed() {
   CHECK(answer.ending == Ending::Down &&
         answer.text.find("cannot run " + link + ": No such file") != std::string::npos);
   CHECK(symlink(right, link.c_str()) == 0);
-  stage.host.Await("runs again");
+  stage.core.Await("runs again");
   CHECK(stage.Write().ending == Ending::Ok && unlink(link.c_str()) == 0);
 }
 
 void WordsWithoutEndDelayNobody() {
   Stage stage("floods");
-  stage.host.on_log = [](const std::string&) { std::this_thread::sleep_for(milliseconds(1)); };
+  stage.core.on_log = [](const std::string&) { std::this_thread::sleep_for(milliseconds(1)); };
   CHECK(stage.Start() == Engine::Started::On);
   CHECK(stage.Write().ending == Ending::Ok);
   stage.engine->Stop();
@@ -246,23 +247,23 @@ void EngineHasThreadsEnough() {
     if (*chosen == '7') setenv("UV_THREADPOOL_SIZE", chosen, 1);
     Stage stage("says-threads");
     CHECK(stage.Start() == Engine::Started::On);
-    stage.host.Await(std::string("storage engine: threads ") + chosen + "\n");
+    stage.core.Await(std::string("storage engine: threads ") + chosen + "\n");
   }
   unsetenv("UV_THREADPOOL_SIZE");
 }
 
-// In a process and with a user of its own: limits of threads do not hold for root.
+// In a process of its own, as a user of its own: limits of threads do not hold for root.
 void NoThreadForTheEngineIsRefused() {
   const pid_t child = fork();
   if (child == 0) {
     const rlimit none{0, 0};
     if (geteuid() == 0 && setuid(65534) != 0) _exit(2);
-    FakeHost host;
+    FakeCore core;
     EngineSettings settings;
-    Engine engine(host, settings);
+    Engine engine(core, settings);
     setrlimit(RLIMIT_NPROC, &none);
     const bool refused = engine.Start() == Engine::Started::Refused;
-    _exit(refused && host.Said("E cannot make a thread for the storage engine: Resource temporarily unavailable. "
+    _exit(refused && core.Said("E cannot make a thread for the storage engine: Resource temporarily unavailable. "
                                "Raise Orthanc's limit of processes and threads")
               ? 0
               : 1);

@@ -1,5 +1,5 @@
-// Stands in for the engine in plugin-test: run as `fake-engine SCENARIO SOCKET`, it plays one scenario. The word that
-// START brings is the path of a file in which it remembers that it has lived before.
+// Plays the engine in plugin-test. Run as `fake-engine SCENARIO SOCKET`, it plays one scenario. The text that START
+// brings is the path of a file: it is there if this engine has lived before.
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -23,7 +23,7 @@ std::string memory;
 
 Deadline Soon() { return Clock::now() + std::chrono::minutes(5); }
 
-// Closed, if it cannot connect.
+// Connects and says HELLO. The channel is closed if it cannot connect.
 Channel Connect(uint8_t role, uint64_t protocol, bool hello_comes = true) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -61,7 +61,7 @@ void Refuse(Channel& control, uint64_t count) {
   control.Send(header, {"no way", 6}, {nullptr, 0}, Soon());
 }
 
-// A job that counts to 3: its text is the count.
+// A job that counts to 3. Its serialized text is the count.
 void Count(Channel& channel, const Header& call, const std::string& text) {
   const bool stop = call.flags == static_cast<uint8_t>(Verb::JobStop);
   if (text.find_first_not_of("0123") != std::string::npos) return Return(channel, 7, 0, 0, "no job of ours");
@@ -69,7 +69,7 @@ void Count(Channel& channel, const Header& call, const std::string& text) {
   if (call.flags == static_cast<uint8_t>(Verb::JobStep)) count++;
   if (call.flags == static_cast<uint8_t>(Verb::JobReset)) count = 0;
   std::string texts;
-  Pack(&texts, stop ? "stopped " + std::to_string(call.status) : "content " + std::to_string(count));
+  Pack(&texts, stop ? "stopped" : "content " + std::to_string(count));
   Pack(&texts, std::to_string(count));
   Header header;
   header.kind = Kind::Reserve;
@@ -113,7 +113,8 @@ void Work(Channel channel) {
       Count(channel, call, payload.substr(8));
       continue;
     }
-    if (scenario == "asks" && call.flags == static_cast<uint8_t>(Verb::Rest)) {  // says whether Orthanc is stopping
+    if (scenario == "asks" &&
+        call.flags == static_cast<uint8_t>(Verb::Rest)) {  // the answer says whether Orthanc is stopping
       Header upcall;
       upcall.kind = Kind::Upcall;
       upcall.flags = 1;
@@ -143,6 +144,94 @@ void Work(Channel channel) {
   }
 }
 
+Header Warning() {
+  Header log;
+  log.kind = Kind::Log;
+  log.flags = 1;
+  return log;
+}
+
+// What comes before the RETURN of START. Some of it is wrong if the scenario says so.
+void Register(Channel& control) {
+  Header code;
+  code.kind = Kind::ErrorCode;
+  code.status = 3;
+  code.argument = 502;
+  control.Send(code, {"damaged", 7}, {nullptr, 0}, Soon());
+  control.Send(Warning(), {"a warning", 9}, {nullptr, 0}, Soon());
+  for (const std::string one : {"\1/route", "\2Count", "\4"}) {
+    Header registration;
+    registration.kind = Kind::Register;
+    registration.flags = static_cast<uint8_t>(one[0]);
+    registration.status = one[0] == '\2' ? 1 : 0;
+    const std::string text = one.size() > 1 ? one.substr(1) : std::string(5000, 'j');
+    control.Send(registration, {text.data(), text.size()}, {nullptr, 0}, Soon());
+  }
+  Header extra;
+  extra.kind = Kind::Register;
+  extra.flags = scenario == "registers-nonsense" ? 5 : 1;
+  const std::string text(scenario == "registers-too-much" ? (1u << 20) + 1 : 1, '/');
+  const int registrations = scenario == "registers-without-end" ? 1'000 : scenario.rfind("registers-", 0) == 0 ? 1 : 0;
+  for (int i = 0; i < registrations; i++) control.Send(extra, {text.data(), text.size()}, {nullptr, 0}, Soon());
+  code.argument = 65'536 + 500;
+  if (scenario == "answers-no-status") control.Send(code, Soon());
+  if (scenario == "gives-no-time") Return(control, 0, 1, 0, "");
+  if (scenario == "gives-time-without-end") Return(control, 0, 1, (1ull << 53) - 1, "");
+}
+
+// The control connection after the start.
+void Live(Channel& control) {
+  const bool deaf = scenario == "deaf" && FirstLife();
+  int cut = 0;
+  Header header;
+  for (;;) {
+    if (control.ReceiveHeader(&header, Soon()) != Io::Ok) return;
+    if (header.kind == Kind::Call) return;  // STOP
+    if (header.kind == Kind::Ping && !deaf) {
+      header.kind = Kind::Pong;
+      control.Send(header, Soon());
+    }
+    std::string path;
+    ReceiveText(control, header.length, &path, Soon());
+    if (header.kind != Kind::Grow) continue;
+    socket_path = path;
+    if (scenario == "dies-connecting" && FirstLife()) {
+      for (int i = 0; i < 8; i++) new Channel(Connect(1, kProtocol));
+      std::raise(SIGKILL);
+    }
+    if (scenario == "greets-late" && FirstLife()) {
+      new Channel(Connect(1, kProtocol, false));
+      continue;
+    }
+    if (scenario == "is-full" && FirstLife()) {
+      Refuse(control, header.argument);
+      continue;
+    }
+    if (scenario == "says-much") {
+      control.Send(Warning(), {"blocks", 6}, {nullptr, 0}, Soon());
+    }
+    for (uint64_t left = header.argument; left > 0; left--) {
+      Channel worker = Connect(1, kProtocol);
+      if (!worker.open()) {
+        Refuse(control, left);
+        break;
+      }
+      if (scenario == "cuts-many" && cut < 8) {
+        cut++;
+        std::thread(
+            [](Channel dead) {
+              Header call;
+              dead.ReceiveHeader(&call, Soon());
+            },
+            std::move(worker))
+            .detach();
+        continue;
+      }
+      std::thread(Work, std::move(worker)).detach();
+    }
+  }
+}
+
 }  // namespace
 
 int main(int count, char** argv) {
@@ -153,7 +242,7 @@ int main(int count, char** argv) {
     scenario = scenario.substr(slash + 1);
   }
   if (scenario == "says-threads") std::fprintf(stderr, "threads %s\n", std::getenv("UV_THREADPOOL_SIZE"));
-  // then-X: works and dies of its first call; then X, until it is mended. Its memory has to be guessed from the socket.
+  // then-X: it works and dies of its first call, then it plays X until it is mended. It finds its memory by the socket.
   if (scenario.rfind("then-", 0) == 0) {
     const std::string folder = socket_path.substr(0, socket_path.rfind("/orthanc-cloud-storage-"));
     memory = folder + "/memory";
@@ -181,83 +270,10 @@ int main(int count, char** argv) {
   ReceiveText(control, header.length, &configuration, Soon());
   if (memory.empty()) memory = configuration;
   if (scenario == "exits-in-start") return 4;
-  Header code;
-  code.kind = Kind::ErrorCode;
-  code.status = 3;
-  code.argument = 502;
-  control.Send(code, {"damaged", 7}, {nullptr, 0}, Soon());
-  Header log;
-  log.kind = Kind::Log;
-  log.flags = 1;
-  control.Send(log, {"a warning", 9}, {nullptr, 0}, Soon());
-  for (const std::string wish : {"\1/route", "\2Count", "\4"}) {
-    Header registration;
-    registration.kind = Kind::Register;
-    registration.flags = static_cast<uint8_t>(wish[0]);
-    registration.status = wish[0] == '\2' ? 1 : 0;
-    const std::string text = wish.size() > 1 ? wish.substr(1) : std::string(5000, 'j');
-    control.Send(registration, {text.data(), text.size()}, {nullptr, 0}, Soon());
-  }
-  Header wish;
-  wish.kind = Kind::Register;
-  wish.flags = scenario == "wishes-nonsense" ? 5 : 1;
-  const std::string wished(scenario == "wishes-too-much" ? (1u << 20) + 1 : 1, '/');
-  const int wishes = scenario == "wishes-without-end" ? 1'000 : scenario.rfind("wishes-", 0) == 0 ? 1 : 0;
-  for (int i = 0; i < wishes; i++) control.Send(wish, {wished.data(), wished.size()}, {nullptr, 0}, Soon());
-  code.argument = 65'536 + 500;
-  if (scenario == "answers-no-status") control.Send(code, Soon());
-  if (scenario == "gives-no-time") Return(control, 0, 1, 0, "");
-  if (scenario == "gives-time-without-end") Return(control, 0, 1, (1ull << 53) - 1, "");
+  Register(control);
   if (scenario == "refuses") return Return(control, 8, 0, 0, "Some.Option is wrong"), 0;
   if (scenario == "off") return Return(control, 0, 0, 0, "nothing to do: disabled"), pause();
   const bool library = count > 3;  // the real plugin gives options to Node, and wants ranges
   Return(control, 0, library ? 3 : 1, scenario == "hangs" ? 300 : 300'000, "stores files in memory");
-  const bool deaf = scenario == "deaf" && FirstLife();
-  int cut = 0;
-  for (;;) {
-    if (control.ReceiveHeader(&header, Soon()) != Io::Ok) return 0;
-    if (header.kind == Kind::Call) return 0;  // STOP
-    if (header.kind == Kind::Ping && !deaf) {
-      header.kind = Kind::Pong;
-      control.Send(header, Soon());
-    }
-    std::string path;
-    ReceiveText(control, header.length, &path, Soon());
-    if (header.kind != Kind::Grow) continue;
-    socket_path = path;
-    if (scenario == "dies-connecting" && FirstLife()) {
-      for (int i = 0; i < 8; i++) new Channel(Connect(1, kProtocol));
-      std::raise(SIGKILL);
-    }
-    if (scenario == "greets-late" && FirstLife()) {
-      new Channel(Connect(1, kProtocol, false));
-      continue;
-    }
-    if (scenario == "is-full" && FirstLife()) {
-      Refuse(control, header.argument);
-      continue;
-    }
-    if (scenario == "says-much") {
-      control.Send(log, {"blocks", 6}, {nullptr, 0}, Soon());
-    }
-    for (uint64_t left = header.argument; left > 0; left--) {
-      Channel worker = Connect(1, kProtocol);
-      if (!worker.open()) {
-        Refuse(control, left);
-        break;
-      }
-      if (scenario == "cuts-many" && cut < 8) {
-        cut++;
-        std::thread(
-            [](Channel dead) {
-              Header call;
-              dead.ReceiveHeader(&call, Soon());
-            },
-            std::move(worker))
-            .detach();
-        continue;
-      }
-      std::thread(Work, std::move(worker)).detach();
-    }
-  }
+  Live(control);
 }

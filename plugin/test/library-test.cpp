@@ -12,9 +12,9 @@ using namespace ocs;
 
 namespace {
 
-class FakeCore {
+class FakeOrthanc {
  public:
-  explicit FakeCore(const char* version) {
+  explicit FakeOrthanc(const char* version) {
     current = this;
     context_.pluginsManager = this;
     context_.orthancVersion = version;
@@ -27,7 +27,7 @@ class FakeCore {
     };
   }
 
-  // As Orthanc starts a plugin: 0 = well.
+  // As Orthanc starts a plugin. 0: it has started.
   int32_t Load(const std::string& scenario, const std::string& section = "", const std::string& missing = "") {
     const std::string script = folder.path() + "/" + scenario;
     CHECK(mknod(script.c_str(), S_IFREG | 0600, 0) == 0);
@@ -40,7 +40,7 @@ class FakeCore {
     return reinterpret_cast<int32_t (*)(OrthancPluginContext*)>(Symbol("OrthancPluginInitialize"))(&context_);
   }
 
-  // As Orthanc stops one.
+  // As Orthanc stops a plugin.
   void Unload() {
     if (on_change != nullptr)
       on_change(OrthancPluginChangeType_OrthancStopped, OrthancPluginResourceType_None, nullptr);
@@ -68,7 +68,7 @@ class FakeCore {
   int buffers = 0;  // made and not freed
 
  private:
-  static FakeCore* current;
+  static FakeOrthanc* current;
 
   static std::string Path() { return fake_engine.substr(0, fake_engine.rfind('/')) + "/library.so"; }
   void* Symbol(const char* name) { return dlsym(library, name); }
@@ -113,78 +113,79 @@ class FakeCore {
 
   OrthancPluginContext context_{};
 };
-FakeCore* FakeCore::current = nullptr;
+FakeOrthanc* FakeOrthanc::current = nullptr;
 
 void StoresAndReadsInTheFolderThatOrthancNames() {
-  FakeCore core("1.10.1");
-  CHECK(core.Load("ranges") == 0);
-  CHECK(core.folder.Names().size() == 2);  // the script, and the folder of the socket
-  CHECK(core.area.create(kUuid, "x", 1, OrthancPluginContentType_Dicom) == OrthancPluginErrorCode_Success);
+  FakeOrthanc orthanc("1.10.1");
+  CHECK(orthanc.Load("ranges") == 0);
+  CHECK(orthanc.folder.Names().size() == 2);  // the script, and the folder of the socket
+  CHECK(orthanc.area.create(kUuid, "x", 1, OrthancPluginContentType_Dicom) == OrthancPluginErrorCode_Success);
   OrthancPluginMemoryBuffer64 buffer{};
-  CHECK(core.area.readWhole(&buffer, kUuid, OrthancPluginContentType_Dicom) == OrthancPluginErrorCode_Success);
+  CHECK(orthanc.area.readWhole(&buffer, kUuid, OrthancPluginContentType_Dicom) == OrthancPluginErrorCode_Success);
   CHECK(std::string(static_cast<char*>(buffer.data), buffer.size) == "read");
   std::free(buffer.data);
-  CHECK(core.buffers == 1);  // Orthanc's now
-  core.Unload();
+  CHECK(orthanc.buffers == 1);  // Orthanc's now
+  orthanc.Unload();
 }
 
 void RepeatedReadLeaksNoMemoryOfOrthancs() {
-  FakeCore core("1.10.1");
-  CHECK(core.Load("dies-after-reserve") == 0);
+  FakeOrthanc orthanc("1.10.1");
+  CHECK(orthanc.Load("dies-after-reserve") == 0);
   OrthancPluginMemoryBuffer64 buffer{};
-  CHECK(core.area.readWhole(&buffer, kUuid, OrthancPluginContentType_Dicom) == OrthancPluginErrorCode_Success);
-  CHECK(buffer.size == 4 && core.buffers == 1);
+  CHECK(orthanc.area.readWhole(&buffer, kUuid, OrthancPluginContentType_Dicom) == OrthancPluginErrorCode_Success);
+  CHECK(buffer.size == 4 && orthanc.buffers == 1);
   std::free(buffer.data);
-  core.Unload();
+  orthanc.Unload();
 }
 
 void StartsAgainAfterAReset() {
   for (int life = 0; life < 3; life++) {
-    FakeCore core("1.10.1");
-    CHECK(core.Load("asks") == 0);
-    CHECK(core.routes.count("/route") == 1 && core.job_types == 1);
+    FakeOrthanc orthanc("1.10.1");
+    CHECK(orthanc.Load("asks") == 0);
+    CHECK(orthanc.routes.count("/route") == 1 && orthanc.job_types == 1);
     OrthancPluginHttpRequest request{};
     request.method = OrthancPluginHttpMethod_Get;
-    CHECK(core.routes["/route"](nullptr, "/route", &request) == OrthancPluginErrorCode_Success);  // 200: not stopping
-    core.Unload();
-    CHECK(!FakeCore::Loaded());
+    CHECK(orthanc.routes["/route"](nullptr, "/route", &request) ==
+          OrthancPluginErrorCode_Success);  // 200: not stopping
+    orthanc.Unload();
+    CHECK(!FakeOrthanc::Loaded());
   }
 }
 
 void SecondStorageAreaIsRefused() {
-  FakeCore core("1.10.1");
-  core.registration = OrthancPluginErrorCode_StorageAreaAlreadyRegistered;
-  CHECK(core.Load("ranges") != 0);
-  CHECK(core.lines.find("another plugin does so already") != std::string::npos);
-  core.Unload();
-  CHECK(core.lines.find("is started again") == std::string::npos);
+  FakeOrthanc orthanc("1.10.1");
+  orthanc.registration = OrthancPluginErrorCode_StorageAreaAlreadyRegistered;
+  CHECK(orthanc.Load("ranges") != 0);
+  CHECK(orthanc.lines.find("another plugin does so already") != std::string::npos);
+  orthanc.Unload();
+  CHECK(orthanc.lines.find("is started again") == std::string::npos);
 }
 
 void OldOrthancHasNoRoutesThatAskIt() {
   for (const char* const version : {"1.9.0", "1.9.1", "1.9.2", "mainline"}) {
     const bool old = std::strcmp(version, "1.9.2") < 0;
-    FakeCore core(version);
-    CHECK(core.Load("ranges") == 0);
-    CHECK(core.routes.size() == 1 && core.job_types == (old ? 0 : 1));
-    CHECK((core.lines.find("Update to Orthanc 1.9.2") != std::string::npos) == old);
-    core.Unload();
+    FakeOrthanc orthanc(version);
+    CHECK(orthanc.Load("ranges") == 0);
+    CHECK(orthanc.routes.size() == 1 && orthanc.job_types == (old ? 0 : 1));
+    CHECK((orthanc.lines.find("Update to Orthanc 1.9.2") != std::string::npos) == old);
+    orthanc.Unload();
   }
-  FakeCore core("1.8.2");
-  CHECK(core.Load("ranges") != 0);
-  CHECK(core.lines.find("needs Orthanc 1.9.0 or newer, this is 1.8.2") != std::string::npos);
-  core.Unload();
+  FakeOrthanc orthanc("1.8.2");
+  CHECK(orthanc.Load("ranges") != 0);
+  CHECK(orthanc.lines.find("needs Orthanc 1.9.0 or newer, this is 1.8.2") != std::string::npos);
+  orthanc.Unload();
 }
 
 void MissingEngineStopsOrthancOnlyWhereItIsConfigured() {
   for (const char* const missing : {"Engine", "Node"})
     for (const char* const section : {"AwsS3Storage", "BlobStorage", "DirectoryStorage", "AwsS3", ""}) {
       const bool wanted = std::strstr(section, "Storage") != nullptr;
-      FakeCore core("1.10.1");
-      CHECK((core.Load("off", std::string("\"") + section + "\":null,", missing) != 0) == wanted);
-      CHECK(core.lines.find(std::string("CloudStorage.") + missing + " names /nowhere") != std::string::npos);
-      CHECK((core.lines.find("the plugin is disabled") == std::string::npos) == wanted);
-      CHECK(core.area.create == nullptr);
-      core.Unload();
+      FakeOrthanc orthanc("1.10.1");
+      CHECK((orthanc.Load("off", std::string("\"") + section + "\":null,", missing) != 0) == wanted);
+      CHECK(orthanc.lines.find(std::string("CloudStorage.") + missing + " names /nowhere") != std::string::npos);
+      CHECK((orthanc.lines.find("the plugin is disabled") == std::string::npos) == wanted);
+      CHECK(orthanc.area.create == nullptr);
+      orthanc.Unload();
     }
 }
 

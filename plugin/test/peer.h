@@ -41,7 +41,7 @@ class Peer {
     for (int i = 0; i < 4; i++) wanted[i] = static_cast<char>(length >> (8 * i));
     Send(Kind::Pull, offset, wanted);
   }
-  // Until nobody reads it any more.
+  // Sends until nobody reads any more.
   void SendWithoutEnd(Kind kind, uint64_t argument, const std::string& payload) {
     Header header;
     header.kind = kind;

@@ -1,6 +1,5 @@
 // Everything but the storage area and jobs: REST calls, and what the engine asks of Orthanc meanwhile.
-#include "../rest.h"
-#include "fake-orthanc.h"
+#include "fake-api.h"
 #include "peer.h"
 
 using namespace ocs;
@@ -27,25 +26,14 @@ void PackedTextIsUnpackedOrRefused() {
   }
 }
 
-void EnvelopeHoldsUriQueryAndHarmlessHeaders() {
-  const char* const keys[] = {"a", "b"};
-  const char* const values[] = {"1", ""};
-  const char* const header_keys[] = {"authorization", "content-type", "cookie"};
-  const char* const header_values[] = {"secret", "text/plain", "secret"};
-  std::string wanted = Number(2, 4);
-  for (const char* text : {"/uri", "a", "1", "b", "", "content-type", "text/plain"}) Pack(&wanted, text);
-  CHECK(EnvelopeOf("/uri", {2, keys, values}, {3, header_keys, header_values}) == wanted);
-  CHECK(EnvelopeOf("/", {}, {}) == Number(0, 4) + std::string("\1\0\0\0/", 5));
-}
-
-Call RestOf(const std::string& content, Bytes* body, FakeOrthanc* orthanc) {
+Call RestOf(const std::string& content, Bytes* body, FakeApi* api) {
   Call call{Verb::Rest};
   call.type = 2;
   call.envelope = "envelope";
   call.content = content.data();
   call.size = content.size();
   call.result = body;
-  call.upcalls = orthanc;
+  call.api = api;
   return call;
 }
 
@@ -53,19 +41,19 @@ void RestCallAsksOrthancAndAnswers() {
   for (const size_t size : {size_t(0), size_t(7), kInlineBytes + 1}) {
     const std::string content(size, 'c');
     Bytes body;
-    FakeOrthanc orthanc;
-    orthanc.reply.http = 200;
-    orthanc.reply.body = std::string(1'000'000, 'r');
-    const Answer answer = Played(RestOf(content, &body, &orthanc), [&](Peer& peer) {
+    FakeApi api;
+    api.reply.http = 200;
+    api.reply.body = std::string(1'000'000, 'r');
+    const Answer answer = Played(RestOf(content, &body, &api), [&](Peer& peer) {
       std::string payload;
       const Header call = peer.Receive(&payload);
       CHECK(call.flags == 7 && call.status == 2 && call.argument == size);
       CHECK(payload == "envelope" + (size <= kInlineBytes ? content : ""));
       if (size > 0) CHECK(peer.Pull(size - 1, 1) == "c");
-      peer.Send(Kind::Upcall, 0, Packed("/studies", ""), 1, 1);
+      peer.Send(Kind::Upcall, 0, Packed("/studies", ""), 0, 1);
       const Header reply = peer.Receive(&payload);
       CHECK(reply.kind == Kind::Reply && reply.status == 200 && reply.argument == 0 && reply.flags == 0);
-      CHECK(payload == orthanc.reply.body);
+      CHECK(payload == api.reply.body);
       peer.Send(Kind::Submit, (1ull << 31) - 5, Packed("{}", "{\"a\":1}"));
       CHECK(peer.Receive().kind == Kind::Reply);
       peer.Send(Kind::Reserve, 4);
@@ -74,15 +62,15 @@ void RestCallAsksOrthancAndAnswers() {
     });
     CHECK(answer.ending == Ending::Ok && answer.argument == 201 && answer.text == "text/plain");
     CHECK(std::string(body.text(), body.size()) == "body");
-    CHECK(orthanc.asked == "1+ /studies \nsubmit -5 {} {\"a\":1}\n");
-    CHECK(LineOf(RestOf(content, &body, &orthanc), answer).empty());
+    CHECK(api.asked == "1 /studies \nsubmit -5 {} {\"a\":1}\n");
+    CHECK(LineOf(RestOf(content, &body, &api), answer).empty());
   }
 }
 
 void RestCallMayHaveNoBody() {
   Bytes body;
-  FakeOrthanc orthanc;
-  const Answer answer = Played(RestOf("", &body, &orthanc), [](Peer& peer) {
+  FakeApi api;
+  const Answer answer = Played(RestOf("", &body, &api), [](Peer& peer) {
     peer.Receive();
     peer.Send(Kind::Return, 0, "POST", 0, 2);
   });
@@ -97,9 +85,9 @@ void ReplyTellsErrorsStopAndTooMuch() {
   large.body = std::string(kMaxPayload + 1, 'x');
   for (const Reply& reply : {error, stopping, large}) {
     Bytes body;
-    FakeOrthanc orthanc;
-    orthanc.reply = reply;
-    const Answer answer = Played(RestOf("", &body, &orthanc), [&reply](Peer& peer) {
+    FakeApi api;
+    api.reply = reply;
+    const Answer answer = Played(RestOf("", &body, &api), [&reply](Peer& peer) {
       peer.Receive();
       peer.Send(Kind::Upcall, 0, Packed("/", ""), 0, 1);
       const Header header = peer.Receive();
@@ -111,7 +99,7 @@ void ReplyTellsErrorsStopAndTooMuch() {
   }
 }
 
-// Orthanc would take it for one, and leave the client without an answer, or the job without an end.
+// Orthanc would take it for a success: the client would get no answer, or the job no end.
 void SuccessThatSaysNothingIsNone() {
   struct Said {
     uint8_t flags;
@@ -119,8 +107,8 @@ void SuccessThatSaysNothingIsNone() {
   };
   const auto ending = [](Verb verb, const Said& said, const std::string& result) {
     Bytes body;
-    FakeOrthanc orthanc;
-    Call call = RestOf("", &body, &orthanc);
+    FakeApi api;
+    Call call = RestOf("", &body, &api);
     call.verb = verb;
     return Played(call,
                   [&](Peer& peer) {
@@ -160,14 +148,14 @@ void UpcallsOutOfPlaceBreakTheConnection() {
   for (const std::string& payload : {std::string(), std::string("\5\0\0\0abc", 7), Packed("a", "b") + "c"}) {
     for (const Kind kind : {Kind::Upcall, Kind::Submit, Kind::Metric}) {
       Bytes body;
-      FakeOrthanc orthanc;
-      const Answer answer = Played(RestOf("x", &body, &orthanc), [kind, &payload](Peer& peer) {
+      FakeApi api;
+      const Answer answer = Played(RestOf("x", &body, &api), [kind, &payload](Peer& peer) {
         peer.Receive();
         peer.Pull(0, 1);
         peer.Send(kind, 0, payload);
         peer.Receive();
       });
-      CHECK(answer.ending == Ending::Broken && orthanc.asked.empty());
+      CHECK(answer.ending == Ending::Broken && api.asked.empty());
     }
   }
 }
@@ -175,8 +163,8 @@ void UpcallsOutOfPlaceBreakTheConnection() {
 void PriorityIsOneOfOrthancs() {
   for (const uint64_t priority : {uint64_t(0), uint64_t(UINT32_MAX), uint64_t(1) << 32, (uint64_t(1) << 53) - 1}) {
     Bytes body;
-    FakeOrthanc orthanc;
-    const Answer answer = Played(RestOf("x", &body, &orthanc), [priority](Peer& peer) {
+    FakeApi api;
+    const Answer answer = Played(RestOf("x", &body, &api), [priority](Peer& peer) {
       peer.Receive();
       peer.Pull(0, 1);
       peer.Send(Kind::Submit, priority, Packed("{}", "{}"));
@@ -184,21 +172,21 @@ void PriorityIsOneOfOrthancs() {
       peer.Send(Kind::Return, 200);
     });
     CHECK((answer.ending == Ending::Ok) == (priority <= UINT32_MAX));
-    CHECK(orthanc.asked.empty() == (priority > UINT32_MAX));
+    CHECK(api.asked.empty() == (priority > UINT32_MAX));
   }
 }
 
 void MetricsReachOrthanc() {
-  FakeOrthanc orthanc;
+  FakeApi api;
   Call call{Verb::Metrics};
-  call.upcalls = &orthanc;
+  call.api = &api;
   const Answer answer = Played(call, [](Peer& peer) {
     const Header header = peer.Receive();
     CHECK(header.flags == 12 && header.length == 0);
     peer.Send(Kind::Metric, 0, std::string("\1\0\0\0m\0\0\xc0\x3f", 9));  // 1.5
     peer.Send(Kind::Return);
   });
-  CHECK(answer.ending == Ending::Ok && orthanc.asked == "m 1.500000\n");
+  CHECK(answer.ending == Ending::Ok && api.asked == "m 1.500000\n");
 }
 
 void ResultsOfOurOwnAreBounded() {
@@ -209,13 +197,9 @@ void ResultsOfOurOwnAreBounded() {
 
 }  // namespace
 
-const std::vector<Test> kServicesTests = {TEST(PackedTextIsUnpackedOrRefused),
-                                          TEST(EnvelopeHoldsUriQueryAndHarmlessHeaders),
-                                          TEST(RestCallAsksOrthancAndAnswers),
-                                          TEST(RestCallMayHaveNoBody),
-                                          TEST(ReplyTellsErrorsStopAndTooMuch),
-                                          TEST(SuccessThatSaysNothingIsNone),
-                                          TEST(UpcallsOutOfPlaceBreakTheConnection),
-                                          TEST(PriorityIsOneOfOrthancs),
-                                          TEST(MetricsReachOrthanc),
-                                          TEST(ResultsOfOurOwnAreBounded)};
+const std::vector<Test> kServicesTests = {
+    TEST(PackedTextIsUnpackedOrRefused), TEST(RestCallAsksOrthancAndAnswers),
+    TEST(RestCallMayHaveNoBody),         TEST(ReplyTellsErrorsStopAndTooMuch),
+    TEST(SuccessThatSaysNothingIsNone),  TEST(UpcallsOutOfPlaceBreakTheConnection),
+    TEST(PriorityIsOneOfOrthancs),       TEST(MetricsReachOrthanc),
+    TEST(ResultsOfOurOwnAreBounded)};

@@ -1,4 +1,4 @@
-// Where the engine connects, and what happens when that place is cleaned away, cannot be used or takes nobody more.
+// Where the engine connects, and what happens when that place is cleaned away, cannot be used or accepts nobody.
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -114,7 +114,7 @@ void RemovesWhatAKilledOrthancLeft() {
       Listener ours({folder.path()});
       CHECK(ours.Ensure().empty());
       CHECK(other.Present() && CanConnect(other.path()) && ours.Present());
-      CHECK(folder.Names().size() == 6);  // of the two that live, of one that starts, what is nobody's, and the link
+      CHECK(folder.Names().size() == 6);  // two that live, one that starts, what is nobody's, and the link
       CHECK(access(something.c_str(), F_OK) == 0 &&
             access((folder.path() + "/elsewhere/engine.sock").c_str(), F_OK) == 0);
     }
@@ -146,12 +146,12 @@ void CallsGoOnWhenTheSocketHasVanished() {
       closedir(folder);
     }
     if (noticed_in_time)
-      stage.host.Await("W the storage engine's socket had vanished");
+      stage.core.Await("W the storage engine's socket had vanished");
     else
       CHECK(rmdir(first.c_str()) == 0);  // not even its place is left
     CHECK(stage.Write().ending == Ending::Ok);
-    CHECK(stage.host.Count("W the storage engine's socket had vanished") == 1);
-    CHECK(!stage.host.Said("started again") && stage.host.Count("E ") == 0);
+    CHECK(stage.core.Count("W the storage engine's socket had vanished") == 1);
+    CHECK(!stage.core.Said("started again") && stage.core.Count("E ") == 0);
     CHECK(next.Names().empty() == noticed_in_time);
     stage.engine.reset();
     rmdir(first.c_str());
@@ -164,7 +164,7 @@ void NextEngineConnectsThoughTheSocketHadVanished() {
   CHECK(stage.Start() == Engine::Started::On);
   Buffer buffer;
   std::atomic<bool> cleaned{false};
-  stage.host.on_log = [&stage, &cleaned](const std::string& line) {
+  stage.core.on_log = [&stage, &cleaned](const std::string& line) {
     if (line.find("is started again") != std::string::npos && !cleaned.exchange(true)) Clean(stage.folder);
   };
   CHECK(stage.Write().ending == Ending::Ok && cleaned);
@@ -180,14 +180,14 @@ void NoDescriptorsLeftIsSaidOnceAndEnds() {
   close(highest);
   setrlimit(RLIMIT_NOFILE, &none);
   std::thread caller([&stage] { CHECK(stage.Write().ending == Ending::Ok); });
-  stage.host.Await("E a connection of the storage engine cannot be accepted: Too many open files");
-  std::this_thread::sleep_for(milliseconds(50));  // in which a loop without a pause would say it a thousand times
-  CHECK(stage.host.Count("cannot be accepted") == 1);
+  stage.core.Await("E a connection of the storage engine cannot be accepted: Too many open files");
+  std::this_thread::sleep_for(milliseconds(50));  // long enough for a loop without a pause to say it a thousand times
+  CHECK(stage.core.Count("cannot be accepted") == 1);
   setrlimit(RLIMIT_NOFILE, &before);
   caller.join();
 }
 
-// Of the same user: others are sent away at once.
+// Strangers of the same user: others are sent away at once.
 std::vector<Channel> StrangersOf(const Stage& stage, int count) {
   const std::string path = stage.folder.path() + "/" + stage.folder.Names().at(0) + "/engine.sock";
   sockaddr_un address{};
@@ -210,7 +210,7 @@ void StrangerWhoSaysNothingDelaysNobody() {
   CHECK(stage.Write().ending == Ending::Ok);
 }
 
-// More than are greeted at a time and wait in the queue: each has its time to say HELLO, then the next ones come.
+// More than are greeted at a time, so some wait in the queue. Each has its time to say HELLO, then the next ones come.
 void FloodOfStrangersPasses() {
   Stage stage("works");
   stage.settings.hello_time = milliseconds(50);

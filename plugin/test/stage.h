@@ -1,4 +1,4 @@
-// An engine that fake-engine.cpp plays, and who hears what is said of it.
+// An engine that fake-engine.cpp plays, and an Orthanc that keeps what is logged.
 #pragma once
 #include <dirent.h>
 #include <sys/stat.h>
@@ -14,18 +14,18 @@
 
 namespace ocs {
 
-class FakeHost : public Host {
+class FakeCore : public OrthancCore {
  public:
-  void Log(Level level, const std::string& line) override {
+  void Log(LogLevel level, const std::string& line) override {
     if (on_log) on_log(line);
     std::lock_guard<std::mutex> lock(mutex_);
-    lines_ += std::string(level == Level::Error ? "E " : level == Level::Warning ? "W " : "I ") + line + "\n";
+    lines_ += std::string(level == LogLevel::Error ? "E " : level == LogLevel::Warning ? "W " : "I ") + line + "\n";
   }
   void RegisterError(uint16_t fault, uint16_t http, const std::string& message) override {
-    Log(Level::Info, "registered " + std::to_string(fault) + " " + std::to_string(http) + " " + message);
+    Log(LogLevel::Info, "registered " + std::to_string(fault) + " " + std::to_string(http) + " " + message);
   }
-  void Register(Wish wish, bool asks, const std::string& text) override {
-    Log(Level::Info, "wish " + std::to_string(static_cast<int>(wish)) + (asks ? "+ " : " ") + text);
+  void Register(Registration kind, bool asks, const std::string& text) override {
+    Log(LogLevel::Info, "registration " + std::to_string(static_cast<int>(kind)) + (asks ? "+ " : " ") + text);
   }
   int Count(const std::string& text) {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -45,7 +45,7 @@ class FakeHost : public Host {
   std::string lines_;
 };
 
-// A folder of a test, in which nothing may be left.
+// A folder of a test. At its end nothing may be left in it.
 class Folder {
  public:
   Folder() {
@@ -87,7 +87,7 @@ class Stage {
     unlink((folder.path() + "/memory.mended").c_str());
   }
   Engine::Started Start() {
-    engine = std::make_unique<Engine>(host, settings);
+    engine = std::make_unique<Engine>(core, settings);
     return engine->Start();
   }
   Answer Write() { return engine->Run(CreateOf("content")); }
@@ -95,7 +95,7 @@ class Stage {
   void Mend() { CHECK(mknod((folder.path() + "/memory.mended").c_str(), S_IFREG | 0600, 0) == 0); }
   Folder folder;
   EngineSettings settings;
-  FakeHost host;
+  FakeCore core;
   std::unique_ptr<Engine> engine;
 };
 

@@ -3,14 +3,14 @@ import { Fault } from '../fault.ts'
 import type { MoveJobs } from '../moves/job.ts'
 import { isObject, type ResourceLevel } from '../moves/walk.ts'
 import type { JsonObject, Orthanc } from '../orthanc.ts'
-import { type Answer, json, jsonOf, OrthancError, type Route } from '../wire/router.ts'
+import { json, jsonOf, OrthancError, type Route, type RouteAnswer } from '../wire/router.ts'
 
-/** How often a synchronous request looks for the end of its job: at first soon, then more seldom. */
+/** How long a synchronous request waits before it looks for the end of its job again: short at first, then longer. */
 const POLL_MS = { first: 20, longest: 1000 }
 
 const ORTHANC_ID = /^[0-9a-f]{8}(-[0-9a-f]{8}){4}$/
 
-/** `POST /move-storage` (docs/contract.md), and ours beside it: `Scope`, `DryRun`, `KeepSource`. */
+/** `POST /move-storage` of the official plugins (docs/contract.md), with `Scope`, `DryRun` and `KeepSource` besides. */
 export function moveStorageRoute(jobs: MoveJobs): Route {
   return {
     pattern: '/move-storage',
@@ -71,7 +71,7 @@ function priorityOf(value: unknown): number {
 
 const bad = (details: string) => new Fault('BadRequest', details)
 
-/** The ids by their level. Nothing is moved when only one of them is unknown. */
+/** The ids by their level. If one of them is unknown, nothing is moved. */
 async function grouped(ids: readonly string[], orthanc: Orthanc, signal: AbortSignal) {
   const groups: Record<ResourceLevel, string[]> = { Patients: [], Studies: [], Series: [], Instances: [] }
   for (const id of ids) {
@@ -88,7 +88,7 @@ async function levelOf(id: string, orthanc: Orthanc, signal: AbortSignal): Promi
   return undefined
 }
 
-async function waitFor(id: string, orthanc: Orthanc, signal: AbortSignal): Promise<Answer> {
+async function waitFor(id: string, orthanc: Orthanc, signal: AbortSignal): Promise<RouteAnswer> {
   for (let pause = POLL_MS.first; ; pause = Math.min(pause * 1.5, POLL_MS.longest)) {
     const job = await orthanc.get(`/jobs/${id}`, signal)
     if (!isObject(job))

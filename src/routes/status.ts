@@ -1,13 +1,13 @@
 import { Fault } from '../fault.ts'
 import { json, type Route } from '../wire/router.ts'
 
-/** What is known without asking anybody. */
+/** What the engine knows without asking anybody. */
 export interface Status {
   readonly Version: string
-  /** Where files go, for people. */
+  /** Where files go, as people read it. */
   readonly Store: string
   readonly HybridMode: 'Disabled' | 'WriteToFileSystem' | 'WriteToObjectStorage'
-  /** How often the engine had to be started again since Orthanc started. The counts are those of the engine that runs. */
+  /** How often an engine was started again since Orthanc started. The counts are those of the engine that runs. */
   readonly EngineRestarts: number
   readonly RunningMoves: number
   readonly Reads: number
@@ -22,8 +22,8 @@ export interface Status {
 const CHECK_MS = 5000
 
 /**
- * `GET /cloud-storage/status`. `check` proves that the object store answers and lets us in; polls that come at once share one,
- * and so do those that come while one hangs.
+ * `GET /cloud-storage/status`. `check` proves that the object store answers and lets us in. Requests that come while a
+ * check is under way, or hangs, share it.
  */
 export function statusRoute(
   status: () => Status,
@@ -41,7 +41,7 @@ export function statusRoute(
     return asked
   }
 
-  /** A disk that hangs does not look at signals. */
+  /** A disk that hangs does not heed signals. */
   async function problemInTime(): Promise<Fault | undefined> {
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<Fault>(resolve => {

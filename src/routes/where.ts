@@ -6,12 +6,12 @@ import { askOf, BEGINNING, type KnownFile, levels, listed, type ResourceLevel, w
 import type { Orthanc } from '../orthanc.ts'
 import { json, OrthancError, type Route } from '../wire/router.ts'
 
-/** Looks at so many files at once. */
+/** So many files are looked for at once. */
 const CONCURRENCY = 8
 
 type Tiers = Readonly<Partial<Record<TierName, Tier>>>
 
-/** `GET /instances/{id}/cloud-storage`, and of series, studies, patients: each file's place, and totals per tier. */
+/** `GET /instances/{id}/cloud-storage`, also of series, studies, patients: where each file is, and totals per tier. */
 export function whereRoute(tiers: Tiers): Route {
   return {
     pattern: `/(${levels.map(level => level.toLowerCase()).join('|')})/([0-9a-f-]{44})/cloud-storage`,
@@ -42,7 +42,7 @@ interface Place {
   readonly Key: string
   /** As it is stored. */
   readonly Size: number
-  /** null: it is not encrypted. */
+  /** null: the file is not encrypted. */
   readonly EncryptedWithKey: number | null
 }
 
@@ -56,12 +56,12 @@ interface Located {
 }
 
 async function located(tiers: Tiers, files: readonly Named[], signal: AbortSignal): Promise<Located[]> {
-  const answers: Located[] = []
+  const locations: Located[] = []
   const rest = files.entries()
   const stop = new AbortController()
-  const either = AbortSignal.any([signal, stop.signal])
+  const anySignal = AbortSignal.any([signal, stop.signal])
   const worker = async () => {
-    for (const [i, file] of rest) answers[i] = await locate(tiers, file, either)
+    for (const [i, file] of rest) locations[i] = await locate(tiers, file, anySignal)
   }
   const workers = Array.from({ length: CONCURRENCY }, () =>
     worker().catch(error => {
@@ -71,7 +71,7 @@ async function located(tiers: Tiers, files: readonly Named[], signal: AbortSigna
   )
   await Promise.allSettled(workers)
   if (stop.signal.aborted) throw stop.signal.reason
-  return answers
+  return locations
 }
 
 async function locate(tiers: Tiers, [uri, { attachment, known }]: Named, signal: AbortSignal): Promise<Located> {
@@ -88,7 +88,7 @@ async function placesOf(tiers: Tiers, attachment: Attachment, signal: AbortSigna
       const found = await tier.find(attachment, signal)
       if (found) places.push(await placeOf(name, tier, found, signal))
     } catch (error) {
-      if (!isCode(error, 'NotFound')) throw error // a move took it away in this very moment
+      if (!isCode(error, 'NotFound')) throw error // a move has taken it away at this moment
     }
   }
   return places

@@ -1,13 +1,15 @@
 import type { Attachment, ContentType, StorageArea } from '../area/area.ts'
-import { sourceOf } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import type { Connection } from './connection.ts'
-import { Conversation, pulledSource, type Return } from './conversation.ts'
+import { Conversation, type Return } from './conversation.ts'
 import { Kind, UUID_BYTES, Verb } from './frames.ts'
-import { answers } from './http-replies.ts'
+import { httpReplies } from './http-replies.ts'
 import { performService, type Services } from './service-calls.ts'
 
 const contentTypes: readonly ContentType[] = ['unknown', 'dicom', 'dicom-as-json', 'dicom-until-pixel-data']
+
+/** The length of a range comes after the UUID. */
+const LENGTH_BYTES = 8
 
 const fileVerbs: readonly number[] = [Verb.create, Verb.read, Verb.readRange, Verb.remove]
 
@@ -22,16 +24,16 @@ export async function serveCalls(connection: Connection, services: Services): Pr
       const conversation = new Conversation(connection, call)
       const outcome = await perform(conversation, services, abort.signal).catch(Fault.from)
       if (outcome instanceof Fault) {
-        // Its payload is not recycled: a failed request may still be sending it somewhere.
-        await conversation.end({ fields: { status: answers[outcome.code].number }, text: outcome.describe() })
-        abort.abort(new Fault('Canceled', 'the call has failed')) // whatever of it is still under way
+        // The payload is not recycled: a request that failed may still be sending it.
+        await conversation.end({ fields: { status: httpReplies[outcome.code].number }, text: outcome.describe() })
+        abort.abort(new Fault('Canceled', 'the call has failed')) // ends what is still under way
       } else {
         if (fileVerbs.includes(call.flags)) connection.recycle(call)
         await conversation.end(outcome)
       }
     }
   } catch {
-    // The connection is over, and with it the call: the plugin repeats it elsewhere or has given it up.
+    // The connection is over. The plugin repeats the call on another one, or has given it up.
     connection.close()
   }
 }
@@ -43,25 +45,21 @@ async function perform(conversation: Conversation, services: Services, signal: A
 }
 
 async function performOnFile(conversation: Conversation, area: StorageArea, signal: AbortSignal): Promise<void> {
-  const { call } = conversation
-  if (call.payload.byteLength < UUID_BYTES) throw new Fault('Internal', 'a call came without the UUID of its file')
-  const attachment: Attachment = {
-    uuid: call.payload.toString('latin1', 0, UUID_BYTES),
-    type: contentTypes[call.status] ?? 'unknown',
-  }
-  const rest = call.payload.subarray(UUID_BYTES)
-  switch (call.flags) {
-    case Verb.create: {
-      const inline = rest.byteLength === call.argument
-      return await area.create(attachment, inline ? sourceOf(rest) : pulledSource(conversation, call.argument), signal)
-    }
+  const { flags: verb, status, argument } = conversation.call
+  const envelopeBytes = UUID_BYTES + (verb === Verb.readRange ? LENGTH_BYTES : 0)
+  const { envelope, content } = conversation.split(envelopeBytes, verb === Verb.create ? argument : 0)
+  const uuid = envelope.toString('latin1', 0, UUID_BYTES)
+  const attachment: Attachment = { uuid, type: contentTypes[status] ?? 'unknown' }
+  switch (verb) {
+    case Verb.create:
+      return await area.create(attachment, content, signal)
     case Verb.read:
-      return await area.deliver(attachment, undefined, content => conversation.deliver(content), signal)
+      return await area.deliver(attachment, undefined, file => conversation.deliver(file), signal)
     case Verb.readRange: {
-      const length = Number(rest.readBigUInt64LE())
-      if (length === 0) return await conversation.reserve(0)
-      const range = { start: call.argument, end: call.argument + length }
-      return await area.deliver(attachment, range, content => conversation.deliver(content), signal)
+      const length = Number(envelope.readBigUInt64LE(UUID_BYTES))
+      if (length === 0) return await conversation.deliverBytes(Buffer.alloc(0))
+      const range = { start: argument, end: argument + length }
+      return await area.deliver(attachment, range, part => conversation.deliver(part), signal)
     }
     case Verb.remove:
       return await area.remove(attachment, signal)

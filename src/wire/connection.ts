@@ -18,22 +18,22 @@ export interface Frame extends Header {
   readonly payload: Buffer
 }
 
-/** Payloads below this are made anew each time: Node takes them from its own pool. */
+/** Smaller payloads get a new buffer each time. */
 const SMALL_PAYLOAD = 4096
 
-/** More frames than this may not wait unread: the plugin takes turns, so only GROW and PING can queue at all. */
+/** No more frames than this may wait unread. The plugin takes turns, so only GROW and PING can queue at all. */
 const MAX_WAITING = 1024
-/** And no more bytes than the largest frame has. */
+/** Nor may more bytes wait than the largest frame has. */
 const MAX_WAITING_BYTES = MAX_PAYLOAD
 
 /**
- * All connections read into this one buffer: libuv fills it and hands it over within one turn of the event loop, and
- * nothing of it is kept. The rest of a large payload is read straight into its own buffer instead. Measured against
- * 64 KiB `data` events: three to four times the throughput.
+ * All connections read into this one buffer. libuv fills it and hands it over within one turn of the event loop, and
+ * nothing of it is kept. The rest of a large payload is read straight into its own buffer instead. This was measured
+ * against `data` events of 64 KiB: the throughput is three to four times as high.
  */
 const scratch = Buffer.allocUnsafeSlow(256 * 1024)
 
-/** One framed connection to the plugin. After any error it is closed for good and every waiter is told. */
+/** One connection to the plugin, which carries frames. Any error closes it for good, and rejects whoever waits. */
 export class Connection {
   readonly #socket: Socket
   readonly #header = Buffer.allocUnsafe(HEADER_BYTES)
@@ -41,7 +41,7 @@ export class Connection {
   #incoming: { header: Header; payload: Buffer; filled: number } | undefined
   #target: Buffer | undefined
   #spare: Buffer | undefined
-  readonly #spareBytes = 256 * 1024 + UUID_BYTES // a CREATE with its content, the largest frame that is common
+  readonly #spareBytes = 256 * 1024 + UUID_BYTES // the largest common frame: a CREATE with its content
   #waiting: Frame[] = []
   #waitingBytes = 0
   #receiver: PromiseWithResolvers<Frame> | undefined
@@ -50,7 +50,7 @@ export class Connection {
 
   readonly #over = Promise.withResolvers<void>()
 
-  /** Resolves when the connection is over for whatever reason. */
+  /** Resolves when the connection is over, for whatever reason. */
   readonly closed = this.#over.promise
   /** Called once, at that moment. */
   onClose: () => void = () => {}
@@ -72,8 +72,8 @@ export class Connection {
   }
 
   /**
-   * The socket's folder is our own, and nobody else can put anything there. Where it was cleaned away from /tmp, another user could have
-   * made it again, and would be served as if he were Orthanc.
+   * The socket's folder is our own, and nobody else can put anything there. If it was cleaned away from /tmp, another
+   * user can make a folder of this name, and would be served as if he were Orthanc.
    */
   static async open(path: string): Promise<Connection> {
     const folder = await open(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
@@ -81,7 +81,7 @@ export class Connection {
       const { uid, mode } = await folder.stat()
       if (uid !== process.geteuid?.() || (mode & 0o022) !== 0)
         throw new Fault('Denied', `${dirname(path)} is not the folder that the plugin made for its socket`)
-      // Through the folder that was looked at: what has its name may be another one by now.
+      // Connects through the folder that was checked: another folder may have its name by now.
       const through = `/proc/self/fd/${folder.fd}/${basename(path)}`
       const connection = new Connection(through)
       return await new Promise((resolve, reject) => {
@@ -96,8 +96,8 @@ export class Connection {
   }
 
   /**
-   * The next frame, which must be of this kind where one is named. Rejects with `Canceled` when the connection is over,
-   * and when somebody waits already: a frame has one owner.
+   * The next frame, which must be of this kind if one is given. Rejects with `Canceled` when the connection is over,
+   * and with `Internal` when somebody waits already: a frame has one owner.
    */
   async receive(kind?: number): Promise<Frame> {
     if (this.#receiver) throw new Fault('Internal', 'two wait for one frame of the plugin')
@@ -112,7 +112,7 @@ export class Connection {
     throw this.#broken(`a frame of kind ${frame.kind} came instead of one of kind ${kind}`)
   }
 
-  /** As receive(), for a DATA frame whose payload is read straight into `target`, which it must fill exactly. */
+  /** As receive(), for a DATA frame. Its payload is read straight into `target` and must fill it exactly. */
   async receiveInto(target: Buffer, offset: number): Promise<void> {
     if (!this.#receiver) this.#target = target
     const frame = await this.receive(Kind.data)
@@ -123,9 +123,9 @@ export class Connection {
   }
 
   /**
-   * Queues one frame; resolves when more may be written, so that memory stays bounded. Frames that are sent without a pause
-   * leave together: one system call, one wake-up of Orthanc. Who does not wait for what it returns misses nothing but
-   * that: a rejection needs no owner, for the next receive() tells the same.
+   * Queues one frame. Resolves when more may be written, so that memory stays bounded. Frames that are sent without a
+   * pause leave together: one system call, one wake-up of Orthanc. A caller need not wait for the promise: a rejection
+   * needs no owner, because the next receive() rejects with the same fault.
    */
   send(kind: number, fields: Fields = {}, payload?: Uint8Array): Promise<void> | undefined {
     if (this.#fault) return unowned(this.#fault)
@@ -145,7 +145,7 @@ export class Connection {
     return this.#drained.promise
   }
 
-  /** Whatever was sent still goes out; then the connection ends. */
+  /** What was sent still goes out. Then the connection ends. */
   close(): void {
     this.#socket.destroySoon()
   }
@@ -166,7 +166,7 @@ export class Connection {
     return true
   }
 
-  /** Takes bytes of `bytes` from `at` on for the header or the payload under way; returns how many. */
+  /** Takes `bytes` from `at` on for the header or the payload under way. Returns how many it took. */
   #consume(bytes: Buffer, at: number): number {
     if (this.#incoming) {
       const { payload, filled } = this.#incoming
@@ -185,7 +185,7 @@ export class Connection {
     return taken
   }
 
-  /** Where the payload goes: where receiveInto() wants it, or a recycled buffer, or a new one. */
+  /** The buffer for a payload: the one of receiveInto(), or a recycled one, or a new one. */
   #room({ length }: Header): Buffer {
     const target = this.#target
     this.#target = undefined
@@ -197,8 +197,8 @@ export class Connection {
   }
 
   /**
-   * Gives a frame's payload back, to be read into again: a call of 220 KB costs a third less processor time when its buffer
-   * does not have to be made and collected. Only for payloads that certainly nobody reads any more.
+   * Takes a frame's payload back, to read into it again. A call of 220 KB costs a third less processor time when its
+   * buffer need not be made and collected. Only for payloads that certainly nobody reads any more.
    */
   recycle({ payload }: Frame): void {
     if (payload.buffer.byteLength === this.#spareBytes) this.#spare = Buffer.from(payload.buffer)
@@ -230,7 +230,7 @@ export class Connection {
   #end(fault: Fault): void {
     if (this.#fault) return
     this.#fault = fault
-    this.#waiting = [] // nobody is left to answer to
+    this.#waiting = [] // nobody is left to be answered
     this.#socket.destroy()
     this.#receiver?.reject(fault)
     this.#receiver = undefined
@@ -241,7 +241,7 @@ export class Connection {
   }
 }
 
-/** Nobody needs to hear of it. */
+/** A rejection that nobody needs to hear of. */
 function unowned(fault: Fault): Promise<never> {
   const rejected = Promise.reject(fault)
   rejected.catch(() => {})

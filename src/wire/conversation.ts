@@ -1,25 +1,21 @@
-import type { Bytes, Content, Source } from '../bytes.ts'
+import { type Bytes, type Content, type Source, sourceOf } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import type { Connection, Frame } from './connection.ts'
-import { cutText, type Fields, Kind, MAX_PAYLOAD, pack } from './frames.ts'
+import { cutText, type Fields, INLINE_BYTES, Kind, MAX_PAYLOAD, pack } from './frames.ts'
 
 /** One PULL. Large enough that the round trip (about 0.1 ms) does not count, small enough for 50 calls at once. */
 const PULL_BYTES = 512 * 1024
 
-/** One FILL of a result that is in memory already. */
-const FILL_BYTES = 1024 * 1024
-
-/** How a call ends: RETURN's fields and text, and the result that goes before it where it was not delivered. */
+/** How a call ends: the fields and the text of RETURN. A result was delivered before. */
 export interface Return {
   readonly fields?: Fields
   readonly text?: string
-  readonly result?: Uint8Array
 }
 
 /**
- * One call, and its only way to the plugin, from CALL to RETURN. The plugin answers one question at a time; whoever asks
- * while another waits comes next. Work that has failed may go on for a while: once the call has ended, whatever it still
- * asks or delivers is rejected here, for the connection belongs to the next call.
+ * One call, from CALL to RETURN, and its only way to the plugin. The plugin answers one question at a time: whoever
+ * asks while another one waits comes next. Work that has failed may go on for a while. Once the call has ended, whatever
+ * that work still asks or delivers is rejected here, because the connection belongs to the next call.
  */
 export class Conversation {
   readonly call: Frame
@@ -33,7 +29,22 @@ export class Conversation {
     this.call = call
   }
 
-  /** A slice of the call's content, which is in Orthanc's memory. */
+  /**
+   * Splits the call into its envelope and its content. Small content travels behind the envelope; larger content stays
+   * in Orthanc's memory and is pulled. The plugin has the same rule (`SendCall` in plugin/call.cpp), so a call of
+   * another length is broken: `Internal`. `envelopeBytes`: undefined for an envelope that may have any size.
+   */
+  split(envelopeBytes: number | undefined, contentBytes: number): { envelope: Buffer; content: Source } {
+    const { payload } = this.call
+    const inline = contentBytes <= INLINE_BYTES
+    const end = payload.byteLength - (inline ? contentBytes : 0)
+    if (end < 0 || end !== (envelopeBytes ?? end))
+      throw new Fault('Internal', `a call has ${payload.byteLength} bytes, which do not fit its verb and its content`)
+    const content = inline ? sourceOf(payload.subarray(end)) : pulledSource(this, contentBytes)
+    return { envelope: payload.subarray(0, end), content }
+  }
+
+  /** A slice of the content, which is in Orthanc's memory. */
   pull(offset: number, bytes: number): Promise<Buffer> {
     return this.#take(async () => {
       const wanted = Buffer.allocUnsafe(4)
@@ -45,7 +56,7 @@ export class Conversation {
     })
   }
 
-  /** UPCALL or SUBMIT and its REPLY. `BadRequest` when the texts do not fit into a frame. */
+  /** UPCALL or SUBMIT, and its REPLY. `BadRequest` when the texts do not fit into a frame. */
   async ask(kind: number, fields: Fields, texts: readonly [string, string], signal: AbortSignal): Promise<Frame> {
     const payload = pack(...texts)
     if (payload.byteLength > MAX_PAYLOAD)
@@ -64,15 +75,10 @@ export class Conversation {
     await this.#connection.send(Kind.metric, {}, Buffer.concat([pack(name), float]))
   }
 
-  /** Makes room for a result of `size` bytes, of which nothing was said so far: it begins again at byte 0. */
-  async reserve(size: number): Promise<void> {
-    this.#check()
-    await this.#connection.send(Kind.reserve, { argument: size })
-  }
-
   /**
-   * Gives a file's content; called again, from its first byte on. RESERVE leaves with the first bytes and RETURN with the
-   * last, so that a small file wakes Orthanc's thread once.
+   * Gives the result of the call: a file, the body of an answer, the texts of a job. A second delivery replaces the
+   * first, from the first byte on. RESERVE leaves with the first bytes and RETURN with the last, so that a small result
+   * wakes Orthanc's thread once.
    */
   async deliver({ size, body }: Content): Promise<void> {
     const delivery = ++this.#deliveries
@@ -93,19 +99,17 @@ export class Conversation {
     if (size === 0) void this.#connection.send(Kind.reserve, { argument: 0 })
   }
 
-  /** Ends the call. The turn under way has its answer before, lest RETURN overtakes it; those that wait have none. */
-  async end({ fields = {}, text, result }: Return): Promise<void> {
+  /** As deliver(), for a result that is in memory. */
+  deliverBytes(bytes: Uint8Array): Promise<void> {
+    return this.deliver({ size: bytes.byteLength, body: sourceOf(bytes).open() })
+  }
+
+  /** Ends the call, after the turn under way has its answer: RETURN must not overtake it. Later turns are rejected. */
+  async end({ fields = {}, text }: Return): Promise<void> {
     this.#check()
     this.#ended = true
     await this.#turn
-    if (result && result.byteLength > 0) await this.#give(result)
     await this.#connection.send(Kind.return, fields, text === undefined ? undefined : cutText(text))
-  }
-
-  async #give(result: Uint8Array): Promise<void> {
-    await this.#connection.send(Kind.reserve, { argument: result.byteLength })
-    for (let at = 0; at < result.byteLength; at += FILL_BYTES)
-      await this.#connection.send(Kind.fill, { argument: at }, result.subarray(at, at + FILL_BYTES))
   }
 
   #take<T>(turn: () => Promise<T>): Promise<T> {
@@ -113,7 +117,7 @@ export class Conversation {
       this.#check()
       return turn()
     })
-    this.#turn = taken.catch(() => {}) // who took the turn hears of it, if anybody still waits
+    this.#turn = taken.catch(() => {}) // whoever took the turn hears of it, if anybody still waits
     return taken
   }
 
@@ -123,8 +127,8 @@ export class Conversation {
   }
 }
 
-/** Orthanc's own buffer as a Source: read slice by slice, as often as a retry or a second pass needs. */
-export function pulledSource(conversation: Conversation, size: number): Source {
+/** Orthanc's own buffer as a Source: it is read slice by slice, as often as a retry or a second pass needs. */
+function pulledSource(conversation: Conversation, size: number): Source {
   async function* open(range = { start: 0, end: size }): Bytes {
     for (let at = range.start; at < range.end; at += PULL_BYTES)
       yield await conversation.pull(at, Math.min(PULL_BYTES, range.end - at))

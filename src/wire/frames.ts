@@ -1,7 +1,7 @@
-/** The frames of docs/protocol.md. This file and plugin/wire.h are the two places that know their layout. */
+/** The frames of docs/protocol.md. Only this file and plugin/wire.h know their layout. */
 import { Fault } from '../fault.ts'
 
-export const PROTOCOL = 3
+export const PROTOCOL = 4
 export const HEADER_BYTES = 16
 export const MAX_PAYLOAD = 16 * 1024 * 1024
 export const UUID_BYTES = 36
@@ -43,14 +43,14 @@ export const Verb = {
   metrics: 12,
 } as const
 
-/** Flags of the RETURN that answers START. */
+/** Flags of the RETURN to START. */
 export const StartFlag = { on: 1, ranges: 2 } as const
 
-/** What a REGISTER asks for: REGISTER's flags. */
-export const Wish = { route: 1, jobType: 2, metrics: 3, explorer: 4 } as const
+/** What a REGISTER registers with Orthanc: its flags. */
+export const Registration = { route: 1, jobType: 2, metrics: 3, explorer: 4 } as const
 
-/** What kind of answer a REST call gets: RETURN's flags. */
-export const Answered = { body: 0, error: 1, methodNotAllowed: 2 } as const
+/** What kind of answer a REST call has: the flags of its RETURN. */
+export const AnswerKind = { body: 0, error: 1, methodNotAllowed: 2 } as const
 
 const LAST_KIND = 17
 
@@ -62,21 +62,21 @@ export interface Header {
   readonly argument: number
 }
 
-/** The fields of a frame to send; what is absent is zero. */
+/** The fields of a frame to send. What is absent is zero. */
 export type Fields = Partial<Omit<Header, 'length' | 'kind'>>
 
-/** Decodes and checks the header at `at`. `Internal` on anything that plugin/ could not have sent. */
-export function decodeHeader(bytes: Buffer, at = 0): Header {
-  const length = bytes.readUInt32LE(at)
-  const kind = bytes.readUInt8(at + 4)
-  const argument = bytes.readUInt32LE(at + 8) + bytes.readUInt32LE(at + 12) * 2 ** 32
+/** Decodes and checks a header. `Internal` on anything that plugin/ could not have sent. */
+export function decodeHeader(bytes: Buffer): Header {
+  const length = bytes.readUInt32LE(0)
+  const kind = bytes.readUInt8(4)
+  const argument = bytes.readUInt32LE(8) + bytes.readUInt32LE(12) * 2 ** 32
   if (length > MAX_PAYLOAD) throw new Fault('Internal', `a frame announces ${length} bytes, more than ${MAX_PAYLOAD}`)
   if (kind < 1 || kind > LAST_KIND) throw new Fault('Internal', `a frame is of unknown kind ${kind}`)
   if (!Number.isSafeInteger(argument)) throw new Fault('Internal', 'a frame has an argument beyond 2^53 - 1')
-  return { length, kind, flags: bytes.readUInt8(at + 5), status: bytes.readUInt16LE(at + 6), argument }
+  return { length, kind, flags: bytes.readUInt8(5), status: bytes.readUInt16LE(6), argument }
 }
 
-/** The 16 header bytes of a frame whose payload of `length` bytes follows. */
+/** The 16 bytes of a header. A payload of `length` bytes follows them. */
 export function encodeHeader(kind: number, length: number, fields: Fields = {}): Buffer {
   const argument = fields.argument ?? 0
   const header = Buffer.allocUnsafe(HEADER_BYTES)
@@ -89,16 +89,10 @@ export function encodeHeader(kind: number, length: number, fields: Fields = {}):
   return header
 }
 
-/** A whole frame with a small payload. */
-export function encodeFrame(kind: number, fields: Fields = {}, payload: string | Uint8Array = ''): Buffer {
-  const body = typeof payload === 'string' ? Buffer.from(payload, 'utf8') : payload
-  return Buffer.concat([encodeHeader(kind, body.byteLength, fields), body])
-}
-
-/** The most that the plugin keeps of a text that is a log line, a description or an answer's details. */
+/** The plugin keeps no more of a log line, of a description or of the details of an answer. */
 const MAX_TEXT = 4096
 
-/** A text as a payload, cut to what the plugin keeps of it, but never within a character. */
+/** A text as a payload, cut to what the plugin keeps of it, between two characters. */
 export function cutText(text: string): Buffer {
   const bytes = Buffer.from(text)
   if (bytes.byteLength <= MAX_TEXT) return bytes
@@ -107,7 +101,7 @@ export function cutText(text: string): Buffer {
   return bytes.subarray(0, end)
 }
 
-/** Several texts in one payload: each a u32 length, then its bytes. */
+/** Several texts in one payload: of each a u32 length, then its bytes. */
 export function pack(...texts: readonly (string | Uint8Array)[]): Buffer {
   return Buffer.concat(
     texts.flatMap(text => {
@@ -119,7 +113,7 @@ export function pack(...texts: readonly (string | Uint8Array)[]): Buffer {
   )
 }
 
-/** The texts that pack() put together. `Internal` when a length does not fit. */
+/** The texts of pack(). `Internal` when a length does not fit. */
 export function unpack(payload: Buffer): string[] {
   const texts: string[] = []
   for (let at = 0; at < payload.byteLength; ) {

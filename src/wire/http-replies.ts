@@ -1,8 +1,8 @@
 import type { FaultCode } from '../fault.ts'
 
-/** What an HTTP client of Orthanc is told. The details are in Orthanc's log, not in an answer to the network. */
-interface Answer {
-  /** The fault's number on the wire, and among the plugin's registered error codes. */
+/** What Orthanc answers its HTTP client. The details are in Orthanc's log: they are not for the network. */
+interface HttpReply {
+  /** The number of the fault on the socket, and of the error code that the plugin registers. */
   readonly number: number
   readonly http: number
   readonly message: string
@@ -10,7 +10,7 @@ interface Answer {
 
 const see = "see Orthanc's log for the cause"
 
-export const answers: Readonly<Record<FaultCode, Answer>> = {
+export const httpReplies: Readonly<Record<FaultCode, HttpReply>> = {
   NotFound: { number: 1, http: 404, message: `The file is not in the object storage: ${see}` },
   Denied: { number: 2, http: 502, message: `The object storage refuses Orthanc's credentials or permissions: ${see}` },
   Corrupt: { number: 3, http: 502, message: `The object storage delivered damaged bytes: ${see}` },

@@ -1,12 +1,9 @@
 import { Fault } from '../fault.ts'
-import type { Job, JobKind, JsonObject, Orthanc, StepOutcome, StopReason } from '../orthanc.ts'
-
-/** As Orthanc numbers them (OrthancPluginJobStopReason). */
-const reasons: readonly (StopReason | undefined)[] = [undefined, 'success', 'paused', 'failure', 'canceled']
+import type { Job, JobKind, JsonObject, Orthanc, StepOutcome } from '../orthanc.ts'
 
 /**
- * The jobs that run in this engine, by the number that the plugin gives each. Orthanc calls them in turn; each call brings
- * the job's serialized text, from which it is built when this engine does not know it yet.
+ * The jobs that run in this engine, by the number that the plugin gives each of them. Each call of a job brings its
+ * serialized text. If this engine does not know the job yet, it builds the job from that text.
  */
 export class Jobs {
   readonly kind: JobKind
@@ -24,20 +21,20 @@ export class Jobs {
     const job = this.#running.get(number) ?? this.restore(serialized)
     this.#running.set(number, job)
     const outcome = await job.step(orthanc, signal).catch(error => {
-      if (Fault.from(error).code === 'Canceled') return 'continue' as const // Orthanc stops, and goes on later
+      if (Fault.from(error).code === 'Canceled') return 'continue' as const // Orthanc stops; the job goes on later
       throw error
     })
     return [job, outcome]
   }
 
-  async stop(number: number, serialized: string, reason: number): Promise<Job> {
+  async stop(number: number, serialized: string): Promise<Job> {
     const job = this.#running.get(number) ?? this.restore(serialized)
     this.#running.delete(number)
-    await job.stop(reasons[reason] ?? 'failure')
+    await job.stop()
     return job
   }
 
-  /** Orthanc resets only what does not run. */
+  /** Orthanc resets only jobs that do not run. */
   reset(number: number, serialized: string): Job {
     this.#running.delete(number)
     const job = this.restore(serialized)
@@ -56,7 +53,7 @@ function parsed(serialized: string): JsonObject {
     const value = JSON.parse(serialized)
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value
   } catch {
-    // told below
+    // as below
   }
   throw new Fault('BadRequest', 'the text that Orthanc kept of a job is not a JSON object')
 }

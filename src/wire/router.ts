@@ -3,51 +3,47 @@ import { Fault } from '../fault.ts'
 import type { Orthanc } from '../orthanc.ts'
 import { type Method, methods } from './upcalls.ts'
 
-export interface Request {
+export interface RouteRequest {
   readonly method: Method
   readonly uri: string
-  /** What the groups of the route's pattern matched. */
+  /** What the groups of the pattern have matched. */
   readonly groups: readonly string[]
-  /** Of a GET, as Orthanc hands it over: older ones leave %xx as it is. Of a name that comes twice, the last. */
-  readonly query: ReadonlyMap<string, string>
-  /** `accept`, `content-type` and `host`, in lower case. */
-  readonly headers: ReadonlyMap<string, string>
   readonly body: Source
 }
 
-/** A body, or one of Orthanc's own errors, which Orthanc wraps into JSON with `Message` and `Details`. */
-export type Answer =
+/** A body, or an error of Orthanc's, which it wraps into JSON with `Message` and `Details`, or the allowed methods. */
+export type RouteAnswer =
   | { readonly status: number; readonly type: string; readonly body: Uint8Array }
   | { readonly error: number; readonly details: string }
   | { readonly allow: string }
 
-export type Handler = (request: Request, orthanc: Orthanc, signal: AbortSignal) => Promise<Answer>
+export type Handler = (request: RouteRequest, orthanc: Orthanc, signal: AbortSignal) => Promise<RouteAnswer>
 
 export interface Route {
-  /** Matches the whole URI, in Orthanc (Perl syntax, by boost) and here: keep to what both understand. */
+  /** Matches the whole URI, in Orthanc (Perl syntax of boost) and here: use only what both understand. */
   readonly pattern: string
-  /** Any other method is answered with 405 and `Allow`. */
+  /** The answer to another method is 405 with `Allow`. */
   readonly methods: Partial<Readonly<Record<Method, Handler>>>
-  /** False: its handlers never ask Orthanc, so that an old Orthanc has the route, too. Default: true. */
+  /** False: the handlers never ask Orthanc, so an old Orthanc can have the route, too. Default: true. */
   readonly asksOrthanc?: boolean
 }
 
-/** Error codes of Orthanc, which know their HTTP status and message. */
+/** Error codes of Orthanc. Orthanc knows the HTTP status and the message of each. */
 export const OrthancError = {
   plugin: 1, // 500
   badRequest: 8, // 400
   unknownResource: 17, // 404
 } as const
 
-/** A request's body is configuration or a list of ids; no larger one makes sense. */
+/** The body of a request is a list of ids and some options. No larger one makes sense. */
 const MAX_BODY = 64 * 1024 * 1024
 
-export async function answer(
+export async function answerRequest(
   routes: readonly Route[],
-  request: Omit<Request, 'groups' | 'method'> & { readonly method: number },
+  request: Omit<RouteRequest, 'groups' | 'method'> & { readonly method: number },
   orthanc: Orthanc,
   signal: AbortSignal,
-): Promise<Answer> {
+): Promise<RouteAnswer> {
   for (const route of routes) {
     const match = new RegExp(`^(?:${route.pattern})$`).exec(request.uri)
     if (!match) continue
@@ -62,12 +58,12 @@ export async function answer(
 
 const names = Object.keys(methods) as Method[]
 
-export function json(value: unknown): Answer {
+export function json(value: unknown): RouteAnswer {
   return { status: 200, type: 'application/json', body: Buffer.from(`${JSON.stringify(value, undefined, 3)}\n`) }
 }
 
-/** The body as JSON. `BadRequest` when it is none. */
-export async function jsonOf(request: Request): Promise<unknown> {
+/** The body as JSON. `BadRequest` when it is not JSON. */
+export async function jsonOf(request: RouteRequest): Promise<unknown> {
   if (request.body.size > MAX_BODY) throw new Fault('BadRequest', `the body is larger than ${MAX_BODY} bytes`)
   const text = (await collectSource(request.body)).toString('utf8')
   try {
@@ -77,8 +73,8 @@ export async function jsonOf(request: Request): Promise<unknown> {
   }
 }
 
-/** What the caller did wrong is told to the caller; what went wrong here is for the log, with a code for the caller. */
-function refusal(error: unknown): Answer {
+/** The caller is told what the caller did wrong. What went wrong here goes to the log; the caller gets a code. */
+function refusal(error: unknown): RouteAnswer {
   const fault = Fault.from(error)
   if (fault.code === 'BadRequest') return { error: OrthancError.badRequest, details: fault.message }
   if (fault.code === 'NotFound') return { error: OrthancError.unknownResource, details: fault.message }

@@ -1,23 +1,23 @@
 import { Fault } from '../fault.ts'
-import { Level } from '../log.ts'
+import { LogLevel } from '../log.ts'
 import { serveCalls } from './call.ts'
 import { Connection } from './connection.ts'
-import { cutText, Kind, PROTOCOL, StartFlag, Verb, Wish } from './frames.ts'
-import { answers } from './http-replies.ts'
+import { cutText, Kind, PROTOCOL, Registration, StartFlag, Verb } from './frames.ts'
+import { httpReplies } from './http-replies.ts'
 import type { Services } from './service-calls.ts'
 
-/** Orthanc's threads: 50 for HTTP by default, DICOM associations, jobs. More calls than this wait in the plugin. */
+/** One per thread of Orthanc: 50 for HTTP by default, DICOM associations, jobs. More calls wait in the plugin. */
 const MAX_WORKERS = 512
 
-/** INFO lines wait this long to leave together: one wake-up of Orthanc instead of one per operation. */
+/** INFO lines wait so long and leave together: one wake-up of Orthanc instead of one per operation. */
 const LOG_DELAY_MS = 20
 const MAX_LOG_LINES = 200
 
-/** REGISTER's status. */
+/** The status of a REGISTER that sends upcalls. */
 const ASKS = 1
 
-/** What START is answered with. */
-export interface Start {
+/** What an engine that is on answers START with. */
+interface Start {
   readonly services: Services
   readonly callDeadlineMs: number
   /** Whether Orthanc may ask for ranges. */
@@ -30,7 +30,7 @@ export class Server {
   readonly #version: string
   readonly #control: Connection
   readonly #workers = new Set<Connection>()
-  readonly #lines: { level: Level; line: string }[] = []
+  readonly #lines: { level: LogLevel; line: string }[] = []
   #flushing: NodeJS.Timeout | undefined
   #restarts = 0
 
@@ -59,18 +59,18 @@ export class Server {
     return call.payload.toString('utf8')
   }
 
-  /** How many engines served this Orthanc before; known after configuration(). */
+  /** How many engines served this Orthanc before. It is known after configuration(). */
   get restarts(): number {
     return this.#restarts
   }
 
-  /** Tells Orthanc to start with what is `on`, or without any storage of ours. */
+  /** Tells Orthanc to start: with what is `on`, or without a storage of ours. */
   async accept(description: string, on: Start | undefined): Promise<void> {
     this.#flush()
-    for (const { number, http, message } of Object.values(answers))
+    for (const { number, http, message } of Object.values(httpReplies))
       void this.#control.send(Kind.errorCode, { status: number, argument: http }, Buffer.from(message))
-    for (const [wish, text, asks = true] of on ? wishesOf(on.services) : [])
-      void this.#control.send(Kind.register, { flags: wish, status: asks ? ASKS : 0 }, Buffer.from(text))
+    for (const [registration, text, asks = true] of on ? registrationsOf(on.services) : [])
+      void this.#control.send(Kind.register, { flags: registration, status: asks ? ASKS : 0 }, Buffer.from(text))
     const flags = StartFlag.on | (on?.ranges ? StartFlag.ranges : 0)
     const fields = on ? { flags, argument: on.callDeadlineMs } : {}
     await this.#control.send(Kind.return, fields, cutText(description))
@@ -79,12 +79,12 @@ export class Server {
   /** Tells Orthanc not to start, and why. */
   refuse(fault: Fault): void {
     this.#flush()
-    void this.#control.send(Kind.return, { status: answers[fault.code].number }, cutText(fault.describe()))
+    void this.#control.send(Kind.return, { status: httpReplies[fault.code].number }, cutText(fault.describe()))
     this.#control.close()
   }
 
-  log(level: Level, line: string): void {
-    if (this.#lines.push({ level, line }) >= MAX_LOG_LINES || level !== Level.info) this.#flush()
+  log(level: LogLevel, line: string): void {
+    if (this.#lines.push({ level, line }) >= MAX_LOG_LINES || level !== LogLevel.info) this.#flush()
     else this.#flushing ??= setTimeout(() => this.#flush(), LOG_DELAY_MS)
   }
 
@@ -100,7 +100,7 @@ export class Server {
     return this.#control.closed
   }
 
-  /** Serves until the plugin says STOP (resolves) or is gone (resolves too: there is nobody left to tell). */
+  /** Serves until the plugin says STOP or is gone. Resolves in both cases: nobody is left to hear of a rejection. */
   async serve(services: Services): Promise<void> {
     for (;;) {
       const frame = await this.#control.receive().catch(() => undefined)
@@ -113,7 +113,7 @@ export class Server {
     }
   }
 
-  /** Opens worker connections. What cannot be opened is told, once: the plugin looks after its socket and asks again. */
+  /** Opens worker connections. The first failure is told and ends it: the plugin sees to its socket and asks again. */
   async #grow(count: number, services: Services): Promise<void> {
     for (let missing = count; missing > 0; missing--) {
       const problem = await this.#addWorker(services)
@@ -122,13 +122,13 @@ export class Server {
     }
   }
 
-  /** Resolves with what went wrong, if anything did. */
+  /** Resolves with what went wrong, if anything went wrong. */
   async #addWorker(services: Services): Promise<string | undefined> {
     if (this.#workers.size >= MAX_WORKERS) return `there are ${MAX_WORKERS} connections already`
     const worker = await Connection.open(this.#path).catch((error: Error) => error)
     if (worker instanceof Error) return worker.message
     this.#workers.add(worker)
-    void worker.closed.then(() => this.#workers.delete(worker)) // whatever its last call still does
+    void worker.closed.then(() => this.#workers.delete(worker)) // whatever the last call still does
     void worker.send(Kind.hello, { argument: PROTOCOL, flags: 1 }, Buffer.from(this.#version))
     void serveCalls(worker, services)
     return undefined
@@ -141,10 +141,10 @@ export class Server {
   }
 }
 
-/** The third: whether it asks Orthanc in turn, which an old one does not allow. */
-function* wishesOf({ routes = [], jobs, metrics, explorer }: Services): Generator<[number, string, boolean?]> {
-  for (const { pattern, asksOrthanc } of routes) yield [Wish.route, pattern, asksOrthanc ?? true]
-  if (jobs) yield [Wish.jobType, jobs.kind.type]
-  if (metrics) yield [Wish.metrics, '', false]
-  if (explorer) yield [Wish.explorer, explorer]
+/** The third value says whether it sends upcalls, which an old Orthanc does not allow. */
+function* registrationsOf({ routes = [], jobs, metrics, explorer }: Services): Generator<[number, string, boolean?]> {
+  for (const { pattern, asksOrthanc } of routes) yield [Registration.route, pattern, asksOrthanc ?? true]
+  if (jobs) yield [Registration.jobType, jobs.kind.type]
+  if (metrics) yield [Registration.metrics, '', false]
+  if (explorer) yield [Registration.explorer, explorer]
 }

@@ -1,24 +1,25 @@
 import type { StorageArea } from '../area/area.ts'
-import { collectSource, type Source, sourceOf } from '../bytes.ts'
+import { collectSource } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import type { Job } from '../orthanc.ts'
-import { type Conversation, pulledSource, type Return } from './conversation.ts'
-import { Answered, INLINE_BYTES, pack, unpack, Verb } from './frames.ts'
+import type { Conversation, Return } from './conversation.ts'
+import { AnswerKind, pack, Verb } from './frames.ts'
 import type { Jobs } from './jobs.ts'
-import { answer, type Route } from './router.ts'
+import { answerRequest, type Route } from './router.ts'
 import { orthancDuring, textsOf } from './upcalls.ts'
 
-/** Everything that the plugin may call. What is absent is not registered with Orthanc. */
+/** Everything that the plugin may call. An absent service is not registered with Orthanc. */
 export interface Services {
   readonly area: StorageArea
   readonly routes?: readonly Route[]
   readonly jobs?: Jobs
-  /** Current values, by their name in Prometheus. Has two seconds. */
-  readonly metrics?: (signal: AbortSignal) => Promise<ReadonlyMap<string, number>>
+  /** Current values, by their name in Prometheus. */
+  readonly metrics?: () => ReadonlyMap<string, number>
   /** JavaScript that extends Orthanc Explorer. */
   readonly explorer?: string
 }
 
+const JOB_NUMBER_BYTES = 8
 const PROGRESS_UNITS = 1_000_000
 const outcomes = { success: 1, failure: 2, continue: 3 } as const
 
@@ -35,59 +36,40 @@ export function performService(conversation: Conversation, services: Services, s
       if (services.jobs) return job(conversation, services.jobs, signal)
       break
     case Verb.metrics:
-      return metrics(conversation, services, signal)
+      return metrics(conversation, services)
   }
   throw new Fault('Internal', `the plugin asked for verb ${verb}, which this engine does not serve`)
 }
 
-/** The envelope and the content of a call: small content travels behind its envelope, else it is pulled. */
-function open(conversation: Conversation): { envelope: Buffer; content: Source } {
-  const { payload, argument: size } = conversation.call
-  const inline = size <= INLINE_BYTES
-  const end = payload.byteLength - (inline ? size : 0)
-  if (end < 0) throw new Fault('Internal', 'a call is shorter than its content')
-  const content = inline ? sourceOf(payload.subarray(end)) : pulledSource(conversation, size)
-  return { envelope: payload.subarray(0, end), content }
-}
-
 async function rest(conversation: Conversation, routes: readonly Route[], signal: AbortSignal): Promise<Return> {
-  const { envelope, content: body } = open(conversation)
-  const [uri = '', ...texts] = unpack(envelope.subarray(4))
-  const queryTexts = 2 * envelope.readUInt32LE()
-  const query = pairs(texts.slice(0, queryTexts))
-  const headers = pairs(texts.slice(queryTexts))
-  const request = { method: conversation.call.status, uri, query, headers, body }
-  const answered = await answer(routes, request, orthancDuring(conversation), signal)
-  if ('allow' in answered) return { fields: { flags: Answered.methodNotAllowed }, text: answered.allow }
+  const { envelope, content: body } = conversation.split(undefined, conversation.call.argument)
+  const request = { method: conversation.call.status, uri: envelope.toString('utf8'), body }
+  const answered = await answerRequest(routes, request, orthancDuring(conversation), signal)
+  if ('allow' in answered) return { fields: { flags: AnswerKind.methodNotAllowed }, text: answered.allow }
   if ('error' in answered)
-    return { fields: { flags: Answered.error, argument: answered.error }, text: answered.details }
-  const { status, type, body: result } = answered
-  return { fields: { flags: Answered.body, argument: status }, text: type, result }
+    return { fields: { flags: AnswerKind.error, argument: answered.error }, text: answered.details }
+  await conversation.deliverBytes(answered.body)
+  return { fields: { flags: AnswerKind.body, argument: answered.status }, text: answered.type }
 }
 
 async function job(conversation: Conversation, jobs: Jobs, signal: AbortSignal): Promise<Return> {
-  const { flags: verb, status } = conversation.call
-  const { envelope, content } = open(conversation)
+  const { flags: verb, argument } = conversation.call
+  const { envelope, content } = conversation.split(JOB_NUMBER_BYTES, argument)
   const number = Number(envelope.readBigUInt64LE())
   const serialized = (await collectSource(content)).toString('utf8')
   let outcome: keyof typeof outcomes = 'continue'
   let served: Job
   if (verb === Verb.jobStep)
     [served, outcome] = await jobs.step(number, serialized, orthancDuring(conversation), signal)
-  else if (verb === Verb.jobStop) served = await jobs.stop(number, serialized, status)
+  else if (verb === Verb.jobStop) served = await jobs.stop(number, serialized)
   else if (verb === Verb.jobReset) served = jobs.reset(number, serialized)
   else served = jobs.restore(serialized)
   const progress = Math.round(Math.min(1, Math.max(0, served.progress())) * PROGRESS_UNITS)
-  return { fields: { flags: outcomes[outcome], argument: progress }, result: pack(...textsOf(served)) }
+  await conversation.deliverBytes(pack(...textsOf(served)))
+  return { fields: { flags: outcomes[outcome], argument: progress } }
 }
 
-async function metrics(conversation: Conversation, services: Services, signal: AbortSignal): Promise<Return> {
-  for (const [name, value] of (await services.metrics?.(signal)) ?? []) await conversation.metric(name, value)
+async function metrics(conversation: Conversation, services: Services): Promise<Return> {
+  for (const [name, value] of services.metrics?.() ?? []) await conversation.metric(name, value)
   return {}
-}
-
-function pairs(texts: readonly string[]): ReadonlyMap<string, string> {
-  const map = new Map<string, string>()
-  for (let i = 0; i + 1 < texts.length; i += 2) map.set(texts[i] as string, texts[i + 1] as string)
-  return map
 }

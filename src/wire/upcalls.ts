@@ -8,17 +8,17 @@ import { Kind, MAX_PAYLOAD } from './frames.ts'
 export const methods = { GET: 1, POST: 2, PUT: 3, DELETE: 4 } as const
 export type Method = keyof typeof methods
 
-/** REPLY's flags. */
+/** The flags of a REPLY. */
 const STOPPING = 1
 
-/** Orthanc's error codes, for answers that have no HTTP status: an item or a resource is not there. */
+/** Error codes of Orthanc, for answers without an HTTP status: an item or a resource is not there. */
 const NOT_THERE: readonly number[] = [7, 17]
 const DATABASE_UNAVAILABLE = 36
 
-/** Priorities are signed, arguments are not. */
+/** Priorities are signed, the arguments of frames are not. */
 const PRIORITY_ZERO = 2 ** 31
 
-/** Orthanc, for the time of one call. A rejection needs no owner: who asked may have gone when the call ended. */
+/** Orthanc, for the time of one call. A rejection needs no owner: whoever asked may be gone when the call ends. */
 export function orthancDuring(conversation: Conversation): Orthanc {
   async function request(method: Method, uri: string, body: string, signal: AbortSignal): Promise<Json | undefined> {
     const reply = await conversation.ask(Kind.upcall, { flags: methods[method] }, [uri, body], signal)

@@ -15,7 +15,7 @@ import { memoryStore } from '../../src/stores/memory.ts'
 import type { Store } from '../../src/stores/store.ts'
 import { serveCalls } from '../../src/wire/call.ts'
 import { Connection } from '../../src/wire/connection.ts'
-import { answers } from '../../src/wire/http-replies.ts'
+import { httpReplies } from '../../src/wire/http-replies.ts'
 import { type Outcome, type PeerConnection, PluginPeer } from '../support/peer.ts'
 import { fc } from '../support/property.ts'
 import { naming } from '../support/tiers.ts'
@@ -166,11 +166,11 @@ class Lane {
     else if (status === 0) {
       const parts = known.map(bytes => (verb === 'read' ? bytes : bytes?.subarray(start, start + length)))
       assert.ok(length === 0 || parts.some(part => part?.equals(result)), 'these bytes are not those of the file')
-    } else if (status === answers.NotFound.number) assert.ok(!wrote && known.includes(undefined), text)
-    else if (status === answers.BadRequest.number)
+    } else if (status === httpReplies.NotFound.number) assert.ok(!wrote && known.includes(undefined), text)
+    else if (status === httpReplies.BadRequest.number)
       assert.ok(verb === 'range' && known.some(bytes => !bytes || start + length > bytes.byteLength), text)
     else {
-      assert.ok([answers.Unavailable.number, answers.Corrupt.number].includes(status), text)
+      assert.ok([httpReplies.Unavailable.number, httpReplies.Corrupt.number].includes(status), text)
       this.#unknown(step, content)
     }
   }

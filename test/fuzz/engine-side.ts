@@ -6,7 +6,7 @@ import { metricsOf, type Status, statusRoute } from '../../src/routes/status.ts'
 import { whereRoute } from '../../src/routes/where.ts'
 import { serveCalls } from '../../src/wire/call.ts'
 import { Connection } from '../../src/wire/connection.ts'
-import { answers } from '../../src/wire/http-replies.ts'
+import { httpReplies } from '../../src/wire/http-replies.ts'
 import { Jobs } from '../../src/wire/jobs.ts'
 import type { Services } from '../../src/wire/service-calls.ts'
 import { type Outcome, type PeerConnection, PluginPeer } from '../support/peer.ts'
@@ -33,7 +33,7 @@ export function servicesInMemory(): Services {
     BytesWritten: 0,
   })
   const routes = [statusRoute(status, async () => {}), whereRoute(area.tiers), moveStorageRoute(kind)]
-  return { area, routes, jobs, metrics: async () => metricsOf(status()) }
+  return { area, routes, jobs, metrics: () => metricsOf(status()) }
 }
 
 /** One worker connection of an engine, for as long as `use` lasts. */
@@ -52,5 +52,5 @@ export async function withWorker<T>(services: Services, use: (peer: PeerConnecti
 
 /** A fault that nobody foresaw, but for what is said of Orthanc. */
 export function isDefect({ status, text }: Outcome): boolean {
-  return status === answers.Internal.number && !/Orthanc's answer|Orthanc answered/.test(text)
+  return status === httpReplies.Internal.number && !/Orthanc's answer|Orthanc answered/.test(text)
 }

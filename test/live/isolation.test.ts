@@ -7,7 +7,8 @@ import { dirname, join } from 'node:path'
 import { after, afterEach, before, describe, it } from 'node:test'
 import { makeImage } from '../../harness/dicom.ts'
 import { type Orthanc, PLUGIN, startOrthanc } from '../../harness/orthanc.ts'
-import { encodeFrame, Kind, PROTOCOL } from '../../src/wire/frames.ts'
+import { Kind, PROTOCOL } from '../../src/wire/frames.ts'
+import { encodeFrame } from '../support/encode-frame.ts'
 
 /** Nobody's, on every system. */
 const STRANGER = 65534

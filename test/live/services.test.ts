@@ -40,14 +40,8 @@ describe('what the engine does beside the storage area', () => {
     })
 
   describe('routes', () => {
-    it('see groups, query and the headers that matter', async () => {
-      const echo = await orthanc.getJson('/tiny/echo/abc?one=1&two')
-      assert.deepEqual(echo.groups, ['abc'])
-      assert.deepEqual(echo.query, [
-        ['one', '1'],
-        ['two', ''],
-      ])
-      assert.deepEqual(echo.headers, ['host'])
+    it('see the groups of their pattern, whatever the query is', async () => {
+      assert.deepEqual((await orthanc.getJson('/tiny/echo/abc?one=1&two')).groups, ['abc'])
     })
 
     for (const size of [0, 1, 262_144, 262_145, 3_000_000])
@@ -112,7 +106,7 @@ describe('what the engine does beside the storage area', () => {
       await post('/tiny/release')
       const done = await job(ID, ['Success'])
       assert.deepEqual([done.Type, done.Priority, done.Progress, done.Content.Count], ['Count', -7, 100, 20])
-      await orthanc.logged(/job stopped: success/)
+      await orthanc.logged(/job to 20 stopped at 20/)
     })
 
     it('can be waited for', async () => {
@@ -125,7 +119,7 @@ describe('what the engine does beside the storage area', () => {
       const { ID } = await post('/tiny/count', { To: 5, FailAt: 3 })
       const first = await job(ID, ['Failure'])
       assert.equal(first.Content.Count, 3)
-      await orthanc.logged(/job stopped: failure/)
+      await orthanc.logged(/job to 5 stopped at 3/)
       await post(`/jobs/${ID}/resubmit`)
       const again = await until('the second failure', async () => {
         const seen = await job(ID, ['Failure'])
@@ -139,12 +133,12 @@ describe('what the engine does beside the storage area', () => {
       await job(ID, ['Running'])
       await post(`/jobs/${ID}/pause`)
       const paused = await job(ID, ['Paused'])
-      await orthanc.logged(/job stopped: paused/)
+      await orthanc.logged(new RegExp(`job to 1000000 stopped at ${paused.Content.Count}\\b`))
       await post(`/jobs/${ID}/resume`)
       await counted(ID, paused.Content.Count + 1)
       await post(`/jobs/${ID}/cancel`)
-      await job(ID, ['Failure'])
-      await orthanc.logged(/job stopped: canceled/)
+      const canceled = await job(ID, ['Failure'])
+      await orthanc.logged(new RegExp(`job to 1000000 stopped at ${canceled.Content.Count}\\b`))
     })
 
     it('go on after the death of the engine', async () => {

@@ -5,16 +5,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
   decodeHeader,
-  encodeFrame,
   HEADER_BYTES,
   type Header,
   INLINE_BYTES,
   Kind,
   PROTOCOL,
-  pack,
   unpack,
   Verb,
 } from '../../src/wire/frames.ts'
+import { encodeFrame } from './encode-frame.ts'
 
 export interface Received extends Header {
   readonly payload: Buffer
@@ -126,9 +125,8 @@ export class PeerConnection {
     return frames
   }
 
-  create(uuid: string, type: number, content: Buffer, inline = content.byteLength <= 256 * 1024): Promise<Outcome> {
-    const payload = Buffer.concat([Buffer.from(uuid), inline ? content : Buffer.alloc(0)])
-    return this.#call({ flags: Verb.create, status: type, argument: content.byteLength }, payload, content)
+  create(uuid: string, type: number, content: Buffer): Promise<Outcome> {
+    return this.#enveloped(Verb.create, type, Buffer.from(uuid), content)
   }
 
   read(uuid: string, type: number): Promise<Outcome> {
@@ -148,16 +146,14 @@ export class PeerConnection {
     return this.#call({ flags: Verb.remove, status: type }, Buffer.from(uuid))
   }
 
-  rest(method: number, uri: string, body: Buffer = Buffer.alloc(0), pairs: readonly string[] = [], queries = 0) {
-    const count = Buffer.alloc(4)
-    count.writeUInt32LE(queries)
-    return this.#enveloped(Verb.rest, method, Buffer.concat([count, pack(uri, ...pairs)]), body)
+  rest(method: number, uri: string, body: Buffer = Buffer.alloc(0)): Promise<Outcome> {
+    return this.#enveloped(Verb.rest, method, Buffer.from(uri), body)
   }
 
-  job(verb: number, number: number, serialized: string, reason = 0): Promise<Outcome> {
+  job(verb: number, number: number, serialized: string): Promise<Outcome> {
     const envelope = Buffer.alloc(8)
     envelope.writeBigUInt64LE(BigInt(number))
-    return this.#enveloped(verb, reason, envelope, Buffer.from(serialized))
+    return this.#enveloped(verb, 0, envelope, Buffer.from(serialized))
   }
 
   refreshMetrics(): Promise<Outcome> {

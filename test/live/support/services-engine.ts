@@ -32,7 +32,7 @@ const area: StorageArea = {
 /** Whether jobs may go on beyond their `Hold`; each engine begins with no. */
 let released = false
 
-/** Counts to `To`, and not beyond `Hold` before that is allowed; notes the reasons it stopped for. */
+/** Counts to `To`, and not beyond `Hold` before that is allowed; notes where it stopped. */
 function countJob(state: JsonObject): Job {
   let count = Number(state['Count'] ?? 0)
   const to = Number(state['To'])
@@ -49,8 +49,8 @@ function countJob(state: JsonObject): Job {
       if (count !== state['Hold'] || released) count++
       return count < to ? 'continue' : 'success'
     },
-    async stop(reason) {
-      server.log(1, `job stopped: ${reason}`)
+    async stop() {
+      server.log(1, `job to ${to} stopped at ${count}`)
     },
     reset() {
       count = 0
@@ -70,7 +70,7 @@ const routes: Route[] = [
   {
     pattern: '/tiny/echo/([a-z]+)',
     methods: {
-      GET: async ({ groups, query, headers }) => json({ groups, query: [...query], headers: [...headers.keys()] }),
+      GET: async ({ groups }) => json({ groups }),
       POST: async request => ({ status: 200, type: 'text/plain', body: await collectSource(request.body) }),
       PUT: async () => ({ status: 204, type: 'text/plain', body: Buffer.alloc(0) }),
     },
@@ -133,7 +133,7 @@ const services: Services = {
   area,
   routes,
   jobs: new Jobs(kind),
-  metrics: async () =>
+  metrics: () =>
     new Map([
       ['tiny_files', files.size],
       ['tiny_half', 0.5],

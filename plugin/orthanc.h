@@ -1,4 +1,4 @@
-// What the plugin needs of Orthanc, so that everything but plugin.cpp can be tested without it.
+// What the plugin needs of Orthanc. Everything but plugin.cpp and services.cpp can be tested without it.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -7,40 +7,41 @@
 
 namespace ocs {
 
-enum class Level : uint8_t { Error, Warning, Info };
+enum class LogLevel : uint8_t { Error, Warning, Info };
 
-// What the engine wants of Orthanc beside the storage area; the text says what exactly.
-enum class Wish : uint8_t {
+// What the engine registers with Orthanc besides the storage area. A text says more.
+enum class Registration : uint8_t {
   Route = 1,  // a regular expression that the whole URI matches
   JobType,
-  Metrics,   // to be asked for values; no text
+  Metrics,   // no text: Orthanc asks for values
   Explorer,  // JavaScript for Orthanc Explorer
 };
 
-class Host {
+// Orthanc itself: it logs and registers.
+class OrthancCore {
  public:
-  virtual ~Host() = default;
-  virtual void Log(Level level, const std::string& line) = 0;
-  // Tells Orthanc which HTTP status and message go with a fault number of the engine.
+  virtual ~OrthancCore() = default;
+  virtual void Log(LogLevel level, const std::string& line) = 0;
+  // Tells Orthanc the HTTP status and the message of a fault of the engine.
   virtual void RegisterError(uint16_t fault, uint16_t http, const std::string& message) = 0;
-  // `asks`: what is registered asks Orthanc's REST API in turn.
-  virtual void Register(Wish wish, bool asks, const std::string& text) = 0;
+  // `asks`: what is registered sends upcalls, that is, it asks Orthanc's REST API in turn.
+  virtual void Register(Registration kind, bool asks, const std::string& text) = 0;
 };
 
-// Where the bytes of a read go. Nothing of it reaches Orthanc unless the call succeeds.
+// Where the bytes of a result go. They reach Orthanc only if the call succeeds.
 class Result {
  public:
   virtual ~Result() = default;
-  // Makes room for exactly `size` bytes, when there is none yet. False: there is no memory for it.
+  // Makes room for exactly `size` bytes, after Drop() or at first. False: there is no memory for them.
   virtual bool Reserve(uint64_t size) = 0;
-  // Gives the room back: what was to be there comes anew, or not at all.
+  // Gives the room back. The result begins again, or does not come at all.
   virtual void Drop() = 0;
-  // Whether `size` may be reserved at all: a range has a fixed size.
+  // Whether the result may have this size: that of a range is fixed.
   virtual bool Accepts(uint64_t size) const = 0;
   virtual uint8_t* data() = 0;
 };
 
-// A result in memory of our own, for answers and the texts of jobs.
+// A result in memory of our own: an answer, or the texts of a job.
 class Bytes : public Result {
  public:
   bool Reserve(uint64_t size) override {
@@ -64,19 +65,19 @@ class Bytes : public Result {
 };
 
 struct Reply {
-  bool stopping = false;  // Orthanc stops and answers nothing any more
-  uint16_t http = 0;      // 0: no HTTP status, see `error`
+  bool stopping = false;  // Orthanc stops and answers no more
+  uint16_t http = 0;      // the HTTP status; 0: there is none, see `error`
   uint32_t error = 0;     // Orthanc's error code, 0 = none
   std::string body;
 };
 
 // What the engine may ask of Orthanc in the middle of a call. Never in a storage callback: Orthanc may hold locks.
-class Upcalls {
+class OrthancApi {
  public:
-  virtual ~Upcalls() = default;
-  virtual Reply Rest(uint8_t method, bool after_plugins, const std::string& uri, const std::string& body) = 0;
-  // The body of the reply is the job's id. A call submits one job: asked again, after an engine died, it gives the
-  // same.
+  virtual ~OrthancApi() = default;
+  virtual Reply Rest(uint8_t method, const std::string& uri, const std::string& body) = 0;
+  // The body of the reply is the job's id. A call submits one job: asked again, by the next engine, this gives the same
+  // id.
   virtual Reply Submit(int32_t priority, const std::string& content, const std::string& serialized) = 0;
   virtual void Metric(const std::string& name, float value) = 0;
 };

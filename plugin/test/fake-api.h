@@ -2,14 +2,14 @@
 #pragma once
 #include <string>
 
-#include "../host.h"
+#include "../orthanc.h"
 
 namespace ocs {
 
-class FakeOrthanc : public Upcalls {
+class FakeApi : public OrthancApi {
  public:
-  Reply Rest(uint8_t method, bool after_plugins, const std::string& uri, const std::string& body) override {
-    asked += std::to_string(method) + (after_plugins ? "+" : "") + " " + uri + " " + body + "\n";
+  Reply Rest(uint8_t method, const std::string& uri, const std::string& body) override {
+    asked += std::to_string(method) + " " + uri + " " + body + "\n";
     return reply;
   }
   Reply Submit(int32_t priority, const std::string& content, const std::string& serialized) override {
