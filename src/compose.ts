@@ -28,7 +28,7 @@ import type { Store } from './stores/store.ts'
 import { withChecksum } from './stores/wrappers/checksum.ts'
 import { withDeadline } from './stores/wrappers/deadline.ts'
 import { withLog } from './stores/wrappers/log.ts'
-import { type Counts, counting } from './stores/wrappers/metrics.ts'
+import { type Counts, newCounts, withMetrics } from './stores/wrappers/metrics.ts'
 import { attempt, withRetry } from './stores/wrappers/retry.ts'
 
 export interface Hybrid {
@@ -65,8 +65,13 @@ const PROBE = '.orthanc-cloud-storage-check'
 const TWO_PLACES = "Give the object storage (DirectoryStorage.Path) another folder than Orthanc's StorageDirectory."
 /** How long the object store has for the proof that it is not the disk, when Orthanc starts. */
 const APART_MS = 10_000
+const RAISE_TIMEOUT = 'Raise RequestTimeout if such files and this network need more.'
 /** A directory has no options for these. */
-const LOCAL = { maxRetries: 3, requestTimeoutMs: 1_200_000, limit: 'the deadline of 20 minutes' }
+const LOCAL = {
+  maxRetries: 3,
+  requestTimeoutMs: 1_200_000,
+  tooSlow: 'No option changes this limit. Look why the disk, or the network mount and its server, is so slow.',
+}
 
 /**
  * The object graph. The only file that names concrete classes; the order of the wrappers is the order of these lines.
@@ -75,15 +80,16 @@ const LOCAL = { maxRetries: 3, requestTimeoutMs: 1_200_000, limit: 'the deadline
 export function compose(config: EngineConfig, log: Logger, role: Role = 'owner'): Composition {
   const info = (line: string) => log.info(line)
   const { provider, naming } = config
-  const patience = provider.kind === 'directory' ? LOCAL : { ...provider, limit: 'RequestTimeout' }
-  const { maxRetries, requestTimeoutMs, limit } = patience
+  const limits = provider.kind === 'directory' ? LOCAL : { ...provider, tooSlow: RAISE_TIMEOUT }
+  const { maxRetries, requestTimeoutMs, tooSlow } = limits
 
   const raw = providerStore(config, log, role)
-  const patient = withRetry({ maxRetries }, info)(raw)
-  const verified = withChecksum(patient)
-  const punctual = withDeadline(requestTimeoutMs, limit)(verified)
-  const { counted, counts } = counting()
-  const store = withLog(info)(counted(punctual))
+  const retried = withRetry({ maxRetries }, info)(raw)
+  const checked = withChecksum(retried)
+  const bounded = withDeadline(requestTimeoutMs, tooSlow)(checked)
+  const counts = newCounts()
+  const counted = withMetrics(counts)(bounded)
+  const store = withLog(info)(counted)
 
   const sealing = sealingOf(config.encryption, line => log.warn(line))
   // What a store could mend by itself it has tried to; what is left is bytes that turned out wrong.
@@ -180,19 +186,20 @@ function hybridOf(config: EngineConfig, parts: Parts): Hybrid | undefined {
   refuseSameFolder(config)
   const info = (line: string) => log.info(line)
   const files = directoryStore(hybrid.directory, { sync: hybrid.sync, marked: false, role })
-  const patient = withRetry({ maxRetries: LOCAL.maxRetries }, info)(files)
-  const measuredDisk = withLog(info)(withDeadline(LOCAL.requestTimeoutMs, LOCAL.limit)(patient))
+  const retried = withRetry({ maxRetries: LOCAL.maxRetries }, info)(files)
+  const bounded = withDeadline(LOCAL.requestTimeoutMs, LOCAL.tooSlow)(retried)
+  const logged = withLog(info)(bounded)
   const proveApart = apart({ disk: files, store: raw, rootPath: naming.rootPath, remedy: TWO_PLACES })
   const disk: Store = {
-    ...measuredDisk,
+    ...logged,
     async check(signal, options = {}) {
       const { purpose = 'start', writes = true, warn = () => {} } = options
       try {
-        await measuredDisk.check(signal, options)
+        await logged.check(signal, options)
       } catch (error) {
         // Where new files go to the object store, it is enough that the old ones can be read.
         if (hybrid.writesTo === 'file-system' || !(isCode(error, 'Denied') || isCode(error, 'BadConfig'))) throw error
-        await measuredDisk.check(signal, { ...options, writes: false }).catch(() => {
+        await logged.check(signal, { ...options, writes: false }).catch(() => {
           throw error
         })
         return warn(`moves to Orthanc's disk will fail, and most probably removals there: ${error.describe()}`)

@@ -82,6 +82,14 @@ export class Fault extends Error {
     return new Fault('Internal', messageOf(error), { where, cause: error })
   }
 
+  /** Why `signal` is aborted: its reason if that is a Fault, `Timeout` for an AbortSignal.timeout(), else `Canceled`. */
+  static ofAbort({ reason }: AbortSignal, message?: string): Fault {
+    if (reason instanceof Fault) return reason
+    const late = reason instanceof Error && reason.name === 'TimeoutError'
+    const usual = late ? 'the deadline has passed' : 'the operation was given up'
+    return new Fault(late ? 'Timeout' : 'Canceled', message ?? usual, { cause: reason, retryable: false })
+  }
+
   /** The one line for the log (docs/errors.md): verb, store, key, what happened, what to do. */
   describe(): string {
     const { verb, store, key } = this.where
@@ -90,6 +98,11 @@ export class Fault extends Error {
     const line = [place, `${this.message} [${this.code}]`].filter(Boolean).join(': ')
     return oneLine(this.remedy ? `${line}. ${this.remedy}` : line)
   }
+}
+
+/** As the method of AbortSignal, but throws Faults only. */
+export function throwIfAborted(signal: AbortSignal): void {
+  if (signal.aborted) throw Fault.ofAbort(signal)
 }
 
 /** What an error says. Of some libraries' errors the message is no text, but what a server has sent in its place. */

@@ -22,9 +22,12 @@ export interface CheckOptions {
 /**
  * Keys and bytes, nothing else: a store knows nothing of DICOM, sealing, tiers or retry.
  *
- * Every method rejects with a `Fault` and with nothing else. When `signal` is aborted the method rejects with its
- * reason if that is a Fault, else `Canceled`, and has let go of every connection and file when it does. Keys are
- * relative, `/`-separated, without empty, `.` or `..` segments.
+ * Every method rejects with a `Fault` and with nothing else, and none throws before it has returned. When `signal` is
+ * aborted the method rejects with `Fault.ofAbort(signal)`, and has let go of every connection and file when it does. Only an
+ * operation that hangs in the operating system is let go of when it ends. Keys are relative, `/`-separated, without empty,
+ * `.` or `..` segments.
+ *
+ * A store is an object whose functions do not need `this`: a wrapper may hand on as it is what it leaves alone.
  */
 export interface Store {
   /** For logs and metrics, such as `s3:my-bucket`. Never a secret. */
@@ -52,7 +55,7 @@ export interface Store {
   /**
    * Whether the object is there with exactly these bytes: asked when the answer to a put was lost. Not every store can lose one.
    */
-  holds?(key: string, body: Source, signal: AbortSignal): Promise<boolean>
+  readonly holds?: ((key: string, body: Source, signal: AbortSignal) => Promise<boolean>) | undefined
 
   /** All objects whose key begins with `prefix`, in ascending order of the key's UTF-8 bytes; pages are its own matter. */
   list(prefix: string, signal: AbortSignal): AsyncIterable<Stat>
@@ -67,4 +70,8 @@ export interface Store {
   close(): Promise<void>
 }
 
-export type Wrap = (inner: Store) => Store
+/** A wrapper decides about every verb, also about one that will be new: it does not compile until it names all of them. */
+export type Wrapped = { readonly [Verb in keyof Required<Store>]: Store[Verb] }
+
+/** A store around a store. */
+export type Wrap = (store: Store) => Wrapped

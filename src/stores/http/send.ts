@@ -1,7 +1,7 @@
 /** One request: authorised, sent, and its answer judged as far as all providers have it in common. */
 import type { Dispatcher } from 'undici'
 import type { Bytes } from '../../bytes.ts'
-import { until } from '../wrappers/deadline.ts'
+import { until } from '../until.ts'
 import { lost, requestLine, type Sent, toldOf, WHOLE_BYTES, withoutDoubles } from './answer.ts'
 import { type Dialect, type Draft, encodeQuery } from './dialect.ts'
 import type { HttpStoreOptions } from './options.ts'

@@ -1,5 +1,5 @@
 import { Fault } from '../../fault.ts'
-import { until } from '../wrappers/deadline.ts'
+import { until } from '../until.ts'
 
 /** What authorises requests for a while: a token, or a pair of keys. */
 export interface Token<T = string> {

@@ -49,16 +49,17 @@ export function withLog(log: (line: string) => void): Wrap {
         const content = await store.get(key, range, signal).catch(error => {
           throw Fault.from(error, { verb: 'read', store: store.name, key })
         })
-        return { size: content.size, body: timedBody(content, key, range, start) }
+        return { ...content, body: timedBody(content, key, range, start) }
       },
       stat: (key, signal) => timed('stat', key, 'asked about', undefined, () => store.stat(key, signal)),
       remove: (key, signal) => timed('remove', key, 'removed', undefined, () => store.remove(key, signal)),
-      list: listed,
+      holds: store.holds, // a part of a put, which is told
+      list: listed, // told only when it fails, as a check
       check: (signal, options) =>
         store.check(signal, options).catch(error => {
           throw Fault.from(error, { verb: 'use', store: store.name })
         }),
-      close: () => store.close(),
+      close: store.close,
     }
   }
 }

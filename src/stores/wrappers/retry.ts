@@ -59,20 +59,12 @@ export async function attempt<T>(
   } catch (error) {
     // What was given up too late has happened: a write that is there is a success, and what was opened has somebody to close it.
     if (done) return done.result
-    if (signal.aborted) throw signal.reason instanceof Fault ? signal.reason : canceled(signal)
+    if (signal.aborted) throw Fault.ofAbort(signal)
     const fault = Fault.from(error)
     if (!mayHelp(fault) || policy.maxRetries === 0) throw fault
     const final = { cause: fault, retryable: false, beginAnew: false }
     throw fault.with(final, `${fault.message} (after ${policy.maxRetries + 1} attempts)`)
   }
-}
-
-function canceled(signal: AbortSignal): Fault {
-  const timeout = signal.reason instanceof Error && signal.reason.name === 'TimeoutError'
-  return new Fault(timeout ? 'Timeout' : 'Canceled', 'the operation was given up', {
-    cause: signal.reason,
-    retryable: false,
-  })
 }
 
 /** Nobody asked for more than was announced: what was announced was wrong, on its way or by a server. */
@@ -81,7 +73,7 @@ function wrongLength(error: unknown): never {
   throw new Fault('Corrupt', 'an answer announced more bytes than the object has', { cause: error, retryable: true })
 }
 
-/** Repeats whole verbs. `check` is asked once only: at start, a wrong setting must be told at once. */
+/** Repeats whole verbs. */
 export function withRetry(policy: RetryPolicy, log: (line: string) => void): Wrap {
   return store => {
     const again = <T>(signal: AbortSignal, work: () => Promise<T>) => attempt(work, policy, signal, log)
@@ -132,7 +124,7 @@ export function withRetry(policy: RetryPolicy, log: (line: string) => void): Wra
     }
 
     return {
-      ...store,
+      name: store.name,
       put,
       async get(key, range, signal) {
         const content = await again(signal, () => store.get(key, range, signal))
@@ -140,6 +132,10 @@ export function withRetry(policy: RetryPolicy, log: (line: string) => void): Wra
       },
       stat: (key, signal) => again(signal, () => store.stat(key, signal)),
       remove: (key, signal) => again(signal, () => store.remove(key, signal)),
+      holds: store.holds, // asked within put, which repeats it
+      list: store.list, // a store repeats its own pages: a listing that began anew would tell everything twice
+      check: store.check, // asked once only: at start, a wrong setting must be told at once
+      close: store.close,
     }
   }
 }
