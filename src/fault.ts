@@ -100,6 +100,11 @@ export class Fault extends Error {
   }
 }
 
+/** What others throw, such as a source that breaks, leaves as a Fault. */
+export function throwFault(error: unknown): never {
+  throw Fault.from(error)
+}
+
 /** As the method of AbortSignal, but throws Faults only. */
 export function throwIfAborted(signal: AbortSignal): void {
   if (signal.aborted) throw Fault.ofAbort(signal)

@@ -2,7 +2,7 @@ import { constants } from 'node:fs'
 import { lstat, mkdir, realpath, rename, rmdir, unlink } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import { checkedContent, checkedRange, type Range, type Source } from '../../bytes.ts'
-import { Fault, isCode, isErrno } from '../../fault.ts'
+import { Fault, isCode, isErrno, throwIfAborted } from '../../fault.ts'
 import { isFull } from '../check.ts'
 import type { CheckOptions, Stat, Store } from '../store.ts'
 import { slices, writeAll } from './bytes.ts'
@@ -58,7 +58,7 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
   const temporaryName = (of: string) => `.${of}.${process.pid.toString(36)}${(writes++).toString(36)}.tmp`
 
   async function put(key: string, body: Source, signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted()
+    throwIfAborted(signal)
     let final = pathOf(key)
     const replaced = owner.look ? await statIfThere(disk, final) : undefined
     if (replaced && (await disk.run(() => lstat(pathOf(key)))).isSymbolicLink())
@@ -79,7 +79,7 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
       } finally {
         await file.close()
       }
-      signal.throwIfAborted()
+      throwIfAborted(signal)
       await disk.run(() => rename(temporary, final))
       if (sync) await folders.sync(folder)
     } catch (error) {
@@ -147,7 +147,7 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
   }
 
   async function get(key: string, range: Range | undefined, signal: AbortSignal) {
-    signal.throwIfAborted()
+    throwIfAborted(signal)
     const path = pathOf(key)
     const file = await unlessAbsent(path, () => ifThere(disk.open(path, constants.O_RDONLY)))
     if (!file) throw new Fault('NotFound', 'ENOENT: no such file or directory')
@@ -163,14 +163,14 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
   }
 
   async function statOf(key: string, signal: AbortSignal): Promise<Stat | undefined> {
-    signal.throwIfAborted()
+    throwIfAborted(signal)
     const path = pathOf(key)
     const stats = await unlessAbsent(path, () => statIfThere(disk, path))
     return stats?.isFile() ? { key, size: stats.size, modified: stats.mtime } : undefined
   }
 
   async function remove(key: string, signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted()
+    throwIfAborted(signal)
     const path = pathOf(key)
     await unlessAbsent(path, () => ifThere(disk.run(() => unlink(path)).then(() => true))).catch(error => {
       if (!isErrno(error, 'EISDIR')) throw error // a folder is no object
@@ -190,7 +190,7 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
   }
 
   async function settle(key: string, signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted()
+    throwIfAborted(signal)
     const path = pathOf(key)
     const file = await disk.open(path, constants.O_RDONLY)
     try {
@@ -227,7 +227,7 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
       translated(root, filesBelow({ disk, root, prove: () => identity.prove() }, prefix, signal)),
     check: (signal, options = {}) =>
       translate(root, async () => {
-        signal.throwIfAborted()
+        throwIfAborted(signal)
         await check(options)
       }),
     close: async () => {},

@@ -47,7 +47,6 @@ for (const code of [
 
 export function faultOf(error: unknown, folder: string): Fault {
   if (error instanceof Fault) return error
-  if (error instanceof Error && error.name === 'AbortError') return new Fault('Canceled', 'given up', { cause: error })
   const row = rowFor(table, errnoOf(error))
   return new Fault(row?.code ?? 'Internal', messageWithoutPath(error), { cause: error, remedy: row?.remedy?.(folder) })
 }

@@ -1,7 +1,7 @@
 import type { Dirent } from 'node:fs'
 import { lstat, readdir, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Fault } from '../../fault.ts'
+import { Fault, throwIfAborted } from '../../fault.ts'
 import type { Stat } from '../store.ts'
 import type { Disk } from './disk.ts'
 import { ifThere } from './faults.ts'
@@ -50,7 +50,7 @@ export async function* filesBelow(
     }
     found.sort((a, b) => Buffer.compare(a.order, b.order))
     for (const { key, entry } of found) {
-      signal.throwIfAborted()
+      throwIfAborted(signal)
       const path = join(folder, entry.name)
       if (key.endsWith('/')) yield* descend(path, key, entry.isSymbolicLink(), links)
       else {

@@ -1,6 +1,6 @@
 import pLimit from 'p-limit'
 import { type Bytes, collect, openWhole, type Range, type Source, sliceOf } from '../../bytes.ts'
-import { Fault } from '../../fault.ts'
+import { Fault, throwIfAborted } from '../../fault.ts'
 import { digestOf, digestOfSource, hasher } from '../digest.ts'
 import { toldOf } from './answer.ts'
 import type { Draft, Told } from './dialect.ts'
@@ -120,7 +120,7 @@ export function inParts(all: Transfers) {
     for (const range of partsOf(body.size, all)) {
       const part = hasher(dialect.digest)
       for await (const chunk of body.open(range)) {
-        signal.throwIfAborted()
+        throwIfAborted(signal)
         digest.update(chunk)
         part.update(chunk)
       }
@@ -154,9 +154,9 @@ async function allOrNone<T>(working: readonly Promise<T>[], stop: AbortControlle
 
 /** Ends when `signal` does. Whoever reads a source for an upload that has failed must not go on asking for its bytes. */
 async function* until(signal: AbortSignal, body: Bytes): Bytes {
-  signal.throwIfAborted()
+  throwIfAborted(signal)
   for await (const chunk of body) {
     yield chunk
-    signal.throwIfAborted()
+    throwIfAborted(signal)
   }
 }

@@ -1,5 +1,5 @@
 import { type Bytes, type Content, checkedContent, collect, type Range } from '../../bytes.ts'
-import { Fault, isCode } from '../../fault.ts'
+import { Fault, isCode, throwIfAborted } from '../../fault.ts'
 import type { Store } from '../store.ts'
 import { arrivedRange, contentOfAnswer, withDigest } from './answer.ts'
 import type { Transfers } from './transfer.ts'
@@ -57,7 +57,7 @@ export function inRanges({ transfer, dialect, send, slot, again }: Transfers, ge
     version: string | undefined,
     signal: AbortSignal,
   ): Promise<Buffer> {
-    signal.throwIfAborted()
+    throwIfAborted(signal)
     const answer = await send('read', dialect.get(key, part, version), signal)
     return collect((await contentOfAnswer(dialect, answer, part, signal)).content)
   }

@@ -1,4 +1,4 @@
-import { Fault, isCode } from '../../fault.ts'
+import { Fault, isCode, throwFault, throwIfAborted } from '../../fault.ts'
 import type { Stat, Store } from '../store.ts'
 import { attempt } from '../wrappers/retry.ts'
 import { toldOf } from './answer.ts'
@@ -58,7 +58,10 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
         signal,
         log,
       )
-      yield* page.objects
+      for (const object of page.objects) {
+        yield object
+        throwIfAborted(signal)
+      }
       if (page.next !== undefined && page.next === from) throw new Fault('Internal', 'the listing does not advance')
       from = page.next
     } while (from !== undefined)
@@ -66,8 +69,8 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
 
   return {
     name: dialect.name,
-    put: (key, body, signal) => upload(body.size).put(key, body, signal),
-    holds: (key, body, signal) => upload(body.size).holds(key, body, signal),
+    put: (key, body, signal) => upload(body.size).put(key, body, signal).catch(throwFault),
+    holds: (key, body, signal) => upload(body.size).holds(key, body, signal).catch(throwFault),
     get: options.transfer ? inRanges(transfers, one.get) : one.get,
     stat,
     remove,

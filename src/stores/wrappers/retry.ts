@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pRetry from 'p-retry'
 import type { Bytes, Content, Range, Source } from '../../bytes.ts'
-import { Fault, isCode } from '../../fault.ts'
+import { Fault, isCode, throwIfAborted } from '../../fault.ts'
 import type { Wrap } from '../store.ts'
 
 export interface RetryPolicy {
@@ -92,8 +92,9 @@ export function withRetry(policy: RetryPolicy, log: (line: string) => void): Wra
           }
           return
         } catch (error) {
+          throwIfAborted(signal)
           const fault = Fault.from(error)
-          if (!fault.retryable || fault.beginAnew || signal.aborted) throw fault
+          if (!fault.retryable || fault.beginAnew) throw fault
           if (breaks >= policy.maxRetries || at >= end) throw fault.with({ retryable: false })
           log(`a body broke at byte ${at} and is resumed there: ${fault.describe()}`)
           const rest = { start: at, end }
