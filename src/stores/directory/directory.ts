@@ -1,10 +1,11 @@
 import { constants } from 'node:fs'
 import { lstat, mkdir, realpath, rename, rmdir, unlink } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
-import { checkedContent, checkedRange, type Range, type Source } from '../../bytes.ts'
+import { checkedContent, checkedRange, discard, type Range, type Source } from '../../bytes.ts'
 import { Fault, isCode, isErrno, throwIfAborted } from '../../fault.ts'
 import { isFull } from '../check.ts'
 import type { CheckOptions, Stat, Store } from '../store.ts'
+import { until } from '../until.ts'
 import { slices, writeAll } from './bytes.ts'
 import { tryToWrite } from './check.ts'
 import { Disk, type DiskFile, type DiskLimits } from './disk.ts'
@@ -217,18 +218,20 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
     })
   }
 
+  // On a disk that hangs, a look ends with its signal. What changes something ends with the disk's own limits: whoever is
+  // told that it has ended may rely on that.
   return {
     name,
     put: (key, body, signal) => translate(root, () => put(key, body, signal)),
-    get: (key, range, signal) => translate(root, () => get(key, range, signal)),
-    stat: (key, signal) => translate(root, () => statOf(key, signal)),
+    get: (key, range, signal) => translate(root, () => until(get(key, range, signal), signal, discard)),
+    stat: (key, signal) => translate(root, () => until(statOf(key, signal), signal)),
     remove: (key, signal) => translate(root, () => remove(key, signal)),
     list: (prefix, signal) =>
       translated(root, filesBelow({ disk, root, prove: () => identity.prove() }, prefix, signal)),
     check: (signal, options = {}) =>
       translate(root, async () => {
         throwIfAborted(signal)
-        await check(options)
+        await until(check(options), signal)
       }),
     close: async () => {},
     settle: (key, signal) => translate(root, () => settle(key, signal)),

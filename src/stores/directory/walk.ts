@@ -3,6 +3,7 @@ import { lstat, readdir, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Fault, throwIfAborted } from '../../fault.ts'
 import type { Stat } from '../store.ts'
+import { until } from '../until.ts'
 import type { Disk } from './disk.ts'
 import { ifThere } from './faults.ts'
 import { isNobodys, TEMPORARY } from './names.ts'
@@ -17,17 +18,23 @@ export interface Walk {
   prove(): Promise<void>
 }
 
-/** All files whose key begins with `prefix`, in the byte order of their keys. Links are followed, also those of folders. */
+/**
+ * All files whose key begins with `prefix`, in the byte order of their keys. Links are followed, also those of folders. Each
+ * look at a disk that hangs ends with `signal`.
+ */
 export async function* filesBelow(
   { disk, root, prove }: Walk,
   prefix: string,
   signal: AbortSignal,
 ): AsyncIterable<Stat> {
+  const look = <T>(work: Promise<T>) => until(work, signal)
+  const at = (path: string) => look(statIfThere(disk, path))
+
   async function kindOf(entry: Dirent, path: string): Promise<'file' | 'folder' | undefined> {
     let kind: { isFile(): boolean; isDirectory(): boolean } = entry
     if (entry.isSymbolicLink()) {
-      const target = await statIfThere(disk, path)
-      if (!target && (await ifThere(disk.run(() => lstat(path))))) throw dangling(path)
+      const target = await at(path)
+      if (!target && (await look(ifThere(disk.run(() => lstat(path)))))) throw dangling(path)
       if (target) kind = target
     }
     return kind.isFile() ? 'file' : kind.isDirectory() ? 'folder' : undefined
@@ -35,8 +42,9 @@ export async function* filesBelow(
 
   /** In a folder, `a.b` comes before what is in `a`, for `.` is less than `/`: so a folder's name is taken with its slash. */
   async function* visit(folder: string, keys: string, links: readonly string[]): AsyncIterable<Stat> {
-    const entries = await ifThere(disk.run(() => readdir(folder, { withFileTypes: true }), disk.longPatienceMs))
-    if (!entries) return await prove() // it was pruned while we walked
+    const reading = disk.run(() => readdir(folder, { withFileTypes: true }), disk.longPatienceMs)
+    const entries = await look(ifThere(reading))
+    if (!entries) return await look(prove()) // it was pruned while we walked
     const found: { key: string; order: Buffer; entry: Dirent }[] = []
     for (const entry of entries) {
       if (TEMPORARY.test(entry.name) || (keys === '' && isNobodys(entry.name))) continue
@@ -54,7 +62,7 @@ export async function* filesBelow(
       const path = join(folder, entry.name)
       if (key.endsWith('/')) yield* descend(path, key, entry.isSymbolicLink(), links)
       else {
-        const stats = await statIfThere(disk, path)
+        const stats = await at(path)
         if (stats?.isFile()) yield { key, size: stats.size, modified: stats.mtime }
       }
     }
@@ -63,14 +71,16 @@ export async function* filesBelow(
   /** A link to a folder that we are in already would never end. */
   async function* descend(path: string, key: string, isLink: boolean, links: readonly string[]): AsyncIterable<Stat> {
     if (!isLink) return yield* visit(path, key, links)
-    const [target, here] = await Promise.all([path, join(path, '..')].map(name => disk.run(() => realpath(name))))
+    const reals = [path, join(path, '..')].map(name => disk.run(() => realpath(name)))
+    const [target, here] = await look(Promise.all(reals))
     if (target === undefined || links.includes(target) || `${here}/`.startsWith(`${target}/`)) return
     yield* visit(path, key, [...links, target])
   }
 
-  await prove()
-  yield* visit(root, '', [await disk.run(() => realpath(root))])
-  await prove()
+  throwIfAborted(signal)
+  await look(prove())
+  yield* visit(root, '', [await look(disk.run(() => realpath(root)))])
+  await look(prove())
 }
 
 export function dangling(path: string): Fault {
