@@ -1,5 +1,5 @@
 import { compose } from '../compose.ts'
-import { Level, logTo } from '../log.ts'
+import { LogLevel, logTo } from '../log.ts'
 import { untilReady } from '../startup.ts'
 import { readConfig } from './orthanc-config.ts'
 import { say, sayJson, warn } from './terminal.ts'
@@ -19,7 +19,7 @@ export async function check(files: readonly string[], { connect, json, wait }: C
     return say(`${file}: no section of a storage provider, the plugin would be disabled`)
   }
   const log = logTo((level, line) => {
-    if (level <= Level.warning) warn(line)
+    if (level <= LogLevel.warning) warn(line)
   })
   const { store, hybrid } = compose(config, log)
   const patienceMs = wait === undefined ? 0 : wait === true ? config.startupTimeoutMs : wait * 1000

@@ -10,7 +10,7 @@ import type { Keyring } from '../seal/keyring.ts'
 import type { Store } from '../stores/store.ts'
 import { readConfig } from './orthanc-config.ts'
 import { withProgress } from './progress.ts'
-import { report, reportOf, wordsOf } from './rotation-report.ts'
+import { describeRotation, report, rotationReport } from './rotation-report.ts'
 import { readState, removeState, writeState } from './rotation-state.ts'
 import { amount, fail, interruption, note, objects, sayJson, warn } from './terminal.ts'
 
@@ -30,8 +30,8 @@ export async function rotateKeys(options: RotateOptions): Promise<void> {
   const { dryRun = false, concurrency, state } = options
   const config = readConfig(options.config)
   if (!config) throw new Fault('BadConfig', 'the configuration has no section of a storage provider')
-  const keys = keysOf(config)
-  const from = options.from && fromOf(options.from, keys)
+  const keys = keyringOf(config)
+  const from = options.from && checkedIds(options.from, keys)
   const { store, hybrid, again } = compose(
     withRoomFor(config, concurrency),
     logTo(() => {}), // what fails is told below, and what is warned of was told already
@@ -40,7 +40,7 @@ export async function rotateKeys(options: RotateOptions): Promise<void> {
   const stop = interruption()
   stop.addEventListener('abort', () => note('interrupted; the objects under way are finished first'))
   const begin = (place: Store, naming: Naming, stateFile: string | undefined): Run => {
-    const work = wordsOf(place.name, config, naming, keys, from)
+    const work = describeRotation(place.name, config, naming, keys, from)
     const resume = stateFile === undefined ? undefined : readState(stateFile, work)
     const names = sealedNames(naming)
     const onFailure = fail
@@ -71,7 +71,7 @@ export async function rotateKeys(options: RotateOptions): Promise<void> {
   }
   const rotations = runs.map(run => run.rotation)
   const empty = runs.filter(({ rotation }) => rotation.listed === 0).map(({ place }) => place.name)
-  const result = reportOf(names, rotations, keys, dryRun, empty)
+  const result = rotationReport(names, rotations, keys, dryRun, empty)
   if (options.json) sayJson(result)
   else report(result)
   for (const run of runs)
@@ -130,7 +130,7 @@ async function carryOut({ rotation, work, state }: Run, dryRun: boolean, stop: A
   }
 }
 
-function keysOf({ encryption }: EngineConfig): Keyring {
+function keyringOf({ encryption }: EngineConfig): Keyring {
   if (!encryption?.enabled)
     throw new Fault('BadConfig', 'the configuration has no StorageEncryption that is enabled', {
       remedy: 'Objects are re-encrypted under its MasterKey; the keys before it belong into PreviousMasterKeys.',
@@ -139,7 +139,7 @@ function keysOf({ encryption }: EngineConfig): Keyring {
 }
 
 /** A number that is mistyped would otherwise end in "0 objects" and a false belief. */
-function fromOf(ids: readonly number[], keys: Keyring): ReadonlySet<number> {
+function checkedIds(ids: readonly number[], keys: Keyring): ReadonlySet<number> {
   for (const id of ids) {
     if (id === keys.current?.id) throw new Fault('BadRequest', `--from ${id}: it is the current key`)
     if (!keys.find(id)) throw new Fault('BadRequest', `--from ${id}: the configuration has no such key`)

@@ -24,7 +24,7 @@ export interface RotationReport {
 }
 
 /** One report for all places of the files; they are one store to whoever changes a key. */
-export function reportOf(
+export function rotationReport(
   store: string,
   rotations: readonly Rotation[],
   keyring: Keyring,
@@ -76,7 +76,7 @@ export function report(result: RotationReport): void {
 }
 
 /** What a rotation is about, for people and for comparing a state with a run. Nothing secret. */
-export function wordsOf(
+export function describeRotation(
   store: string,
   { provider }: EngineConfig,
   { rootPath, structure }: Naming,

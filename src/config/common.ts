@@ -48,7 +48,7 @@ export interface Read<Provider> {
 }
 
 /** For the log: `option` names a class of objects that cannot be read at once. */
-export function unreadable(option: string, value: string): string {
+export function archiveWarning(option: string, value: string): string {
   return `${option} is "${value}": what is stored so cannot be read by Orthanc before somebody has restored it, which takes hours`
 }
 

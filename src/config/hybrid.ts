@@ -24,7 +24,7 @@ const tiers = { WriteToFileSystem: 'file-system', WriteToObjectStorage: 'object-
 const DEFAULT_DIRECTORY = 'OrthancStorage'
 
 /** `name`: of the provider's section; `folder`: where relative paths begin, if that is known. undefined = everything is in the object store. */
-export function hybridOf(
+export function readHybrid(
   name: string,
   o: Common,
   disk: DiskOptions,

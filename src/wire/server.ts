@@ -1,5 +1,5 @@
 import { Fault } from '../fault.ts'
-import { Level } from '../log.ts'
+import { LogLevel } from '../log.ts'
 import { serveCalls } from './call.ts'
 import { Connection } from './connection.ts'
 import { cutText, Kind, PROTOCOL, StartFlag, Verb, Wish } from './frames.ts'
@@ -30,7 +30,7 @@ export class Server {
   readonly #version: string
   readonly #control: Connection
   readonly #workers = new Set<Connection>()
-  readonly #lines: { level: Level; line: string }[] = []
+  readonly #lines: { level: LogLevel; line: string }[] = []
   #flushing: NodeJS.Timeout | undefined
   #restarts = 0
 
@@ -83,8 +83,8 @@ export class Server {
     this.#control.close()
   }
 
-  log(level: Level, line: string): void {
-    if (this.#lines.push({ level, line }) >= MAX_LOG_LINES || level !== Level.info) this.#flush()
+  log(level: LogLevel, line: string): void {
+    if (this.#lines.push({ level, line }) >= MAX_LOG_LINES || level !== LogLevel.info) this.#flush()
     else this.#flushing ??= setTimeout(() => this.#flush(), LOG_DELAY_MS)
   }
 

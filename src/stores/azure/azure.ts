@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { XMLBuilder, XMLParser } from 'fast-xml-parser'
 import { otherBytes } from '../http/answer.ts'
-import { type Dialect, type Draft, encode, encodeKey, partHeaders, type Told } from '../http/dialect.ts'
+import { type Dialect, type Draft, encode, encodeKey, type HttpAnswer, partHeaders } from '../http/dialect.ts'
 import { decodedKey, nextFrom, statFrom } from '../http/entry.ts'
 import { strongTag } from '../http/etags.ts'
 import { type ConnectionOptions, type Environment, httpOptions } from '../http/options.ts'
@@ -11,7 +11,7 @@ import { elementOf } from '../http/xml.ts'
 import type { Store } from '../store.ts'
 import { type AzureCredentials, azureAuthorizer } from './auth.ts'
 import { azureCheck } from './check.ts'
-import { azureFault, isMarked } from './faults.ts'
+import { azureFault, isMarkedByAzure } from './faults.ts'
 
 /** `AzureBlobStorage` of docs/configuration.md, in base units. */
 export interface AzureOptions extends ConnectionOptions {
@@ -69,10 +69,10 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
     requestId: 'x-ms-request-id',
     digest: 'md5',
     put,
-    marked: isMarked,
+    marked: isMarkedByAzure,
     acknowledges: (answer, md5) => {
       const { headers } = own(answer)
-      if (headers['content-md5'] === undefined) return isMarked(headers) ? 'same' : 'unclear'
+      if (headers['content-md5'] === undefined) return isMarkedByAzure(headers) ? 'same' : 'unclear'
       return headers['content-md5'] === md5 ? 'same' : 'other'
     },
     get: (key, range, etag) => ({ method: 'GET', path: objectPath(key), headers: partHeaders(range, etag) }),
@@ -162,24 +162,24 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
 }
 
 /** Every answer of Azure's names the request. */
-function marked(answer: Told): void {
-  if (!isMarked(answer.headers)) throw notTheStores(answer, 'no x-ms-request-id')
+function marked(answer: HttpAnswer): void {
+  if (!isMarkedByAzure(answer.headers)) throw notTheStores(answer, 'no x-ms-request-id')
 }
 
 /** The same of an answer about a blob, which more may prove. */
-function own(answer: Told): Told {
-  if (isStrange(answer.headers, isMarked(answer.headers))) throw notTheStores(answer, 'no x-ms-request-id')
+function own(answer: HttpAnswer): HttpAnswer {
+  if (isStrange(answer.headers, isMarkedByAzure(answer.headers))) throw notTheStores(answer, 'no x-ms-request-id')
   return answer
 }
 
-function listingOf(answer: Told) {
+function listingOf(answer: HttpAnswer) {
   const result = Object(elementOf(parser, answer, 'EnumerationResults'))
   if (result.Blobs === undefined && result.NextMarker === undefined) throw notTheStores(answer, 'no whole listing')
   return result as { readonly Blobs?: { readonly Blob?: readonly Blob[] }; readonly NextMarker?: unknown }
 }
 
 /** A name that XML cannot hold is encoded, which an attribute tells. */
-function nameOf(name: unknown, answer: Told): unknown {
+function nameOf(name: unknown, answer: HttpAnswer): unknown {
   if (typeof name !== 'object' || name === null) return name
   const { '#text': text, '@_Encoded': encoded } = name as { '#text'?: unknown; '@_Encoded'?: unknown }
   return encoded ? decodedKey(text, answer) : text

@@ -3,18 +3,18 @@ import { lstat, mkdir, realpath, rename, rmdir, unlink } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import { checkedContent, checkedRange, discard, type Range, type Source } from '../../bytes.ts'
 import { Fault, isCode, isErrno, throwIfAborted } from '../../fault.ts'
-import { isFull } from '../check.ts'
+import { fullWarning } from '../check.ts'
 import type { CheckOptions, Stat, Store } from '../store.ts'
 import { until } from '../until.ts'
 import { slices, writeAll } from './bytes.ts'
 import { tryToWrite } from './check.ts'
 import { Disk, type DiskFile, type DiskLimits } from './disk.ts'
-import { ifThere, isAbsence, translate, translated } from './faults.ts'
+import { ifThere, isAbsence, itemsWithFaults, withFaults } from './faults.ts'
 import { MARKER, TEMPORARY } from './names.ts'
-import { owners } from './owner.ts'
+import { createOwners } from './owner.ts'
 import { cannotMake, folderRoot, type RootOptions } from './root.ts'
 import { folderSync, madeFolders, syncOnce } from './sync.ts'
-import { dangling, filesBelow, statIfThere } from './walk.ts'
+import { danglingLink, filesBelow, statIfThere } from './walk.ts'
 
 /** Of what others make and remove at the same moment. */
 const MOST_ATTEMPTS = 10
@@ -47,7 +47,7 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
     root,
     folderSync(async folder => void (await syncOnce(disk, folder))),
   )
-  const owner = owners(disk, role === 'guest')
+  const owner = createOwners(disk, role === 'guest')
 
   const pathOf = (key: string): string => {
     const segments = key.split('/')
@@ -141,7 +141,7 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
     for (let i = 1; i <= names.length; i++) {
       const next = join(root, ...names.slice(0, i))
       const found = await statIfThere(disk, next)
-      if (!found && (await ifThere(disk.run(() => lstat(next))))?.isSymbolicLink()) throw dangling(next)
+      if (!found && (await ifThere(disk.run(() => lstat(next))))?.isSymbolicLink()) throw danglingLink(next)
       if (!found || (i < names.length && !found.isDirectory())) return true
     }
     return false
@@ -156,7 +156,7 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
       const stats = await file.run(handle => handle.stat())
       if (!stats.isFile()) throw new Fault('NotFound', 'there is a folder where the file should be')
       const part = range ? checkedRange(range, stats.size) : { start: 0, end: stats.size }
-      return checkedContent(part.end - part.start, translated(root, slices(file, part, signal)))
+      return checkedContent(part.end - part.start, itemsWithFaults(root, slices(file, part, signal)))
     } catch (error) {
       await file.close()
       throw error
@@ -214,7 +214,7 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
     if (!writes) return
     await tryToWrite(disk, root, join(root, temporaryName('check')), warn).catch(error => {
       if (!isCode(error, 'TooLarge')) throw error
-      warn(isFull(name, error))
+      warn(fullWarning(name, error))
     })
   }
 
@@ -222,18 +222,18 @@ export function directoryStore(path: string, options: DirectoryOptions = {}): Di
   // told that it has ended may rely on that.
   return {
     name,
-    put: (key, body, signal) => translate(root, () => put(key, body, signal)),
-    get: (key, range, signal) => translate(root, () => until(get(key, range, signal), signal, discard)),
-    stat: (key, signal) => translate(root, () => until(statOf(key, signal), signal)),
-    remove: (key, signal) => translate(root, () => remove(key, signal)),
+    put: (key, body, signal) => withFaults(root, () => put(key, body, signal)),
+    get: (key, range, signal) => withFaults(root, () => until(get(key, range, signal), signal, discard)),
+    stat: (key, signal) => withFaults(root, () => until(statOf(key, signal), signal)),
+    remove: (key, signal) => withFaults(root, () => remove(key, signal)),
     list: (prefix, signal) =>
-      translated(root, filesBelow({ disk, root, prove: () => identity.prove() }, prefix, signal)),
+      itemsWithFaults(root, filesBelow({ disk, root, prove: () => identity.prove() }, prefix, signal)),
     check: (signal, options = {}) =>
-      translate(root, async () => {
+      withFaults(root, async () => {
         throwIfAborted(signal)
         await until(check(options), signal)
       }),
     close: async () => {},
-    settle: (key, signal) => translate(root, () => settle(key, signal)),
+    settle: (key, signal) => withFaults(root, () => settle(key, signal)),
   }
 }

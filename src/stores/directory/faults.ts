@@ -51,7 +51,7 @@ export function faultOf(error: unknown, folder: string): Fault {
   return new Fault(row?.code ?? 'Internal', messageWithoutPath(error), { cause: error, remedy: row?.remedy?.(folder) })
 }
 
-export async function translate<T>(folder: string, work: () => Promise<T>): Promise<T> {
+export async function withFaults<T>(folder: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work()
   } catch (error) {
@@ -59,7 +59,7 @@ export async function translate<T>(folder: string, work: () => Promise<T>): Prom
   }
 }
 
-export async function* translated<T>(folder: string, items: AsyncIterable<T>): AsyncIterable<T> {
+export async function* itemsWithFaults<T>(folder: string, items: AsyncIterable<T>): AsyncIterable<T> {
   try {
     yield* items
   } catch (error) {

@@ -7,4 +7,4 @@ export const MARKER = '.orthanc-cloud-storage'
 export const TEMPORARY = /^\..*\.tmp$/
 
 /** Whether a name at the top of a folder is neither a file of anybody's nor a part of one. */
-export const isNobodys = (name: string) => name === 'lost+found' || name === MARKER || TEMPORARY.test(name)
+export const isReserved = (name: string) => name === 'lost+found' || name === MARKER || TEMPORARY.test(name)

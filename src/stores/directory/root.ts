@@ -11,7 +11,7 @@ import { Fault, isErrno, messageWithoutPath } from '../../fault.ts'
 import type { Disk } from './disk.ts'
 import { ifThere, isAbsence } from './faults.ts'
 import { unmountedAbove } from './mounts.ts'
-import { isNobodys, MARKER } from './names.ts'
+import { isReserved, MARKER } from './names.ts'
 import { syncOnce } from './sync.ts'
 
 const FULL = ['ENOSPC', 'EDQUOT']
@@ -155,7 +155,7 @@ export function folderRoot(disk: Disk, options: RootOptions): Root {
 
   /** Not all names at once: a flat folder may have millions. */
   async function holdsNothing(): Promise<boolean> {
-    for await (const { name } of await opendir(path)) if (!isNobodys(name)) return false
+    for await (const { name } of await opendir(path)) if (!isReserved(name)) return false
     return true
   }
 

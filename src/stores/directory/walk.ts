@@ -6,7 +6,7 @@ import type { Stat } from '../store.ts'
 import { until } from '../until.ts'
 import type { Disk } from './disk.ts'
 import { ifThere } from './faults.ts'
-import { isNobodys, TEMPORARY } from './names.ts'
+import { isReserved, TEMPORARY } from './names.ts'
 
 /** An error costs six times what a look does. */
 export const statIfThere = (disk: Disk, path: string) => ifThere(disk.run(() => stat(path, { throwIfNoEntry: false })))
@@ -34,7 +34,7 @@ export async function* filesBelow(
     let kind: { isFile(): boolean; isDirectory(): boolean } = entry
     if (entry.isSymbolicLink()) {
       const target = await at(path)
-      if (!target && (await look(ifThere(disk.run(() => lstat(path)))))) throw dangling(path)
+      if (!target && (await look(ifThere(disk.run(() => lstat(path)))))) throw danglingLink(path)
       if (target) kind = target
     }
     return kind.isFile() ? 'file' : kind.isDirectory() ? 'folder' : undefined
@@ -47,7 +47,7 @@ export async function* filesBelow(
     if (!entries) return await look(prove()) // it was pruned while we walked
     const found: { key: string; order: Buffer; entry: Dirent }[] = []
     for (const entry of entries) {
-      if (TEMPORARY.test(entry.name) || (keys === '' && isNobodys(entry.name))) continue
+      if (TEMPORARY.test(entry.name) || (keys === '' && isReserved(entry.name))) continue
       const key = keys + entry.name
       if (!key.startsWith(prefix) && !prefix.startsWith(`${key}/`)) continue
       const kind = await kindOf(entry, join(folder, entry.name))
@@ -83,7 +83,7 @@ export async function* filesBelow(
   await look(prove())
 }
 
-export function dangling(path: string): Fault {
+export function danglingLink(path: string): Fault {
   return new Fault('Unavailable', `the symbolic link ${path} leads to nothing that is there`, {
     remedy: 'Mount what it leads to, or remove the link.',
   })

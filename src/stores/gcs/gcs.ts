@@ -7,9 +7,9 @@ import {
   encode,
   encodeKey,
   type Headers,
+  type HttpAnswer,
   type Part,
   partHeaders,
-  type Told,
 } from '../http/dialect.ts'
 import { nextFrom, statFrom } from '../http/entry.ts'
 import { type ConnectionOptions, type Environment, httpOptions } from '../http/options.ts'
@@ -18,7 +18,7 @@ import { notTheStores } from '../http/stranger.ts'
 import type { Store } from '../store.ts'
 import { googleAuthorizer } from './auth.ts'
 import { gcsCheck } from './check.ts'
-import { gcsFault, isMarked, jsonOf } from './faults.ts'
+import { gcsFault, isMarkedByGoogle, parsedObject } from './faults.ts'
 
 /** `GoogleCloudStorage` of docs/configuration.md, in base units. */
 export interface GcsOptions extends ConnectionOptions {
@@ -68,10 +68,10 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
       ],
       ...related({ name: key, crc32c: crc, ...onWrite }),
     }),
-    marked: isMarked,
+    marked: isMarkedByGoogle,
     // An answer without a word is no acknowledgement either.
     acknowledges: (answer, crc) => {
-      if (answer.text === '' && isMarked(answer.headers)) return 'other'
+      if (answer.text === '' && isMarkedByGoogle(answer.headers)) return 'other'
       const { crc32c } = objectOf(answer)
       if (crc32c === undefined) throw notTheStores(answer, 'no crc32c')
       return crc32c === crc ? 'same' : 'other'
@@ -195,7 +195,7 @@ function related(metadata: object): Pick<Draft, 'headers' | 'around'> {
 }
 
 /** After each part but the last Google says how far it has come; after the last it describes the object. */
-function arrived(answer: Told, { range, total, whole }: Part) {
+function arrived(answer: HttpAnswer, { range, total, whole }: Part) {
   if (answer.status === 308) {
     const [, last] = /^bytes=0-(\d+)$/.exec(textOf(answer.headers, 'range') ?? '') ?? []
     if (Number(last) + 1 === range.end && range.end < total) return undefined
@@ -219,8 +219,8 @@ interface Listing {
 }
 
 /** An answer about metadata is an object in JSON. */
-function objectOf<T extends object = Metadata>(answer: Told): T {
-  const value = jsonOf(answer.text)
+function objectOf<T extends object = Metadata>(answer: HttpAnswer): T {
+  const value = parsedObject(answer.text)
   if (value === undefined) throw notTheStores(answer, 'no JSON')
   return value as T
 }

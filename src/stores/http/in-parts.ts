@@ -2,15 +2,15 @@ import pLimit from 'p-limit'
 import { type Bytes, collect, openWhole, type Range, type Source, sliceOf } from '../../bytes.ts'
 import { Fault, throwIfAborted } from '../../fault.ts'
 import { digestOf, digestOfSource, hasher } from '../digest.ts'
-import { toldOf } from './answer.ts'
-import type { Draft, Told } from './dialect.ts'
+import { readAnswer } from './answer.ts'
+import type { Draft, HttpAnswer } from './dialect.ts'
 import type { Transfers } from './transfer.ts'
 
 const MB = 1024 * 1024
 const ABANDON_MS = 10_000
 
 /** What one part is, once it has arrived. */
-interface Sent {
+interface SentPart {
   readonly receipt: string
   readonly digest: string
 }
@@ -24,36 +24,36 @@ function partsOf(size: number, { transfer, dialect: { parts } }: Transfers): rea
 }
 
 /** A large object up in parts that become visible together. */
-export function inParts(all: Transfers) {
+export function uploadsInParts(all: Transfers) {
   const { dialect, send, look, slot, again } = all
   const { parts } = dialect
 
-  async function told(draft: Draft, signal: AbortSignal, bytes?: Buffer): Promise<Told> {
-    return toldOf(await send('write', draft, signal, bytes, bytes?.byteLength), signal)
+  async function exchange(draft: Draft, signal: AbortSignal, bytes?: Buffer): Promise<HttpAnswer> {
+    return readAnswer(await send('write', draft, signal, bytes, bytes?.byteLength), signal)
   }
 
   async function put(key: string, body: Source, signal: AbortSignal): Promise<void> {
     const ranges = partsOf(body.size, all)
     const begin = parts.begin(key)
     const id = await (begin
-      ? again(signal, async () => parts.uploadId(await told(begin, signal)))
+      ? again(signal, async () => parts.uploadId(await exchange(begin, signal)))
       : parts.uploadId(undefined))
     const stop = new AbortController()
-    const either = AbortSignal.any([signal, stop.signal])
+    const anySignal = AbortSignal.any([signal, stop.signal])
     const whole = hasher(dialect.digest)
     let wholeDigest: string | undefined
     // All parts at once would keep the slots from every other transfer until the last of them is sent.
     const few = pLimit(all.transfer.concurrency)
-    const slotInTurn = (work: () => Promise<Sent>) => few(() => slot(work))
+    const slotInTurn = (work: () => Promise<SentPart>) => few(() => slot(work))
     const inTurn = pLimit(1) // the source is read from its beginning to its end, which the digest of the whole needs
     /** Whether the request that ends the upload may have been carried out, though its answer was lost. */
     let doubtful = false
 
-    const sendPart = (range: Range, i: number): Promise<Sent> =>
+    const sendPart = (range: Range, i: number): Promise<SentPart> =>
       slotInTurn(async () => {
         const bytes = await inTurn(async () => {
           const slice = sliceOf(body, range)
-          const read = await collect({ size: slice.size, body: until(either, openWhole(slice)) })
+          const read = await collect({ size: slice.size, body: until(anySignal, openWhole(slice)) })
           if (parts.wantsWhole) whole.update(read)
           return read
         })
@@ -62,8 +62,8 @@ export function inParts(all: Transfers) {
         if (last && parts.wantsWhole) wholeDigest = whole.digest()
         const part = { number: i + 1, range, total: body.size, digest: () => digest, whole: wholeDigest }
         const draft = parts.part(key, id, part)
-        const receipt = await again(either, () =>
-          doubting(last && parts.inOrder, async () => parts.receipt(await told(draft, either, bytes), part, id)),
+        const receipt = await again(anySignal, () =>
+          doubting(last && parts.inOrder, async () => parts.receipt(await exchange(draft, anySignal, bytes), part, id)),
         )
         return { receipt, digest }
       })
@@ -77,7 +77,7 @@ export function inParts(all: Transfers) {
       }
     }
 
-    const sent: Sent[] = []
+    const sent: SentPart[] = []
     /** Whether the object is there although nobody was told so. */
     async function isThere(): Promise<boolean> {
       if (!doubtful) return false
@@ -94,7 +94,7 @@ export function inParts(all: Transfers) {
       await again(signal, async () => {
         if (await isThere()) return
         await doubting(true, async () => {
-          const answer = await told(draft, signal)
+          const answer = await exchange(draft, signal)
           parts.finished?.(answer)
         })
       })

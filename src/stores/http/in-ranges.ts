@@ -5,7 +5,10 @@ import { arrivedRange, contentOfAnswer, withDigest } from './answer.ts'
 import type { Transfers } from './transfer.ts'
 
 /** A large object down in ranges that are fetched in parallel and delivered in order. `getInOne`: by one request. */
-export function inRanges({ transfer, dialect, send, slot, again }: Transfers, getInOne: Store['get']): Store['get'] {
+export function readInRanges(
+  { transfer, dialect, send, slot, again }: Transfers,
+  getInOne: Store['get'],
+): Store['get'] {
   /** The first part as it arrives, then the others, fetched while earlier ones are delivered. */
   async function* ahead(
     key: string,
@@ -15,7 +18,7 @@ export function inRanges({ transfer, dialect, send, slot, again }: Transfers, ge
     signal: AbortSignal,
   ): Bytes {
     const stop = new AbortController()
-    const either = AbortSignal.any([signal, stop.signal])
+    const anySignal = AbortSignal.any([signal, stop.signal])
     const coming: { bytes: Promise<Buffer>; delivered: () => void }[] = []
     let next = rest.start
     const fetchAhead = () => {
@@ -27,7 +30,7 @@ export function inRanges({ transfer, dialect, send, slot, again }: Transfers, ge
         bytes.promise.catch(() => {}) // whoever waits for it hears of it; nobody may be left to
         void slot(async () => {
           try {
-            bytes.resolve(await again(either, () => fetchRange(key, part, version, either)))
+            bytes.resolve(await again(anySignal, () => fetchRange(key, part, version, anySignal)))
             await delivered.promise
           } catch (error) {
             bytes.reject(error)

@@ -29,7 +29,7 @@ function fieldsOf(text: string): [string, unknown][] {
 }
 
 /** However it is encoded. */
-export function without(text: string, secrets: readonly string[]): string {
+export function withoutSecrets(text: string, secrets: readonly string[]): string {
   return secrets.reduce(
     (rest, secret) => (secret.length < BEGINNING ? rest : rest.replace(patternOf(secret), '…')),
     text,

@@ -29,7 +29,7 @@ export interface Transfers {
   again<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T>
 }
 
-export function transfersOf(dialect: Dialect, send: Send, look: Look, options: HttpStoreOptions): Transfers {
+export function createTransfers(dialect: Dialect, send: Send, look: Look, options: HttpStoreOptions): Transfers {
   const { policy, log } = options
   const transfer = options.transfer ?? dialect.parts.usual
   const slots = pLimit(transfer.concurrency)
