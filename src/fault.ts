@@ -135,6 +135,11 @@ export function rowFor<T>(table: Readonly<Record<string, T>>, name: string): T |
   return Object.hasOwn(table, name) ? table[name] : undefined
 }
 
+/** An object as JSON knows it: neither null nor an array. */
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
 /** What others have written, as a part of one line: without breaks and what moves a cursor, cut after `most` characters. */
 export function oneLine(text: string, most = Number.POSITIVE_INFINITY): string {
   const some = text.length > most ? `${text.slice(0, most)}...` : text

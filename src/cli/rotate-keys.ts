@@ -1,4 +1,5 @@
 import { diskNaming, type Naming } from '../area/naming.ts'
+import { amount } from '../bytes.ts'
 import { compose } from '../compose.ts'
 import type { EngineConfig } from '../config/config.ts'
 import { loadKeyring } from '../config/key-file.ts'
@@ -12,7 +13,7 @@ import { readConfig } from './orthanc-config.ts'
 import { withProgress } from './progress.ts'
 import { describeRotation, report, rotationReport } from './rotation-report.ts'
 import { readState, removeState, writeState } from './rotation-state.ts'
-import { amount, fail, interruption, note, objects, sayJson, warn } from './terminal.ts'
+import { fail, interruption, note, objects, sayJson, warn } from './terminal.ts'
 
 export interface RotateOptions {
   readonly config: readonly string[]

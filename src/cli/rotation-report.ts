@@ -1,8 +1,9 @@
 import type { Naming } from '../area/naming.ts'
+import { amount } from '../bytes.ts'
 import type { EngineConfig } from '../config/config.ts'
 import type { Rotation } from '../rotate/rotation.ts'
 import type { Keyring } from '../seal/keyring.ts'
-import { amount, objects, say } from './terminal.ts'
+import { objects, say } from './terminal.ts'
 
 /** What `rotate-keys --json` prints. */
 export interface RotationReport {

@@ -39,18 +39,6 @@ export function fail(error: unknown): void {
   process.exitCode = 1
 }
 
-export function amount(bytes: number): string {
-  const units = ['KB', 'MB', 'GB', 'TB', 'PB']
-  if (bytes < 1000) return `${bytes} bytes`
-  let value = bytes
-  let unit = -1
-  do {
-    value /= 1000
-    unit++
-  } while (value >= 999.95 && unit < units.length - 1)
-  return `${value.toFixed(1)} ${units[unit]}`
-}
-
 export function objects(count: number): string {
   return count === 1 ? '1 object' : `${count} objects`
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { isObject } from '../fault.ts'
 import { type AzureConfig, readAzure, readOldAzure } from './azure.ts'
 import { type NamingConfig, namingOf, type Read } from './common.ts'
 import { type DirectoryConfig, readDirectory } from './directory.ts'
@@ -6,7 +7,7 @@ import { type EncryptionConfig, readEncryption, refuseMisplaced } from './encryp
 import { type GcsConfig, readGcs } from './gcs.ts'
 import { type HybridConfig, readHybrid } from './hybrid.ts'
 import { refuseOthers } from './other-plugins.ts'
-import { bad, checked, freeze, isObject, isUnset, misspelt, readJson, section } from './reading.ts'
+import { bad, checked, freeze, isUnset, misspelt, readJson, section } from './reading.ts'
 import { readS3, type S3Config } from './s3.ts'
 import { flag, listOfHosts, optionalText, text, whole } from './values.ts'
 

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { Fault } from '../fault.ts'
-import { bad, isObject, meansEncryption, section } from './reading.ts'
+import { Fault, isObject } from '../fault.ts'
+import { bad, meansEncryption, section } from './reading.ts'
 import { quoted } from './shown.ts'
 import { flag, isKey, MB, text, whole } from './values.ts'
 

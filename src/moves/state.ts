@@ -1,7 +1,7 @@
 import type { TierName } from '../area/area.ts'
-import { Fault } from '../fault.ts'
+import { Fault, isObject } from '../fault.ts'
 import type { JsonObject } from '../orthanc.ts'
-import { type Cursor, isObject, type Level, levels, start } from './walk.ts'
+import { type Cursor, type Level, levels, start } from './walk.ts'
 
 /** What `POST /move-storage` asked for. */
 export interface MoveRequest {

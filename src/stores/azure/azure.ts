@@ -2,11 +2,11 @@ import { randomBytes } from 'node:crypto'
 import { XMLBuilder, XMLParser } from 'fast-xml-parser'
 import { otherBytes } from '../http/answer.ts'
 import { type Dialect, type Draft, encode, encodeKey, type HttpAnswer, partHeaders } from '../http/dialect.ts'
-import { decodedKey, nextFrom, statFrom } from '../http/entry.ts'
+import { decodedKey, nextFrom, statFrom, statFromHead } from '../http/entry.ts'
 import { strongTag } from '../http/etags.ts'
 import { type ConnectionOptions, type Environment, httpOptions } from '../http/options.ts'
 import { httpStore } from '../http/store.ts'
-import { isStrange, lengthOf, notTheStores } from '../http/stranger.ts'
+import { notTheStores, ownAnswer } from '../http/stranger.ts'
 import { elementOf } from '../http/xml.ts'
 import type { Store } from '../store.ts'
 import { type AzureCredentials, azureAuthorizer } from './auth.ts'
@@ -82,10 +82,7 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
       return typeof md5 === 'string' ? { name: 'md5', value: md5 } : undefined
     },
     stat: key => ({ method: 'HEAD', path: objectPath(key) }),
-    statOf: (key, answer) => {
-      const { headers } = own(answer)
-      return statFrom({ key, size: lengthOf(answer), modified: headers['last-modified'] }, answer)
-    },
+    statOf: (key, answer) => statFromHead(key, own(answer)),
     compare: ({ headers }, md5) => {
       if (md5 === undefined || headers['content-md5'] === undefined) return 'unclear'
       return headers['content-md5'] === md5 ? 'same' : 'other'
@@ -168,8 +165,7 @@ function marked(answer: HttpAnswer): void {
 
 /** The same of an answer about a blob, which more may prove. */
 function own(answer: HttpAnswer): HttpAnswer {
-  if (isStrange(answer.headers, isMarkedByAzure(answer.headers))) throw notTheStores(answer, 'no x-ms-request-id')
-  return answer
+  return ownAnswer(answer, isMarkedByAzure(answer.headers), 'no x-ms-request-id')
 }
 
 function listingOf(answer: HttpAnswer) {

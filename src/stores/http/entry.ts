@@ -1,5 +1,4 @@
 /** What answers tell of one object, as Stat. What does not tell it as the store would is not believed. */
-
 import type { Stat } from '../store.ts'
 import type { HttpAnswer } from './dialect.ts'
 import { notTheStores } from './stranger.ts'
@@ -16,6 +15,14 @@ export function statFrom({ key, size, modified }: Entry, answer: HttpAnswer): St
   if (typeof key !== 'string' || key === '') throw notTheStores(answer, 'an object without a name')
   if (!Number.isSafeInteger(bytes) || bytes < 0) throw notTheStores(answer, 'an object without a size')
   return { key, size: bytes, modified: new Date(typeof modified === 'string' ? modified : Number.NaN) }
+}
+
+/** Of an answer to HEAD about the object `key`, on S3 and Azure. */
+export function statFromHead(key: string, answer: HttpAnswer): Stat {
+  const { 'content-length': length, 'last-modified': modified } = answer.headers
+  const size = Number(length ?? Number.NaN)
+  if (!Number.isSafeInteger(size)) throw notTheStores(answer, 'no Content-Length')
+  return statFrom({ key, size, modified }, answer)
 }
 
 /** What the next page is asked with; undefined = there is none. */

@@ -69,6 +69,12 @@ export function isStrange(headers: Headers, marked: boolean): boolean {
   return !/^$|octet-stream/i.test(type) || !(Number(headers['content-length']) > 0)
 }
 
+/** The answer as it is, unless it is somebody else's. `lacking`: what it has not, in words. */
+export function ownAnswer(answer: HttpAnswer, marked: boolean, lacking: string): HttpAnswer {
+  if (isStrange(answer.headers, marked)) throw notTheStores(answer, lacking)
+  return answer
+}
+
 /**
  * Whether an answer about bytes lacks the mark that the store has given to such answers before, and a tag such as S3's as well.
  * Answers to the other requests have words that prove whose they are.
@@ -86,13 +92,6 @@ export function markWatch(marked: (headers: Headers) => boolean) {
 /** Whether an answer in XML ended too early: parsers take one that was cut off between two elements for a short one. */
 export function isCutOff({ text }: HttpAnswer, root: string): boolean {
   return !text.trimEnd().endsWith(`</${root}>`)
-}
-
-/** Of an object, as an answer to HEAD tells it. */
-export function lengthOf(answer: HttpAnswer): number {
-  const length = Number(answer.headers['content-length'] ?? Number.NaN)
-  if (!Number.isSafeInteger(length)) throw notTheStores(answer, 'no Content-Length')
-  return length
 }
 
 /** The status and the first words of a page, such as its title. */

@@ -12,11 +12,11 @@ import {
   partHeaders,
   type Transfer,
 } from '../http/dialect.ts'
-import { decodedKey, nextFrom, statFrom } from '../http/entry.ts'
+import { decodedKey, nextFrom, statFrom, statFromHead } from '../http/entry.ts'
 import { Etags, learnFromOthers, strongTag } from '../http/etags.ts'
 import { type ConnectionOptions, type Environment, httpOptions } from '../http/options.ts'
 import { httpStore } from '../http/store.ts'
-import { isStrange, lengthOf, notTheStores } from '../http/stranger.ts'
+import { notTheStores, ownAnswer } from '../http/stranger.ts'
 import { elementOf, xmlError } from '../http/xml.ts'
 import type { Store } from '../store.ts'
 import { type S3Signing, s3Signing } from './auth.ts'
@@ -94,10 +94,7 @@ export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signi
     versionOf: strongTag,
     digestOf: (key, headers) => etags.digestOf(key, headers),
     stat: key => ({ method: 'HEAD', path: objectPath(key), wordless: [301, 307, 400, 401, 403, 404] }),
-    statOf: (key, answer) => {
-      const { headers } = own(answer)
-      return statFrom({ key, size: lengthOf(answer), modified: headers['last-modified'] }, answer)
-    },
+    statOf: (key, answer) => statFromHead(key, own(answer)),
     compare: ({ headers }, md5, parts) => etags.compare(headers, md5, parts),
     remove: key => ({ method: 'DELETE', path: objectPath(key) }),
     list: (prefix, from) => ({
@@ -197,8 +194,7 @@ export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signi
 }
 
 function own(answer: HttpAnswer): HttpAnswer {
-  if (isStrange(answer.headers, isMarkedByS3(answer.headers))) throw notTheStores(answer, 'no request id of S3')
-  return answer
+  return ownAnswer(answer, isMarkedByS3(answer.headers), 'no request id of S3')
 }
 
 /** S3 and its kin acknowledge bytes with their tag. */

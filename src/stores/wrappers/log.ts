@@ -1,4 +1,4 @@
-import type { Bytes, Content, Range } from '../../bytes.ts'
+import { amount, type Bytes, type Content, type Range } from '../../bytes.ts'
 import { Fault } from '../../fault.ts'
 import type { Stat, Wrap } from '../store.ts'
 
@@ -70,9 +70,4 @@ function pace(bytes: number | undefined, ms: number): string {
   const time = `in ${ms < 10 ? ms.toFixed(1) : ms.toFixed(0)} ms`
   if (bytes === undefined) return ` ${time}`
   return `: ${amount(bytes)} ${time} (${(bytes / 1e3 / Math.max(ms, 0.001)).toFixed(1)} MB/s)`
-}
-
-function amount(bytes: number): string {
-  if (bytes < 1000) return `${bytes} bytes`
-  return bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} KB` : `${(bytes / 1e6).toFixed(1)} MB`
 }
