@@ -9,7 +9,7 @@ import type { Send } from './send.ts'
 const EVERYTHING = { start: 0, end: Number.MAX_SAFE_INTEGER }
 
 /** An object up and down in one request. */
-export function wholeObjects(dialect: Dialect, send: Send, look: Look) {
+export function inOneRequest(dialect: Dialect, send: Send, look: Look) {
   async function put(key: string, body: Source, signal: AbortSignal): Promise<void> {
     // Larger ones are read twice: for their digest, then for the wire.
     if (body.size <= WHOLE_BYTES) {

@@ -4,7 +4,7 @@ import { attempt } from '../wrappers/retry.ts'
 import { readAnswer } from './answer.ts'
 import { checkOf } from './check.ts'
 import type { Dialect } from './dialect.ts'
-import { wholeObjects } from './in-one.ts'
+import { inOneRequest } from './in-one.ts'
 import { uploadsInParts } from './in-parts.ts'
 import { readInRanges } from './in-ranges.ts'
 import { createLook } from './look.ts'
@@ -20,7 +20,7 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
   const send = createSend(dialect, options)
   const look = createLook(dialect, send)
   const transfers = createTransfers(dialect, send, look, options)
-  const one = wholeObjects(dialect, send, look)
+  const one = inOneRequest(dialect, send, look)
   const parts = uploadsInParts(transfers)
   const { largestPut } = dialect.parts
   /** Larger objects go up in parts. Bytes. */
