@@ -7,26 +7,17 @@ import { until } from '../until.ts'
 import type { Disk } from './disk.ts'
 import { ifThere } from './faults.ts'
 import { isReserved, TEMPORARY } from './names.ts'
+import type { FolderRoot } from './root.ts'
 
 /** An error costs six times what a look does. */
 export const statIfThere = (disk: Disk, path: string) => ifThere(disk.run(() => stat(path, { throwIfNoEntry: false })))
-
-export interface Walk {
-  readonly disk: Disk
-  readonly root: string
-  /** Rejects unless the root is there: else what is gone with it would pass for removed. */
-  prove(): Promise<void>
-}
 
 /**
  * All files whose key begins with `prefix`, in the byte order of their keys. Links are followed, also those of folders. Each
  * look at a disk that hangs ends with `signal`.
  */
-export async function* filesBelow(
-  { disk, root, prove }: Walk,
-  prefix: string,
-  signal: AbortSignal,
-): AsyncIterable<Stat> {
+export async function* filesBelow(root: FolderRoot, prefix: string, signal: AbortSignal): AsyncIterable<Stat> {
+  const { disk } = root
   const look = <T>(work: Promise<T>) => until(work, signal)
   const at = (path: string) => look(statIfThere(disk, path))
 
@@ -44,7 +35,7 @@ export async function* filesBelow(
   async function* visit(folder: string, keys: string, links: readonly string[]): AsyncIterable<Stat> {
     const reading = disk.run(() => readdir(folder, { withFileTypes: true }), disk.longPatienceMs)
     const entries = await look(ifThere(reading))
-    if (!entries) return await look(prove()) // it was pruned while we walked
+    if (!entries) return await look(root.prove()) // it was pruned while we walked
     const found: { key: string; order: Buffer; entry: Dirent }[] = []
     for (const entry of entries) {
       if (TEMPORARY.test(entry.name) || (keys === '' && isReserved(entry.name))) continue
@@ -78,9 +69,9 @@ export async function* filesBelow(
   }
 
   throwIfAborted(signal)
-  await look(prove())
-  yield* visit(root, '', [await look(disk.run(() => realpath(root)))])
-  await look(prove())
+  await look(root.prove()) // else what is gone with the folder would pass for removed
+  yield* visit(root.path, '', [await look(disk.run(() => realpath(root.path)))])
+  await look(root.prove())
 }
 
 export function danglingLink(path: string): Fault {
