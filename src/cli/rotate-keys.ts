@@ -149,8 +149,8 @@ function checkedIds(ids: readonly number[], keys: Keyring): ReadonlySet<number> 
 }
 
 /**
- * While one connection sends a large object, another reads it. With fewer than two connections for each object, all could be
- * sending and none reading.
+ * While one connection sends a large object, another reads it. With fewer than two connections for each object, all
+ * could be sending and none reading.
  */
 function withRoomFor(config: EngineConfig, concurrency: number): EngineConfig {
   const { provider } = config

@@ -1,6 +1,6 @@
 /**
- * The file of `rotate-keys --state`. Losing it costs time, never an object: see src/rotate/rotation.ts. It holds names of
- * objects, which are random, and counts; nothing secret.
+ * The file of `rotate-keys --state`. Losing it costs time, never an object: see src/rotate/rotation.ts. It holds names
+ * of objects, which are random, and counts; nothing secret.
  */
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { Fault, isErrno, isObject, messageOf, messageWithoutPath } from '../fault.ts'

@@ -1,7 +1,7 @@
 /**
  * The rules of what a person sees: results go to stdout, everything else to stderr; a line on stderr begins with the
- * program's name, in lower case; a failure is one line and sets exit code 1. Nothing is printed that a script would have to
- * filter. What takes longer than two seconds shows how far it is: see progress.ts.
+ * program's name, in lower case; a failure is one line and sets exit code 1. Nothing is printed that a script would
+ * have to filter. What takes longer than two seconds shows how far it is: see progress.ts.
  */
 import { Fault } from '../fault.ts'
 
@@ -44,8 +44,8 @@ export function objects(count: number): string {
 }
 
 /**
- * Aborted by the first Ctrl-C, or by whoever else wants the program to end, with a Fault as its reason. A second Ctrl-C ends
- * the program at once.
+ * Aborted by the first Ctrl-C, or by whoever else wants the program to end, with a Fault as its reason. A second Ctrl-C
+ * ends the program at once.
  */
 export function interruption(): AbortSignal {
   const abort = new AbortController()

@@ -9,8 +9,8 @@ export interface NamingConfig {
 }
 
 /**
- * Joined to a name as the official plugin does it: a slash comes between, unless there is one at the end. Nothing else of
- * the path changes. ".." is refused: no request with it arrives as it was signed, with the official plugin neither.
+ * Joined to a name as the official plugin does it: a slash comes between, unless there is one at the end. Nothing else
+ * of the path changes. ".." is refused: no request with it arrives as it was signed, with the official plugin neither.
  */
 const rootPath = text()
   .refine(path => !path.startsWith('/') && !path.split('/').includes('..'), {

@@ -67,7 +67,7 @@ export function readEncryption(name: string, value: unknown, warnings: string[])
   }
 }
 
-/** Encryption is meant wherever it stands; where nobody looks for it, files would be stored plain. `name`: of the provider's section. */
+/** Refuses encryption where nobody looks for it: files would be stored plain. `name`: of the provider's section. */
 export function refuseMisplaced(root: Record<string, unknown>, name: string): void {
   for (const [above, section] of [
     ['', root],

@@ -36,7 +36,7 @@ export function readGcs(name: string, value: unknown, warnings: string[]): Read<
   const provider: GcsConfig = {
     kind: 'gcs',
     bucket: o.BucketName,
-    // A relative one is looked for where Orthanc was started, as with the official plugin: the engine is started there, too.
+    // A relative path begins where Orthanc was started, as with the official plugin: the engine is started there, too.
     serviceAccountFile: o.ServiceAccountFile && resolve(o.ServiceAccountFile),
     endpoint: o.Endpoint === '' ? undefined : o.Endpoint,
     storageClass: o.StorageClass?.toUpperCase(),

@@ -15,7 +15,7 @@ export function bad(message: string): Fault {
   return new Fault('BadConfig', message)
 }
 
-/** Numbers that a JavaScript number cannot hold exactly, such as a secret of 20 digits, are kept as they are written. */
+/** A number that JavaScript cannot hold exactly, such as a secret of 20 digits, is kept as it is written. */
 export function readJson(json: string): Record<string, unknown> {
   let root: unknown
   try {

@@ -1,7 +1,7 @@
 /** What the check of a store says, whatever the store. */
 import type { Fault } from '../fault.ts'
 
-/** For a failure that somebody may be about to mend, such as a side container that makes the bucket: asking again helps. */
+/** For a failure that somebody may be about to mend, such as a side container that makes the bucket. */
 export function worthAskingAgain(fault: Fault): Fault {
   return fault.with({ retryable: true })
 }

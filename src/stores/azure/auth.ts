@@ -15,7 +15,7 @@ export type AzureCredentials =
   /** The default chain of Azure: environment, workload identity, managed identity, command line. */
   | { readonly kind: 'chain' }
 
-/** Of 2021; later ones bring nothing that is needed here, and emulators and appliances lag behind. Cold needs this one. */
+/** Of 2021, which AccessTier Cold needs. Later ones bring nothing for us, and emulators and appliances lag behind. */
 const API_VERSION = '2021-12-02'
 const SCOPE = 'https://storage.azure.com/.default'
 

@@ -51,6 +51,7 @@ interface Blob {
   readonly Properties?: { readonly 'Content-Length'?: unknown; readonly 'Last-Modified'?: unknown }
 }
 
+/** As long as a dialect has verbs: a table, of which each row is read by itself. */
 function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'authorize'> {
   const { container, accessTier } = options
   const url = new URL(options.endpoint)
@@ -114,8 +115,8 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
     },
     check: azureCheck(probeKey, { ...options, containerPath }),
 
-    // Measured against Azurite: at 16 MB blocks take as long as one request and 2.5 times its processor time; at 100 MB they
-    // take two thirds of its time, and with a network between, whose single connections are slow, less.
+    // Measured against Azurite: at 16 MB blocks take as long as one request and 2.5 times its processor time; at 100 MB
+    // they take two thirds of its time, and with a network between, whose single connections are slow, less.
     parts: {
       largestPut: 32 * MIB,
       smallestPart: 1 * MIB,

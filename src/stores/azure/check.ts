@@ -9,7 +9,7 @@ export interface AzureCheckOptions {
   readonly createContainer: boolean
 }
 
-/** Only Orthanc's start makes a missing container: one that was deleted since may be about to be restored under its name. */
+/** Only Orthanc's start makes a missing container: one that was deleted later may be about to be restored. */
 export function azureCheck(
   key: string,
   { container, containerPath, createContainer }: AzureCheckOptions,
@@ -33,7 +33,7 @@ export function azureCheck(
     // Somebody else may be about to make it, as of a bucket of S3.
     if (isCode(made, 'Denied'))
       throw worthAskingAgain(missing.with({}, `${missing.message}, and it may not be created: ${made.message}`))
-    if (made instanceof Fault && !made.message.startsWith('ContainerAlreadyExists')) throw made // else another was faster
+    if (made instanceof Fault && !made.message.startsWith('ContainerAlreadyExists')) throw made // another was faster
     await probe(dialect, ask, options)
     if (!(made instanceof Fault))
       options.warn(`the container '${container}' was missing and is now made: check in Azure that it is private`)

@@ -16,7 +16,7 @@ import { filesBelow, statIfThere } from './walk.ts'
 import { FileWriter } from './write.ts'
 
 export interface DirectoryOptions extends Partial<Omit<RootOptions, 'path'>> {
-  /** Whether a write has reached the disk when it is acknowledged. Without, a power cut may take what Orthanc believes to have. */
+  /** Whether an acknowledged write has reached the disk. If not, a power cut may take files that Orthanc relies on. */
   readonly sync?: boolean
   readonly limits?: DiskLimits
 }
@@ -43,8 +43,8 @@ export function directoryStore(folder: string, options: DirectoryOptions = {}): 
       return await work(pathOf(path, key))
     })
 
-  // On a disk that hangs, a look ends with its signal. What changes something ends with the disk's own limits: whoever is
-  // told that it has ended may rely on that.
+  // On a disk that hangs, a look ends with its signal. A change ends only when the operation ends or the disk gives it
+  // up: what is said to have ended must not go on behind the caller's back.
   return {
     name,
     put: (key, body, signal) => verb(key, signal, file => writer.put(file, body, signal)),

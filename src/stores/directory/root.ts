@@ -1,6 +1,6 @@
 /**
- * Whether a folder is what it was. A network mount that is gone leaves an empty folder behind, or none: its files are not
- * lost then, and what is written there would be. So a folder of ours has a file that marks it; Orthanc's own is
+ * Whether a folder is what it was. A network mount that is gone leaves an empty folder behind, or none: its files are
+ * not lost then, and what is written there would be. So a folder of ours has a file that marks it; Orthanc's own is
  * known by its device and inode.
  */
 import { randomUUID } from 'node:crypto'
@@ -18,7 +18,8 @@ const FULL = ['ENOSPC', 'EDQUOT']
 const ID = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/
 
 /**
- * `owner`: it may make the folder and its marker. `successor`: of an owner that died, so what that one made must be there.
+ * `owner`: it may make the folder and its marker. `successor`: of an owner that died, so what that one made must be
+ * there.
  * `guest`: it makes nothing, and takes a folder that has no marker yet.
  */
 export type Role = 'owner' | 'successor' | 'guest'
@@ -181,7 +182,7 @@ export class FolderRoot {
   }
 }
 
-/** A device gets another number when it is mounted again; then the time of its making tells, where the system keeps that. */
+/** A device gets a new number when it is mounted again. Then the birth time tells, where the system keeps one. */
 function same(before: Sight, now: Sight): boolean {
   if (before.ino !== now.ino) return false
   return before.dev === now.dev || (now.birthtimeNs > 0n && before.birthtimeNs === now.birthtimeNs)

@@ -13,8 +13,8 @@ import type { FolderRoot } from './root.ts'
 export const statIfThere = (disk: Disk, path: string) => ifThere(disk.run(() => stat(path, { throwIfNoEntry: false })))
 
 /**
- * All files whose key begins with `prefix`, in the byte order of their keys. Links are followed, also those of folders. Each
- * look at a disk that hangs ends with `signal`.
+ * All files whose key begins with `prefix`, in the byte order of their keys. Links are followed, also those of folders.
+ * Each look at a disk that hangs ends with `signal`.
  */
 export async function* filesBelow(root: FolderRoot, prefix: string, signal: AbortSignal): AsyncIterable<Stat> {
   const { disk } = root
@@ -31,7 +31,7 @@ export async function* filesBelow(root: FolderRoot, prefix: string, signal: Abor
     return kind.isFile() ? 'file' : kind.isDirectory() ? 'folder' : undefined
   }
 
-  /** In a folder, `a.b` comes before what is in `a`, for `.` is less than `/`: so a folder's name is taken with its slash. */
+  /** `a.b` comes before `a/c`, because `.` is less than `/`. So the names of folders are sorted with their slash. */
   async function* visit(folder: string, keys: string, links: readonly string[]): AsyncIterable<Stat> {
     const reading = disk.run(() => readdir(folder, { withFileTypes: true }), disk.longPatienceMs)
     const entries = await look(ifThere(reading))

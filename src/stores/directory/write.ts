@@ -50,8 +50,8 @@ export class FileWriter {
       const file = await this.#create(temporary, folder)
       try {
         await this.#owners.ofFile(file, replaced, folder)
-        // While it is written. The new file is in the folder that is there now: should another one be mounted later, the
-        // rename does not find it.
+        // At the same time as the writing. The new file is in the folder that is there now: if another one is mounted
+        // later, the rename does not find the file.
         const proven = this.#root.establish(true, () => {})
         proven.catch(() => {}) // heard below
         await writeAll(file, body, signal)

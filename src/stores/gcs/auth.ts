@@ -11,7 +11,7 @@ import { cachedToken, type Token, type Tokens } from '../http/token.ts'
 import { TokenServices } from '../http/token-service.ts'
 
 const SCOPE = 'https://www.googleapis.com/auth/devstorage.read_write'
-/** A credential file that an operator replaces is taken from the next request on, but not looked at more often than this. */
+/** We look no more often whether an operator has replaced the credential file. The next request uses the new one. */
 const LOOK_MS = 2_000
 const SELF_SIGNED_MS = 3600_000
 const LONGEST_NAME = 100

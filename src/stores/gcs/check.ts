@@ -43,7 +43,8 @@ export function gcsCheck(key: string, { bucket, bucketPath }: GcsCheckOptions): 
     const missing = asked.filter(permission => !(Array.isArray(granted) && granted.includes(permission)))
     const needed = missing.filter(permission => permission !== REMOVE)
     if (needed.length > 0) throw lacks(needed)
-    if (missing.length > 0) warn(removalWarning(name, lacks(missing))) // Google wants it for writing an object again, too
+    // Google wants this permission for writing an object again, too.
+    if (missing.length > 0) warn(removalWarning(name, lacks(missing)))
   }
 
   return async ({ name }, ask, { purpose, writes, warn }) => {

@@ -1,4 +1,4 @@
-/** The one table from Google Cloud Storage's errors to faults: "HTTP status and error codes for JSON" of its reference. */
+/** The one table from Google's errors to faults. Codes: "HTTP status and error codes for JSON" of its reference. */
 import type { Fault } from '../../fault.ts'
 import { clockRemedy } from '../http/clock.ts'
 import type { Headers, HttpRefusal } from '../http/dialect.ts'
@@ -93,7 +93,7 @@ function rowOf(
   return isAbsent || jsonError(text)?.code === 404 ? absent : byStatus[status]
 }
 
-/** Metadata requests fail in JSON, requests for bytes in plain text or XML. `proven`: these are the words of nobody else. */
+/** Requests for metadata fail in JSON, those for bytes in plain text or XML. `proven`: only Google speaks like this. */
 function errorWords(text: string): { readonly said: string; readonly proven: boolean } {
   const error = jsonError(text)
   // Many services put a code and a message there; only Google, and its emulators, give a list of reasons as well.

@@ -43,6 +43,7 @@ export function gcsStore(options: GcsOptions, environment: Environment, log: (li
   return httpStore({ ...gcsDialect(options, environment.probeKey), authorize }, http)
 }
 
+/** As long as a dialect has verbs: a table, of which each row is read by itself. */
 function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'authorize'> {
   const { bucket, storageClass } = options
   const url = new URL(options.endpoint ?? GOOGLE)
@@ -63,7 +64,7 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
       path: uploadPath,
       query: [
         ['uploadType', 'multipart'],
-        ['name', key], // it overrides the one in the metadata, which no checksum guards and one changed bit makes another
+        ['name', key], // overrides the name in the metadata, which no checksum protects from a changed bit
         ['fields', 'crc32c'],
       ],
       ...related({ name: key, crc32c: crc, ...onWrite }),
@@ -121,9 +122,9 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
     },
     check: gcsCheck(probeKey, { bucket, bucketPath }),
 
-    // Google takes the parts of an upload one after the other, so they bring no speed (measured: one request is faster at
-    // every size), but when the network breaks, only a part is sent again. Its way to send in parallel leaves visible
-    // pieces behind when it fails, and its XML interface has no emulator to test against.
+    // Google takes the parts of an upload one after the other, so they bring no speed (measured: one request is faster
+    // at every size), but when the network breaks, only a part is sent again. Its way to send in parallel leaves
+    // visible pieces behind when it fails, and its XML interface has no emulator to test against.
     parts: {
       largestPut: 64 * MIB,
       smallestPart: 1 * MIB, // a multiple of 256 KiB
@@ -199,7 +200,7 @@ function arrived(answer: HttpAnswer, { range, total, whole }: Part) {
   if (answer.status === 308) {
     const [, last] = /^bytes=0-(\d+)$/.exec(textOf(answer.headers, 'range') ?? '') ?? []
     if (Number(last) + 1 === range.end && range.end < total) return undefined
-    // Sent again from its beginning: bytes that have arrived already are skipped by Google. Those before it are here no more.
+    // The part is sent again from its beginning. Google skips what it has; we no longer have the parts before.
     const words = `only the bytes up to ${last ?? 'none'} of a part up to ${range.end} arrived`
     return new Fault('Unavailable', words, { beginAnew: Number(last ?? -1) + 1 < range.start })
   }

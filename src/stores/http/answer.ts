@@ -80,13 +80,14 @@ export function dropAnswer({ body }: Sent): void {
 }
 
 /**
- * The content of an answer to GET, after its head was checked: exactly the range asked for, or the whole object. What is wrong
- * with a head may be the way's doing, so another try may help. `total`: bytes of the object.
+ * The content of an answer to GET, after its head was checked: exactly the range asked for, or the whole object. What
+ * is wrong with a head may be the way's doing, so another try may help. `total`: bytes of the object.
  */
 export async function contentOfAnswer(dialect: Dialect, answer: Sent, range: Range | undefined, signal: AbortSignal) {
   if (isStrange(answer.headers, dialect.marked(answer.headers)))
     throw notTheStores(await readAnswer(answer, signal), 'no mark of the store')
-  // Nobody asked for that. An object that is stored so comes with a tag of its own bytes; what a proxy made of it has a weak one.
+  // We do not ask for compression. An object that is stored compressed has a tag of its own bytes; one that a proxy has
+  // compressed has a weak tag.
   const { 'content-encoding': encoding, etag } = answer.headers
   const compressed =
     /^(x-)?(gzip|deflate|br|zstd|compress)$/i.test(String(encoding)) && /^W\/|-gzip"?$|^undefined$/.test(String(etag))

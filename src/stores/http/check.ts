@@ -1,4 +1,4 @@
-/** The check of a store, as far as providers have it in common: which questions are asked, and what their answers prove. */
+/** The check of a store, as far as providers have it in common: what is asked, and what the answers prove. */
 import { createHash } from 'node:crypto'
 import { Fault } from '../../fault.ts'
 import { fullWarning, removalWarning, worthAskingAgain } from '../check.ts'
@@ -29,9 +29,10 @@ const MD5_OF_BODY = createHash('md5').update(BODY).digest('base64')
 const MD5_OF_NOTHING = createHash('md5').digest('base64')
 
 /**
- * For a store that takes a Content-MD5 with each write: S3, Azure. All requests are about the object `key`, which nobody writes.
- * Reads, and tries the permission to write by a body whose checksum is wrong: permission is looked at first, so nothing is
- * written where the checksum is looked at. What a server wrote all the same is removed, at once or at the next start.
+ * For a store that takes a Content-MD5 with each write: S3, Azure. All requests are about the object `key`, which
+ * nobody writes. Reads, and tries the permission to write by a body whose checksum is wrong: permission is looked at
+ * first, so nothing is written where the checksum is looked at. What a server wrote all the same is removed, at once or
+ * at the next start.
  * `harmless`: how to ask for a removal where nothing is, so that nothing at all changes.
  */
 export function probeObject(key: string, harmless: (remove: Draft) => Draft = remove => remove): DialectCheck {

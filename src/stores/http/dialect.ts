@@ -21,7 +21,7 @@ export interface Draft {
   readonly alsoFine?: number
   /** The request belongs to an upload that began before. */
   readonly inUpload?: boolean
-  /** With these statuses an answer has no words that would prove anything, so they are no failure yet: what follows decides. */
+  /** An answer with such a status has no words that prove anything. It is no failure yet: the caller asks on. */
   readonly wordless?: readonly number[]
   /** The server has much to do before it answers. */
   readonly slow?: boolean
@@ -91,7 +91,7 @@ export interface Part {
 
 /** How a large object is sent in parts that become visible together. */
 export interface PartsDialect {
-  /** Objects larger than this go up in parts in any case: the provider takes no larger ones at once, or it is slower. Bytes. */
+  /** Larger objects always go up in parts: the provider takes no larger ones at once, or is slower then. Bytes. */
   readonly largestPut: number
   readonly smallestPart: number
   readonly mostParts: number
@@ -137,15 +137,15 @@ export interface Dialect {
   readonly digest: DigestName
   put(key: string, digest: string): Draft
   /**
-   * Whether an answer bears a mark that only the provider gives, such as its own id of the request. Proxies, load balancers
-   * and captive portals answer, too, and they answer 200.
+   * Whether an answer bears a mark that only the provider gives, such as its own id of the request. Proxies, load
+   * balancers and captive portals answer, too, and they answer 200.
    */
   marked(headers: Headers): boolean
   /** What an answer to put() acknowledges. Throws when it is no acknowledgement. */
   acknowledges(answer: HttpAnswer, digest: string): Verdict
   /**
-   * An object that a write acknowledged by `headers`, which proved nothing, was read back and is what was sent; `tag`: the tag
-   * that it was read with. So such acknowledgements are right on this server.
+   * An object that a write acknowledged by `headers`, which proved nothing, was read back and is what was sent; `tag`:
+   * the tag that it was read with. So such acknowledgements are right on this server.
    */
   provenRight?(headers: Headers, tag: unknown): void
   /** `version`: only if the object is still the one that versionOf() was asked about. */
@@ -177,8 +177,8 @@ export function encode(text: string): string {
 }
 
 /**
- * A key in the path of a request. Servers, and proxies before them, resolve "." and "..", and nothing at all is the bucket
- * itself: such a request would be about something else than it was meant for.
+ * A key in the path of a request. Servers, and proxies before them, resolve "." and "..", and nothing at all is the
+ * bucket itself: such a request would be about something else than it was meant for.
  */
 export function encodeKey(key: string, slash: '/' | '%2F' = '/'): string {
   const parts = slash === '/' ? key.split('/') : [key]

@@ -23,7 +23,7 @@ export const replaced: FaultRow<unknown> = {
   remedy: 'The object was replaced while it was read, as rotate-keys does; nothing else should.',
 }
 
-/** Whoever answers saw the connection end before the request was done: MinIO and nginx say 499, load balancers of AWS 460. */
+/** The server saw the connection end before the request did: MinIO and nginx say 499, load balancers of AWS 460. */
 const brokenOff: FaultRow<unknown> = { code: 'Unavailable', doubtful: true }
 
 /** What a status means where the store's words tell nothing more. A status alone never proves an absence. */
@@ -52,8 +52,8 @@ function unknown(status: number): FaultRow<unknown> {
 }
 
 /**
- * Who writes an object, or lists them all, misses none. A server that says so all the same has lost its way, as Ceph does
- * between two writes of one object; and it may have written.
+ * Who writes an object, or lists them all, misses none. A server that says so all the same has lost its way, as Ceph
+ * does between two writes of one object; and it may have written.
  */
 const lostItsWay = { code: 'Unavailable', doubtful: true } as const
 const missesNothing = ({ verb }: HttpRefusal) => verb === 'write' || verb === 'list'

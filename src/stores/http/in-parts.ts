@@ -144,7 +144,7 @@ async function allOrNone<T>(working: readonly Promise<T>[], stop: AbortControlle
   }
 }
 
-/** Ends when `signal` does. Whoever reads a source for an upload that has failed must not go on asking for its bytes. */
+/** Ends when `signal` is aborted: an upload that has failed must not ask for more bytes of its source. */
 async function* endedBy(signal: AbortSignal, body: Bytes): Bytes {
   throwIfAborted(signal)
   for await (const chunk of body) {

@@ -52,7 +52,7 @@ export function createLook(dialect: Dialect, send: Send): Look {
     return answer
   }
 
-  /** An answer to HEAD has no body, so it does not tell a missing object from a missing bucket, or from a stranger. This one does. */
+  /** An answer to HEAD has no body: it tells no missing object from a missing bucket or a stranger. This does. */
   async function askInWords(key: string, signal: AbortSignal): Promise<void> {
     const answer = await send('stat', dialect.get(key, { start: 0, end: 1 }), signal)
     await answer.body.dump()

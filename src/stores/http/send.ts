@@ -11,8 +11,8 @@ import { markWatch, notTheStores } from './stranger.ts'
 /** A body in memory is sent in slices: the wait for the answer begins anew with each. */
 const SLICE_BYTES = 256 * 1024
 /**
- * When the last slice is handed over, the kernel may still hold so much of it, and nobody sees it leave. A line that is slower
- * than this rate is not a line.
+ * When the last slice is handed over, the kernel may still hold so much of it, and nobody sees it leave. A line that is
+ * slower than this rate is not a line.
  */
 const KERNEL_BYTES = 4 * 1024 * 1024
 const SLOWEST_BYTES_PER_S = 10_000

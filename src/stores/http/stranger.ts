@@ -1,6 +1,6 @@
 /**
- * Answers that do not come from the store: of an ingress without a backend, a load balancer, a corporate proxy, a captive
- * portal. They prove nothing, neither that an object is absent nor that it was stored.
+ * Answers that do not come from the store: of an ingress without a backend, a load balancer, a corporate proxy, a
+ * captive portal. They prove nothing, neither that an object is absent nor that it was stored.
  */
 import { Fault, type FaultCode, oneLine } from '../../fault.ts'
 import type { Draft, Headers, HttpAnswer, HttpRefusal } from './dialect.ts'
@@ -58,8 +58,8 @@ export function retryAfter({ headers }: { readonly headers: Headers }): { retryA
 }
 
 /**
- * Whether a success about an object is somebody else's. `marked`: it bears the store's own mark. Small servers give none, and
- * some not even a tag; then it may not be a page, nor nothing at all.
+ * Whether a success about an object is somebody else's. `marked`: it bears the store's own mark. Small servers give
+ * none, and some not even a tag; then it may not be a page, nor nothing at all.
  */
 export function isStrange(headers: Headers, marked: boolean): boolean {
   if (marked) return false
@@ -76,8 +76,8 @@ export function ownAnswer(answer: HttpAnswer, marked: boolean, lacking: string):
 }
 
 /**
- * Whether an answer about bytes lacks the mark that the store has given to such answers before, and a tag such as S3's as well.
- * Answers to the other requests have words that prove whose they are.
+ * Whether an answer about bytes lacks the mark that the store has given to such answers before, and a tag such as S3's
+ * as well. Answers to the other requests have words that prove whose they are.
  */
 export function markWatch(marked: (headers: Headers) => boolean) {
   const marking = new Set<string>()
@@ -107,7 +107,7 @@ export function quoteOf(text: string, most = LONGEST_WORDS): string {
   return oneLine(withoutLikelySecrets(text.slice(0, LOOKED_AT)).trim(), most)
 }
 
-/** Some pages repeat a request: a signature in its query, or a token. It need not be the one that we know of, see secrets-sent.ts. */
+/** Some pages repeat a signature or a token of a request, perhaps not of ours; for ours see secrets-sent.ts. */
 function withoutLikelySecrets(text: string): string {
   return text
     .replace(/\b(sig|[\w-]*(?:signature|token|upload_id))(=|%3D)[^\s&"'<>]+/gi, '$1=…')

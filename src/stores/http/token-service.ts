@@ -1,4 +1,4 @@
-/** Requests for tokens: to STS, SSO, Entra ID, Google's OAuth and metadata services, on behalf of their own libraries. */
+/** Requests for tokens: the libraries of the providers ask STS, SSO, Entra ID, Google's OAuth or metadata services. */
 import type { Dispatcher } from 'undici'
 import { Fault, messageOf } from '../../fault.ts'
 import { faultOfNetwork } from '../network/faults.ts'
@@ -25,8 +25,8 @@ const LONGEST_ANSWER = 1024 * 1024
 const MOST_ANSWERS = 4
 
 /**
- * They go where all requests go: through the proxy, trusting the same authorities. The libraries report any failure as "no
- * credentials"; this one remembers whether it was only that nobody answered, which passes.
+ * They go where all requests go: through the proxy, trusting the same authorities. The libraries report any failure as
+ * "no credentials"; this one remembers whether it was only that nobody answered, which passes.
  */
 export class TokenServices {
   readonly #dispatcher: Dispatcher

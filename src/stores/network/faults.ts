@@ -197,7 +197,7 @@ function codeOf(error: Error): string {
   return reason === undefined ? code : `ERR_SSL_${reason.toUpperCase().replaceAll(' ', '_')}`
 }
 
-/** Out of `write EPROTO ADDRESS:error:NUMBER:SSL routines:FUNCTION:REASON:FILE:LINE:`, with which a write fails in place of a code. */
+/** REASON of `write EPROTO ADDRESS:error:NUMBER:SSL routines:FUNCTION:REASON:FILE:LINE:`, an error without own code. */
 function opensslReason({ message }: Error): string | undefined {
   return /:SSL routines:[^:]*:([^:]+):/.exec(message)?.[1]
 }

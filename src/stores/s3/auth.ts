@@ -8,7 +8,7 @@ import { cachedToken, type Token, type Tokens } from '../http/token.ts'
 import { type TokenRequest, TokenServices } from '../http/token-service.ts'
 import type { Credentials } from './sigv4.ts'
 
-/** Keys without an end, such as those of a profile, are looked for again after this time: an operator may replace them. */
+/** Keys that never expire, such as those of a profile, are read again after this time: an operator may replace them. */
 const LOOK_MS = 60_000
 /** For the metadata service of a machine that has one; the library's own is one second. */
 const METADATA_MS = 5_000

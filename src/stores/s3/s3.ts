@@ -59,6 +59,7 @@ export function s3Store(options: S3Options, environment: Environment, log: (line
 const parser = new XMLParser({ parseTagValue: false, isArray: name => name === 'Contents' })
 const builder = new XMLBuilder({})
 
+/** As long as a dialect has verbs: a table, of which each row is read by itself. */
 export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signing, etags = new Etags()): Dialect {
   const { origin, host, base } = s3PlaceOf(options)
   const sign = signer(options.region)

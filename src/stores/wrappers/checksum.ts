@@ -4,10 +4,10 @@ import { hasher } from '../digest.ts'
 import type { Wrap } from '../store.ts'
 
 /**
- * Compares whole bodies with the digest that came with them, so that bytes which were damaged at rest or on the way are a
- * fault and never a success. It stands outside `withRetry`: a body that broke and was resumed is compared as one. All other
- * wrappers hand the digest on, so they may stand on either side. A body is judged before its last chunk goes out, so nothing
- * of a small one does. Another try may help: `StorageArea.deliver`.
+ * Compares whole bodies with the digest that came with them, so that bytes which were damaged at rest or on the way are
+ * a fault and never a success. It stands outside `withRetry`: a body that broke and was resumed is compared as one. All
+ * other wrappers hand the digest on, so they may stand on either side. A body is judged before its last chunk goes out,
+ * so nothing of a small one does. Another try may help: `StorageArea.deliver`.
  */
 export const withChecksum: Wrap = store => ({
   name: store.name,

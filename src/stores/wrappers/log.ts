@@ -3,8 +3,8 @@ import { Fault } from '../../fault.ts'
 import type { Stat, Wrap } from '../store.ts'
 
 /**
- * Says what every finished operation did: one line with key, size, time and speed (docs/errors.md), and sees to it that a
- * fault leaves with verb, store and key. Failures are not logged here: the edge does that, once.
+ * Says what every finished operation did: one line with key, size, time and speed (docs/errors.md), and sees to it that
+ * a fault leaves with verb, store and key. Failures are not logged here: the edge does that, once.
  */
 export function withLog(log: (line: string) => void): Wrap {
   return store => {

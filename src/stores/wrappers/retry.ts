@@ -17,9 +17,9 @@ const LONGEST_RETRY_AFTER_MS = 30_000
 const another = ({ retryable, beginAnew }: Fault) => retryable || beginAnew
 
 /**
- * The one owner of retries. Repeats `work` while it rejects with a Fault that another try may mend. What it finally throws
- * is marked as not retryable: nobody above may multiply the attempts. `mayHelp`: which faults to repeat; the others pass as
- * they are.
+ * The one owner of retries. Repeats `work` while it rejects with a Fault that another try may mend. What it finally
+ * throws is marked as not retryable: nobody above may multiply the attempts. `mayHelp`: which faults to repeat; the
+ * others pass as they are.
  */
 export async function attempt<T>(
   work: () => Promise<T>,
@@ -57,7 +57,7 @@ export async function attempt<T>(
       },
     )
   } catch (error) {
-    // What was given up too late has happened: a write that is there is a success, and what was opened has somebody to close it.
+    // The abort came after the end: a write that is there is a success, and what was opened needs somebody to close it.
     if (done) return done.result
     if (signal.aborted) throw Fault.ofAbort(signal)
     const fault = Fault.from(error)
@@ -78,7 +78,7 @@ export function withRetry(policy: RetryPolicy, log: (line: string) => void): Wra
   return store => {
     const again = <T>(signal: AbortSignal, work: () => Promise<T>) => attempt(work, policy, signal, log)
 
-    /** A body that breaks is resumed at the byte it reached: objects are immutable, so the rest is the same object's. */
+    /** A body that breaks is resumed where it broke: objects are immutable, so the rest is of the same object. */
     async function* resumed(key: string, range: Range | undefined, first: Content, signal: AbortSignal): Bytes {
       const start = range?.start ?? 0
       const end = start + first.size
@@ -103,7 +103,7 @@ export function withRetry(policy: RetryPolicy, log: (line: string) => void): Wra
       }
     }
 
-    /** When an answer was lost, the object may be there: it is looked at before the write is repeated, or said to have failed. */
+    /** After a lost answer the object may be there: we look before we repeat the write or say that it failed. */
     async function put(key: string, body: Source, signal: AbortSignal): Promise<void> {
       let doubtful = false
       const there = async () => {
