@@ -1,4 +1,4 @@
-/** What the tables from a provider's errors to faults are made of: s3-faults.ts, azure-faults.ts, gcs-faults.ts. */
+/** What the tables from a provider's errors to faults are made of: s3/faults.ts, azure/faults.ts, gcs/faults.ts. */
 import { Fault, type FaultCode } from '../../fault.ts'
 import type { HttpRefusal } from './dialect.ts'
 import { quoteOf, retryAfter, strangersFault } from './stranger.ts'
