@@ -122,6 +122,19 @@ export async function orDiscard<T>(content: Content, use: (content: Content) => 
   }
 }
 
+/** How much it is, in words. */
+export function amount(bytes: number): string {
+  const units = ['KB', 'MB', 'GB', 'TB', 'PB']
+  if (bytes < 1000) return `${bytes} bytes`
+  let value = bytes
+  let unit = -1
+  do {
+    value /= 1000
+    unit++
+  } while (value >= 999.95 && unit < units.length - 1)
+  return `${value.toFixed(1)} ${units[unit]}`
+}
+
 export type NewDigest = () => { update(bytes: Uint8Array): void; hex(): string }
 
 /** What one digest covers. Small, for a range is compared by all slices that it touches. */

@@ -18,7 +18,7 @@ import type { Store } from './stores/store.ts'
 import { withChecksum } from './stores/wrappers/checksum.ts'
 import { withDeadline } from './stores/wrappers/deadline.ts'
 import { withLog } from './stores/wrappers/log.ts'
-import { type Counts, counting } from './stores/wrappers/metrics.ts'
+import { type Counts, newCounts, withMetrics } from './stores/wrappers/metrics.ts'
 import { attempt, withRetry } from './stores/wrappers/retry.ts'
 
 type Again = ObjectTierOptions['again']
@@ -44,8 +44,13 @@ export interface Composition {
 
 const SLACK_MS = 30_000
 const PROBE = '.orthanc-cloud-storage-check'
+const RAISE_TIMEOUT = 'Raise RequestTimeout if such files and this network need more.'
 /** A directory has no options for these. */
-const LOCAL = { maxRetries: 3, requestTimeoutMs: 1_200_000, limit: 'the deadline of 20 minutes' }
+const LOCAL = {
+  maxRetries: 3,
+  requestTimeoutMs: 1_200_000,
+  tooSlow: 'No option changes this limit. Look why the disk, or the network mount and its server, is so slow.',
+}
 
 /**
  * The object graph. This is the only file that names concrete stores. The order of the wrappers is the order of these
@@ -54,15 +59,16 @@ const LOCAL = { maxRetries: 3, requestTimeoutMs: 1_200_000, limit: 'the deadline
 export function compose(config: EngineConfig, log: Logger, role: Role = 'owner'): Composition {
   const info = (line: string) => log.info(line)
   const { provider, naming } = config
-  const patience = provider.kind === 'directory' ? LOCAL : { ...provider, limit: 'RequestTimeout' }
-  const { maxRetries, requestTimeoutMs, limit } = patience
+  const limits = provider.kind === 'directory' ? LOCAL : { ...provider, tooSlow: RAISE_TIMEOUT }
+  const { maxRetries, requestTimeoutMs, tooSlow } = limits
 
   const raw = providerStore(config, log, role)
-  const patient = withRetry({ maxRetries }, info)(raw)
-  const verified = withChecksum(patient)
-  const punctual = withDeadline(requestTimeoutMs, limit)(verified)
-  const { counted, counts } = counting()
-  const store = withLog(info)(counted(punctual))
+  const retried = withRetry({ maxRetries }, info)(raw)
+  const checked = withChecksum(retried)
+  const bounded = withDeadline(requestTimeoutMs, tooSlow)(checked)
+  const counts = newCounts()
+  const counted = withMetrics(counts)(bounded)
+  const store = withLog(info)(counted)
 
   const { encryption } = config
   const warn = (line: string) => log.warn(line)
@@ -117,7 +123,7 @@ function providerStore({ provider, naming, http }: EngineConfig, log: Logger, ro
 /** Orthanc's own disk: without wrappers, and as files are read and written there. */
 function diskOf({ directory, sync }: HybridConfig, info: (line: string) => void, role: Role) {
   const raw = directoryStore(directory, { sync, marked: false, role })
-  const patient = withRetry({ maxRetries: LOCAL.maxRetries }, info)(raw)
-  const store = withLog(info)(withDeadline(LOCAL.requestTimeoutMs, LOCAL.limit)(patient))
-  return { raw, store }
+  const retried = withRetry({ maxRetries: LOCAL.maxRetries }, info)(raw)
+  const bounded = withDeadline(LOCAL.requestTimeoutMs, LOCAL.tooSlow)(retried)
+  return { raw, store: withLog(info)(bounded) }
 }

@@ -31,7 +31,7 @@ export interface FaultOptions {
   readonly retryAfterMs?: number | undefined
   /** The store answers "forbidden" for what is absent, too: the object may be under another key or on another tier. */
   readonly perhapsAbsent?: boolean
-  /** Repeating this request cannot help, but beginning the whole write anew can: the store forgot what came before it. */
+  /** To repeat this request cannot help, but to begin the whole write anew can: the store forgot what came before. */
   readonly beginAnew?: boolean
   /** The answer was lost, or came from somebody else: the store may have done what it was asked. */
   readonly doubtful?: boolean
@@ -64,7 +64,7 @@ export class Fault extends Error {
     this.doubtful = options.doubtful ?? false
   }
 
-  /** The same failure with another message or other options; what is not given stays. Its place is completed, not replaced. */
+  /** The same failure with another message or options. What is not given stays; its place is only completed. */
   with(options: FaultOptions, message = this.message): Fault {
     const { code, cause, remedy, retryable, retryAfterMs, perhapsAbsent, beginAnew, doubtful } = this
     const kept = { cause, remedy, retryable, retryAfterMs, perhapsAbsent, beginAnew, doubtful }
@@ -82,6 +82,14 @@ export class Fault extends Error {
     return new Fault('Internal', messageOf(error), { where, cause: error })
   }
 
+  /** Why `signal` is aborted: its reason if that is a Fault, `Timeout` for AbortSignal.timeout(), else `Canceled`. */
+  static ofAbort({ reason }: AbortSignal, message?: string): Fault {
+    if (reason instanceof Fault) return reason
+    const late = reason instanceof Error && reason.name === 'TimeoutError'
+    const usual = late ? 'the deadline has passed' : 'the operation was given up'
+    return new Fault(late ? 'Timeout' : 'Canceled', message ?? usual, { cause: reason, retryable: false })
+  }
+
   /** The one line for the log (docs/errors.md): verb, store, key, what happened, what to do. */
   describe(): string {
     const { verb, store, key } = this.where
@@ -90,6 +98,16 @@ export class Fault extends Error {
     const line = [place, `${this.message} [${this.code}]`].filter(Boolean).join(': ')
     return oneLine(this.remedy ? `${line}. ${this.remedy}` : line)
   }
+}
+
+/** What others throw, such as a source that breaks, leaves as a Fault. */
+export function throwFault(error: unknown): never {
+  throw Fault.from(error)
+}
+
+/** As the method of AbortSignal, but throws Faults only. */
+export function throwIfAborted(signal: AbortSignal): void {
+  if (signal.aborted) throw Fault.ofAbort(signal)
 }
 
 /** What an error says. Of some libraries' errors the message is no text, but what a server has sent in its place. */
@@ -112,12 +130,17 @@ export function isErrno(error: unknown, ...codes: readonly string[]): boolean {
   return codes.includes(errnoOf(error))
 }
 
-/** What stands in a table under `name`, which is somebody else's word: not everything that an object knows is a row of it. */
+/** The row under a name that others chose, perhaps "constructor": an object has more members than its rows. */
 export function rowFor<T>(table: Readonly<Record<string, T>>, name: string): T | undefined {
   return Object.hasOwn(table, name) ? table[name] : undefined
 }
 
-/** What others have written, as a part of one line: without breaks and what moves a cursor, cut after `most` characters. */
+/** An object as JSON knows it: neither null nor an array. */
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** What others have written, as a part of one line: without control characters, cut after `most` characters. */
 export function oneLine(text: string, most = Number.POSITIVE_INFINITY): string {
   const some = text.length > most ? `${text.slice(0, most)}...` : text
   return some.replace(/\s+/g, ' ').replace(/[\p{Cc}\p{Cf}\p{Cs}]/gu, '\ufffd')

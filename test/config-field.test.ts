@@ -13,7 +13,7 @@ import {
   type S3Config,
 } from '../src/config/config.ts'
 import { Fault } from '../src/fault.ts'
-import { placeOf } from '../src/stores/s3/place.ts'
+import { s3PlaceOf } from '../src/stores/s3/place.ts'
 import { fc } from './support/property.ts'
 
 const UNSET = 'MUST BE DEFINED BY YOU'
@@ -179,7 +179,7 @@ describe('an endpoint that begins with the bucket', () => {
   it('is warned of otherwise, with the keys of the official plugin', () => {
     const root = s3({ BucketName: 'scans', Endpoint, VirtualAddressing: false })
     assert.match(warnings(root), /^AwsS3Storage\.Endpoint has the bucket's name in it.*folder "scans\/"/)
-    assert.equal(placeOf(provider<S3Config>(root)).base, '/scans')
+    assert.equal(s3PlaceOf(provider<S3Config>(root)).base, '/scans')
   })
   it('is not seen where there is none', () => {
     for (const more of [
@@ -197,7 +197,7 @@ describe('what stands for a bucket', () => {
       s3({ BucketName: 'arn:aws:s3:eu-west-1:123456789012:accesspoint/orthanc', Region: '' }),
     )
     assert.equal(config.region, 'eu-west-1')
-    assert.deepEqual(placeOf(config), {
+    assert.deepEqual(s3PlaceOf(config), {
       origin: 'https://orthanc-123456789012.s3-accesspoint.eu-west-1.amazonaws.com',
       host: 'orthanc-123456789012.s3-accesspoint.eu-west-1.amazonaws.com',
       base: '',
@@ -221,7 +221,7 @@ describe('what stands for a bucket', () => {
   })
   it('in any partition of AWS', () => {
     const host = (region: string) =>
-      placeOf({ bucket: 'scans', region, endpoint: undefined, virtualAddressing: true }).host
+      s3PlaceOf({ bucket: 'scans', region, endpoint: undefined, virtualAddressing: true }).host
     assert.deepEqual(
       ['eu-west-1', 'us-gov-west-1', 'cn-north-1', 'us-iso-east-1', 'us-isob-east-1', 'eusc-de-east-1'].map(host),
       [

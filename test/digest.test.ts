@@ -71,9 +71,9 @@ describe('withChecksum', () => {
   it('refuses one flipped bit', () =>
     assert.rejects(read(telling(bytes, damaged)), { code: 'Corrupt', retryable: true, message: /md5 .* but those/ }))
 
-  const patient = withRetry({ maxRetries: 2, firstDelayMs: 1 }, () => {})
+  const retried = withRetry({ maxRetries: 2, firstDelayMs: 1 }, () => {})
   it('passes a body that broke and was resumed', async () =>
-    assert.deepEqual(await read(patient(telling(bytes, bytes, 100_000))), bytes))
+    assert.deepEqual(await read(retried(telling(bytes, bytes, 100_000))), bytes))
   it('refuses a bit that flipped after the resumption', () =>
-    assert.rejects(read(patient(telling(bytes, damaged, 100_000))), { code: 'Corrupt' }))
+    assert.rejects(read(retried(telling(bytes, damaged, 100_000))), { code: 'Corrupt' }))
 })

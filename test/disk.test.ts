@@ -164,6 +164,35 @@ describe('a folder whose disk hangs', () => {
     }
   })
 
+  it('keeps no look from its end: the signal ends it, long before the disk is given up', async () => {
+    const store = directoryStore(root, { limits: { threads: 1, patienceMs: 60_000 } })
+    await store.check(never)
+    fifo(join(root, 'hangs'))
+    const before = open()
+    const hanging = store.get('hangs', undefined, AbortSignal.timeout(30))
+    await assert.rejects(hanging, { code: 'Timeout' })
+    const looks = {
+      get: (signal: AbortSignal) => store.get('file', undefined, signal),
+      stat: (signal: AbortSignal) => store.stat('file', signal),
+      list: async (signal: AbortSignal) => {
+        for await (const _ of store.list('', signal));
+      },
+      check: (signal: AbortSignal) => store.check(signal),
+      look: (signal: AbortSignal) => store.check(signal, { purpose: 'look' }),
+      status: (signal: AbortSignal) => store.check(signal, { purpose: 'status' }),
+    }
+    for (const [name, look] of Object.entries(looks)) {
+      await assert.rejects(look(AbortSignal.timeout(30)), { code: 'Timeout' }, name)
+      const abort = new AbortController()
+      const looking = look(abort.signal)
+      abort.abort()
+      await assert.rejects(looking, { code: 'Canceled' }, name)
+    }
+    for (const name of fifos.splice(0)) closeSync(openSync(name, 'r+'))
+    await store.put('file', sourceOf(Buffer.from('x')), never)
+    while (open() !== before) await new Promise(resolve => setTimeout(resolve, 5))
+  })
+
   it('does not keep a process from its end', () => {
     fifo(join(root, 'hangs'))
     const program = `

@@ -40,9 +40,9 @@ interface Section {
 const optionsOf = ({ shape }: { shape: object }) => Object.keys(shape)
 const bucket = { BucketName: 'b', Region: 'r', AccessKey: MARKER, SecretKey: MARKER }
 const sections: Readonly<Record<string, Section>> = {
-  AwsS3Storage: { options: optionsOf(s3.schema), with: o => ({ AwsS3Storage: { ...bucket, ...o } }) },
+  AwsS3Storage: { options: optionsOf(s3.s3Schema), with: o => ({ AwsS3Storage: { ...bucket, ...o } }) },
   AzureBlobStorage: {
-    options: optionsOf(azure.schema),
+    options: optionsOf(azure.azureSchema),
     with: o => ({
       AzureBlobStorage: {
         ContainerName: 'images',
@@ -52,16 +52,19 @@ const sections: Readonly<Record<string, Section>> = {
     }),
   },
   BlobStorage: {
-    options: optionsOf(azure.oldSchema),
+    options: optionsOf(azure.oldAzureSchema),
     with: o => ({ BlobStorage: { ContainerName: 'images', AccountName: 'a', AccountKey: MARKER, ...o } }),
   },
   GoogleCloudStorage: {
-    options: optionsOf(gcs.schema),
+    options: optionsOf(gcs.gcsSchema),
     with: o => ({ GoogleCloudStorage: { BucketName: 'b', ServiceAccountFile: '/etc/account.json', ...o } }),
   },
-  DirectoryStorage: { options: optionsOf(directory.schema), with: o => ({ DirectoryStorage: { Path: '/d', ...o } }) },
+  DirectoryStorage: {
+    options: optionsOf(directory.directorySchema),
+    with: o => ({ DirectoryStorage: { Path: '/d', ...o } }),
+  },
   StorageEncryption: {
-    options: optionsOf(encryption.schema),
+    options: optionsOf(encryption.encryptionSchema),
     with: o => ({
       DirectoryStorage: { Path: '/d', StorageEncryption: { MasterKey: [1, '/etc/key'], Enable: true, ...o } },
     }),

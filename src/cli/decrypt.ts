@@ -1,4 +1,4 @@
-import type { Bytes } from '../bytes.ts'
+import { amount, type Bytes } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import { a1, ID_BYTES, keyIdOf } from '../seal/a1.ts'
 import { type Keyring, keyring } from '../seal/keyring.ts'
@@ -6,7 +6,7 @@ import { type Input, openTwice } from './input.ts'
 import { type KeyOption, loadKey } from './key-option.ts'
 import { checkOutput, writeOutput } from './output.ts'
 import { withProgress } from './progress.ts'
-import { amount, interruption } from './terminal.ts'
+import { interruption } from './terminal.ts'
 
 export interface DecryptOptions {
   readonly masterKey: readonly KeyOption[]

@@ -1,9 +1,10 @@
+import { amount } from '../bytes.ts'
 import { sealStream } from '../seal/a1.ts'
 import { openInput } from './input.ts'
 import { type KeyOption, loadKey } from './key-option.ts'
 import { checkOutput, writeOutput } from './output.ts'
 import { withProgress } from './progress.ts'
-import { amount, interruption } from './terminal.ts'
+import { interruption } from './terminal.ts'
 
 export interface EncryptOptions {
   readonly masterKey: KeyOption

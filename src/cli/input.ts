@@ -32,8 +32,8 @@ export async function openInput(path: string, signal: AbortSignal): Promise<Inpu
 }
 
 /**
- * An input that can be read twice and knows its size. Standard input is copied into a temporary file which has no name any
- * more when its first byte is written, so nothing can leave it behind.
+ * An input that can be read twice and knows its size. Standard input is copied into a temporary file which has no name
+ * any more when its first byte is written, so nothing can leave it behind.
  */
 export async function openTwice(path: string, signal: AbortSignal): Promise<Input & { readonly size: number }> {
   const input = await openInput(path, signal)

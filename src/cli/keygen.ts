@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { closeSync, fstatSync, fsyncSync, openSync, unlinkSync, writeSync } from 'node:fs'
-import { Fault, messageOf } from '../fault.ts'
+import { Fault, isErrno, messageOf } from '../fault.ts'
 import { KEY_BYTES } from '../seal/keyring.ts'
 import { warn } from './terminal.ts'
 
@@ -36,7 +36,7 @@ function create(path: string): number {
   try {
     return openSync(path, 'wx', OWNER_ONLY)
   } catch (cause) {
-    if (cause instanceof Error && 'code' in cause && cause.code === 'EEXIST')
+    if (isErrno(cause, 'EEXIST'))
       throw new Fault('BadRequest', `${path} exists and is left as it is`, {
         cause,
         remedy: 'Overwriting a key would lose everything that is encrypted with it: choose another name.',

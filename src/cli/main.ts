@@ -135,7 +135,7 @@ function concurrency(text: string): number {
   return count
 }
 
-/** "error: ...", and sometimes a second line with the nearest known name. What was given for a key may be the key itself. */
+/** "error: ...", sometimes with a second line about the nearest option. What was given for a key may be the key. */
 function oneLine(text: string): string {
   return `${text
     .trim()

@@ -1,7 +1,7 @@
 /**
- * Orthanc's configuration as Orthanc itself reads it: JSON with comments, `${VARIABLE}` and `${VARIABLE:-default}` from the
- * environment, one file or all *.json of a folder, whose sections must all be different. Inside Orthanc the plugin gets
- * the result; the command line starts from the files.
+ * Orthanc's configuration as Orthanc itself reads it: JSON with comments, `${VARIABLE}` and `${VARIABLE:-default}` from
+ * the environment, one file or all *.json of a folder, whose sections must all be different. Inside Orthanc the plugin
+ * gets the result; the command line starts from the files.
  */
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'

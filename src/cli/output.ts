@@ -36,7 +36,7 @@ export async function writeOutput(path: string, body: Bytes, options: OutputOpti
   })
 }
 
-/** Not every file system can do that, and a folder that may be written may be closed to readers: the file is there all the same. */
+/** Not every file system can sync a folder, and not every user may read one. The file is there all the same. */
 async function syncFolder(path: string): Promise<void> {
   try {
     const folder = await open(path, 'r')

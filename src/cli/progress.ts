@@ -13,8 +13,8 @@ const LINE_MS = 10_000
 const BAR_WIDTH = 30
 
 /**
- * Shows on stderr how far `position()` is, while `work` runs: on a terminal a bar, after two seconds; elsewhere, as in a
- * log, a line every ten seconds.
+ * Shows on stderr how far `position()` is, while `work` runs: on a terminal a bar, after two seconds; elsewhere, as in
+ * a log, a line every ten seconds.
  */
 export async function withProgress<T>(position: () => Position, work: () => Promise<T>): Promise<T> {
   const stop = process.stderr.isTTY ? drawBar(position) : writeLines(position)

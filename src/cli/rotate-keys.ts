@@ -1,4 +1,5 @@
 import { diskNaming, type Naming } from '../area/naming.ts'
+import { amount } from '../bytes.ts'
 import { compose } from '../compose.ts'
 import type { EngineConfig } from '../config/config.ts'
 import { loadKeyring } from '../config/key-file.ts'
@@ -10,9 +11,9 @@ import type { Keyring } from '../seal/keyring.ts'
 import type { Store } from '../stores/store.ts'
 import { readConfig } from './orthanc-config.ts'
 import { withProgress } from './progress.ts'
-import { report, reportOf, wordsOf } from './rotation-report.ts'
+import { describeRotation, report, rotationReport } from './rotation-report.ts'
 import { readState, removeState, writeState } from './rotation-state.ts'
-import { amount, fail, interruption, note, objects, sayJson, warn } from './terminal.ts'
+import { fail, interruption, note, objects, sayJson, warn } from './terminal.ts'
 
 export interface RotateOptions {
   readonly config: readonly string[]
@@ -30,8 +31,8 @@ export async function rotateKeys(options: RotateOptions): Promise<void> {
   const { dryRun = false, concurrency, state } = options
   const config = readConfig(options.config)
   if (!config) throw new Fault('BadConfig', 'the configuration has no section of a storage provider')
-  const keys = keysOf(config)
-  const from = options.from && fromOf(options.from, keys)
+  const keys = keyringOf(config)
+  const from = options.from && checkedIds(options.from, keys)
   const { store, hybrid, again } = compose(
     withRoomFor(config, concurrency),
     logTo(() => {}), // what fails is told below, and what is warned of was told already
@@ -40,7 +41,7 @@ export async function rotateKeys(options: RotateOptions): Promise<void> {
   const stop = interruption()
   stop.addEventListener('abort', () => note('interrupted; the objects under way are finished first'))
   const begin = (place: Store, naming: Naming, stateFile: string | undefined): Run => {
-    const work = wordsOf(place.name, config, naming, keys, from)
+    const work = describeRotation(place.name, config, naming, keys, from)
     const resume = stateFile === undefined ? undefined : readState(stateFile, work)
     const names = sealedNames(naming)
     const onFailure = fail
@@ -71,7 +72,7 @@ export async function rotateKeys(options: RotateOptions): Promise<void> {
   }
   const rotations = runs.map(run => run.rotation)
   const empty = runs.filter(({ rotation }) => rotation.listed === 0).map(({ place }) => place.name)
-  const result = reportOf(names, rotations, keys, dryRun, empty)
+  const result = rotationReport(names, rotations, keys, dryRun, empty)
   if (options.json) sayJson(result)
   else report(result)
   for (const run of runs)
@@ -130,7 +131,7 @@ async function carryOut({ rotation, work, state }: Run, dryRun: boolean, stop: A
   }
 }
 
-function keysOf({ encryption }: EngineConfig): Keyring {
+function keyringOf({ encryption }: EngineConfig): Keyring {
   if (!encryption?.enabled)
     throw new Fault('BadConfig', 'the configuration has no StorageEncryption that is enabled', {
       remedy: 'Objects are re-encrypted under its MasterKey; the keys before it belong into PreviousMasterKeys.',
@@ -139,7 +140,7 @@ function keysOf({ encryption }: EngineConfig): Keyring {
 }
 
 /** A number that is mistyped would otherwise end in "0 objects" and a false belief. */
-function fromOf(ids: readonly number[], keys: Keyring): ReadonlySet<number> {
+function checkedIds(ids: readonly number[], keys: Keyring): ReadonlySet<number> {
   for (const id of ids) {
     if (id === keys.current?.id) throw new Fault('BadRequest', `--from ${id}: it is the current key`)
     if (!keys.find(id)) throw new Fault('BadRequest', `--from ${id}: the configuration has no such key`)
@@ -148,8 +149,8 @@ function fromOf(ids: readonly number[], keys: Keyring): ReadonlySet<number> {
 }
 
 /**
- * While one connection sends a large object, another reads it. With fewer than two connections for each object, all could be
- * sending and none reading.
+ * While one connection sends a large object, another reads it. With fewer than two connections for each object, all
+ * could be sending and none reading.
  */
 function withRoomFor(config: EngineConfig, concurrency: number): EngineConfig {
   const { provider } = config

@@ -1,8 +1,9 @@
 import type { Naming } from '../area/naming.ts'
+import { amount } from '../bytes.ts'
 import type { EngineConfig } from '../config/config.ts'
 import type { Rotation } from '../rotate/rotation.ts'
 import type { Keyring } from '../seal/keyring.ts'
-import { amount, objects, say } from './terminal.ts'
+import { objects, say } from './terminal.ts'
 
 /** What `rotate-keys --json` prints. */
 export interface RotationReport {
@@ -24,7 +25,7 @@ export interface RotationReport {
 }
 
 /** One report for all places of the files; they are one store to whoever changes a key. */
-export function reportOf(
+export function rotationReport(
   store: string,
   rotations: readonly Rotation[],
   keyring: Keyring,
@@ -76,7 +77,7 @@ export function report(result: RotationReport): void {
 }
 
 /** What a rotation is about, for people and for comparing a state with a run. Nothing secret. */
-export function wordsOf(
+export function describeRotation(
   store: string,
   { provider }: EngineConfig,
   { rootPath, structure }: Naming,

@@ -1,10 +1,9 @@
 /**
- * The file of `rotate-keys --state`. Losing it costs time, never an object: see src/rotate/rotation.ts. It holds names of
- * objects, which are random, and counts; nothing secret.
+ * The file of `rotate-keys --state`. Losing it costs time, never an object: see src/rotate/rotation.ts. It holds names
+ * of objects, which are random, and counts; nothing secret.
  */
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { isObject } from '../config/reading.ts'
-import { Fault, messageOf, messageWithoutPath } from '../fault.ts'
+import { Fault, isErrno, isObject, messageOf, messageWithoutPath } from '../fault.ts'
 import type { Remembered } from '../rotate/rotation.ts'
 
 const FORMAT = 1
@@ -15,7 +14,7 @@ export function readState(file: string, work: string): Remembered | undefined {
   try {
     text = readFileSync(file, 'utf8')
   } catch (cause) {
-    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined
+    if (isErrno(cause, 'ENOENT')) return undefined
     throw new Fault('BadConfig', `cannot read ${file}: ${messageOf(cause)}`, { cause })
   }
   const state = parsed(text)

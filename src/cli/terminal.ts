@@ -1,7 +1,7 @@
 /**
  * The rules of what a person sees: results go to stdout, everything else to stderr; a line on stderr begins with the
- * program's name, in lower case; a failure is one line and sets exit code 1. Nothing is printed that a script would have to
- * filter. What takes longer than two seconds shows how far it is: see progress.ts.
+ * program's name, in lower case; a failure is one line and sets exit code 1. Nothing is printed that a script would
+ * have to filter. What takes longer than two seconds shows how far it is: see progress.ts.
  */
 import { Fault } from '../fault.ts'
 
@@ -39,25 +39,13 @@ export function fail(error: unknown): void {
   process.exitCode = 1
 }
 
-export function amount(bytes: number): string {
-  const units = ['KB', 'MB', 'GB', 'TB', 'PB']
-  if (bytes < 1000) return `${bytes} bytes`
-  let value = bytes
-  let unit = -1
-  do {
-    value /= 1000
-    unit++
-  } while (value >= 999.95 && unit < units.length - 1)
-  return `${value.toFixed(1)} ${units[unit]}`
-}
-
 export function objects(count: number): string {
   return count === 1 ? '1 object' : `${count} objects`
 }
 
 /**
- * Aborted by the first Ctrl-C, or by whoever else wants the program to end, with a Fault as its reason. A second Ctrl-C ends
- * the program at once.
+ * Aborted by the first Ctrl-C, or by whoever else wants the program to end, with a Fault as its reason. A second Ctrl-C
+ * ends the program at once.
  */
 export function interruption(): AbortSignal {
   const abort = new AbortController()

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { type Common, common, type Read, tidy, unreadable } from './common.ts'
+import { archiveWarning, type Common, common, type Read, tidy } from './common.ts'
 import { type ConnectionConfig, connection, connectionOf } from './connection.ts'
 import { type AzureAccount, readConnectionString } from './connection-string.ts'
 import { bad, section } from './reading.ts'
@@ -38,13 +38,13 @@ const tier = (given: unknown) => {
   const text = given.trim().toLowerCase()
   return text === '' ? undefined : (TIERS.find(known => known.toLowerCase() === text) ?? given)
 }
-export const schema = z.object({
+export const azureSchema = z.object({
   ConnectionString: optionalText.optional(),
   AccountUrl: accountUrl.default(''),
   AccessTier: z.preprocess(tier, oneOf(...TIERS).optional()),
   ...shared,
 })
-export const oldSchema = z.object({
+export const oldAzureSchema = z.object({
   AccountName: requiredText("the storage account's name"),
   AccountKey: requiredText("the storage account's key"),
   ...shared,
@@ -52,7 +52,7 @@ export const oldSchema = z.object({
 
 /** `name`: of the section, which is `value`. */
 export function readAzure(name: string, value: unknown, warnings: string[]): Read<AzureConfig> {
-  const o = section(schema, name, value, warnings)
+  const o = section(azureSchema, name, value, warnings)
   if (!o.ConnectionString && !o.AccountUrl)
     throw bad(`${name}.ConnectionString is missing; give it, or AccountUrl for the default credentials of Azure`)
   if (o.ConnectionString && o.AccountUrl)
@@ -72,13 +72,13 @@ export function readAzure(name: string, value: unknown, warnings: string[]): Rea
     warnings.push(
       `${name}.ConnectionString has the container's name in its BlobEndpoint. If that is the container's own URL, all objects lie in a folder "${o.ContainerName}/" of the container, as with the official plugin; without it would be right for a container that is still empty`,
     )
-  if (o.AccessTier === 'Archive') warnings.push(unreadable(`${name}.AccessTier`, o.AccessTier))
+  if (o.AccessTier === 'Archive') warnings.push(archiveWarning(`${name}.AccessTier`, o.AccessTier))
   return { provider: { ...providerOf(o), ...account, accessTier: o.AccessTier }, common: sharedOf(o) }
 }
 
 /** The section's name and options before version 1.0 of the official plugin. */
 export function readOldAzure(name: string, value: unknown, warnings: string[]): Read<AzureConfig> {
-  const o = section(oldSchema, name, value, warnings)
+  const o = section(oldAzureSchema, name, value, warnings)
   warnings.push(`the section "${name}" is deprecated: use "AzureBlobStorage" with a ConnectionString`)
   const { AccountName, AccountKey } = o
   const text = `DefaultEndpointsProtocol=https;AccountName=${AccountName};AccountKey=${AccountKey}`
@@ -91,7 +91,7 @@ function sharedOf<T extends Common>(o: T): T {
   return { ...o, RootPath: tidy(o.RootPath, ['.']) }
 }
 
-function providerOf(o: Pick<z.output<typeof oldSchema>, keyof typeof shared>) {
+function providerOf(o: Pick<z.output<typeof oldAzureSchema>, keyof typeof shared>) {
   return {
     kind: 'azure' as const,
     container: o.ContainerName,

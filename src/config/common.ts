@@ -9,8 +9,8 @@ export interface NamingConfig {
 }
 
 /**
- * Joined to a name as the official plugin does it: a slash comes between, unless there is one at the end. Nothing else of
- * the path changes. ".." is refused: no request with it arrives as it was signed, with the official plugin neither.
+ * Joined to a name as the official plugin does it: a slash comes between, unless there is one at the end. Nothing else
+ * of the path changes. ".." is refused: no request with it arrives as it was signed, with the official plugin neither.
  */
 const rootPath = text()
   .refine(path => !path.startsWith('/') && !path.split('/').includes('..'), {
@@ -48,7 +48,7 @@ export interface Read<Provider> {
 }
 
 /** For the log: `option` names a class of objects that cannot be read at once. */
-export function unreadable(option: string, value: string): string {
+export function archiveWarning(option: string, value: string): string {
   return `${option} is "${value}": what is stored so cannot be read by Orthanc before somebody has restored it, which takes hours`
 }
 

@@ -1,12 +1,13 @@
 import { z } from 'zod'
+import { isObject } from '../fault.ts'
 import { type AzureConfig, readAzure, readOldAzure } from './azure.ts'
 import { type NamingConfig, namingOf, type Read } from './common.ts'
 import { type DirectoryConfig, readDirectory } from './directory.ts'
-import { type EncryptionConfig, encryptionOf, refuseMisplaced } from './encryption.ts'
+import { type EncryptionConfig, readEncryption, refuseMisplaced } from './encryption.ts'
 import { type GcsConfig, readGcs } from './gcs.ts'
-import { type HybridConfig, hybridOf } from './hybrid.ts'
+import { type HybridConfig, readHybrid } from './hybrid.ts'
 import { refuseOthers } from './other-plugins.ts'
-import { bad, checked, freeze, isObject, isUnset, misspelt, readJson, section } from './reading.ts'
+import { bad, checked, freeze, isUnset, misspelt, readJson, section } from './reading.ts'
 import { readS3, type S3Config } from './s3.ts'
 import { flag, listOfHosts, optionalText, text, whole } from './values.ts'
 
@@ -103,8 +104,8 @@ export function parseConfig(json: string, folder?: string): Parsed {
     config: {
       provider,
       naming: namingOf(common),
-      encryption: encryptionOf(name, common.StorageEncryption, warnings),
-      hybrid: hybridOf(name, common, disk, folder, warnings),
+      encryption: readEncryption(name, common.StorageEncryption, warnings),
+      hybrid: readHybrid(name, common, disk, folder, warnings),
       moveConcurrency: cloud.MoveConcurrency,
       http: { caFile, proxy, noProxy: cloud.NoProxy },
       startupCheck: cloud.StartupCheck,

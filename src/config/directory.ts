@@ -9,14 +9,14 @@ export interface DirectoryConfig {
   readonly path: string
 }
 
-export const schema = z.object({
+export const directorySchema = z.object({
   Path: requiredText('an absolute path').refine(isAbsolute, { error: 'an absolute path' }),
   ...common,
 })
 
 /** `name`: of the section, which is `value`. */
 export function readDirectory(name: string, value: unknown, warnings: string[]): Read<DirectoryConfig> {
-  const options = section(schema, name, value, warnings)
+  const options = section(directorySchema, name, value, warnings)
   const shared = { ...options, RootPath: tidy(options.RootPath) }
   return { provider: { kind: 'directory', path: options.Path }, common: shared }
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { Fault } from '../fault.ts'
-import { bad, isObject, meansEncryption, section } from './reading.ts'
+import { Fault, isObject } from '../fault.ts'
+import { bad, meansEncryption, section } from './reading.ts'
 import { quoted } from './shown.ts'
 import { flag, isKey, MB, text, whole } from './values.ts'
 
@@ -40,7 +40,7 @@ const keyFile = z.tuple(
   { error: PAIR },
 )
 
-export const schema = z.object({
+export const encryptionSchema = z.object({
   Enable: flag.default(true),
   MasterKey: keyFile.optional(),
   PreviousMasterKeys: z.array(keyFile, { error: `an array of ${PAIR}` }).default([]),
@@ -50,7 +50,7 @@ export const schema = z.object({
 })
 
 /** `name`: of the provider's section. undefined = no encryption, nothing sealed to read. */
-export function encryptionOf(name: string, value: unknown, warnings: string[]): EncryptionConfig | undefined {
+export function readEncryption(name: string, value: unknown, warnings: string[]): EncryptionConfig | undefined {
   if (value === undefined) return undefined
   const path = `${name}.StorageEncryption`
   if (isObject(value) && Object.keys(value).length === 0) {
@@ -67,7 +67,7 @@ export function encryptionOf(name: string, value: unknown, warnings: string[]): 
   }
 }
 
-/** Encryption is meant wherever it stands; where nobody looks for it, files would be stored plain. `name`: of the provider's section. */
+/** Refuses encryption where nobody looks for it: files would be stored plain. `name`: of the provider's section. */
 export function refuseMisplaced(root: Record<string, unknown>, name: string): void {
   for (const [above, section] of [
     ['', root],
@@ -81,7 +81,7 @@ export function refuseMisplaced(root: Record<string, unknown>, name: string): vo
 }
 
 function read(path: string, value: unknown, warnings: string[]): EncryptionConfig | undefined {
-  const o = section(schema, path, value, warnings)
+  const o = section(encryptionSchema, path, value, warnings)
   const masterKey = o.MasterKey && fileOf(o.MasterKey, `${path}.MasterKey`)
   const previous = o.PreviousMasterKeys.map((pair, i) => fileOf(pair, `${path}.PreviousMasterKeys[${i}]`))
   const keys = masterKey ? [masterKey, ...previous] : previous

@@ -15,7 +15,7 @@ export interface GcsConfig extends ConnectionConfig {
   readonly storageClass: string | undefined
 }
 
-export const schema = z.object({
+export const gcsSchema = z.object({
   BucketName: bucketName,
   ServiceAccountFile: optionalText.optional(),
   Endpoint: bareEndpoint.default(''),
@@ -26,7 +26,7 @@ export const schema = z.object({
 
 /** `name`: of the section, which is `value`. */
 export function readGcs(name: string, value: unknown, warnings: string[]): Read<GcsConfig> {
-  const o = section(schema, name, value, warnings)
+  const o = section(gcsSchema, name, value, warnings)
   if (isKey(o.ServiceAccountFile ?? ''))
     throw bad(`${name}.ServiceAccountFile holds a key; it must be the path of the file that holds the key`)
   if (o.ServiceAccountFile && o.Endpoint && !isPrivate(o.Endpoint))
@@ -36,7 +36,7 @@ export function readGcs(name: string, value: unknown, warnings: string[]): Read<
   const provider: GcsConfig = {
     kind: 'gcs',
     bucket: o.BucketName,
-    // A relative one is looked for where Orthanc was started, as with the official plugin: the engine is started there, too.
+    // A relative path begins where Orthanc was started, as with the official plugin: the engine is started there, too.
     serviceAccountFile: o.ServiceAccountFile && resolve(o.ServiceAccountFile),
     endpoint: o.Endpoint === '' ? undefined : o.Endpoint,
     storageClass: o.StorageClass?.toUpperCase(),

@@ -23,8 +23,11 @@ const tiers = { WriteToFileSystem: 'file-system', WriteToObjectStorage: 'object-
 /** Orthanc's own default, which its configuration does not show. */
 const DEFAULT_DIRECTORY = 'OrthancStorage'
 
-/** `name`: of the provider's section; `folder`: where relative paths begin, if that is known. undefined = everything is in the object store. */
-export function hybridOf(
+/**
+ * undefined = everything is in the object store. `name`: of the provider's section; `folder`: where relative paths
+ * begin, if that is known.
+ */
+export function readHybrid(
   name: string,
   o: Common,
   disk: DiskOptions,

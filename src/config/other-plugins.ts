@@ -1,7 +1,8 @@
 /** Other plugins that would store Orthanc's files. Orthanc takes one of them, and tells nobody which. */
 import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
-import { bad, isObject } from './reading.ts'
+import { isObject } from '../fault.ts'
+import { bad } from './reading.ts'
 
 /** The names of libraries, by the section that turns them on. */
 const LIBRARIES: Readonly<Record<string, RegExp>> = {

@@ -1,7 +1,7 @@
 /** From JSON text to checked options, with messages that name the option's path and never show a secret. */
 import { closest, distance } from 'fastest-levenshtein'
 import type { z } from 'zod'
-import { Fault } from '../fault.ts'
+import { Fault, isObject } from '../fault.ts'
 import { didYouMean, kindOf, nearest, quoted, shown } from './shown.ts'
 
 const aliases: Readonly<Record<string, string>> = { ConnectTimeout: 'ConnectionTimeout' }
@@ -15,7 +15,7 @@ export function bad(message: string): Fault {
   return new Fault('BadConfig', message)
 }
 
-/** Numbers that a JavaScript number cannot hold exactly, such as a secret of 20 digits, are kept as they are written. */
+/** A number that JavaScript cannot hold exactly, such as a secret of 20 digits, is kept as it is written. */
 export function readJson(json: string): Record<string, unknown> {
   let root: unknown
   try {
@@ -124,10 +124,6 @@ export function* misspelt(root: Record<string, unknown>, ours: readonly string[]
     if (right && !ours.includes(given) && distance(given.trim().toLowerCase(), near) <= 2)
       yield `the section "${quoted(given)}" is ignored; did you mean "${right}"?`
   }
-}
-
-export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 export function freeze<T>(value: T): T {

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { common, type Read, tidy, unreadable } from './common.ts'
+import { archiveWarning, common, type Read, tidy } from './common.ts'
 import { type ConnectionConfig, connection, connectionOf } from './connection.ts'
 import { bad, section } from './reading.ts'
 import { type AccessPoint, accessPointOf, checkEndpoint } from './s3-bucket.ts'
@@ -36,7 +36,7 @@ const tags = z
     error: 'at most 10 tags, names up to 128 and values up to 256 characters',
   })
 
-export const schema = z.object({
+export const s3Schema = z.object({
   BucketName: bucketName,
   Region: optionalText.optional(),
   AccessKey: optionalText.optional(),
@@ -55,14 +55,14 @@ export const schema = z.object({
 
 /** `name`: of the section, which is `value`. */
 export function readS3(name: string, value: unknown, warnings: string[], notes: string[]): Read<S3Config> {
-  const o = section(schema, name, value, warnings)
+  const o = section(s3Schema, name, value, warnings)
   if ((o.AccessKey === undefined) !== (o.SecretKey === undefined))
     throw bad(`${name} has only one of AccessKey and SecretKey; give both, or neither for the default credentials`)
   const endpoint = o.Endpoint === '' ? undefined : o.Endpoint
   const arn = accessPointOf(name, o.BucketName, endpoint)
   checkEndpoint(name, o.BucketName, endpoint, o.VirtualAddressing, warnings)
   if (/^(GLACIER|DEEP_ARCHIVE)$/i.test(o.StorageClass ?? ''))
-    warnings.push(unreadable(`${name}.StorageClass`, String(o.StorageClass)))
+    warnings.push(archiveWarning(`${name}.StorageClass`, String(o.StorageClass)))
   for (const option of ['AccessKey', 'StorageClass'] as const) {
     const character = unsendable(o[option] ?? '')
     if (character) throw bad(`${name}.${option} has a character that cannot be sent (${character}): type it anew`)

@@ -6,8 +6,8 @@ const secrets = /(Keys?|HttpProxy|ConnectionString|ServiceAccountFile)([.[]|$)/
 const MOST = 100
 
 /**
- * A value of the option at `path`. What stands where a whole section or a list is `meant`, or is one where none is, may hold
- * anything.
+ * A value of the option at `path`. What stands where a whole section or a list is `meant`, or is one where none is, may
+ * hold anything.
  */
 export function shown(path: string, value: unknown, meant = ''): string {
   if (secrets.test(path)) return 'a secret that is not shown'

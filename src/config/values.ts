@@ -1,7 +1,7 @@
 /**
- * The kinds of values that options have. Values of the usual Docker image come from environment variables through a JSON
- * parser (docs/contract.md): numbers and booleans stand where strings are meant, and the reverse; who writes them by hand
- * writes True. Each message is the end of the sentence "... is X, but must be".
+ * The kinds of values that options have. Values of the usual Docker image come from environment variables through a
+ * JSON parser (docs/contract.md): numbers and booleans stand where strings are meant, and the reverse; who writes them
+ * by hand writes True. Each message is the end of the sentence "... is X, but must be".
  */
 import { z } from 'zod'
 import { quoted } from './shown.ts'
@@ -88,7 +88,7 @@ export function isPrivate(url: string): boolean {
   return protocol === 'https:' || /^(localhost|.*\.localhost|127\.[\d.]+|\[::1\])$/.test(hostname)
 }
 
-/** For what goes into a header as it is. An invisible character, pasted along, is named by its number: nobody can see it. */
+/** For what goes into a header as it is. An invisible character is named by its number, because nobody can see it. */
 export function unsendable(value: string): string | undefined {
   const at = [...value].findIndex(c => !/^[ -~]$/.test(c))
   return at < 0
@@ -98,5 +98,5 @@ export function unsendable(value: string): string | undefined {
 
 const KEY = /^[A-Z0-9+/_-]{43}=$|^[A-Z0-9_-]{43}$|^[0-9a-f]{64}$|-----BEGIN |^\{|^(ewog|ewoJ|eyJ)[A-Z0-9+/_-]{40}/i
 
-/** Whether a text that should be the path of a key's file is the key: 32 bytes in base64 or hex, PEM, JSON, JSON in base64. */
+/** Whether what should be the path of a key file is a key: 32 bytes in base64 or hex, PEM, JSON or JSON in base64. */
 export const isKey = (text: string): boolean => KEY.test(text.trim())

@@ -1,7 +1,7 @@
 import type { TierName } from '../area/area.ts'
-import { Fault } from '../fault.ts'
+import { Fault, isObject } from '../fault.ts'
 import type { JsonObject } from '../orthanc.ts'
-import { BEGINNING, type Cursor, isObject, levels, type ResourceLevel } from './walk.ts'
+import { BEGINNING, type Cursor, levels, type ResourceLevel } from './walk.ts'
 
 /** What `POST /move-storage` asked for. */
 export interface MoveRequest {

@@ -1,6 +1,6 @@
 import type { Attachment, ContentType, KnownContent } from '../area/area.ts'
-import { Fault } from '../fault.ts'
-import type { Json, JsonObject, Orthanc } from '../orthanc.ts'
+import { Fault, isObject } from '../fault.ts'
+import type { Json, Orthanc } from '../orthanc.ts'
 
 export const levels = ['Patients', 'Studies', 'Series', 'Instances'] as const
 export type ResourceLevel = (typeof levels)[number]
@@ -127,10 +127,6 @@ function textsOf(uri: string, answer: unknown): readonly string[] {
 }
 
 const notUnderstood = (uri: string) => new Fault('Internal', `Orthanc's answer to GET ${uri} is not understood`)
-
-export function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
 
 /** The resources of a list, from `first` on. */
 export async function* listed(

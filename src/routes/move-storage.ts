@@ -1,8 +1,8 @@
 import type { TierName } from '../area/area.ts'
-import { Fault } from '../fault.ts'
+import { Fault, isObject } from '../fault.ts'
 import type { MoveJobs } from '../moves/job.ts'
-import { isObject, type ResourceLevel } from '../moves/walk.ts'
-import type { JsonObject, Orthanc } from '../orthanc.ts'
+import type { ResourceLevel } from '../moves/walk.ts'
+import type { Orthanc } from '../orthanc.ts'
 import { json, jsonOf, OrthancError, type Route, type RouteAnswer } from '../wire/router.ts'
 
 /** How long a synchronous request waits before it looks for the end of its job again: short at first, then longer. */
@@ -57,7 +57,7 @@ function targetOf(target: unknown): TierName {
   throw bad('"TargetStorage" must be "file-system" or "object-storage"')
 }
 
-function flag(body: JsonObject, name: string): boolean | undefined {
+function flag(body: Record<string, unknown>, name: string): boolean | undefined {
   const value = body[name]
   if (value === undefined || typeof value === 'boolean') return value
   throw bad(`"${name}" must be true or false`)

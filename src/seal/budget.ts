@@ -68,8 +68,5 @@ export class Budget {
 }
 
 function gaveUp(signal: AbortSignal): Fault {
-  if (signal.reason instanceof Fault) return signal.reason
-  return new Fault('Canceled', 'given up while waiting for a share of StorageEncryption.MaxConcurrentInputSize', {
-    cause: signal.reason,
-  })
+  return Fault.ofAbort(signal, 'given up while waiting for a share of StorageEncryption.MaxConcurrentInputSize')
 }

@@ -18,10 +18,10 @@ const REMOVE_MS = 30_000
 export type Apart = (signal: AbortSignal, byDisk?: boolean) => Promise<void>
 
 /**
- * Rejects unless two stores are proven to be two places. Paths prove nothing: links, bind mounts, two mounts of one export
- * and buckets that are mounted as a folder all lead to one place by different ways. So a file is written in one and looked
- * for in the other: first on the disk. One that is full or read-only is just what is moved away from; then the other way
- * round. Proven once, it is not asked again.
+ * Rejects unless two stores are proven to be two places. Paths prove nothing: links, bind mounts, two mounts of one
+ * export and buckets that are mounted as a folder all lead to one place by different ways. So a file is written in one
+ * and looked for in the other: first on the disk. One that is full or read-only is just what is moved away from; then
+ * the other way round. Proven once, it is not asked again.
  */
 export function apart({ disk, store, rootPath, remedy }: ApartOptions): Apart {
   let proven = false
@@ -36,7 +36,7 @@ export function apart({ disk, store, rootPath, remedy }: ApartOptions): Apart {
     try {
       for (const one of keys) {
         const seen = await other.stat(one, signal).catch(error => {
-          if (error instanceof Fault && error.perhapsAbsent) return undefined // who may read it would be told that it is there
+          if (error instanceof Fault && error.perhapsAbsent) return undefined // we would be told of it if it were there
           throw isCode(error, 'BadConfig') ? saysNothing(error) : error
         })
         if (!seen) continue
@@ -68,7 +68,7 @@ export function apart({ disk, store, rootPath, remedy }: ApartOptions): Apart {
   }
 }
 
-/** From here, `BadConfig` means one place. A store whose bucket is missing, or still to be made, says nothing about that. */
+/** Here `BadConfig` means "one place". A store whose bucket is missing, or still to be made, does not prove that. */
 function saysNothing({ message, remedy, where, cause }: Fault): Fault {
   return new Fault('Unavailable', message, { remedy, where, cause })
 }

@@ -1,5 +1,6 @@
 import { createHash, hash } from 'node:crypto'
 import { type Bytes, type Digest, openWhole, type Source } from '../bytes.ts'
+import { throwIfAborted } from '../fault.ts'
 import { crc32c } from './crc32c.ts'
 
 /** How a provider checks what it is sent, and says what it has: MD5 (RFC 1321), or CRC-32C as four big-endian bytes. */
@@ -38,7 +39,7 @@ export function digestOfSource(name: DigestName, body: Source, signal: AbortSign
 export async function digestOfBody(name: DigestName, body: Bytes, signal: AbortSignal): Promise<string> {
   const whole = hasher(name)
   for await (const chunk of body) {
-    signal.throwIfAborted()
+    throwIfAborted(signal)
     whole.update(chunk)
   }
   return whole.digest()

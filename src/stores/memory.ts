@@ -1,5 +1,5 @@
 import { type Bytes, checkedContent, checkedRange, collectSource } from '../bytes.ts'
-import { Fault } from '../fault.ts'
+import { Fault, throwFault, throwIfAborted } from '../fault.ts'
 import type { Stat, Store } from './store.ts'
 
 const SLICE_BYTES = 1024 * 1024
@@ -14,13 +14,13 @@ export function memoryStore(name = 'memory'): Store {
   return {
     name,
     async put(key, body, signal) {
-      signal.throwIfAborted()
-      const bytes = Buffer.from(await collectSource(body))
-      signal.throwIfAborted()
+      throwIfAborted(signal)
+      const bytes = Buffer.from(await collectSource(body).catch(throwFault))
+      throwIfAborted(signal)
       objects.set(key, { bytes, modified: new Date() })
     },
     async get(key, range, signal) {
-      signal.throwIfAborted()
+      throwIfAborted(signal)
       const object = objects.get(key)
       if (!object) throw new Fault('NotFound', 'no such object')
       const { start, end } = range
@@ -29,23 +29,23 @@ export function memoryStore(name = 'memory'): Store {
       return checkedContent(end - start, slices(object.bytes.subarray(start, end), signal))
     },
     async stat(key, signal) {
-      signal.throwIfAborted()
+      throwIfAborted(signal)
       return statOf(key)
     },
     async remove(key, signal) {
-      signal.throwIfAborted()
+      throwIfAborted(signal)
       objects.delete(key)
     },
     async *list(prefix, signal) {
       const keys = [...objects.keys()].filter(key => key.startsWith(prefix))
       for (const key of keys.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))) {
-        signal.throwIfAborted()
+        throwIfAborted(signal)
         const stat = statOf(key)
         if (stat) yield stat
       }
     },
     async check(signal) {
-      signal.throwIfAborted()
+      throwIfAborted(signal)
     },
     async close() {},
   }
@@ -53,7 +53,7 @@ export function memoryStore(name = 'memory'): Store {
 
 async function* slices(bytes: Buffer, signal: AbortSignal): Bytes {
   for (let at = 0; at < bytes.byteLength; at += SLICE_BYTES) {
-    signal.throwIfAborted()
+    throwIfAborted(signal)
     yield bytes.subarray(at, at + SLICE_BYTES)
   }
 }

@@ -9,8 +9,8 @@ export interface Stat {
 
 export interface CheckOptions {
   /**
-   * `start`, the default: Orthanc starts, so what may be made is made, such as a missing container. `look`: as at start, but
-   * nothing is made. `status`: one cheap question, which writes nothing and needs no permission to write.
+   * `start`, the default: Orthanc starts, so what may be made is made, such as a missing container. `look`: as at
+   * start, but nothing is made. `status`: one cheap question, which writes nothing and needs no permission to write.
    */
   readonly purpose?: 'start' | 'look' | 'status'
   /** Whether the permission to write is needed, too. Default true. */
@@ -22,9 +22,12 @@ export interface CheckOptions {
 /**
  * Keys and bytes, nothing else: a store knows nothing of DICOM, sealing, tiers or retry.
  *
- * Every method rejects with a `Fault` and with nothing else. When `signal` is aborted the method rejects with its
- * reason if that is a Fault, else `Canceled`, and has let go of every connection and file when it does. Keys are
- * relative, `/`-separated, without empty, `.` or `..` segments.
+ * Every method rejects with a `Fault` and with nothing else, and none throws before it has returned. When `signal` is
+ * aborted the method rejects with `Fault.ofAbort(signal)`, and has let go of every connection and file when it does.
+ * Only an operation that hangs in the operating system is let go of when it ends. Keys are relative, `/`-separated,
+ * without empty, `.` or `..` segments.
+ *
+ * A store is an object whose functions do not need `this`: a wrapper may hand on as it is what it leaves alone.
  */
 export interface Store {
   /** For logs and metrics, such as `s3:my-bucket`. Never a secret. */
@@ -49,17 +52,15 @@ export interface Store {
   /** An absent object is a success. */
   remove(key: string, signal: AbortSignal): Promise<void>
 
-  /**
-   * Whether the object is there with exactly these bytes: asked when the answer to a put was lost. Not every store can lose one.
-   */
-  holds?(key: string, body: Source, signal: AbortSignal): Promise<boolean>
+  /** Whether the object is there with exactly these bytes: asked after a lost answer. Not every store can lose one. */
+  readonly holds?: ((key: string, body: Source, signal: AbortSignal) => Promise<boolean>) | undefined
 
-  /** All objects whose key begins with `prefix`, in ascending order of the key's UTF-8 bytes; pages are its own matter. */
+  /** All objects whose key begins with `prefix`, ascending by the UTF-8 bytes of the key. Pages are its own matter. */
   list(prefix: string, signal: AbortSignal): AsyncIterable<Stat>
 
   /**
-   * Harmless requests which prove that the store answers and lets us in. Rejects with a Fault whose `remedy` names the likely
-   * cause (docs/errors.md); it is retryable when asking again later can help.
+   * Harmless requests which prove that the store answers and lets us in. Rejects with a Fault whose `remedy` names the
+   * likely cause (docs/errors.md); it is retryable when asking again later can help.
    */
   check(signal: AbortSignal, options?: CheckOptions): Promise<void>
 
@@ -67,4 +68,8 @@ export interface Store {
   close(): Promise<void>
 }
 
-export type Wrap = (inner: Store) => Store
+/** What a wrapper returns. It does not compile until it names every verb, so nobody forgets a new one. */
+export type Wrapped = { readonly [Verb in keyof Required<Store>]: Store[Verb] }
+
+/** A store around a store. */
+export type Wrap = (store: Store) => Wrapped

@@ -1,18 +1,18 @@
 /** Every option there is, taken from the schemas themselves, and for each some values that are right. */
-import { schema as azure, oldSchema } from '../../src/config/azure.ts'
+import { azureSchema, oldAzureSchema } from '../../src/config/azure.ts'
 import { cloudStorage, orthanc } from '../../src/config/config.ts'
-import { schema as directory } from '../../src/config/directory.ts'
-import { schema as encryption } from '../../src/config/encryption.ts'
-import { schema as gcs } from '../../src/config/gcs.ts'
-import { schema as s3 } from '../../src/config/s3.ts'
+import { directorySchema } from '../../src/config/directory.ts'
+import { encryptionSchema } from '../../src/config/encryption.ts'
+import { gcsSchema } from '../../src/config/gcs.ts'
+import { s3Schema } from '../../src/config/s3.ts'
 
 const schemas = {
-  AwsS3Storage: s3,
-  AzureBlobStorage: azure,
-  BlobStorage: oldSchema,
-  GoogleCloudStorage: gcs,
-  DirectoryStorage: directory,
-  StorageEncryption: encryption,
+  AwsS3Storage: s3Schema,
+  AzureBlobStorage: azureSchema,
+  BlobStorage: oldAzureSchema,
+  GoogleCloudStorage: gcsSchema,
+  DirectoryStorage: directorySchema,
+  StorageEncryption: encryptionSchema,
   CloudStorage: cloudStorage,
   Orthanc: orthanc,
 }

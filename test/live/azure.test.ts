@@ -57,7 +57,7 @@ if (server) {
     const store = open(await newContainer())
     return { store: wrap(store), dispose: () => store.close() }
   }
-  const patient = withRetry({ maxRetries: 10, firstDelayMs: 1 }, silent)
+  const retried = withRetry({ maxRetries: 10, firstDelayMs: 1 }, silent)
   const hours = (n: number) => new Date(Date.now() + n * 3_600_000)
   const sasFor = (containerName: string, letters: string, ends = hours(1)) =>
     generateBlobSASQueryParameters(
@@ -67,7 +67,7 @@ if (server) {
 
   describeStore('azure', () => inContainer(), { listed: MANY })
   describeStore('withLog(withChecksum(withRetry(flaky(azure))))', () =>
-    inContainer(store => withLog(silent)(withChecksum(patient(flaky(store))))),
+    inContainer(store => withLog(silent)(withChecksum(retried(flaky(store))))),
   )
   describeStore('azure by a shared access signature', async () => {
     const container = await newContainer()

@@ -48,11 +48,11 @@ if (server) {
     const store = open(await newBucket())
     return { store: wrap(store), dispose: () => store.close() }
   }
-  const patient = withRetry({ maxRetries: 10, firstDelayMs: 1 }, silent)
+  const retried = withRetry({ maxRetries: 10, firstDelayMs: 1 }, silent)
 
   describeStore('gcs', () => inBucket(), { listed: MANY })
   describeStore('withLog(withChecksum(withRetry(flaky(gcs))))', () =>
-    inBucket(store => withLog(silent)(withChecksum(patient(flaky(store))))),
+    inBucket(store => withLog(silent)(withChecksum(retried(flaky(store))))),
   )
 
   describeBoth('gcs and the official SDK', async () => {

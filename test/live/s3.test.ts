@@ -66,11 +66,11 @@ if (server) {
     const store = open(await newBucket(), more)
     return { store: wrap(store), dispose: () => store.close() }
   }
-  const patient = withRetry({ maxRetries: 10, firstDelayMs: 1 }, silent)
+  const retried = withRetry({ maxRetries: 10, firstDelayMs: 1 }, silent)
 
   describeStore('s3', () => inBucket({}), { listed: MANY })
   describeStore('s3 with the transfer manager', () => inBucket({ transfer }))
-  describeStore('withLog(withRetry(flaky(s3)))', () => inBucket({}, store => withLog(silent)(patient(flaky(store)))))
+  describeStore('withLog(withRetry(flaky(s3)))', () => inBucket({}, store => withLog(silent)(retried(flaky(store)))))
 
   describe('s3 and the official SDK', () => {
     let Bucket: string

@@ -4,6 +4,8 @@ import { after, before, describe, it } from 'node:test'
 import { type Bytes, collect, type Range, type Source, sourceOf } from '../../src/bytes.ts'
 import { Fault } from '../../src/fault.ts'
 import type { Stat, Store } from '../../src/stores/store.ts'
+import { testAborts } from './aborts.suite.ts'
+import { noise } from './noise.ts'
 import { sha256 } from './sha256.ts'
 
 export interface Made {
@@ -12,19 +14,6 @@ export interface Made {
 }
 
 const never = new AbortController().signal
-
-/** Bytes that look random and are always the same, so that no two offsets can be mistaken for each other. */
-export function noise(size: number, seed = 1): Buffer {
-  const bytes = Buffer.allocUnsafe(size)
-  let state = (seed * 2654435761) >>> 0 || 1
-  for (let i = 0; i < size; i++) {
-    state ^= state << 13
-    state ^= state >>> 17
-    state ^= state << 5
-    bytes[i] = state
-  }
-  return bytes
-}
 
 /** In chunks, as the plugin's slices come. */
 function chunked(bytes: Buffer, chunk = 100_000): Source {
@@ -204,6 +193,8 @@ export function describeStore(name: string, make: () => Promise<Made>, { listed 
         assert.equal(await store.stat('aborted', never), undefined)
       })
 
+    testAborts(() => store)
+
     it('stops a body that is being read when it is aborted', async () => {
       await put('long', noise(8_000_000))
       const abort = new AbortController()
@@ -296,4 +287,4 @@ async function* breakAt(whole: Bytes, range: Range | undefined): Bytes {
   }
 }
 
-export { chunked, never, sourceOf }
+export { chunked, never, noise, sourceOf }

@@ -2,8 +2,8 @@
 import type { Dispatcher } from 'undici'
 import { messageOf } from '../../fault.ts'
 import { Clock } from '../http/clock.ts'
-import type { Answer, Authorized, Draft } from '../http/dialect.ts'
-import { maker } from '../http/machine.ts'
+import type { Authorized, Draft, HttpRefusal } from '../http/dialect.ts'
+import { machineMaker } from '../http/machine.ts'
 import { cachedToken, type Tokens } from '../http/token.ts'
 import { TokenServices } from '../http/token-service.ts'
 import { type SharedKey, sharedKeySigner } from './shared-key.ts'
@@ -15,7 +15,7 @@ export type AzureCredentials =
   /** The default chain of Azure: environment, workload identity, managed identity, command line. */
   | { readonly kind: 'chain' }
 
-/** Of 2021; later ones bring nothing that is needed here, and emulators and appliances lag behind. Cold needs this one. */
+/** Of 2021, which AccessTier Cold needs. Later ones bring nothing for us, and emulators and appliances lag behind. */
 const API_VERSION = '2021-12-02'
 const SCOPE = 'https://storage.azure.com/.default'
 
@@ -33,7 +33,7 @@ export function azureAuthorizer(
     'x-ms-date': new Date(clock.now()).toUTCString(),
   })
   /** A signature has its own times, which are compared with the server's clock alone. */
-  const skewed = ({ headers, text }: Answer) =>
+  const skewed = ({ headers, text }: HttpRefusal) =>
     [headers['x-ms-error-code'], /<Code>([^<]*)</.exec(text)?.[1]].includes('AuthenticationFailed') &&
     clock.learn(headers)
   if (credentials.kind === 'sas')
@@ -91,7 +91,7 @@ function chainOf(dispatcher: Dispatcher, warn: (line: string) => void): Tokens<s
 
 function expectsMetadata(): boolean {
   const named = ['IDENTITY_ENDPOINT', 'MSI_ENDPOINT', 'AZURE_POD_IDENTITY_AUTHORITY_HOST']
-  return named.some(name => process.env[name]) || /microsoft/i.test(maker())
+  return named.some(name => process.env[name]) || /microsoft/i.test(machineMaker())
 }
 
 /** The chain's own message says only that it failed; what each of its members says tells why. */

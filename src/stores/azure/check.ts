@@ -1,7 +1,7 @@
 import { Fault, isCode } from '../../fault.ts'
-import { mayCome } from '../check.ts'
-import { isPlaceMissing, probing } from '../http/check.ts'
-import type { Check, Draft } from '../http/dialect.ts'
+import { worthAskingAgain } from '../check.ts'
+import { isPlaceMissing, probeObject } from '../http/check.ts'
+import type { DialectCheck, Draft } from '../http/dialect.ts'
 
 export interface AzureCheckOptions {
   readonly container: string
@@ -9,9 +9,12 @@ export interface AzureCheckOptions {
   readonly createContainer: boolean
 }
 
-/** Only Orthanc's start makes a missing container: one that was deleted since may be about to be restored under its name. */
-export function azureCheck(key: string, { container, containerPath, createContainer }: AzureCheckOptions): Check {
-  const probe = probing(key)
+/** Only Orthanc's start makes a missing container: one that was deleted later may be about to be restored. */
+export function azureCheck(
+  key: string,
+  { container, containerPath, createContainer }: AzureCheckOptions,
+): DialectCheck {
+  const probe = probeObject(key)
   const create: Draft = { method: 'PUT', path: containerPath, query: [['restype', 'container']] }
 
   return async (dialect, ask, options) => {
@@ -29,8 +32,8 @@ export function azureCheck(key: string, { container, containerPath, createContai
     const made = await ask('create the container', create)
     // Somebody else may be about to make it, as of a bucket of S3.
     if (isCode(made, 'Denied'))
-      throw mayCome(missing.with({}, `${missing.message}, and it may not be created: ${made.message}`))
-    if (made instanceof Fault && !made.message.startsWith('ContainerAlreadyExists')) throw made // else another was faster
+      throw worthAskingAgain(missing.with({}, `${missing.message}, and it may not be created: ${made.message}`))
+    if (made instanceof Fault && !made.message.startsWith('ContainerAlreadyExists')) throw made // another was faster
     await probe(dialect, ask, options)
     if (!(made instanceof Fault))
       options.warn(`the container '${container}' was missing and is now made: check in Azure that it is private`)

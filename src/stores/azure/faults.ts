@@ -1,12 +1,12 @@
 /** The one table from Azure's errors to faults. Error codes: "Blob service error codes" of the REST reference. */
 import { type Fault, rowFor } from '../../fault.ts'
 import { clockRemedy } from '../http/clock.ts'
-import type { Answer, Headers } from '../http/dialect.ts'
-import { faultOfRow, type Row, replaced, usualStatus } from '../http/fault-row.ts'
-import { errorOf } from '../http/xml.ts'
+import type { Headers, HttpRefusal } from '../http/dialect.ts'
+import { type FaultRow, faultOfRow, replaced, usualStatus } from '../http/fault-row.ts'
+import { xmlError } from '../http/xml.ts'
 import type { AzureCredentials } from './auth.ts'
 
-export interface Asked {
+export interface AzureRemedyContext {
   readonly account: string
   readonly container: string
   readonly accessTier: string | undefined
@@ -22,7 +22,7 @@ const letters: Readonly<Record<string, string>> = {
   list: 'l (list)',
 }
 
-const refused: Row<Asked> = {
+const refused: FaultRow<AzureRemedyContext> = {
   code: 'Denied',
   remedy: ({ account, credentials }, { headers }) => {
     const clock = clockRemedy(headers)
@@ -36,7 +36,7 @@ const refused: Row<Asked> = {
     )
   },
 }
-const permission: Row<Asked> = {
+const permission: FaultRow<AzureRemedyContext> = {
   code: 'Denied',
   remedy: ({ container, credentials }, answer) => {
     if (credentials.kind === 'sas')
@@ -49,19 +49,19 @@ const permission: Row<Asked> = {
     return `Most probably AccountKey is wrong, or the account's firewall does not let this machine in.`
   },
 }
-const busy: Row<Asked> = { code: 'Unavailable' }
-const discarded: Row<Asked> = {
+const busy: FaultRow<AzureRemedyContext> = { code: 'Unavailable' }
+const discarded: FaultRow<AzureRemedyContext> = {
   code: 'Unavailable',
   beginAnew: true,
   remedy: 'Blocks of the upload were discarded by somebody else.',
 }
-const damaged: Row<Asked> = { code: 'Corrupt', retryable: true }
-const kept: Row<Asked> = {
+const damaged: FaultRow<AzureRemedyContext> = { code: 'Corrupt', retryable: true }
+const kept: FaultRow<AzureRemedyContext> = {
   code: 'Denied',
   remedy: 'A policy, hold, lease or snapshot of the container protects the object.',
 }
 
-const table: Readonly<Record<string, Row<Asked>>> = {
+const table: Readonly<Record<string, FaultRow<AzureRemedyContext>>> = {
   BlobNotFound: { code: 'NotFound' },
   ContainerNotFound: {
     code: 'BadConfig',
@@ -113,30 +113,30 @@ const table: Readonly<Record<string, Row<Asked>>> = {
   OperationTimedOut: { code: 'Timeout' },
 }
 
-const byStatus: Readonly<Record<number, Row<Asked>>> = {
+const byStatus: Readonly<Record<number, FaultRow<AzureRemedyContext>>> = {
   ...usualStatus,
   401: refused,
   403: permission,
   409: busy,
 }
 
-export function azureFault(answer: Answer, asked: Asked): Fault {
+export function azureFault(answer: HttpRefusal, context: AzureRemedyContext): Fault {
   const { status, text, headers } = answer
-  const error = errorOf(text)
+  const error = xmlError(text)
   const name = String(headers['x-ms-error-code'] ?? error?.code ?? '') // an answer to HEAD has only the header
   const tier = /^(InvalidHeaderValue|AccessTierNotSupported|BlobAccessTierNotSupported)/.test(name)
-  const row: Row<Asked> | undefined =
-    tier && asked.accessTier !== undefined
-      ? { code: 'BadConfig', remedy: `Most probably the account does not know AccessTier '${asked.accessTier}'.` }
+  const row: FaultRow<AzureRemedyContext> | undefined =
+    tier && context.accessTier !== undefined
+      ? { code: 'BadConfig', remedy: `Most probably the account does not know AccessTier '${context.accessTier}'.` }
       : (rowFor(table, name) ?? byStatus[status])
   // The further lines of a message are the request's id and time; AuthenticationErrorDetail would hold what was signed.
   const said = error?.message.split('\n')[0]
-  const own = name !== '' || isMarked(headers)
-  return faultOfRow<Asked>(row, [name, said].filter(Boolean).join(': '), own, answer, asked)
+  const own = name !== '' || isMarkedByAzure(headers)
+  return faultOfRow<AzureRemedyContext>(row, [name, said].filter(Boolean).join(': '), own, answer, context)
 }
 
 /** What Azure gives each request. */
-export function isMarked(headers: Headers): boolean {
+export function isMarkedByAzure(headers: Headers): boolean {
   return headers['x-ms-request-id'] !== undefined || headers['x-ms-version'] !== undefined
 }
 

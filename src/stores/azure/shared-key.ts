@@ -11,7 +11,7 @@ export interface SharedKey {
   readonly key: string
 }
 
-export interface Signable {
+export interface AzureSignableRequest {
   readonly method: string
   /** Encoded as it goes on the wire; of an emulator it begins with the account. */
   readonly path: string
@@ -37,7 +37,7 @@ const STANDARD = [
 ]
 
 /** Returns a function to the value of the Authorization header. */
-export function sharedKeySigner({ account, key }: SharedKey): (request: Signable) => string {
+export function sharedKeySigner({ account, key }: SharedKey): (request: AzureSignableRequest) => string {
   const secret = createSecretKey(key, 'base64') // given bytes, createHmac() costs four times as much
   return ({ method, path, query, headers, length }) => {
     const given: Readonly<Record<string, string>> = { ...headers, 'content-length': length > 0 ? String(length) : '' }

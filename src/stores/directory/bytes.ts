@@ -1,4 +1,5 @@
 import { type Bytes, openWhole, type Range, type Source } from '../../bytes.ts'
+import { throwIfAborted } from '../../fault.ts'
 import type { DiskFile } from './disk.ts'
 
 /** Read in slices of this size, into buffers of our own. */
@@ -10,12 +11,12 @@ export async function* slices(file: DiskFile, { start, end }: Range, signal: Abo
   let closing: Promise<void> | undefined
   try {
     for (let at = start; at < end; ) {
-      signal.throwIfAborted()
+      throwIfAborted(signal)
       const slice = Buffer.allocUnsafeSlow(Math.min(SLICE_BYTES, end - at))
       const position = at
       const { bytesRead } = await file.run(handle => handle.read(slice, 0, slice.byteLength, position))
       if (bytesRead === 0) return // shorter than it was: checkedContent() makes a fault of it
-      signal.throwIfAborted() // it may have hung
+      throwIfAborted(signal) // it may have hung
       at += bytesRead
       if (at === end) {
         closing = file.close() // while the last slice is on its way: most files are one slice
@@ -34,7 +35,7 @@ export async function writeAll(file: DiskFile, body: Source, signal: AbortSignal
   let bytes = 0
   const flush = async () => {
     while (bytes > 0) {
-      signal.throwIfAborted()
+      throwIfAborted(signal)
       const { bytesWritten } = await file.run(handle => handle.writev(waiting))
       bytes -= bytesWritten
       waiting = beyond(waiting, bytesWritten)

@@ -2,7 +2,7 @@
 import { mkdir, readFile, rename, rm, rmdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Fault, isCode } from '../../fault.ts'
-import { mayNotRemove } from '../check.ts'
+import { removalWarning } from '../check.ts'
 import type { Disk } from './disk.ts'
 import { faultOf } from './faults.ts'
 import { syncOnce } from './sync.ts'
@@ -47,7 +47,7 @@ export async function tryToWrite(
       .then(() => step('remove a folder', () => disk.run(() => rmdir(folder))))
       .catch(error => {
         if (!isCode(error, 'Denied')) throw error
-        warn(`${mayNotRemove(root, error)} The folder ${folder} of this check stays as well`)
+        warn(`${removalWarning(root, error)} The folder ${folder} of this check stays as well`)
       })
   } catch (error) {
     await disk.run(() => rm(folder, { recursive: true, force: true })).catch(() => {})

@@ -1,8 +1,8 @@
 /**
- * File operations that may hang. Each takes a thread of libuv's pool until the operating system ends it, and nobody can end
- * it sooner; the same threads look up the names of servers. So fewer run at once than there are threads, one that hangs is
- * given up but counted until it really ends, and when all that may run hang, the next ones fail at once.
- * Who waits for one holds others up: Orthanc locks its database for as long as a removal takes. So none is tried twice.
+ * File operations that may hang. Each takes a thread of libuv's pool until the operating system ends it, and nobody can
+ * end it sooner; the same threads look up the names of servers. So fewer run at once than there are threads, one that
+ * hangs is given up but counted until it really ends, and when all that may run hang, the next ones fail at once. Who
+ * waits for one holds others up: Orthanc locks its database for as long as a removal takes. So none is tried twice.
  */
 import { type FileHandle, open } from 'node:fs/promises'
 import { Fault } from '../../fault.ts'
@@ -12,7 +12,7 @@ export interface DiskLimits {
   readonly threads?: number
   /** How long one may take. */
   readonly patienceMs?: number
-  /** The same for those that take long on a healthy disk, too: a sync after gigabytes, the listing of a million names. */
+  /** The same for those that take long on a healthy disk: a sync after gigabytes, the listing of a million names. */
   readonly longPatienceMs?: number
 }
 
@@ -39,7 +39,7 @@ const SUSPICIOUS = 1 / 6
 /** Older than this when it is looked at, an operation may hang. */
 const SLOW_MS = 1_000
 const slow = new Set<Running>()
-// The end of a process waits for its threads, so for ever for one that hangs, and no signal but this one ends the waiting.
+// A process that ends waits for its threads, so it waits for ever for one that hangs. Only this signal ends the wait.
 process.on('exit', () => {
   if (slow.size > 0) process.kill(process.pid, 'SIGKILL')
 })

@@ -47,12 +47,11 @@ for (const code of [
 
 export function faultOf(error: unknown, folder: string): Fault {
   if (error instanceof Fault) return error
-  if (error instanceof Error && error.name === 'AbortError') return new Fault('Canceled', 'given up', { cause: error })
   const row = rowFor(table, errnoOf(error))
   return new Fault(row?.code ?? 'Internal', messageWithoutPath(error), { cause: error, remedy: row?.remedy?.(folder) })
 }
 
-export async function translate<T>(folder: string, work: () => Promise<T>): Promise<T> {
+export async function withFaults<T>(folder: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work()
   } catch (error) {
@@ -60,7 +59,7 @@ export async function translate<T>(folder: string, work: () => Promise<T>): Prom
   }
 }
 
-export async function* translated<T>(folder: string, items: AsyncIterable<T>): AsyncIterable<T> {
+export async function* itemsWithFaults<T>(folder: string, items: AsyncIterable<T>): AsyncIterable<T> {
   try {
     yield* items
   } catch (error) {

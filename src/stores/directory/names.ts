@@ -6,5 +6,10 @@ export const MARKER = '.orthanc-cloud-storage'
 /** A write under way: `.<name>.<random>.tmp` beside its target. What a crash leaves behind is never listed or read. */
 export const TEMPORARY = /^\..*\.tmp$/
 
+let writes = Math.floor(Math.random() * 2 ** 32)
+
+/** A name for what becomes `of` when it is whole. */
+export const temporaryName = (of: string) => `.${of}.${process.pid.toString(36)}${(writes++).toString(36)}.tmp`
+
 /** Whether a name at the top of a folder is neither a file of anybody's nor a part of one. */
-export const isNobodys = (name: string) => name === 'lost+found' || name === MARKER || TEMPORARY.test(name)
+export const isReserved = (name: string) => name === 'lost+found' || name === MARKER || TEMPORARY.test(name)

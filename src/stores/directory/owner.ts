@@ -15,7 +15,7 @@ export interface Owners {
 }
 
 /** `guest`: the program is not Orthanc's, and may be run by somebody else. */
-export function owners(disk: Disk, guest: boolean): Owners {
+export function createOwners(disk: Disk, guest: boolean): Owners {
   const root = process.geteuid?.() === 0
 
   async function ofFile(file: DiskFile, replaced: Stats | undefined, folder: string): Promise<void> {

@@ -1,6 +1,6 @@
 /**
- * Whether a folder is what it was. A network mount that is gone leaves an empty folder behind, or none: its files are not
- * lost then, and what is written there would be. So a folder of ours has a file that marks it; Orthanc's own is
+ * Whether a folder is what it was. A network mount that is gone leaves an empty folder behind, or none: its files are
+ * not lost then, and what is written there would be. So a folder of ours has a file that marks it; Orthanc's own is
  * known by its device and inode.
  */
 import { randomUUID } from 'node:crypto'
@@ -11,14 +11,15 @@ import { Fault, isErrno, messageWithoutPath } from '../../fault.ts'
 import type { Disk } from './disk.ts'
 import { ifThere, isAbsence } from './faults.ts'
 import { unmountedAbove } from './mounts.ts'
-import { isNobodys, MARKER } from './names.ts'
+import { isReserved, MARKER } from './names.ts'
 import { syncOnce } from './sync.ts'
 
 const FULL = ['ENOSPC', 'EDQUOT']
 const ID = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/
 
 /**
- * `owner`: it may make the folder and its marker. `successor`: of an owner that died, so what that one made must be there.
+ * `owner`: it may make the folder and its marker. `successor`: of an owner that died, so what that one made must be
+ * there.
  * `guest`: it makes nothing, and takes a folder that has no marker yet.
  */
 export type Role = 'owner' | 'successor' | 'guest'
@@ -29,13 +30,6 @@ export interface RootOptions {
   readonly role: Role
   /** For tests: what this machine says of its mounts. */
   readonly unmounted?: typeof unmountedAbove
-}
-
-export interface Root {
-  /** Makes the folder what it must be, if it was never seen before; else as prove(). */
-  establish(make: boolean, warn: (line: string) => void): Promise<void>
-  /** Rejects unless the folder is there and the one that it was. */
-  prove(): Promise<void>
 }
 
 interface Sight {
@@ -51,83 +45,100 @@ interface Known {
   readonly sight: Sight
 }
 
-export function folderRoot(disk: Disk, options: RootOptions): Root {
-  const { path, marked, role, unmounted = unmountedAbove } = options
-  const marker = join(path, MARKER)
-  let known: Known | undefined
+/** The folder itself, on its disk. What is below it is the business of others. */
+export class FolderRoot {
+  readonly path: string
+  readonly disk: Disk
+  readonly #marker: string
+  readonly #marked: boolean
+  readonly #role: Role
+  readonly #unmounted: typeof unmountedAbove
+  #known: Known | undefined
 
-  const sightOf = (file: string) => ifThere(disk.run(() => stat(file, { bigint: true, throwIfNoEntry: false })))
+  constructor(disk: Disk, { path, marked, role, unmounted = unmountedAbove }: RootOptions) {
+    this.path = path
+    this.disk = disk
+    this.#marker = join(path, MARKER)
+    this.#marked = marked
+    this.#role = role
+    this.#unmounted = unmounted
+  }
 
   /** '' = the marker has none: a crash left it so. */
-  async function idOf(): Promise<string | undefined> {
-    const text = await ifThere(disk.run(() => readFile(marker, 'utf8'))).catch(error => {
-      throw isErrno(error, 'EACCES', 'EPERM', 'EISDIR') ? unreadable(path, error) : error
+  async #idOf(): Promise<string | undefined> {
+    const text = await ifThere(this.disk.run(() => readFile(this.#marker, 'utf8'))).catch(error => {
+      throw isErrno(error, 'EACCES', 'EPERM', 'EISDIR') ? unreadable(this.path, error) : error
     })
     return text === undefined ? undefined : (ID.exec(text)?.[0] ?? '')
   }
 
-  async function prove(): Promise<void> {
-    if (!known) return establish(false, () => {})
-    const now = await sightOf(known.id === undefined ? path : marker)
-    if (!now) throw known.id === undefined || !(await sightOf(path)) ? missing(path) : unmarked(path)
-    if (same(known.sight, now)) return
-    if (known.id === undefined || (await idOf()) !== known.id) throw another(path)
-    known = { id: known.id, sight: now } // the same one, mounted again
+  /** Rejects unless the folder is there and the one that it was. */
+  async prove(): Promise<void> {
+    const known = this.#known
+    if (!known) return this.establish(false, () => {})
+    const { id, sight } = known
+    const now = await this.#sightOf(id === undefined ? this.path : this.#marker)
+    if (!now) throw id === undefined || !(await this.#sightOf(this.path)) ? missing(this.path) : unmarked(this.path)
+    if (same(sight, now)) return
+    if (id === undefined || (await this.#idOf()) !== id) throw another(this.path)
+    this.#known = { id, sight: now } // the same one, mounted again
   }
 
-  async function establish(make: boolean, warn: (line: string) => void): Promise<void> {
-    const makes = make && role === 'owner'
-    const marks = makes && marked
-    if (known) {
-      await prove()
-      if (marks && known.id === undefined) await remember((await idOf()) || (await mark()))
+  /** Makes the folder what it must be, if it was never seen before; else as prove(). */
+  async establish(make: boolean, warn: (line: string) => void): Promise<void> {
+    const makes = make && this.#role === 'owner'
+    const marks = makes && this.#marked
+    if (this.#known) {
+      await this.prove()
+      if (marks && this.#known.id === undefined) await this.#remember((await this.#idOf()) || (await this.#mark()))
       return
     }
-    const there = await sightOf(path)
-    if (there && (there.mode & BigInt(constants.S_IFMT)) !== BigInt(constants.S_IFDIR)) throw noFolder(path)
+    const there = await this.#sightOf(this.path)
+    if (there && (there.mode & BigInt(constants.S_IFMT)) !== BigInt(constants.S_IFDIR)) throw noFolder(this.path)
     if (!there) {
-      await refuseUnmounted()
-      if (!makes) throw role === 'owner' ? notYet(path) : missing(path)
-      await makeFolder()
+      await this.#refuseUnmounted()
+      if (!makes) throw this.#role === 'owner' ? notYet(this.path) : missing(this.path)
+      await this.#makeFolder()
     }
-    const id = marked ? await idOf() : undefined
-    if (id) return remember(id)
-    const empty = await isEmpty()
+    const id = this.#marked ? await this.#idOf() : undefined
+    if (id) return this.#remember(id)
+    const empty = await this.#isEmpty()
     if (empty) {
-      await refuseUnmounted()
-      if (marked && role === 'successor') throw unmarked(path)
-      if (there) warn(emptyNow(path))
+      await this.#refuseUnmounted()
+      if (this.#marked && this.#role === 'successor') throw unmarked(this.path)
+      if (there) warn(emptyNow(this.path))
     }
-    await remember(marks ? await mark() : undefined)
+    await this.#remember(marks ? await this.#mark() : undefined)
   }
 
-  async function remember(id: string | undefined): Promise<void> {
-    const sight = await sightOf(id === undefined ? path : marker)
-    if (!sight) throw missing(path)
-    known = { id, sight }
+  async #remember(id: string | undefined): Promise<void> {
+    const sight = await this.#sightOf(id === undefined ? this.path : this.#marker)
+    if (!sight) throw missing(this.path)
+    this.#known = { id, sight }
   }
 
-  async function makeFolder(): Promise<void> {
-    await disk
-      .run(() => mkdir(path, { mode: 0o750, recursive: !marked })) // Orthanc makes its own with all folders above it
+  async #makeFolder(): Promise<void> {
+    const recursive = !this.#marked // Orthanc makes its own with all folders above it
+    await this.disk
+      .run(() => mkdir(this.path, { mode: 0o750, recursive }))
       .catch(error => {
-        if (!isErrno(error, 'EEXIST')) throw cannotMake(path, messageWithoutPath(error), error)
+        if (!isErrno(error, 'EEXIST')) throw cannotMake(this.path, messageWithoutPath(error), error)
       })
     // Its own name must be safe, too. Who may not read the folder above cannot see to that.
-    await syncOnce(disk, dirname(path)).catch(error => {
+    await syncOnce(this.disk, dirname(this.path)).catch(error => {
       if (!isErrno(error, 'EACCES', 'EPERM')) throw error
     })
   }
 
   /** Gives the folder its marker and returns the id; undefined where nothing can be written, which a check tells. */
-  async function mark(): Promise<string | undefined> {
+  async #mark(): Promise<string | undefined> {
     const id = randomUUID()
-    const torn = (await idOf()) === ''
-    const file = await disk.open(marker, torn ? 'w' : 'wx', 0o640).catch(error => {
+    const torn = (await this.#idOf()) === ''
+    const file = await this.disk.open(this.#marker, torn ? 'w' : 'wx', 0o640).catch(error => {
       if (isErrno(error, 'EROFS', 'EACCES', 'EPERM', 'EEXIST', ...FULL)) return undefined
-      throw isAbsence(error) ? missing(path) : error
+      throw isAbsence(error) ? missing(this.path) : error
     })
-    if (!file) return (await idOf()) || undefined // of somebody who was faster
+    if (!file) return (await this.#idOf()) || undefined // of somebody who was faster
     try {
       await file.run(handle =>
         handle.writeFile(`orthanc-cloud-storage keeps files in this folder. Do not remove this file. ${id}\n`),
@@ -138,43 +149,40 @@ export function folderRoot(disk: Disk, options: RootOptions): Root {
     } finally {
       await file.close()
     }
-    return (await idOf()) || undefined // two may have begun at once
+    return (await this.#idOf()) || undefined // two may have begun at once
   }
 
-  async function isEmpty(): Promise<boolean> {
-    const empty = await ifThere(disk.run(holdsNothing, disk.longPatienceMs))
-    if (empty === undefined) throw missing(path)
+  async #isEmpty(): Promise<boolean> {
+    const empty = await ifThere(this.disk.run(() => this.#holdsNothing(), this.disk.longPatienceMs))
+    if (empty === undefined) throw missing(this.path)
     return empty
   }
 
   /** Where the folder is, or would be made: a link above it may lead below a mount point. */
-  async function real(name = path): Promise<string> {
-    const found = await ifThere(disk.run(() => realpath(name)))
-    return found ?? (name === dirname(name) ? name : join(await real(dirname(name)), basename(name)))
+  async #real(name = this.path): Promise<string> {
+    const found = await ifThere(this.disk.run(() => realpath(name)))
+    return found ?? (name === dirname(name) ? name : join(await this.#real(dirname(name)), basename(name)))
   }
 
   /** Not all names at once: a flat folder may have millions. */
-  async function holdsNothing(): Promise<boolean> {
-    for await (const { name } of await opendir(path)) if (!isNobodys(name)) return false
+  async #holdsNothing(): Promise<boolean> {
+    for await (const { name } of await opendir(this.path)) if (!isReserved(name)) return false
     return true
   }
 
-  async function refuseUnmounted(): Promise<void> {
-    const point = (await unmounted(path)) ?? (await unmounted(await real()))
-    if (point !== undefined)
-      throw new Fault(
-        'Unavailable',
-        `nothing is mounted on ${point}, which /etc/fstab names, and ${path} has no files`,
-        {
-          remedy: `Mount ${point}.`,
-        },
-      )
+  async #refuseUnmounted(): Promise<void> {
+    const point = (await this.#unmounted(this.path)) ?? (await this.#unmounted(await this.#real()))
+    if (point === undefined) return
+    const words = `nothing is mounted on ${point}, which /etc/fstab names, and ${this.path} has no files`
+    throw new Fault('Unavailable', words, { remedy: `Mount ${point}.` })
   }
 
-  return { establish, prove }
+  #sightOf(file: string): Promise<Sight | undefined> {
+    return ifThere(this.disk.run(() => stat(file, { bigint: true, throwIfNoEntry: false })))
+  }
 }
 
-/** A device gets another number when it is mounted again; then the time of its making tells, where the system keeps that. */
+/** A device gets a new number when it is mounted again. Then the birth time tells, where the system keeps one. */
 function same(before: Sight, now: Sight): boolean {
   if (before.ino !== now.ino) return false
   return before.dev === now.dev || (now.birthtimeNs > 0n && before.birthtimeNs === now.birthtimeNs)

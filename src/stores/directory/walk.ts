@@ -1,45 +1,44 @@
 import type { Dirent } from 'node:fs'
 import { lstat, readdir, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Fault } from '../../fault.ts'
+import { Fault, throwIfAborted } from '../../fault.ts'
 import type { Stat } from '../store.ts'
+import { until } from '../until.ts'
 import type { Disk } from './disk.ts'
 import { ifThere } from './faults.ts'
-import { isNobodys, TEMPORARY } from './names.ts'
+import { isReserved, TEMPORARY } from './names.ts'
+import type { FolderRoot } from './root.ts'
 
 /** An error costs six times what a look does. */
 export const statIfThere = (disk: Disk, path: string) => ifThere(disk.run(() => stat(path, { throwIfNoEntry: false })))
 
-export interface Walk {
-  readonly disk: Disk
-  readonly root: string
-  /** Rejects unless the root is there: else what is gone with it would pass for removed. */
-  prove(): Promise<void>
-}
+/**
+ * All files whose key begins with `prefix`, in the byte order of their keys. Links are followed, also those of folders.
+ * Each look at a disk that hangs ends with `signal`.
+ */
+export async function* filesBelow(root: FolderRoot, prefix: string, signal: AbortSignal): AsyncIterable<Stat> {
+  const { disk } = root
+  const look = <T>(work: Promise<T>) => until(work, signal)
+  const at = (path: string) => look(statIfThere(disk, path))
 
-/** All files whose key begins with `prefix`, in the byte order of their keys. Links are followed, also those of folders. */
-export async function* filesBelow(
-  { disk, root, prove }: Walk,
-  prefix: string,
-  signal: AbortSignal,
-): AsyncIterable<Stat> {
   async function kindOf(entry: Dirent, path: string): Promise<'file' | 'folder' | undefined> {
     let kind: { isFile(): boolean; isDirectory(): boolean } = entry
     if (entry.isSymbolicLink()) {
-      const target = await statIfThere(disk, path)
-      if (!target && (await ifThere(disk.run(() => lstat(path))))) throw dangling(path)
+      const target = await at(path)
+      if (!target && (await look(ifThere(disk.run(() => lstat(path)))))) throw danglingLink(path)
       if (target) kind = target
     }
     return kind.isFile() ? 'file' : kind.isDirectory() ? 'folder' : undefined
   }
 
-  /** In a folder, `a.b` comes before what is in `a`, for `.` is less than `/`: so a folder's name is taken with its slash. */
+  /** `a.b` comes before `a/c`, because `.` is less than `/`. So the names of folders are sorted with their slash. */
   async function* visit(folder: string, keys: string, links: readonly string[]): AsyncIterable<Stat> {
-    const entries = await ifThere(disk.run(() => readdir(folder, { withFileTypes: true }), disk.longPatienceMs))
-    if (!entries) return await prove() // it was pruned while we walked
+    const reading = disk.run(() => readdir(folder, { withFileTypes: true }), disk.longPatienceMs)
+    const entries = await look(ifThere(reading))
+    if (!entries) return await look(root.prove()) // it was pruned while we walked
     const found: { key: string; order: Buffer; entry: Dirent }[] = []
     for (const entry of entries) {
-      if (TEMPORARY.test(entry.name) || (keys === '' && isNobodys(entry.name))) continue
+      if (TEMPORARY.test(entry.name) || (keys === '' && isReserved(entry.name))) continue
       const key = keys + entry.name
       if (!key.startsWith(prefix) && !prefix.startsWith(`${key}/`)) continue
       const kind = await kindOf(entry, join(folder, entry.name))
@@ -50,11 +49,11 @@ export async function* filesBelow(
     }
     found.sort((a, b) => Buffer.compare(a.order, b.order))
     for (const { key, entry } of found) {
-      signal.throwIfAborted()
+      throwIfAborted(signal)
       const path = join(folder, entry.name)
       if (key.endsWith('/')) yield* descend(path, key, entry.isSymbolicLink(), links)
       else {
-        const stats = await statIfThere(disk, path)
+        const stats = await at(path)
         if (stats?.isFile()) yield { key, size: stats.size, modified: stats.mtime }
       }
     }
@@ -63,17 +62,19 @@ export async function* filesBelow(
   /** A link to a folder that we are in already would never end. */
   async function* descend(path: string, key: string, isLink: boolean, links: readonly string[]): AsyncIterable<Stat> {
     if (!isLink) return yield* visit(path, key, links)
-    const [target, here] = await Promise.all([path, join(path, '..')].map(name => disk.run(() => realpath(name))))
+    const reals = [path, join(path, '..')].map(name => disk.run(() => realpath(name)))
+    const [target, here] = await look(Promise.all(reals))
     if (target === undefined || links.includes(target) || `${here}/`.startsWith(`${target}/`)) return
     yield* visit(path, key, [...links, target])
   }
 
-  await prove()
-  yield* visit(root, '', [await disk.run(() => realpath(root))])
-  await prove()
+  throwIfAborted(signal)
+  await look(root.prove()) // else what is gone with the folder would pass for removed
+  yield* visit(root.path, '', [await look(disk.run(() => realpath(root.path)))])
+  await look(root.prove())
 }
 
-export function dangling(path: string): Fault {
+export function danglingLink(path: string): Fault {
   return new Fault('Unavailable', `the symbolic link ${path} leads to nothing that is there`, {
     remedy: 'Mount what it leads to, or remove the link.',
   })

@@ -5,13 +5,13 @@ import type { AuthClient } from 'google-auth-library'
 import type { Dispatcher } from 'undici'
 import { Fault, messageOf, oneLine } from '../../fault.ts'
 import { Clock } from '../http/clock.ts'
-import type { Answer, Authorized, Draft } from '../http/dialect.ts'
-import { maker } from '../http/machine.ts'
+import type { Authorized, Draft, HttpRefusal } from '../http/dialect.ts'
+import { machineMaker } from '../http/machine.ts'
 import { cachedToken, type Token, type Tokens } from '../http/token.ts'
 import { TokenServices } from '../http/token-service.ts'
 
 const SCOPE = 'https://www.googleapis.com/auth/devstorage.read_write'
-/** A credential file that an operator replaces is taken from the next request on, but not looked at more often than this. */
+/** We look no more often whether an operator has replaced the credential file. The next request uses the new one. */
 const LOOK_MS = 2_000
 const SELF_SIGNED_MS = 3600_000
 const LONGEST_NAME = 100
@@ -38,7 +38,7 @@ export function googleAuthorizer(
   return async (draft, _length, _streamed, signal) => {
     const current = await tokens()
     const headers = await current.get(signal)
-    const again = (answer: Answer) => {
+    const again = (answer: HttpRefusal) => {
       if (answer.status !== 401) return false
       // Its own words: those of a proxy are no JSON and no XML of Google's.
       if (/^\s*(\{|<\?xml)/.test(answer.text)) place.clock.learn(answer.headers)
@@ -197,5 +197,5 @@ function throughOurs(services: TokenServices) {
 
 function expectsMetadata(): boolean {
   const named = ['GCE_METADATA_HOST', 'GCE_METADATA_IP']
-  return named.some(name => process.env[name]) || /google/i.test(maker())
+  return named.some(name => process.env[name]) || /google/i.test(machineMaker())
 }

@@ -1,8 +1,8 @@
 import { Fault } from '../../fault.ts'
-import { mayCome, mayNotRemove } from '../check.ts'
-import type { Check, Draft, Told } from '../http/dialect.ts'
+import { removalWarning, worthAskingAgain } from '../check.ts'
+import type { DialectCheck, Draft, HttpAnswer } from '../http/dialect.ts'
 import { notTheStores } from '../http/stranger.ts'
-import { isMarked, jsonOf, permissionRemedy } from './faults.ts'
+import { isMarkedByGoogle, parsedObject, permissionRemedy } from './faults.ts'
 
 export interface GcsCheckOptions {
   readonly bucket: string
@@ -14,7 +14,7 @@ const WRITE = 'storage.objects.create'
 const REMOVE = 'storage.objects.delete'
 
 /** Google tells which permissions we have, to anybody who asks, so nothing needs to be tried. */
-export function gcsCheck(key: string, { bucket, bucketPath }: GcsCheckOptions): Check {
+export function gcsCheck(key: string, { bucket, bucketPath }: GcsCheckOptions): DialectCheck {
   /** Emulators do not know the question about permissions. */
   let tellsPermissions = true
 
@@ -36,37 +36,39 @@ export function gcsCheck(key: string, { bucket, bucketPath }: GcsCheckOptions): 
       remedy: permissionRemedy(bucket, missing.join(', ')),
     })
 
-  function judge(name: string, told: Told, asked: readonly string[], warn: (line: string) => void): void {
-    const { kind, permissions: granted } = parsed(told)
-    if (kind !== 'storage#testIamPermissionsResponse' && granted === undefined && !isMarked(told.headers))
-      throw notTheStores(told, 'no permissions')
+  function judge(name: string, answer: HttpAnswer, asked: readonly string[], warn: (line: string) => void): void {
+    const { kind, permissions: granted } = parsed(answer)
+    if (kind !== 'storage#testIamPermissionsResponse' && granted === undefined && !isMarkedByGoogle(answer.headers))
+      throw notTheStores(answer, 'no permissions')
     const missing = asked.filter(permission => !(Array.isArray(granted) && granted.includes(permission)))
     const needed = missing.filter(permission => permission !== REMOVE)
     if (needed.length > 0) throw lacks(needed)
-    if (missing.length > 0) warn(mayNotRemove(name, lacks(missing))) // Google wants it for writing an object again, too
+    // Google wants this permission for writing an object again, too.
+    if (missing.length > 0) warn(removalWarning(name, lacks(missing)))
   }
 
   return async ({ name }, ask, { purpose, writes, warn }) => {
     const asked = purpose === 'status' || !writes ? [READ] : [WRITE, READ, REMOVE]
-    const told = tellsPermissions ? await ask('use', question(asked)) : undefined
-    if (told && !(told instanceof Fault)) {
-      judge(name, told, asked, warn)
+    const answer = tellsPermissions ? await ask('use', question(asked)) : undefined
+    if (answer && !(answer instanceof Fault)) {
+      judge(name, answer, asked, warn)
       if (purpose === 'status') return
-    } else if (told?.code === 'Denied' || told?.code === 'BadConfig') throw isMissing(told) ? mayCome(told) : told
+    } else if (answer?.code === 'Denied' || answer?.code === 'BadConfig')
+      throw isMissing(answer) ? worthAskingAgain(answer) : answer
     // So that a missing bucket shows on an emulator, too. The permission to list is not needed.
     const listed = await ask('list', list)
     if (listed instanceof Fault) {
-      if (isMissing(listed)) throw mayCome(listed)
+      if (isMissing(listed)) throw worthAskingAgain(listed)
       if (listed.code !== 'Denied' || !listed.message.includes('storage.objects.list')) throw listed
     } else parsed(listed)
-    if (told instanceof Fault) tellsPermissions = false
+    if (answer instanceof Fault) tellsPermissions = false
   }
 }
 
-function parsed(told: Told): Record<string, unknown> {
-  const answer = jsonOf(told.text)
-  if (answer) return answer as Record<string, unknown>
-  throw notTheStores(told, 'no JSON')
+function parsed(answer: HttpAnswer): Record<string, unknown> {
+  const value = parsedObject(answer.text)
+  if (value) return value as Record<string, unknown>
+  throw notTheStores(answer, 'no JSON')
 }
 
 /** What was asked is about the bucket, so nothing else can be missing. */

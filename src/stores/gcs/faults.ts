@@ -1,10 +1,10 @@
-/** The one table from Google Cloud Storage's errors to faults: "HTTP status and error codes for JSON" of its reference. */
+/** The one table from Google's errors to faults. Codes: "HTTP status and error codes for JSON" of its reference. */
 import type { Fault } from '../../fault.ts'
 import { clockRemedy } from '../http/clock.ts'
-import type { Answer, Headers } from '../http/dialect.ts'
-import { asksForOne, faultOfRow, type Row, usualStatus } from '../http/fault-row.ts'
+import type { Headers, HttpRefusal } from '../http/dialect.ts'
+import { asksForOne, type FaultRow, faultOfRow, usualStatus } from '../http/fault-row.ts'
 
-export interface Asked {
+export interface GcsRemedyContext {
   readonly bucket: string
   readonly serviceAccountFile: string | undefined
   readonly storageClass: string | undefined
@@ -22,15 +22,15 @@ export function permissionRemedy(bucket: string, missing: string): string {
   return `The credentials need ${missing} on bucket '${bucket}', as the role Storage Object User (roles/storage.objectUser) has.`
 }
 
-const busy: Row<Asked> = { code: 'Unavailable' }
-const damaged: Row<Asked> = { code: 'Corrupt', retryable: true }
-const noBucket: Row<Asked> = {
+const busy: FaultRow<GcsRemedyContext> = { code: 'Unavailable' }
+const damaged: FaultRow<GcsRemedyContext> = { code: 'Corrupt', retryable: true }
+const noBucket: FaultRow<GcsRemedyContext> = {
   code: 'BadConfig',
   remedy: ({ bucket }) => `There is no bucket '${bucket}': check BucketName, or create it.`,
 }
 
 /** By the words of the message, where the status alone does not tell. The first that matches counts. */
-const byWords: readonly [RegExp, Row<Asked>][] = [
+const byWords: readonly [RegExp, FaultRow<GcsRemedyContext>][] = [
   [/bucket does not exist/i, noBucket],
   [/doesn't match calculated|BadDigest/i, damaged],
   [
@@ -45,7 +45,7 @@ const byWords: readonly [RegExp, Row<Asked>][] = [
   [/billing|account.*(disabled|closed)/i, { code: 'Denied', remedy: "The project's billing account is closed." }],
 ]
 
-const byStatus: Readonly<Record<number, Row<Asked>>> = {
+const byStatus: Readonly<Record<number, FaultRow<GcsRemedyContext>>> = {
   ...usualStatus,
   401: {
     code: 'Denied',
@@ -67,17 +67,21 @@ const LOOKED_AT = 300
 /** Of objects and accounts: they may hold any word. */
 const NAMES = /\S*[/@]\S*/g
 
-const absent: Row<Asked> = { code: 'NotFound' }
-const forgotten: Row<Asked> = { code: 'Unavailable', beginAnew: true }
+const absent: FaultRow<GcsRemedyContext> = { code: 'NotFound' }
+const forgotten: FaultRow<GcsRemedyContext> = { code: 'Unavailable', beginAnew: true }
 
-export function gcsFault(answer: Answer, asked: Asked): Fault {
+export function gcsFault(answer: HttpRefusal, context: GcsRemedyContext): Fault {
   const { status, headers, text } = answer
-  const { said, proven } = wordsOf(text)
-  const own = proven || isMarked(headers)
-  return faultOfRow(rowOf(answer, said, own), said, own || (answer.inUpload && status === 410), answer, asked)
+  const { said, proven } = errorWords(text)
+  const own = proven || isMarkedByGoogle(headers)
+  return faultOfRow(rowOf(answer, said, own), said, own || (answer.inUpload && status === 410), answer, context)
 }
 
-function rowOf({ status, verb, inUpload, text }: Answer, said: string, own: boolean): Row<Asked> | undefined {
+function rowOf(
+  { status, verb, inUpload, text }: HttpRefusal,
+  said: string,
+  own: boolean,
+): FaultRow<GcsRemedyContext> | undefined {
   const isAbsent = status === 404 && own && /^(NoSuchKey\b|No such object\b)/.test(said)
   const told = said.slice(0, LOOKED_AT).replace(NAMES, ' ')
   const words = isAbsent ? undefined : byWords.find(([pattern]) => pattern.test(told))?.[1]
@@ -86,12 +90,12 @@ function rowOf({ status, verb, inUpload, text }: Answer, said: string, own: bool
   if (status !== 404 || !own) return byStatus[status]
   // What lists or writes can miss nothing but the bucket, unless the words are about an object.
   if (!isAbsent && (verb === 'list' || verb === 'write')) return noBucket
-  return isAbsent || errorOf(text)?.code === 404 ? absent : byStatus[status]
+  return isAbsent || jsonError(text)?.code === 404 ? absent : byStatus[status]
 }
 
-/** Metadata requests fail in JSON, requests for bytes in plain text or XML. `proven`: these are the words of nobody else. */
-function wordsOf(text: string): { readonly said: string; readonly proven: boolean } {
-  const error = errorOf(text)
+/** Requests for metadata fail in JSON, those for bytes in plain text or XML. `proven`: only Google speaks like this. */
+function errorWords(text: string): { readonly said: string; readonly proven: boolean } {
+  const error = jsonError(text)
   // Many services put a code and a message there; only Google, and its emulators, give a list of reasons as well.
   if (error)
     return {
@@ -103,15 +107,15 @@ function wordsOf(text: string): { readonly said: string; readonly proven: boolea
   return { said: text.trim().slice(0, LOOKED_AT), proven: /^No such object: /.test(text) }
 }
 
-function errorOf(
+function jsonError(
   text: string,
 ): { readonly code?: unknown; readonly message: unknown; readonly errors?: unknown } | undefined {
-  const error = (jsonOf(text) as { error?: unknown } | undefined)?.error
+  const error = (parsedObject(text) as { error?: unknown } | undefined)?.error
   return typeof error === 'object' && error !== null && 'message' in error ? error : undefined
 }
 
 /** An object in JSON, or undefined. */
-export function jsonOf(text: string): object | undefined {
+export function parsedObject(text: string): object | undefined {
   try {
     const value: unknown = JSON.parse(text)
     return typeof value === 'object' && value !== null ? value : undefined
@@ -121,6 +125,6 @@ export function jsonOf(text: string): object | undefined {
 }
 
 /** What Google gives each request. */
-export function isMarked(headers: Headers): boolean {
+export function isMarkedByGoogle(headers: Headers): boolean {
   return Object.keys(headers).some(name => name.startsWith('x-goog-') || name === 'x-guploader-uploadid')
 }

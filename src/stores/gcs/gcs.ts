@@ -7,9 +7,9 @@ import {
   encode,
   encodeKey,
   type Headers,
+  type HttpAnswer,
   type Part,
   partHeaders,
-  type Told,
 } from '../http/dialect.ts'
 import { nextFrom, statFrom } from '../http/entry.ts'
 import { type ConnectionOptions, type Environment, httpOptions } from '../http/options.ts'
@@ -18,7 +18,7 @@ import { notTheStores } from '../http/stranger.ts'
 import type { Store } from '../store.ts'
 import { googleAuthorizer } from './auth.ts'
 import { gcsCheck } from './check.ts'
-import { gcsFault, isMarked, jsonOf } from './faults.ts'
+import { gcsFault, isMarkedByGoogle, parsedObject } from './faults.ts'
 
 /** `GoogleCloudStorage` of docs/configuration.md, in base units. */
 export interface GcsOptions extends ConnectionOptions {
@@ -43,6 +43,7 @@ export function gcsStore(options: GcsOptions, environment: Environment, log: (li
   return httpStore({ ...gcsDialect(options, environment.probeKey), authorize }, http)
 }
 
+/** As long as a dialect has verbs: a table, of which each row is read by itself. */
 function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'authorize'> {
   const { bucket, storageClass } = options
   const url = new URL(options.endpoint ?? GOOGLE)
@@ -63,15 +64,15 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
       path: uploadPath,
       query: [
         ['uploadType', 'multipart'],
-        ['name', key], // it overrides the one in the metadata, which no checksum guards and one changed bit makes another
+        ['name', key], // overrides the name in the metadata, which no checksum protects from a changed bit
         ['fields', 'crc32c'],
       ],
       ...related({ name: key, crc32c: crc, ...onWrite }),
     }),
-    marked: isMarked,
+    marked: isMarkedByGoogle,
     // An answer without a word is no acknowledgement either.
     acknowledges: (answer, crc) => {
-      if (answer.text === '' && isMarked(answer.headers)) return 'other'
+      if (answer.text === '' && isMarkedByGoogle(answer.headers)) return 'other'
       const { crc32c } = objectOf(answer)
       if (crc32c === undefined) throw notTheStores(answer, 'no crc32c')
       return crc32c === crc ? 'same' : 'other'
@@ -121,9 +122,9 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
     },
     check: gcsCheck(probeKey, { bucket, bucketPath }),
 
-    // Google takes the parts of an upload one after the other, so they bring no speed (measured: one request is faster at
-    // every size), but when the network breaks, only a part is sent again. Its way to send in parallel leaves visible
-    // pieces behind when it fails, and its XML interface has no emulator to test against.
+    // Google takes the parts of an upload one after the other, so they bring no speed (measured: one request is faster
+    // at every size), but when the network breaks, only a part is sent again. Its way to send in parallel leaves
+    // visible pieces behind when it fails, and its XML interface has no emulator to test against.
     parts: {
       largestPut: 64 * MIB,
       smallestPart: 1 * MIB, // a multiple of 256 KiB
@@ -195,11 +196,11 @@ function related(metadata: object): Pick<Draft, 'headers' | 'around'> {
 }
 
 /** After each part but the last Google says how far it has come; after the last it describes the object. */
-function arrived(answer: Told, { range, total, whole }: Part) {
+function arrived(answer: HttpAnswer, { range, total, whole }: Part) {
   if (answer.status === 308) {
     const [, last] = /^bytes=0-(\d+)$/.exec(textOf(answer.headers, 'range') ?? '') ?? []
     if (Number(last) + 1 === range.end && range.end < total) return undefined
-    // Sent again from its beginning: bytes that have arrived already are skipped by Google. Those before it are here no more.
+    // The part is sent again from its beginning. Google skips what it has; we no longer have the parts before.
     const words = `only the bytes up to ${last ?? 'none'} of a part up to ${range.end} arrived`
     return new Fault('Unavailable', words, { beginAnew: Number(last ?? -1) + 1 < range.start })
   }
@@ -219,8 +220,8 @@ interface Listing {
 }
 
 /** An answer about metadata is an object in JSON. */
-function objectOf<T extends object = Metadata>(answer: Told): T {
-  const value = jsonOf(answer.text)
+function objectOf<T extends object = Metadata>(answer: HttpAnswer): T {
+  const value = parsedObject(answer.text)
   if (value === undefined) throw notTheStores(answer, 'no JSON')
   return value as T
 }

@@ -3,11 +3,11 @@ import type { Dispatcher } from 'undici'
 import { type Bytes, type Content, checkedContent, type Range } from '../../bytes.ts'
 import { Fault } from '../../fault.ts'
 import { faultOfNetwork } from '../network/faults.ts'
-import type { Dialect, Draft, Told } from './dialect.ts'
-import { without } from './secrets-sent.ts'
+import type { Dialect, Draft, HttpAnswer } from './dialect.ts'
+import { withoutSecrets } from './secrets-sent.ts'
 import { isStrange, notTheStores } from './stranger.ts'
 
-export type Sent = Dispatcher.ResponseData & Pick<Told, 'secrets'>
+export type Sent = Dispatcher.ResponseData & Pick<HttpAnswer, 'secrets'>
 
 /** Up to this size a body travels in one buffer, either way. */
 export const WHOLE_BYTES = 1024 * 1024
@@ -16,11 +16,11 @@ const LONGEST_MESSAGE = 64 * 1024
 const TAGS = ['etag', 'content-md5', 'x-ms-blob-content-md5']
 
 /** An answer with its text. A listing must be whole; of a message, which may be a page, its beginning is enough. */
-export async function toldOf(
+export async function readAnswer(
   { statusCode: status, headers, body, secrets }: Sent,
   signal: AbortSignal,
   longestPage?: number,
-): Promise<Told> {
+): Promise<HttpAnswer> {
   const longest = longestPage ?? LONGEST_MESSAGE
   const chunks: Buffer[] = []
   let size = 0
@@ -33,14 +33,14 @@ export async function toldOf(
       if (size > longest) break
     }
   } catch (error) {
-    throw lost(error, signal)
+    throw faultOfSending(error, signal)
   }
   const text = Buffer.concat(chunks).toString('utf8')
-  return { status, headers, text: status < 300 ? text : without(text, secrets()), secrets }
+  return { status, headers, text: status < 300 ? text : withoutSecrets(text, secrets()), secrets }
 }
 
 /** What the network did to a request: whether the store has done what it was asked is not known. */
-export function lost(error: unknown, signal: AbortSignal): Fault {
+export function faultOfSending(error: unknown, signal: AbortSignal): Fault {
   const fault = faultOfNetwork(error, signal)
   return error instanceof Fault ? fault : fault.with({ doubtful: true })
 }
@@ -75,18 +75,19 @@ export function requestLine({ method, path }: Draft, answer: Sent, ms: number, i
 }
 
 /** Lets go of an answer that is not wanted, and of its connection. */
-export function drop({ body }: Sent): void {
+export function dropAnswer({ body }: Sent): void {
   body.on('error', () => {}).destroy()
 }
 
 /**
- * The content of an answer to GET, after its head was checked: exactly the range asked for, or the whole object. What is wrong
- * with a head may be the way's doing, so another try may help. `total`: bytes of the object.
+ * The content of an answer to GET, after its head was checked: exactly the range asked for, or the whole object. What
+ * is wrong with a head may be the way's doing, so another try may help. `total`: bytes of the object.
  */
 export async function contentOfAnswer(dialect: Dialect, answer: Sent, range: Range | undefined, signal: AbortSignal) {
   if (isStrange(answer.headers, dialect.marked(answer.headers)))
-    throw notTheStores(await toldOf(answer, signal), 'no mark of the store')
-  // Nobody asked for that. An object that is stored so comes with a tag of its own bytes; what a proxy made of it has a weak one.
+    throw notTheStores(await readAnswer(answer, signal), 'no mark of the store')
+  // We do not ask for compression. An object that is stored compressed has a tag of its own bytes; one that a proxy has
+  // compressed has a weak tag.
   const { 'content-encoding': encoding, etag } = answer.headers
   const compressed =
     /^(x-)?(gzip|deflate|br|zstd|compress)$/i.test(String(encoding)) && /^W\/|-gzip"?$|^undefined$/.test(String(etag))
@@ -119,7 +120,7 @@ export async function contentOfAnswer(dialect: Dialect, answer: Sent, range: Ran
   } else if (answer.statusCode !== 200) problem = wrong(`the server answered ${answer.statusCode} to a GET`)
   if (!problem && !Number.isSafeInteger(length)) problem = wrong('the answer does not tell its length')
   if (problem) {
-    drop(answer)
+    dropAnswer(answer)
     throw problem
   }
   return { content: checkedContent(length, bodyOf(answer, length, signal)), total }

@@ -36,8 +36,8 @@ export class Clock {
   }
 
   /**
-   * For a refusal of which it is proven that the store made it. Whether its Date differs from the time that requests are
-   * signed with, which is then corrected.
+   * For a refusal of which it is proven that the store made it. Whether its Date differs from the time that requests
+   * are signed with, which is then corrected.
    */
   learn(headers: Headers): boolean {
     const theirs = dateOf(headers)

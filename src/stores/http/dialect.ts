@@ -21,14 +21,14 @@ export interface Draft {
   readonly alsoFine?: number
   /** The request belongs to an upload that began before. */
   readonly inUpload?: boolean
-  /** With these statuses an answer has no words that would prove anything, so they are no failure yet: what follows decides. */
+  /** An answer with such a status has no words that prove anything. It is no failure yet: the caller asks on. */
   readonly wordless?: readonly number[]
   /** The server has much to do before it answers. */
   readonly slow?: boolean
 }
 
 /** The head of an answer, and its text. Header names are lower-case. */
-export interface Told {
+export interface HttpAnswer {
   readonly status: number
   readonly headers: Headers
   /** Of a failure: without the secrets of the request. */
@@ -38,7 +38,7 @@ export interface Told {
 }
 
 /** An answer that is no success. */
-export interface Answer extends Told {
+export interface HttpRefusal extends HttpAnswer {
   readonly verb: string
   /** Scheme, host and port of the request. */
   readonly origin: string
@@ -66,7 +66,7 @@ export interface Authorized {
   /** Encoded, such as a shared access signature; '' = nothing. */
   readonly query: string
   /** The server refused: whether it may take what authorize() makes now. Such a request is repeated once. */
-  readonly again?: (answer: Answer) => boolean
+  readonly again?: (answer: HttpRefusal) => boolean
 }
 
 /** How large objects are moved. */
@@ -91,7 +91,7 @@ export interface Part {
 
 /** How a large object is sent in parts that become visible together. */
 export interface PartsDialect {
-  /** Objects larger than this go up in parts in any case: the provider takes no larger ones at once, or it is slower. Bytes. */
+  /** Larger objects always go up in parts: the provider takes no larger ones at once, or is slower then. Bytes. */
   readonly largestPut: number
   readonly smallestPart: number
   readonly mostParts: number
@@ -104,23 +104,23 @@ export interface PartsDialect {
   /** undefined = parts can be sent without further ado. */
   begin(key: string): Draft | undefined
   /** What the parts are known by, out of the answer to begin(). */
-  uploadId(answer: Told | undefined): string
+  uploadId(answer: HttpAnswer | undefined): string
   part(key: string, id: string, part: Part): Draft
   /** What finish() must be told of a part that arrived. Throws when it did not arrive whole. */
-  receipt(answer: Told, part: Part, id: string): string
+  receipt(answer: HttpAnswer, part: Part, id: string): string
   /** undefined = the last part was the end of it. */
   finish(key: string, id: string, receipts: readonly string[], whole: string | undefined): Draft | undefined
   /** Throws unless the answer to finish() says that the object is there now. Absent: any success does. */
-  finished?(answer: Told): void
+  finished?(answer: HttpAnswer): void
   /** undefined = the provider forgets the parts by itself. */
   abandon(key: string, id: string): Draft | undefined
 }
 
 /** One request. A failure is an answer, too; only the end of the check's own time is thrown. */
-export type Ask = (verb: string, draft: Draft, body?: Buffer) => Promise<Told | Fault>
+export type SendProbe = (verb: string, draft: Draft, body?: Buffer) => Promise<HttpAnswer | Fault>
 
 /** How one provider is asked whether it lets us in. */
-export type Check = (dialect: Dialect, ask: Ask, options: Required<CheckOptions>) => Promise<void>
+export type DialectCheck = (dialect: Dialect, ask: SendProbe, options: Required<CheckOptions>) => Promise<void>
 
 /**
  * What one provider's HTTP interface differs in: words, signatures, errors. How requests are sent, bodies streamed,
@@ -137,15 +137,15 @@ export interface Dialect {
   readonly digest: DigestName
   put(key: string, digest: string): Draft
   /**
-   * Whether an answer bears a mark that only the provider gives, such as its own id of the request. Proxies, load balancers
-   * and captive portals answer, too, and they answer 200.
+   * Whether an answer bears a mark that only the provider gives, such as its own id of the request. Proxies, load
+   * balancers and captive portals answer, too, and they answer 200.
    */
   marked(headers: Headers): boolean
   /** What an answer to put() acknowledges. Throws when it is no acknowledgement. */
-  acknowledges(answer: Told, digest: string): Verdict
+  acknowledges(answer: HttpAnswer, digest: string): Verdict
   /**
-   * An object that a write acknowledged by `headers`, which proved nothing, was read back and is what was sent; `tag`: the tag
-   * that it was read with. So such acknowledgements are right on this server.
+   * An object that a write acknowledged by `headers`, which proved nothing, was read back and is what was sent; `tag`:
+   * the tag that it was read with. So such acknowledgements are right on this server.
    */
   provenRight?(headers: Headers, tag: unknown): void
   /** `version`: only if the object is still the one that versionOf() was asked about. */
@@ -155,20 +155,20 @@ export interface Dialect {
   digestOf(key: string, headers: Headers): Digest | undefined
   stat(key: string): Draft
   /** Throws when the answer is not about an object. */
-  statOf(key: string, answer: Told): Stat
+  statOf(key: string, answer: HttpAnswer): Stat
   /**
    * What an answer to stat() says of the bytes. `parts`: the digests of its parts, if the object went up in parts.
    */
-  compare(answer: Told, digest: string | undefined, parts: readonly string[] | undefined): Verdict
+  compare(answer: HttpAnswer, digest: string | undefined, parts: readonly string[] | undefined): Verdict
   remove(key: string): Draft
   list(prefix: string, from: string | undefined): Draft
-  page(answer: Told): Page
-  readonly check: Check
+  page(answer: HttpAnswer): Page
+  readonly check: DialectCheck
   readonly parts: PartsDialect
   /** `length`: of the body in bytes, 0 without one. `streamed`: the body is not the draft's own text. */
   authorize(draft: Draft, length: number, streamed: boolean, signal: AbortSignal): Promise<Authorized>
   /** The one table from this provider's errors to faults. */
-  fault(answer: Answer): Fault
+  fault(answer: HttpRefusal): Fault
 }
 
 /** Everything but A-Z a-z 0-9 - . _ ~ as %XX of its UTF-8 bytes. */
@@ -177,8 +177,8 @@ export function encode(text: string): string {
 }
 
 /**
- * A key in the path of a request. Servers, and proxies before them, resolve "." and "..", and nothing at all is the bucket
- * itself: such a request would be about something else than it was meant for.
+ * A key in the path of a request. Servers, and proxies before them, resolve "." and "..", and nothing at all is the
+ * bucket itself: such a request would be about something else than it was meant for.
  */
 export function encodeKey(key: string, slash: '/' | '%2F' = '/'): string {
   const parts = slash === '/' ? key.split('/') : [key]

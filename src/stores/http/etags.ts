@@ -4,7 +4,7 @@ import { digestOfBody } from '../digest.ts'
 import type { Store } from '../store.ts'
 import type { Headers, Verdict } from './dialect.ts'
 
-/** Proxies that change an answer make its tag a weak one, `W/"…"`; some servers leave the quotes out or write A to F. */
+/** Proxies that change an answer make its tag weak, `W/"…"`. Some servers leave out the quotes or write A to F. */
 const MD5 = /^(?:W\/)?"?([0-9a-f]{32})"?$/i
 const OF_PARTS = /^(?:W\/)?"?([0-9a-f]{32}-\d+)"?$/i
 const MOST_ODD = 100
@@ -26,9 +26,9 @@ export function strongTag({ etag }: Headers): string | undefined {
 }
 
 /**
- * ETags of S3, which are the MD5 of the bytes on most servers, and of most objects: not of those in parts (the MD5 of the
- * parts' MD5s), not of those encrypted with KMS, and on some servers never. What a server does is learnt from what it
- * answers: an ETag that is the MD5 of bytes we know cannot be so by chance.
+ * ETags of S3, which are the MD5 of the bytes on most servers, and of most objects: not of those in parts (the MD5 of
+ * the parts' MD5s), not of those encrypted with KMS, and on some servers never. What a server does is learnt from what
+ * it answers: an ETag that is the MD5 of bytes we know cannot be so by chance.
  */
 export class Etags {
   /** 'md5': seen to be so. 'other': an ETag was proven to be something else, so none is compared any more. */
@@ -93,8 +93,8 @@ export class Etags {
 }
 
 /**
- * Looks at some other objects: one whose ETag is its MD5 tells that this is so on this server, which the store's own content
- * takes note of. Where they cannot be looked at, nothing is learnt.
+ * Looks at some other objects: one whose ETag is its MD5 tells that this is so on this server, which the store's own
+ * content takes note of. Where they cannot be looked at, nothing is learnt.
  */
 export async function learnFromOthers(store: Store, prefix: string, but: string, signal: AbortSignal): Promise<void> {
   let [listed, read] = [0, 0]

@@ -1,7 +1,7 @@
 import { type Bytes, type Content, collectSource, openWhole, type Range, type Source } from '../../bytes.ts'
 import { Fault } from '../../fault.ts'
 import { digestOf, digestOfSource } from '../digest.ts'
-import { arrivedRange, contentOfAnswer, drop, otherBytes, toldOf, WHOLE_BYTES, withDigest } from './answer.ts'
+import { arrivedRange, contentOfAnswer, dropAnswer, otherBytes, readAnswer, WHOLE_BYTES, withDigest } from './answer.ts'
 import type { Dialect, Headers } from './dialect.ts'
 import { isUnreadable, type Look } from './look.ts'
 import type { Send } from './send.ts'
@@ -9,7 +9,7 @@ import type { Send } from './send.ts'
 const EVERYTHING = { start: 0, end: Number.MAX_SAFE_INTEGER }
 
 /** An object up and down in one request. */
-export function inOne(dialect: Dialect, send: Send, look: Look) {
+export function inOneRequest(dialect: Dialect, send: Send, look: Look) {
   async function put(key: string, body: Source, signal: AbortSignal): Promise<void> {
     // Larger ones are read twice: for their digest, then for the wire.
     if (body.size <= WHOLE_BYTES) {
@@ -20,7 +20,7 @@ export function inOne(dialect: Dialect, send: Send, look: Look) {
   }
 
   async function putOnce(key: string, digest: string, body: Bytes | Buffer, size: number, signal: AbortSignal) {
-    const answer = await toldOf(await send('write', dialect.put(key, digest), signal, body, size), signal)
+    const answer = await readAnswer(await send('write', dialect.put(key, digest), signal, body, size), signal)
     const verdict = dialect.acknowledges(answer, digest)
     if (verdict === 'other') throw otherBytes()
     if (verdict === 'unclear') await compareBack(key, digest, answer.headers, signal)
@@ -41,11 +41,11 @@ export function inOne(dialect: Dialect, send: Send, look: Look) {
     if (answer.statusCode >= 300) throw await look.absent(key, answer, signal)
     if (!range && answer.headers['content-length'] === undefined && dialect.marked(answer.headers)) {
       // Proxies that look into bodies hand them on without their length. Of a range, its place tells it.
-      drop(answer)
+      dropAnswer(answer)
       const ranged = await send('read', dialect.get(key, EVERYTHING), signal)
       const { content, total } = await contentOfAnswer(dialect, ranged, arrivedRange(ranged), signal)
       if (content.size === total) return withDigest(content, dialect, key, ranged)
-      drop(ranged)
+      dropAnswer(ranged)
       throw new Fault('Internal', 'the server gives an object neither with its length nor as a whole')
     }
     const { content, total } = await contentOfAnswer(dialect, answer, range, signal)

@@ -1,8 +1,8 @@
 /** Looking at one object: whether it is there, and whether it is what was sent. */
 import { Fault, isCode } from '../../fault.ts'
 import { digestOfBody } from '../digest.ts'
-import { contentOfAnswer, type Sent, toldOf } from './answer.ts'
-import type { Dialect, Told } from './dialect.ts'
+import { contentOfAnswer, readAnswer, type Sent } from './answer.ts'
+import type { Dialect, HttpAnswer } from './dialect.ts'
 import type { Send } from './send.ts'
 import { notTheStores } from './stranger.ts'
 
@@ -20,7 +20,7 @@ export interface Expected {
 
 export interface Look {
   /** What the store says of an object; undefined only for a proven absence. */
-  ask(key: string, signal: AbortSignal): Promise<Told | undefined>
+  ask(key: string, signal: AbortSignal): Promise<HttpAnswer | undefined>
   /** Whether the object is there as expected. The size alone proves nothing, and what may not be read is not there. */
   holds(key: string, expected: Expected, signal: AbortSignal): Promise<boolean>
   /** The digest of the bytes that are there, which are all read, and the store's own tag of them. */
@@ -29,8 +29,8 @@ export interface Look {
   absent(key: string, refusal: Sent, signal: AbortSignal): Promise<Fault>
 }
 
-export function looking(dialect: Dialect, send: Send): Look {
-  async function ask(key: string, signal: AbortSignal): Promise<Told | undefined> {
+export function createLook(dialect: Dialect, send: Send): Look {
+  async function ask(key: string, signal: AbortSignal): Promise<HttpAnswer | undefined> {
     try {
       const answer = await send('stat', dialect.stat(key), signal)
       if (answer.statusCode < 300) return await wholeOf(answer, signal)
@@ -46,13 +46,13 @@ export function looking(dialect: Dialect, send: Send): Look {
   }
 
   /** Nobody asked for a piece, so an answer about one tells nothing. */
-  async function wholeOf(answer: Sent, signal: AbortSignal): Promise<Told> {
-    const told = await toldOf(answer, signal)
-    if (told.status !== 200) throw notTheStores(told, 'a status that is none of an object')
-    return told
+  async function wholeOf(sent: Sent, signal: AbortSignal): Promise<HttpAnswer> {
+    const answer = await readAnswer(sent, signal)
+    if (answer.status !== 200) throw notTheStores(answer, 'a status that is none of an object')
+    return answer
   }
 
-  /** An answer to HEAD has no body, so it does not tell a missing object from a missing bucket, or from a stranger. This one does. */
+  /** An answer to HEAD has no body: it tells no missing object from a missing bucket or a stranger. This does. */
   async function askInWords(key: string, signal: AbortSignal): Promise<void> {
     const answer = await send('stat', dialect.get(key, { start: 0, end: 1 }), signal)
     await answer.body.dump()
@@ -67,9 +67,9 @@ export function looking(dialect: Dialect, send: Send): Look {
   }
 
   /** Undefined when the answer is not one about an object, as far as it tells: then its bytes must. */
-  function sizeOf(key: string, told: Told): number | undefined {
+  function sizeOf(key: string, answer: HttpAnswer): number | undefined {
     try {
-      return dialect.statOf(key, told).size
+      return dialect.statOf(key, answer).size
     } catch {
       return undefined
     }
@@ -80,18 +80,18 @@ export function looking(dialect: Dialect, send: Send): Look {
     readBack,
 
     async absent(key, refusal, signal) {
-      const told = await toldOf(refusal, signal)
-      if (await ask(key, signal)) return notTheStores(told, 'no mark of the store')
+      const answer = await readAnswer(refusal, signal)
+      if (await ask(key, signal)) return notTheStores(answer, 'no mark of the store')
       return new Fault('NotFound', 'the store has no such object')
     },
 
     async holds(key, { size, digest, parts, compute }, signal) {
       try {
-        const told = await ask(key, signal)
-        if (!told) return false
-        const found = sizeOf(key, told)
+        const answer = await ask(key, signal)
+        if (!answer) return false
+        const found = sizeOf(key, answer)
         if (found !== undefined && found !== size) return false
-        const verdict = found === undefined ? 'unclear' : dialect.compare(told, digest, parts)
+        const verdict = found === undefined ? 'unclear' : dialect.compare(answer, digest, parts)
         if (verdict !== 'unclear') return verdict === 'same'
         return (await readBack(key, signal)).digest === (digest ?? (await compute()))
       } catch (error) {

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 
 /** Who made the machine, as its firmware says, such as "Amazon EC2"; '' = unknown. */
-export function maker(): string {
+export function machineMaker(): string {
   try {
     return readFileSync('/sys/class/dmi/id/sys_vendor', 'utf8').trim()
   } catch {

@@ -1,4 +1,4 @@
-/** What a request says that no message may repeat: pages of proxies and servers, and errors of stores, quote what they were asked. */
+/** What no message may repeat of a request: proxies, servers and stores quote requests in their pages and errors. */
 import type { Headers } from './dialect.ts'
 
 /** Of which value of a header or parameter a secret is, by its name. Others hold none, or are not sent by us. */
@@ -29,7 +29,7 @@ function fieldsOf(text: string): [string, unknown][] {
 }
 
 /** However it is encoded. */
-export function without(text: string, secrets: readonly string[]): string {
+export function withoutSecrets(text: string, secrets: readonly string[]): string {
   return secrets.reduce(
     (rest, secret) => (secret.length < BEGINNING ? rest : rest.replace(patternOf(secret), '…')),
     text,

@@ -1,8 +1,8 @@
 /** One request: authorised, sent, and its answer judged as far as all providers have it in common. */
 import type { Dispatcher } from 'undici'
 import type { Bytes } from '../../bytes.ts'
-import { until } from '../wrappers/deadline.ts'
-import { lost, requestLine, type Sent, toldOf, WHOLE_BYTES, withoutDoubles } from './answer.ts'
+import { until } from '../until.ts'
+import { faultOfSending, readAnswer, requestLine, type Sent, WHOLE_BYTES, withoutDoubles } from './answer.ts'
 import { type Dialect, type Draft, encodeQuery } from './dialect.ts'
 import type { HttpStoreOptions } from './options.ts'
 import { secretsIn } from './secrets-sent.ts'
@@ -11,8 +11,8 @@ import { markWatch, notTheStores } from './stranger.ts'
 /** A body in memory is sent in slices: the wait for the answer begins anew with each. */
 const SLICE_BYTES = 256 * 1024
 /**
- * When the last slice is handed over, the kernel may still hold so much of it, and nobody sees it leave. A line that is slower
- * than this rate is not a line.
+ * When the last slice is handed over, the kernel may still hold so much of it, and nobody sees it leave. A line that is
+ * slower than this rate is not a line.
  */
 const KERNEL_BYTES = 4 * 1024 * 1024
 const SLOWEST_BYTES_PER_S = 10_000
@@ -26,7 +26,7 @@ export type Send = (
   size?: number,
 ) => Promise<Sent>
 
-export function sender(dialect: Dialect, options: HttpStoreOptions): Send {
+export function createSend(dialect: Dialect, options: HttpStoreOptions): Send {
   const { dispatcher, logRequest, stallMs, requestTimeoutMs } = options
   const lacksMark = markWatch(headers => dialect.marked(headers))
 
@@ -71,19 +71,19 @@ export function sender(dialect: Dialect, options: HttpStoreOptions): Send {
       const unmarked = lacksMark(draft, verb, answer.headers)
       if (status < 300 || status === draft.alsoFine) {
         if (unmarked)
-          throw notTheStores(await toldOf(answer, signal), 'no mark of the store, whose answers had one before')
+          throw notTheStores(await readAnswer(answer, signal), 'no mark of the store, whose answers had one before')
         return answer
       }
       if (isWordless(dialect, draft, answer)) return answer
       const { origin } = dialect
-      const refusal = { ...(await toldOf(answer, signal)), verb, origin, inUpload: draft.inUpload ?? false }
+      const refusal = { ...(await readAnswer(answer, signal)), verb, origin, inUpload: draft.inUpload ?? false }
       const fault = dialect.fault(refusal)
       if (second || !again?.(refusal)) throw fault
       // What streams has gone and must be read anew, by whoever owns it.
       if (body !== undefined && !Buffer.isBuffer(body)) throw fault.with({ retryable: true })
       return undefined
     } catch (error) {
-      throw lost(error, signal)
+      throw faultOfSending(error, signal)
     }
   }
   return async (verb, draft, signal, body, size) => {

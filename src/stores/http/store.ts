@@ -1,35 +1,35 @@
-import { Fault, isCode } from '../../fault.ts'
+import { Fault, isCode, throwFault, throwIfAborted } from '../../fault.ts'
 import type { Stat, Store } from '../store.ts'
 import { attempt } from '../wrappers/retry.ts'
-import { toldOf } from './answer.ts'
+import { readAnswer } from './answer.ts'
 import { checkOf } from './check.ts'
 import type { Dialect } from './dialect.ts'
-import { inOne } from './in-one.ts'
-import { inParts } from './in-parts.ts'
-import { inRanges } from './in-ranges.ts'
-import { looking } from './look.ts'
+import { inOneRequest } from './in-one.ts'
+import { uploadsInParts } from './in-parts.ts'
+import { readInRanges } from './in-ranges.ts'
+import { createLook } from './look.ts'
 import type { HttpStoreOptions } from './options.ts'
-import { sender } from './send.ts'
-import { transfersOf } from './transfer.ts'
+import { createSend } from './send.ts'
+import { createTransfers } from './transfer.ts'
 
 const LONGEST_PAGE_TEXT = 16 * 1024 * 1024
 
 /** The one store that talks HTTP. What differs between providers is in `dialect`. */
 export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
   const { dispatcher, policy, log } = options
-  const send = sender(dialect, options)
-  const look = looking(dialect, send)
-  const transfers = transfersOf(dialect, send, look, options)
-  const one = inOne(dialect, send, look)
-  const parts = inParts(transfers)
+  const send = createSend(dialect, options)
+  const look = createLook(dialect, send)
+  const transfers = createTransfers(dialect, send, look, options)
+  const one = inOneRequest(dialect, send, look)
+  const parts = uploadsInParts(transfers)
   const { largestPut } = dialect.parts
   /** Larger objects go up in parts. Bytes. */
   const largest = options.transfer ? Math.min(transfers.transfer.partBytes, largestPut) : largestPut
   const upload = (size: number) => (size > largest ? parts : one)
 
   async function stat(key: string, signal: AbortSignal): Promise<Stat | undefined> {
-    const told = await look.ask(key, signal)
-    return told && dialect.statOf(key, told)
+    const answer = await look.ask(key, signal)
+    return answer && dialect.statOf(key, answer)
   }
 
   async function remove(key: string, signal: AbortSignal): Promise<void> {
@@ -38,9 +38,9 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
       await answer.body.dump()
       // Some servers give no mark with a removal; then it is a success only if the object is gone.
       if (dialect.marked(answer.headers)) return
-      const told = await look.ask(key, signal)
-      if (!told) return
-      dialect.statOf(key, told) // throws when a stranger has answered that, too
+      const left = await look.ask(key, signal)
+      if (!left) return
+      dialect.statOf(key, left) // throws when a stranger has answered that, too
     } catch (error) {
       if (isCode(error, 'NotFound')) return
       throw error
@@ -53,12 +53,17 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
     do {
       const page = await attempt(
         async () =>
-          dialect.page(await toldOf(await send('list', dialect.list(prefix, from), signal), signal, LONGEST_PAGE_TEXT)),
+          dialect.page(
+            await readAnswer(await send('list', dialect.list(prefix, from), signal), signal, LONGEST_PAGE_TEXT),
+          ),
         policy,
         signal,
         log,
       )
-      yield* page.objects
+      for (const object of page.objects) {
+        yield object
+        throwIfAborted(signal)
+      }
       if (page.next !== undefined && page.next === from) throw new Fault('Internal', 'the listing does not advance')
       from = page.next
     } while (from !== undefined)
@@ -66,9 +71,9 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
 
   return {
     name: dialect.name,
-    put: (key, body, signal) => upload(body.size).put(key, body, signal),
-    holds: (key, body, signal) => upload(body.size).holds(key, body, signal),
-    get: options.transfer ? inRanges(transfers, one.get) : one.get,
+    put: (key, body, signal) => upload(body.size).put(key, body, signal).catch(throwFault),
+    holds: (key, body, signal) => upload(body.size).holds(key, body, signal).catch(throwFault),
+    get: options.transfer ? readInRanges(transfers, one.get) : one.get,
     stat,
     remove,
     list,

@@ -1,11 +1,11 @@
 /**
- * Answers that do not come from the store: of an ingress without a backend, a load balancer, a corporate proxy, a captive
- * portal. They prove nothing, neither that an object is absent nor that it was stored.
+ * Answers that do not come from the store: of an ingress without a backend, a load balancer, a corporate proxy, a
+ * captive portal. They prove nothing, neither that an object is absent nor that it was stored.
  */
 import { Fault, type FaultCode, oneLine } from '../../fault.ts'
-import type { Answer, Draft, Headers, Told } from './dialect.ts'
+import type { Draft, Headers, HttpAnswer, HttpRefusal } from './dialect.ts'
 import { isTagged } from './etags.ts'
-import { without } from './secrets-sent.ts'
+import { withoutSecrets } from './secrets-sent.ts'
 
 const LONGEST_TITLE = 120
 const LONGEST_WORDS = 600
@@ -16,7 +16,7 @@ const between =
   'Something between Orthanc and the store answers in its place: look at the proxy, load balancer or ingress, and at the endpoint.'
 
 /** A success that is none of the store's. `expected`: what the store would have said. */
-export function notTheStores(answer: Told, expected: string): Fault {
+export function notTheStores(answer: HttpAnswer, expected: string): Fault {
   return new Fault('Unavailable', `the answer has ${expected}, so it is not the store's: ${pageOf(answer)}`, {
     remedy: between,
     doubtful: true,
@@ -24,7 +24,7 @@ export function notTheStores(answer: Told, expected: string): Fault {
 }
 
 /** A failure in nobody's words, or in somebody else's. */
-export function strangersFault(answer: Answer): Fault {
+export function strangersFault(answer: HttpRefusal): Fault {
   const { status, text } = answer
   if (status >= 300 && status < 400) return redirected(answer)
   const fault = (code: FaultCode, remedy: string) =>
@@ -38,7 +38,7 @@ export function strangersFault(answer: Answer): Fault {
 }
 
 /** Redirects are not followed: the signature is for one host, and the next host may be anybody's. */
-function redirected({ status, headers, origin }: Answer): Fault {
+function redirected({ status, headers, origin }: HttpRefusal): Fault {
   const location = String(headers['location'] ?? '')
   const there = URL.canParse(location, origin) ? new URL(location, origin) : undefined
   const here = new URL(origin)
@@ -58,8 +58,8 @@ export function retryAfter({ headers }: { readonly headers: Headers }): { retryA
 }
 
 /**
- * Whether a success about an object is somebody else's. `marked`: it bears the store's own mark. Small servers give none, and
- * some not even a tag; then it may not be a page, nor nothing at all.
+ * Whether a success about an object is somebody else's. `marked`: it bears the store's own mark. Small servers give
+ * none, and some not even a tag; then it may not be a page, nor nothing at all.
  */
 export function isStrange(headers: Headers, marked: boolean): boolean {
   if (marked) return false
@@ -69,9 +69,15 @@ export function isStrange(headers: Headers, marked: boolean): boolean {
   return !/^$|octet-stream/i.test(type) || !(Number(headers['content-length']) > 0)
 }
 
+/** The answer as it is, unless it is somebody else's. `lacking`: what it has not, in words. */
+export function ownAnswer(answer: HttpAnswer, marked: boolean, lacking: string): HttpAnswer {
+  if (isStrange(answer.headers, marked)) throw notTheStores(answer, lacking)
+  return answer
+}
+
 /**
- * Whether an answer about bytes lacks the mark that the store has given to such answers before, and a tag such as S3's as well.
- * Answers to the other requests have words that prove whose they are.
+ * Whether an answer about bytes lacks the mark that the store has given to such answers before, and a tag such as S3's
+ * as well. Answers to the other requests have words that prove whose they are.
  */
 export function markWatch(marked: (headers: Headers) => boolean) {
   const marking = new Set<string>()
@@ -84,32 +90,25 @@ export function markWatch(marked: (headers: Headers) => boolean) {
 }
 
 /** Whether an answer in XML ended too early: parsers take one that was cut off between two elements for a short one. */
-export function isCutOff({ text }: Told, root: string): boolean {
+export function isCutOff({ text }: HttpAnswer, root: string): boolean {
   return !text.trimEnd().endsWith(`</${root}>`)
 }
 
-/** Of an object, as an answer to HEAD tells it. */
-export function lengthOf(answer: Told): number {
-  const length = Number(answer.headers['content-length'] ?? Number.NaN)
-  if (!Number.isSafeInteger(length)) throw notTheStores(answer, 'no Content-Length')
-  return length
-}
-
 /** The status and the first words of a page, such as its title. */
-function pageOf({ status, text: page, secrets }: Told): string {
-  const text = without(page, secrets())
+function pageOf({ status, text: page, secrets }: HttpAnswer): string {
+  const text = withoutSecrets(page, secrets())
   const title = /<title[^<>]*>([^<]*)</i.exec(text)?.[1] ?? text.replace(/<[^<>]*>/g, ' ').trim()
-  const words = saidIn(title, LONGEST_TITLE)
+  const words = quoteOf(title, LONGEST_TITLE)
   return words === '' ? `HTTP ${status}` : `HTTP ${status}, "${words}"`
 }
 
 /** What somebody says, as a part of a message: short, on one line, and without what is nobody's business. */
-export function saidIn(text: string, most = LONGEST_WORDS): string {
-  return oneLine(withoutSecrets(text.slice(0, LOOKED_AT)).trim(), most)
+export function quoteOf(text: string, most = LONGEST_WORDS): string {
+  return oneLine(withoutLikelySecrets(text.slice(0, LOOKED_AT)).trim(), most)
 }
 
-/** Some pages repeat a request: a signature in its query, or a token. It need not be the one that we know of, see secrets-sent.ts. */
-function withoutSecrets(text: string): string {
+/** Some pages repeat a signature or a token of a request, perhaps not of ours; for ours see secrets-sent.ts. */
+function withoutLikelySecrets(text: string): string {
   return text
     .replace(/\b(sig|[\w-]*(?:signature|token|upload_id))(=|%3D)[^\s&"'<>]+/gi, '$1=…')
     .replace(/\b(bearer|basic|sharedkey)\s+[^\s"'<>]+/gi, '$1 …')

@@ -1,10 +1,10 @@
-/** Requests for tokens: to STS, SSO, Entra ID, Google's OAuth and metadata services, on behalf of their own libraries. */
+/** Requests for tokens: the libraries of the providers ask STS, SSO, Entra ID, Google's OAuth or metadata services. */
 import type { Dispatcher } from 'undici'
 import { Fault, messageOf } from '../../fault.ts'
 import { faultOfNetwork } from '../network/faults.ts'
 import { isMetadata } from '../network/proxy.ts'
-import { secretsIn, without } from './secrets-sent.ts'
-import { saidIn } from './stranger.ts'
+import { secretsIn, withoutSecrets } from './secrets-sent.ts'
+import { quoteOf } from './stranger.ts'
 
 export interface TokenRequest {
   readonly url: URL
@@ -25,8 +25,8 @@ const LONGEST_ANSWER = 1024 * 1024
 const MOST_ANSWERS = 4
 
 /**
- * They go where all requests go: through the proxy, trusting the same authorities. The libraries report any failure as "no
- * credentials"; this one remembers whether it was only that nobody answered, which passes.
+ * They go where all requests go: through the proxy, trusting the same authorities. The libraries report any failure as
+ * "no credentials"; this one remembers whether it was only that nobody answered, which passes.
  */
 export class TokenServices {
   readonly #dispatcher: Dispatcher
@@ -44,7 +44,7 @@ export class TokenServices {
   async ask({ url, method, headers, body, signal }: TokenRequest): Promise<TokenAnswer> {
     const { origin, host, hostname, pathname, search } = url
     const late = AbortSignal.timeout(REQUEST_MS)
-    const either = signal ? AbortSignal.any([late, signal]) : late
+    const anySignal = signal ? AbortSignal.any([late, signal]) : late
     try {
       const answer = await this.#dispatcher.request({
         origin,
@@ -52,7 +52,7 @@ export class TokenServices {
         method: method as Dispatcher.HttpMethod,
         headers,
         body: body ?? null,
-        signal: either,
+        signal: anySignal,
       })
       const chunks: Buffer[] = []
       let size = 0
@@ -68,7 +68,7 @@ export class TokenServices {
       const lines = Object.entries(answer.headers).map(([name, value]) => [name, String(value)])
       // The libraries quote what they do not understand.
       const secrets = status < 300 ? [] : secretsIn(headers, search, String(body ?? ''))
-      const told = secrets.length === 0 ? all : Buffer.from(without(all.toString('utf8'), secrets))
+      const told = secrets.length === 0 ? all : Buffer.from(withoutSecrets(all.toString('utf8'), secrets))
       return { status, headers: Object.fromEntries(lines), body: told }
     } catch (error) {
       const fault = faultOfNetwork(error, late)
@@ -113,7 +113,7 @@ export class TokenServices {
     const all = this.#answered
     const raw = cause instanceof SyntaxError || (cause instanceof TypeError && all.length > 0 && !('code' in cause))
     if (raw) return 'the answer was not understood'
-    return saidIn(said.replace(/[\w.~+/=-]{8,}/g, word => (all.some(answer => answer.includes(word)) ? '…' : word)))
+    return quoteOf(said.replace(/[\w.~+/=-]{8,}/g, word => (all.some(answer => answer.includes(word)) ? '…' : word)))
   }
 }
 

@@ -1,5 +1,5 @@
 import { Fault } from '../../fault.ts'
-import { until } from '../wrappers/deadline.ts'
+import { until } from '../until.ts'
 
 /** What authorises requests for a while: a token, or a pair of keys. */
 export interface Token<T = string> {
@@ -74,7 +74,7 @@ export function cachedToken<T>(fetch: () => Promise<Token<T>>, warn: (line: stri
       return token.value
     },
     refused(value) {
-      if (token?.value !== value) return true // somebody else was refused before, and a newer one is there or on its way
+      if (token?.value !== value) return true // another request was refused before: a newer one is there or comes
       if (Date.now() < quietUntil) return false
       quietUntil = Date.now() + PAUSE_MS
       token = undefined

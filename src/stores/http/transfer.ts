@@ -3,9 +3,9 @@
  * delivered in order. `UseTransferManager` of S3 turns both on; objects larger than the dialect's `largestPut` go up in
  * parts in any case.
  *
- * Memory: one slot holds one part, from the moment it is fetched until it is sent or delivered; there are
- * `concurrency` slots for the whole store, whatever the number of transfers. Slots are handed out in the order of asking,
- * and a transfer asks for its parts in their order, so the part that everybody waits for always has one.
+ * Memory: one slot holds one part, from the moment it is fetched until it is sent or delivered; there are `concurrency`
+ * slots for the whole store, whatever the number of transfers. Slots are handed out in the order of asking, and a
+ * transfer asks for its parts in their order, so the part that everybody waits for always has one.
  *
  * A process that dies in the middle of an upload leaves invisible parts behind, which cost money: see "incomplete
  * multipart uploads" in docs/operations.md.
@@ -29,7 +29,7 @@ export interface Transfers {
   again<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T>
 }
 
-export function transfersOf(dialect: Dialect, send: Send, look: Look, options: HttpStoreOptions): Transfers {
+export function createTransfers(dialect: Dialect, send: Send, look: Look, options: HttpStoreOptions): Transfers {
   const { policy, log } = options
   const transfer = options.transfer ?? dialect.parts.usual
   const slots = pLimit(transfer.concurrency)

@@ -1,12 +1,12 @@
 /** Answers in XML, of S3 and Azure: what is damaged, or is no XML at all, tells nothing. */
 import { XMLParser } from 'fast-xml-parser'
-import type { Told } from './dialect.ts'
+import type { HttpAnswer } from './dialect.ts'
 import { isCutOff, notTheStores } from './stranger.ts'
 
 const parser = new XMLParser({ parseTagValue: false })
 
 /** The error that an answer holds, also one with HTTP 200; undefined = it holds none. '' = it does not say. */
-export function errorOf(text: string): { readonly code: string; readonly message: string } | undefined {
+export function xmlError(text: string): { readonly code: string; readonly message: string } | undefined {
   if (!/<Error[\s>]/.test(text)) return undefined
   const error = parsed(parser, text)?.['Error']
   if (error === undefined) return undefined
@@ -15,7 +15,7 @@ export function errorOf(text: string): { readonly code: string; readonly message
 }
 
 /** The element that the answer to this request has, and nobody else's. */
-export function elementOf(reader: XMLParser, answer: Told, name: string): unknown {
+export function elementOf(reader: XMLParser, answer: HttpAnswer, name: string): unknown {
   const element = parsed(reader, answer.text)?.[name]
   if (element === undefined || isCutOff(answer, name)) throw notTheStores(answer, `no whole ${name}`)
   return element

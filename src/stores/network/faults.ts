@@ -130,14 +130,7 @@ const NETWORK = /^(UND_ERR_|ERR_SSL_|ERR_TLS_|HPE_|E[A-Z]+$|ERR_SOCKET_|ERR_STRE
 
 /** Whatever a request rejected with, as a Fault. An aborted signal wins: its reason is the truth. */
 export function faultOfNetwork(error: unknown, signal: AbortSignal): Fault {
-  if (signal.aborted) {
-    if (signal.reason instanceof Fault) return signal.reason
-    const late = signal.reason instanceof Error && signal.reason.name === 'TimeoutError'
-    return new Fault(late ? 'Timeout' : 'Canceled', late ? 'the deadline has passed' : 'given up', {
-      cause: error,
-      retryable: false,
-    })
-  }
+  if (signal.aborted) return Fault.ofAbort(signal)
   if (error instanceof Fault) return error
   const inside = innermost(error)
   if (inside.fault) return inside.fault
@@ -204,7 +197,7 @@ function codeOf(error: Error): string {
   return reason === undefined ? code : `ERR_SSL_${reason.toUpperCase().replaceAll(' ', '_')}`
 }
 
-/** Out of `write EPROTO ADDRESS:error:NUMBER:SSL routines:FUNCTION:REASON:FILE:LINE:`, with which a write fails in place of a code. */
+/** REASON of `write EPROTO ADDRESS:error:NUMBER:SSL routines:FUNCTION:REASON:FILE:LINE:`, an error without own code. */
 function opensslReason({ message }: Error): string | undefined {
   return /:SSL routines:[^:]*:([^:]+):/.exec(message)?.[1]
 }

@@ -1,7 +1,7 @@
 /**
- * The name service, asked seldom: a look-up occupies one of the few threads that also read and write the disk, for as long
- * as the DNS takes. So everybody waits for one look-up of a name, and its answer holds for some seconds. Failures are
- * not kept.
+ * The name service, asked seldom: a look-up occupies one of the few threads that also read and write the disk, for as
+ * long as the DNS takes. So everybody waits for one look-up of a name, and its answer holds for some seconds. Failures
+ * are not kept.
  */
 import { type LookupAddress, lookup } from 'node:dns'
 import type { LookupFunction } from 'node:net'

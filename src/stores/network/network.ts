@@ -14,11 +14,11 @@ export interface NetworkOptions extends ProxyOptions {
   readonly names?: Names
 }
 
-/** Servers close idle connections after some time; ours are closed before that, so that a request seldom meets a dead one. */
+/** Servers close idle connections after some time. We close ours before, so that a request seldom meets a dead one. */
 const IDLE_MS = 10_000
 /**
- * How long one address of a host may take before the next one is tried. Node's own 250 ms are less than a handshake over a
- * bad line takes, and the address is then given up.
+ * How long one address of a host may take before the next one is tried. Node's own 250 ms are less than a handshake
+ * over a bad line takes, and the address is then given up.
  */
 const ADDRESS_MS = 3_000
 /** How long the direct way is tried before a detour. */
@@ -26,7 +26,7 @@ const DIRECT_MS = 10_000
 
 type Connector = buildConnector.connector
 
-/** A bounded pool of connections to each origin, on its way. Retries nothing, follows no redirect, sends no Expect header. */
+/** A bounded pool of connections to each origin. It retries nothing, follows no redirect, sends no Expect header. */
 export function network(options: NetworkOptions): Dispatcher {
   return new Network(options)
 }
@@ -189,8 +189,8 @@ class Network extends Dispatcher {
 }
 
 /**
- * With connections whose failures tell that they are the proxy's. `host`: what it was asked to connect to; undefined = the
- * connection is one to the proxy itself.
+ * With connections whose failures tell that they are the proxy's. `host`: what it was asked to connect to; undefined =
+ * the connection is one to the proxy itself.
  */
 function telling(options: object, proxy: Via, host?: string): Pool.Options {
   const { connect } = options as { connect: Connector }

@@ -127,7 +127,7 @@ function decoded(text: string): string {
   }
 }
 
-/** NO_PROXY's usual syntax: names (with all below them), addresses, ranges such as 10.0.0.0/8, each with a port or not, or *. */
+/** The usual syntax of NO_PROXY: names (and all below), addresses, ranges such as 10.0.0.0/8, any with a port; or *. */
 function bypass(entries: readonly string[], warn: (line: string) => void): (to: URL) => boolean {
   const plain = entries.map(entry =>
     entry

@@ -2,13 +2,13 @@
 import type { Dispatcher } from 'undici'
 import { messageOf } from '../../fault.ts'
 import { Clock } from '../http/clock.ts'
-import type { Answer } from '../http/dialect.ts'
-import { inContainer, maker } from '../http/machine.ts'
+import type { HttpRefusal } from '../http/dialect.ts'
+import { inContainer, machineMaker } from '../http/machine.ts'
 import { cachedToken, type Token, type Tokens } from '../http/token.ts'
 import { type TokenRequest, TokenServices } from '../http/token-service.ts'
 import type { Credentials } from './sigv4.ts'
 
-/** Keys without an end, such as those of a profile, are looked for again after this time: an operator may replace them. */
+/** Keys that never expire, such as those of a profile, are read again after this time: an operator may replace them. */
 const LOOK_MS = 60_000
 /** For the metadata service of a machine that has one; the library's own is one second. */
 const METADATA_MS = 5_000
@@ -18,7 +18,7 @@ export interface S3Signing {
   readonly keys: (signal: AbortSignal) => Promise<Credentials>
   readonly now: () => number
   /** The store refused what was signed with `used`: whether it may take what is signed now. */
-  readonly again: (answer: Answer, used: Credentials) => boolean
+  readonly again: (answer: HttpRefusal, used: Credentials) => boolean
 }
 
 interface Place {
@@ -41,7 +41,7 @@ export function s3Signing(fixed: Credentials | undefined, { region, dispatcher, 
   }
 }
 
-function isAboutKeys({ text }: Answer): boolean {
+function isAboutKeys({ text }: HttpRefusal): boolean {
   return /<Code>(ExpiredToken|InvalidToken|InvalidTokenId|TokenRefreshRequired|InvalidAccessKeyId)</.test(text)
 }
 
@@ -86,7 +86,7 @@ function expectsMetadata(): boolean {
     env['AWS_CONTAINER_CREDENTIALS_FULL_URI']
   )
     return false
-  return env['AWS_EC2_METADATA_SERVICE_ENDPOINT'] !== undefined || /amazon/i.test(maker())
+  return env['AWS_EC2_METADATA_SERVICE_ENDPOINT'] !== undefined || /amazon/i.test(machineMaker())
 }
 
 function remedy(): string {

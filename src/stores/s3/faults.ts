@@ -1,10 +1,10 @@
 /** The one table from errors of S3 and its kin to faults. Error codes: "Error responses" of the S3 reference. */
 import { type Fault, oneLine, rowFor } from '../../fault.ts'
-import type { Answer, Headers } from '../http/dialect.ts'
-import { asksForOne, faultOfRow, type Row, replaced, usualStatus } from '../http/fault-row.ts'
-import { errorOf } from '../http/xml.ts'
+import type { Headers, HttpRefusal } from '../http/dialect.ts'
+import { asksForOne, type FaultRow, faultOfRow, replaced, usualStatus } from '../http/fault-row.ts'
+import { xmlError } from '../http/xml.ts'
 
-interface Asked {
+interface S3RemedyContext {
   readonly bucket: string
   readonly region: string
   readonly storageClass: string | undefined
@@ -13,12 +13,12 @@ interface Asked {
 
 const LONGEST_REGION = 60
 
-const keys: Row<Asked> = {
+const keys: FaultRow<S3RemedyContext> = {
   code: 'Denied',
   remedy:
     "Most probably AccessKey or SecretKey differs from the server's; behind a proxy that rewrites hosts, try VirtualAddressing false.",
 }
-const region: Row<Asked> = {
+const region: FaultRow<S3RemedyContext> = {
   code: 'BadConfig',
   remedy: (options, { text, headers }) => {
     const said = /<Region>([^<]+)<|expecting '([^']+)'/.exec(text)
@@ -26,12 +26,12 @@ const region: Row<Asked> = {
     return `Region is '${options.region}', but the bucket is ${right ? `in '${oneLine(String(right), LONGEST_REGION)}'` : 'elsewhere'}.`
   },
 }
-const busy: Row<Asked> = { code: 'Unavailable' }
-const archived: Row<Asked> = {
+const busy: FaultRow<S3RemedyContext> = { code: 'Unavailable' }
+const archived: FaultRow<S3RemedyContext> = {
   code: 'Archived',
   remedy: 'The object is in an archive class: restore it first (S3 RestoreObject), or change the lifecycle rule.',
 }
-const kmsKey: Row<Asked> = {
+const kmsKey: FaultRow<S3RemedyContext> = {
   code: 'Denied',
   remedy: "The bucket's KMS key cannot be used: look at its state, its region and its policy.",
 }
@@ -40,7 +40,7 @@ const kmsActions: Readonly<Record<string, string>> = {
   read: 'kms:Decrypt',
   stat: 'kms:Decrypt',
 }
-const damaged: Row<Asked> = { code: 'Corrupt', retryable: true }
+const damaged: FaultRow<S3RemedyContext> = { code: 'Corrupt', retryable: true }
 const permissions: Readonly<Record<string, string>> = {
   write: 's3:PutObject',
   read: 's3:GetObject',
@@ -49,7 +49,7 @@ const permissions: Readonly<Record<string, string>> = {
   list: 's3:ListBucket',
 }
 
-const table: Readonly<Record<string, Row<Asked>>> = {
+const table: Readonly<Record<string, FaultRow<S3RemedyContext>>> = {
   NoSuchKey: { code: 'NotFound' },
   NoSuchBucket: {
     code: 'BadConfig',
@@ -119,25 +119,25 @@ const table: Readonly<Record<string, Row<Asked>>> = {
   XMinioStorageFull: { code: 'TooLarge', remedy: "Make room on the server's disks." },
 }
 
-const byStatus: Readonly<Record<number, Row<Asked>>> = {
+const byStatus: Readonly<Record<number, FaultRow<S3RemedyContext>>> = {
   ...usualStatus,
   301: region,
   307: busy,
   401: keys,
 }
 
-export function s3Fault(answer: Answer, asked: Asked): Fault {
+export function s3Fault(answer: HttpRefusal, context: S3RemedyContext): Fault {
   const { status } = answer
-  const { code: name, message: said } = errorOf(answer.text) ?? { code: '', message: '' }
+  const { code: name, message: said } = xmlError(answer.text) ?? { code: '', message: '' }
   // Where an upload goes on, what a server does not find is the upload.
   const known = answer.inUpload && name === 'NoSuchKey' ? 'NoSuchUpload' : name
   const row = rowFor(table, known) ?? (name.startsWith('KMS.') ? kmsKey : byStatus[status])
   return faultOfRow(
     row,
     [name, said].filter(Boolean).join(': '),
-    name !== '' || isMarked(answer.headers),
+    name !== '' || isMarkedByS3(answer.headers),
     answer,
-    asked,
+    context,
   )
 }
 
@@ -151,6 +151,6 @@ const IDS = [
   'x-cos-request-id',
 ]
 
-export function isMarked(headers: Headers): boolean {
+export function isMarkedByS3(headers: Headers): boolean {
   return IDS.some(name => headers[name] !== undefined)
 }

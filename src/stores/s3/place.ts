@@ -25,7 +25,7 @@ const suffixOf = (region: string) =>
   Object.entries(SUFFIXES).find(([prefix]) => region.startsWith(prefix))?.[1] ?? 'amazonaws.com'
 
 /** Path-style for IP addresses, which have no subdomains, and for names that no certificate or DNS label could hold. */
-export function placeOf({ endpoint, region, bucket, accessPoint, virtualAddressing }: S3Place) {
+export function s3PlaceOf({ endpoint, region, bucket, accessPoint, virtualAddressing }: S3Place) {
   if (accessPoint) {
     const host = `${accessPoint.name}-${accessPoint.account}.s3-accesspoint.${region}.${suffixOf(region)}`
     return { origin: `https://${host}`, host, base: '' }

@@ -1,28 +1,28 @@
 import { XMLBuilder, XMLParser } from 'fast-xml-parser'
 import { Fault } from '../../fault.ts'
 import { otherBytes } from '../http/answer.ts'
-import { probing } from '../http/check.ts'
+import { probeObject } from '../http/check.ts'
 import {
-  type Answer,
   type Dialect,
   type Draft,
   encodeKey,
   encodeQuery,
+  type HttpAnswer,
+  type HttpRefusal,
   partHeaders,
-  type Told,
   type Transfer,
 } from '../http/dialect.ts'
-import { decodedKey, nextFrom, statFrom } from '../http/entry.ts'
+import { decodedKey, nextFrom, statFrom, statFromHead } from '../http/entry.ts'
 import { Etags, learnFromOthers, strongTag } from '../http/etags.ts'
 import { type ConnectionOptions, type Environment, httpOptions } from '../http/options.ts'
 import { httpStore } from '../http/store.ts'
-import { isStrange, lengthOf, notTheStores } from '../http/stranger.ts'
-import { elementOf, errorOf } from '../http/xml.ts'
+import { notTheStores, ownAnswer } from '../http/stranger.ts'
+import { elementOf, xmlError } from '../http/xml.ts'
 import type { Store } from '../store.ts'
 import { type S3Signing, s3Signing } from './auth.ts'
-import { isMarked, s3Fault } from './faults.ts'
-import { placeOf, type S3Place } from './place.ts'
-import { type Credentials, EMPTY_PAYLOAD, sha256, signer, UNSIGNED_PAYLOAD } from './sigv4.ts'
+import { isMarkedByS3, s3Fault } from './faults.ts'
+import { type S3Place, s3PlaceOf } from './place.ts'
+import { type Credentials, EMPTY_PAYLOAD, sha256Hex, signer, UNSIGNED_PAYLOAD } from './sigv4.ts'
 
 /** `AwsS3Storage` of docs/configuration.md, in base units. */
 export interface S3Options extends ConnectionOptions, S3Place {
@@ -37,7 +37,7 @@ const GIB = 1024 ** 3
 const MIB = 1024 ** 2
 
 export function s3Store(options: S3Options, environment: Environment, log: (line: string) => void): Store {
-  const http = httpOptions(options, environment, placeOf(options).origin, log)
+  const http = httpOptions(options, environment, s3PlaceOf(options).origin, log)
   const warn = environment.warn ?? log
   const signing = s3Signing(options.credentials, { region: options.region, dispatcher: http.dispatcher, warn })
   const etags = new Etags()
@@ -59,8 +59,9 @@ export function s3Store(options: S3Options, environment: Environment, log: (line
 const parser = new XMLParser({ parseTagValue: false, isArray: name => name === 'Contents' })
 const builder = new XMLBuilder({})
 
+/** As long as a dialect has verbs: a table, of which each row is read by itself. */
 export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signing, etags = new Etags()): Dialect {
-  const { origin, host, base } = placeOf(options)
+  const { origin, host, base } = s3PlaceOf(options)
   const sign = signer(options.region)
   const objectPath = (key: string) => `${base}/${encodeKey(key)}`
   const bucketPath = base === '' ? '/' : base
@@ -70,7 +71,7 @@ export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signi
   if (options.storageClass !== undefined) onWrite['x-amz-storage-class'] = options.storageClass
   if (Object.keys(options.tags).length > 0) onWrite['x-amz-tagging'] = encodeQuery(Object.entries(options.tags))
 
-  const fault = (answer: Answer) => s3Fault(answer, options)
+  const fault = (answer: HttpRefusal) => s3Fault(answer, options)
 
   return {
     name: `s3:${options.bucket}`,
@@ -78,26 +79,23 @@ export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signi
     requestId: 'x-amz-request-id',
     digest: 'md5',
     put: (key, md5) => ({ method: 'PUT', path: objectPath(key), headers: { ...onWrite, 'content-md5': md5 } }),
-    marked: isMarked,
+    marked: isMarkedByS3,
     acknowledges: (answer, md5) => {
       const { headers } = withEtag(answer)
       const verdict = etags.compare(headers, md5)
       // Where an ETag is known to be something else, the server's word for Content-MD5 must do, if it is the server's.
-      const own = isMarked(headers) || marksNothing
+      const own = isMarkedByS3(headers) || marksNothing
       return verdict === 'unclear' && !etags.surprises(headers) && own ? 'same' : verdict
     },
     provenRight: (headers, tag) => {
       if (tag === headers['etag']) etags.learnOther(headers)
-      marksNothing ||= !isMarked(headers)
+      marksNothing ||= !isMarkedByS3(headers)
     },
     get: (key, range, etag) => ({ method: 'GET', path: objectPath(key), headers: partHeaders(range, etag) }),
     versionOf: strongTag,
     digestOf: (key, headers) => etags.digestOf(key, headers),
     stat: key => ({ method: 'HEAD', path: objectPath(key), wordless: [301, 307, 400, 401, 403, 404] }),
-    statOf: (key, answer) => {
-      const { headers } = own(answer)
-      return statFrom({ key, size: lengthOf(answer), modified: headers['last-modified'] }, answer)
-    },
+    statOf: (key, answer) => statFromHead(key, own(answer)),
     compare: ({ headers }, md5, parts) => etags.compare(headers, md5, parts),
     remove: key => ({ method: 'DELETE', path: objectPath(key) }),
     list: (prefix, from) => ({
@@ -110,28 +108,28 @@ export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signi
         ...(from === undefined ? [] : [['continuation-token', from] as const]),
       ],
     }),
-    page: told => {
-      const result = resultOf<Listing>(told, 'ListBucketResult')
+    page: answer => {
+      const result = resultOf<Listing>(answer, 'ListBucketResult')
       const more = result.IsTruncated === 'true'
-      if (!more && result.IsTruncated !== 'false') throw notTheStores(told, 'a listing without its end')
-      const next = more ? nextFrom(result.NextContinuationToken, told) : undefined
+      if (!more && result.IsTruncated !== 'false') throw notTheStores(answer, 'a listing without its end')
+      const next = more ? nextFrom(result.NextContinuationToken, answer) : undefined
       if (more && !next) throw new Fault('Internal', 'the listing is cut off without a token to go on')
       const encoded = result.EncodingType === 'url'
       const objects = (result.Contents ?? []).map(({ Key, Size, LastModified }) =>
         statFrom(
           {
-            key: encoded && typeof Key === 'string' ? decodedKey(Key.replaceAll('+', ' '), told) : Key,
+            key: encoded && typeof Key === 'string' ? decodedKey(Key.replaceAll('+', ' '), answer) : Key,
             size: Size,
             modified: LastModified,
           },
-          told,
+          answer,
         ),
       )
       return { objects, next }
     },
     // In a bucket with versions the removal of nothing would leave a mark behind. S3 looks at the condition, after the
     // permission; servers that do not know it behave as without.
-    check: probing(probeKey, remove => ({ ...remove, headers: { ...remove.headers, 'if-match': '*' } })),
+    check: probeObject(probeKey, remove => ({ ...remove, headers: { ...remove.headers, 'if-match': '*' } })),
 
     parts: {
       largestPut: 5 * GIB,
@@ -173,7 +171,7 @@ export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signi
       }),
       // S3 sends the head of the answer before it is done: a 200 may still turn out to be an error, or nothing at all.
       finished: answer => {
-        if (errorOf(answer.text)) {
+        if (xmlError(answer.text)) {
           const said = fault({ ...answer, verb: 'write', origin, inUpload: true })
           throw said.with({ doubtful: said.retryable })
         }
@@ -185,7 +183,7 @@ export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signi
 
     async authorize(draft: Draft, _length: number, streamed: boolean, signal: AbortSignal) {
       // A body that streams is bound by its Content-MD5, which is signed, instead of by its SHA-256.
-      const payloadHash = streamed ? UNSIGNED_PAYLOAD : draft.text === undefined ? EMPTY_PAYLOAD : sha256(draft.text)
+      const payloadHash = streamed ? UNSIGNED_PAYLOAD : draft.text === undefined ? EMPTY_PAYLOAD : sha256Hex(draft.text)
       const { method, path, query = [], headers = {} } = draft
       const keys = await signing.keys(signal)
       const signed = sign({ method, host, path, query, headers, payloadHash }, keys, new Date(signing.now()))
@@ -196,13 +194,12 @@ export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signi
   }
 }
 
-function own(answer: Told): Told {
-  if (isStrange(answer.headers, isMarked(answer.headers))) throw notTheStores(answer, 'no request id of S3')
-  return answer
+function own(answer: HttpAnswer): HttpAnswer {
+  return ownAnswer(answer, isMarkedByS3(answer.headers), 'no request id of S3')
 }
 
 /** S3 and its kin acknowledge bytes with their tag. */
-function withEtag(answer: Told): Told {
+function withEtag(answer: HttpAnswer): HttpAnswer {
   if (typeof answer.headers['etag'] !== 'string' || answer.headers['etag'] === '') throw notTheStores(answer, 'no ETag')
   return own(answer)
 }
@@ -215,7 +212,7 @@ interface Listing {
 }
 
 /** The element that the answer to this request has, and nobody else's. */
-function resultOf<T extends object>(answer: Told, name: string): Partial<T> {
+function resultOf<T extends object>(answer: HttpAnswer, name: string): Partial<T> {
   const result = elementOf(parser, answer, name)
   return typeof result === 'object' && result !== null ? result : {} // an empty element is a text
 }

@@ -1,10 +1,10 @@
-import type { Bytes, Content, Range } from '../../bytes.ts'
+import { amount, type Bytes, type Content, type Range } from '../../bytes.ts'
 import { Fault } from '../../fault.ts'
 import type { Stat, Wrap } from '../store.ts'
 
 /**
- * Says what every finished operation did: one line with key, size, time and speed (docs/errors.md), and sees to it that a
- * fault leaves with verb, store and key. Failures are not logged here: the edge does that, once.
+ * Says what every finished operation did: one line with key, size, time and speed (docs/errors.md), and sees to it that
+ * a fault leaves with verb, store and key. Failures are not logged here: the edge does that, once.
  */
 export function withLog(log: (line: string) => void): Wrap {
   return store => {
@@ -49,16 +49,17 @@ export function withLog(log: (line: string) => void): Wrap {
         const content = await store.get(key, range, signal).catch(error => {
           throw Fault.from(error, { verb: 'read', store: store.name, key })
         })
-        return { size: content.size, body: timedBody(content, key, range, start) }
+        return { ...content, body: timedBody(content, key, range, start) }
       },
       stat: (key, signal) => timed('stat', key, 'asked about', undefined, () => store.stat(key, signal)),
       remove: (key, signal) => timed('remove', key, 'removed', undefined, () => store.remove(key, signal)),
-      list: listed,
+      holds: store.holds, // a part of a put, which is told
+      list: listed, // told only when it fails, as a check
       check: (signal, options) =>
         store.check(signal, options).catch(error => {
           throw Fault.from(error, { verb: 'use', store: store.name })
         }),
-      close: () => store.close(),
+      close: store.close,
     }
   }
 }
@@ -69,9 +70,4 @@ function pace(bytes: number | undefined, ms: number): string {
   const time = `in ${ms < 10 ? ms.toFixed(1) : ms.toFixed(0)} ms`
   if (bytes === undefined) return ` ${time}`
   return `: ${amount(bytes)} ${time} (${(bytes / 1e3 / Math.max(ms, 0.001)).toFixed(1)} MB/s)`
-}
-
-function amount(bytes: number): string {
-  if (bytes < 1000) return `${bytes} bytes`
-  return bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} KB` : `${(bytes / 1e6).toFixed(1)} MB`
 }

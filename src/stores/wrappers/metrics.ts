@@ -1,6 +1,6 @@
 import type { Bytes } from '../../bytes.ts'
 import { Fault } from '../../fault.ts'
-import type { Store, Wrap } from '../store.ts'
+import type { Wrap } from '../store.ts'
 
 /** Since this engine started. Bytes are those of the objects, without what HTTP adds. */
 export interface Counts {
@@ -13,19 +13,21 @@ export interface Counts {
   bytesWritten: number
 }
 
-/** Counts what a store does: for the status page and Prometheus. */
-export function counting(): { counted: Wrap; counts: Counts } {
-  const counts: Counts = { reads: 0, writes: 0, removals: 0, errors: 0, bytesRead: 0, bytesWritten: 0 }
+export function newCounts(): Counts {
+  return { reads: 0, writes: 0, removals: 0, errors: 0, bytesRead: 0, bytesWritten: 0 }
+}
 
+/** Adds to `counts` what the store does: for the status page and Prometheus. */
+export function withMetrics(counts: Counts): Wrap {
   const failed = (error: unknown): never => {
     const { code } = Fault.from(error)
     if (code !== 'NotFound' && code !== 'Canceled') counts.errors++
     throw error
   }
 
-  async function* body(bytes: Bytes): Bytes {
+  async function* counted(body: Bytes): Bytes {
     try {
-      for await (const chunk of bytes) {
+      for await (const chunk of body) {
         counts.bytesRead += chunk.byteLength
         yield chunk
       }
@@ -35,8 +37,8 @@ export function counting(): { counted: Wrap; counts: Counts } {
     }
   }
 
-  const counted = (store: Store): Store => ({
-    ...store,
+  return store => ({
+    name: store.name,
     async put(key, source, signal) {
       await store.put(key, source, signal).catch(failed)
       counts.writes++
@@ -44,13 +46,16 @@ export function counting(): { counted: Wrap; counts: Counts } {
     },
     async get(key, range, signal) {
       const content = await store.get(key, range, signal).catch(failed)
-      return { size: content.size, body: body(content.body) }
+      return { ...content, body: counted(content.body) }
     },
     stat: (key, signal) => store.stat(key, signal).catch(failed),
     async remove(key, signal) {
       await store.remove(key, signal).catch(failed)
       counts.removals++
     },
+    holds: store.holds, // a part of a put, which is counted
+    list: store.list, // Orthanc never lists, so it is nothing of its work
+    check: store.check, // a question about the store, not its work
+    close: store.close,
   })
-  return { counted, counts }
 }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pRetry from 'p-retry'
 import type { Bytes, Content, Range, Source } from '../../bytes.ts'
-import { Fault, isCode } from '../../fault.ts'
+import { Fault, isCode, throwIfAborted } from '../../fault.ts'
 import type { Wrap } from '../store.ts'
 
 export interface RetryPolicy {
@@ -17,9 +17,9 @@ const LONGEST_RETRY_AFTER_MS = 30_000
 const another = ({ retryable, beginAnew }: Fault) => retryable || beginAnew
 
 /**
- * The one owner of retries. Repeats `work` while it rejects with a Fault that another try may mend. What it finally throws
- * is marked as not retryable: nobody above may multiply the attempts. `mayHelp`: which faults to repeat; the others pass as
- * they are.
+ * The one owner of retries. Repeats `work` while it rejects with a Fault that another try may mend. What it finally
+ * throws is marked as not retryable: nobody above may multiply the attempts. `mayHelp`: which faults to repeat; the
+ * others pass as they are.
  */
 export async function attempt<T>(
   work: () => Promise<T>,
@@ -57,22 +57,14 @@ export async function attempt<T>(
       },
     )
   } catch (error) {
-    // What was given up too late has happened: a write that is there is a success, and what was opened has somebody to close it.
+    // The abort came after the end: a write that is there is a success, and what was opened needs somebody to close it.
     if (done) return done.result
-    if (signal.aborted) throw signal.reason instanceof Fault ? signal.reason : canceled(signal)
+    if (signal.aborted) throw Fault.ofAbort(signal)
     const fault = Fault.from(error)
     if (!mayHelp(fault) || policy.maxRetries === 0) throw fault
     const final = { cause: fault, retryable: false, beginAnew: false }
     throw fault.with(final, `${fault.message} (after ${policy.maxRetries + 1} attempts)`)
   }
-}
-
-function canceled(signal: AbortSignal): Fault {
-  const timeout = signal.reason instanceof Error && signal.reason.name === 'TimeoutError'
-  return new Fault(timeout ? 'Timeout' : 'Canceled', 'the operation was given up', {
-    cause: signal.reason,
-    retryable: false,
-  })
 }
 
 /** Nobody asked for more than was announced: what was announced was wrong, on its way or by a server. */
@@ -81,12 +73,12 @@ function wrongLength(error: unknown): never {
   throw new Fault('Corrupt', 'an answer announced more bytes than the object has', { cause: error, retryable: true })
 }
 
-/** Repeats whole verbs. `check` is asked once only: at start, a wrong setting must be told at once. */
+/** Repeats whole verbs. */
 export function withRetry(policy: RetryPolicy, log: (line: string) => void): Wrap {
   return store => {
     const again = <T>(signal: AbortSignal, work: () => Promise<T>) => attempt(work, policy, signal, log)
 
-    /** A body that breaks is resumed at the byte it reached: objects are immutable, so the rest is the same object's. */
+    /** A body that breaks is resumed where it broke: objects are immutable, so the rest is of the same object. */
     async function* resumed(key: string, range: Range | undefined, first: Content, signal: AbortSignal): Bytes {
       const start = range?.start ?? 0
       const end = start + first.size
@@ -100,8 +92,9 @@ export function withRetry(policy: RetryPolicy, log: (line: string) => void): Wra
           }
           return
         } catch (error) {
+          throwIfAborted(signal)
           const fault = Fault.from(error)
-          if (!fault.retryable || fault.beginAnew || signal.aborted) throw fault
+          if (!fault.retryable || fault.beginAnew) throw fault
           if (breaks >= policy.maxRetries || at >= end) throw fault.with({ retryable: false })
           log(`a body broke at byte ${at} and is resumed there: ${fault.describe()}`)
           const rest = { start: at, end }
@@ -110,7 +103,7 @@ export function withRetry(policy: RetryPolicy, log: (line: string) => void): Wra
       }
     }
 
-    /** When an answer was lost, the object may be there: it is looked at before the write is repeated, or said to have failed. */
+    /** After a lost answer the object may be there: we look before we repeat the write or say that it failed. */
     async function put(key: string, body: Source, signal: AbortSignal): Promise<void> {
       let doubtful = false
       const there = async () => {
@@ -132,7 +125,7 @@ export function withRetry(policy: RetryPolicy, log: (line: string) => void): Wra
     }
 
     return {
-      ...store,
+      name: store.name,
       put,
       async get(key, range, signal) {
         const content = await again(signal, () => store.get(key, range, signal))
@@ -140,6 +133,10 @@ export function withRetry(policy: RetryPolicy, log: (line: string) => void): Wra
       },
       stat: (key, signal) => again(signal, () => store.stat(key, signal)),
       remove: (key, signal) => again(signal, () => store.remove(key, signal)),
+      holds: store.holds, // asked within put, which repeats it
+      list: store.list, // a store repeats its own pages: a listing that began anew would tell everything twice
+      check: store.check, // asked once only: at start, a wrong setting must be told at once
+      close: store.close,
     }
   }
 }
