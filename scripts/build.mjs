@@ -13,8 +13,8 @@ const BANNER = `import { createRequire } from 'node:module';
 const require = createRequire(import.meta.url);
 {
   const [major, minor] = process.versions.node.split('.').map(Number);
-  if (major < 22 || (major === 22 && minor < 12)) {
-    console.error('orthanc-cloud-storage needs Node.js 22.12 or newer, but ' + process.execPath + ' is ' + process.versions.node + '. Install a newer one, or name it in CloudStorage.Node.');
+  if (major < 22 || (major === 22 && minor < 13)) {
+    console.error('orthanc-cloud-storage needs Node.js 22.13 or newer, but ' + process.execPath + ' is ' + process.versions.node + '. Install a newer one, or name it in CloudStorage.Node.');
     process.exit(78);
   }
 }`
@@ -43,7 +43,7 @@ async function bundle(version) {
     bundle: true,
     format: 'esm',
     platform: 'node',
-    target: 'node22.12',
+    target: 'node22.13',
     mainFields: ['module', 'main'],
     sourcemap: 'linked',
     legalComments: 'none',
