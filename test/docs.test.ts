@@ -216,4 +216,15 @@ describe('the pages themselves', () => {
     )
     assert.deepEqual(missing, [])
   })
+
+  it('the rooms of ARCHITECTURE.md are all of src', () => {
+    const named = rows(below('ARCHITECTURE.md', '## The rooms'))
+      .map(([cell]) => cell)
+      .join()
+    const entries = readdirSync(join(root, 'src'), { withFileTypes: true })
+    const missing = entries
+      .map(entry => `\`src/${entry.name}${entry.isDirectory() ? '/' : ''}\``)
+      .filter(name => !named.includes(name))
+    assert.deepEqual(missing, [])
+  })
 })
