@@ -69,7 +69,7 @@ const APART_MS = 10_000
 const LOCAL = { maxRetries: 3, requestTimeoutMs: 1_200_000, limit: 'the deadline of 20 minutes' }
 
 /**
- * The object graph. The only file that names concrete classes; the order of the wrappers is the order of these lines.
+ * The object graph. The only file that names concrete stores; the order of the wrappers is the order of these lines.
  * `role`: what the process is to the folders in use, see stores/directory/root.ts.
  */
 export function compose(config: EngineConfig, log: Logger, role: Role = 'owner'): Composition {
