@@ -37,8 +37,10 @@ export function notices(inputs, root) {
     return { title: `${name} ${version} (${license})`, text }
   })
   // Most packages of one maker have the same text. It is there once, below all their names.
-  const titles = Map.groupBy(parts, ({ text }) => text)
-  const groups = [...titles].map(([text, same]) => [[...new Set(same.map(({ title }) => title))].sort(), text])
+  // (A Map by hand: Node.js 18, on which this may run, has no Map.groupBy.)
+  const titles = new Map()
+  for (const { title, text } of parts) titles.set(text, new Set(titles.get(text)).add(title))
+  const groups = [...titles].map(([text, names]) => [[...names].sort(), text])
   groups.sort(([a], [b]) => (a[0] < b[0] ? -1 : 1))
   const line = '-'.repeat(80)
   return [HEAD, ...groups.map(([names, text]) => `${line}\n${names.join('\n')}\n${line}\n\n${text}\n`)].join('\n')
