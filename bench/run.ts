@@ -6,6 +6,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command } from 'commander'
+// @ts-expect-error plain JavaScript, as all scripts
+import { wrapped } from '../scripts/pages.mjs'
 import type { Result } from './compare.ts'
 import { type Floor, measureFloor } from './floor.ts'
 import { type Load, measure } from './measure.ts'
@@ -73,8 +75,8 @@ try {
   floor = await measureFloor(stub)
   if (!options.only || MOVES.includes(options.only)) moves = await measureMoves(far)
   const more = { sealing, floor, moves, rounds: Number(options.rounds) }
-  const write = () => writeFileSync(file, report(results, more))
-  write()
+  const write = async () => writeFileSync(file, await wrapped(report(results, more)))
+  await write()
   for (const load of loads.filter(({ name }) => name.includes(options.only ?? ''))) {
     for (let round = 0; round < Number(options.rounds); round++)
       for (const group of groupsOf(wanted, load, round)) {
@@ -88,7 +90,7 @@ try {
           console.error(`${load.name}; ${subject.name}: ${rates}, engine ${figures.enginePeak?.toFixed(0) ?? '-'} MB`)
         }
       }
-    write() // after each load: half an hour is long, and what was measured is measured
+    await write() // after each load: half an hour is long, and what was measured is measured
   }
   for (const line of targets(results, more)) console.error(line)
 } finally {

@@ -13,6 +13,7 @@ const step = (name, command, args) => {
 const bin = name => join(root, 'node_modules', '.bin', name)
 
 step('Format and lint', node(), [bin('biome'), 'ci', '--error-on-warnings'])
+step('Pages', node(), [join('scripts', 'pages.mjs')])
 // Texts and comments; words of this project are in .ci/words.txt.
 step('Spelling', node(), [bin('cspell'), 'lint', '--no-progress', '--no-summary', '--dot'])
 step('Types', node(), [bin('tsc')])
