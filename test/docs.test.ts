@@ -89,7 +89,8 @@ const withoutCode = (text: string) => text.replace(/^( *)```[\s\S]*?^\1```$/gm, 
 describe('options in the documentation', () => {
   const page = 'docs/configuration.md'
   const shared = optionsBelow(page, '## Options of all')
-  /** Beside what the schemas know: `Orthanc's own` are looked at without one. */
+  // Page, heading, options that the code knows there, options that another part of the page has. Three of Orthanc's own
+  // are in no schema.
   const sections: readonly [string, string, readonly string[], readonly string[]][] = [
     [page, '## `AwsS3Storage`', keys(s3.schema), shared],
     [page, '## `AzureBlobStorage`', keys(azure.schema), shared],
