@@ -1,25 +1,21 @@
 /**
  * npm run bench: how fast, and at what cost, does Orthanc store and read on each kind of storage? Storages take turns, so
  * that whatever the machine does meanwhile hits all alike; each figure is the median of the rounds, and each comparison that
- * of the comparisons within a round. Writes docs/benchmarks.md.
+ * of the comparisons within a round. Writes docs/benchmarks.md, and prints the targets that this project has set itself.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command } from 'commander'
+// @ts-expect-error plain JavaScript, as all scripts
+import { wrapped } from '../scripts/pages.mjs'
+import type { Result } from './compare.ts'
 import { type Floor, measureFloor } from './floor.ts'
-import { type Figures, type Load, measure } from './measure.ts'
+import { type Load, measure } from './measure.ts'
 import { type MoveFigures, measureMoves } from './moves.ts'
 import { report } from './report.ts'
 import { measureSealing } from './seal.ts'
 import { BEHIND_DELAY, cleanUp, forget, type Subject, subjects } from './subjects.ts'
-
-export interface Result {
-  readonly subject: Subject
-  readonly load: Load
-  /** From 0. Within a round, subjects are measured one right after the other. */
-  readonly round: number
-  readonly figures: Figures
-}
+import { targets } from './targets.ts'
 
 const small = { count: 400, rows: 332, columns: 332, reads: true, client: 'lean' } as const
 const large = { count: 8, rows: 10_000, columns: 5_000, reads: true, client: 'lean' } as const
@@ -78,8 +74,9 @@ try {
   const { subjects: wanted, stub, far } = await subjects(plugin && section ? { plugin, section } : undefined, isWanted)
   floor = await measureFloor(stub)
   if (!options.only || MOVES.includes(options.only)) moves = await measureMoves(far)
-  const write = () => writeFileSync(file, report(results, { sealing, floor, moves, rounds: Number(options.rounds) }))
-  write()
+  const more = { sealing, floor, moves, rounds: Number(options.rounds) }
+  const write = async () => writeFileSync(file, await wrapped(report(results, more)))
+  await write()
   for (const load of loads.filter(({ name }) => name.includes(options.only ?? ''))) {
     for (let round = 0; round < Number(options.rounds); round++)
       for (const group of groupsOf(wanted, load, round)) {
@@ -93,8 +90,9 @@ try {
           console.error(`${load.name}; ${subject.name}: ${rates}, engine ${figures.enginePeak?.toFixed(0) ?? '-'} MB`)
         }
       }
-    write() // after each load: half an hour is long, and what was measured is measured
+    await write() // after each load: half an hour is long, and what was measured is measured
   }
+  for (const line of targets(results, more)) console.error(line)
 } finally {
   await cleanUp()
 }

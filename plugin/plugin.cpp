@@ -258,7 +258,7 @@ ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthan
     return Missing(settings.configuration,
                    node_setting.empty()
                        ? "cloud-storage finds no Node.js, neither as " + folder +
-                             "/node nor on PATH. Install Node.js 22.12 or newer, or name it in CloudStorage.Node"
+                             "/node nor on PATH. Install Node.js 22.13 or newer, or name it in CloudStorage.Node"
                        : "CloudStorage.Node names " + node_setting + ", which cannot be run");
 
   core = std::make_unique<SdkCore>();

@@ -1,20 +1,23 @@
-// npm run build: dist/libOrthancCloudStorage.so, dist/engine.mjs, dist/cli.mjs. Only what is out of date is built.
+// npm run build: the plugin and its engine, the command line, and the licences of what is in them, all in dist/. Only what is
+// out of date is built.
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { notices } from './notices.mjs'
 import { BUILD_PACKAGES, ensureDebianPackages, ensureNpmPackages, root, say } from './setup.mjs'
 
-const OUTPUTS = ['libOrthancCloudStorage.so', 'engine.mjs', 'cli.mjs'].map(name => join(root, 'dist', name))
+const NOTICES = 'THIRD-PARTY-NOTICES.txt'
+const OUTPUTS = ['libOrthancCloudStorage.so', 'engine.mjs', 'cli.mjs', NOTICES].map(name => join(root, 'dist', name))
 
 // Runs before anything else of the bundle, on whatever Node there is: imports that hoist above it are built-in ones.
 const BANNER = `import { createRequire } from 'node:module';
 const require = createRequire(import.meta.url);
 {
   const [major, minor] = process.versions.node.split('.').map(Number);
-  if (major < 22 || (major === 22 && minor < 12)) {
-    console.error('orthanc-cloud-storage needs Node.js 22.12 or newer, but ' + process.execPath + ' is ' + process.versions.node + '. Install a newer one, or name it in CloudStorage.Node.');
+  if (major < 22 || (major === 22 && minor < 13)) {
+    console.error('orthanc-cloud-storage needs Node.js 22.13 or newer, but ' + process.execPath + ' is ' + process.versions.node + '. Install a newer one, or name it in CloudStorage.Node.');
     process.exit(78);
   }
 }`
@@ -34,23 +37,31 @@ export async function build() {
 
 async function bundle(version) {
   const { build } = await import('esbuild')
+  const { metafile } = await build(bundleOptions(version))
+  writeFileSync(join(root, 'dist', NOTICES), notices(Object.keys(metafile.inputs), root))
+}
+
+/** What esbuild is asked for. */
+export function bundleOptions(version) {
   const entry = name => ({ [name]: join(root, 'src', name === 'cli' ? 'cli/main.ts' : `${name}.ts`) })
   const explorer = readFileSync(join(root, 'src', 'explorer', 'explorer.js'), 'utf8')
-  await build({
+  return {
+    absWorkingDir: root,
+    metafile: true,
     entryPoints: { ...entry('engine'), ...entry('cli') },
     outdir: join(root, 'dist'),
     outExtension: { '.js': '.mjs' },
     bundle: true,
     format: 'esm',
     platform: 'node',
-    target: 'node22.12',
+    target: 'node22.13',
     mainFields: ['module', 'main'],
     sourcemap: 'linked',
-    legalComments: 'none',
+    legalComments: 'none', // licences are in the notices, all of them, whole
     banner: { js: BANNER },
     define: { VERSION: JSON.stringify(version), EXPLORER: JSON.stringify(explorer) },
     logLevel: 'warning',
-  })
+  }
 }
 
 function make(version) {
@@ -70,7 +81,8 @@ function fingerprint() {
     if (stat.isDirectory()) for (const name of readdirSync(path).sort()) add(join(path, name))
     else hash.update(path).update(readFileSync(path))
   }
-  for (const name of ['src', 'plugin', 'package.json', 'package-lock.json', 'scripts/build.mjs']) add(join(root, name))
+  for (const name of ['src', 'plugin', 'package.json', 'package-lock.json', 'scripts/build.mjs', 'scripts/notices.mjs'])
+    add(join(root, name))
   return hash.digest('hex')
 }
 

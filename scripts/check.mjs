@@ -1,4 +1,5 @@
-// npm run check: the short loop, without servers: format, lint, types and the unit tests. `--static` leaves the tests out.
+// npm run check: the short loop, without servers: format, lint, spelling, types and the unit tests. `--static` leaves the tests
+// out.
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { ensureNpmPackages, foreground, node, root, say } from './setup.mjs'
@@ -12,6 +13,9 @@ const step = (name, command, args) => {
 const bin = name => join(root, 'node_modules', '.bin', name)
 
 step('Format and lint', node(), [bin('biome'), 'ci', '--error-on-warnings'])
+step('Pages', node(), [join('scripts', 'pages.mjs')])
+// Texts and comments; words of this project are in .ci/words.txt.
+step('Spelling', node(), [bin('cspell'), 'lint', '--no-progress', '--no-summary', '--dot'])
 step('Types', node(), [bin('tsc')])
 if (!process.argv.includes('--static')) {
   const tests = readdirSync(join(root, 'test'))

@@ -5,7 +5,8 @@ import { ensureNpmPackages, foreground, node, root } from './setup.mjs'
 
 ensureNpmPackages()
 foreground(node(), [join(root, 'node_modules', '.bin', 'biome'), 'check', '--write'])
-const sources = ['plugin', 'plugin/test'].flatMap(folder =>
+foreground(node(), [join('scripts', 'pages.mjs'), '--write'])
+const sources = ['plugin', 'plugin/test', 'plugin/fuzz'].flatMap(folder =>
   readdirSync(join(root, folder))
     .filter(name => /\.(cpp|h)$/.test(name))
     .map(name => join(folder, name)),

@@ -4,7 +4,7 @@ import type { z } from 'zod'
 import { Fault, isObject } from '../fault.ts'
 import { didYouMean, kindOf, nearest, quoted, shown } from './shown.ts'
 
-const aliases: Readonly<Record<string, string>> = { ConnectTimeout: 'ConnectionTimeout' }
+export const aliases: Readonly<Record<string, string>> = { ConnectTimeout: 'ConnectionTimeout' }
 const UNSET_BY_IMAGE = 'MUST BE DEFINED BY YOU' // what the usual Docker image fills in for options
 /** No value of use is larger, and some patterns would take very long for one that is. */
 const LONGEST_TEXT = 10_000
