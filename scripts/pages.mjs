@@ -8,8 +8,6 @@ import { format } from 'prettier'
 import { root, say } from './setup.mjs'
 
 const FOLDERS = ['.', 'docs', '.github']
-/** Pages that are not wrapped yet. */
-const NOT_YET = ['docs/reliability.md', 'docs/protocol.md', 'CHANGELOG.md']
 const OPTIONS = { parser: 'markdown', proseWrap: 'always', printWidth: 120 }
 
 /** Lines of a table, as many as follow each other. */
@@ -24,7 +22,7 @@ export async function wrapped(text) {
 
 const pages = FOLDERS.flatMap(folder =>
   existsSync(join(root, folder)) ? readdirSync(join(root, folder)).map(name => join(folder, name)) : [],
-).filter(page => page.endsWith('.md') && !NOT_YET.includes(page))
+).filter(page => page.endsWith('.md'))
 
 async function main(write) {
   const wrong = []

@@ -15,7 +15,7 @@ import * as s3 from '../src/config/s3.ts'
 import { moveStorageRoute } from '../src/routes/move-storage.ts'
 import { metricsOf, type Status, statusRoute } from '../src/routes/status.ts'
 import { whereRoute } from '../src/routes/where.ts'
-import { answers } from '../src/wire/http-replies.ts'
+import { httpReplies } from '../src/wire/http-replies.ts'
 
 const root = join(import.meta.dirname, '..')
 const read = (file: string) => readFileSync(join(root, file), 'utf8')
@@ -92,15 +92,15 @@ describe('options in the documentation', () => {
   // Page, heading, options that the code knows there, options that another part of the page has. Three of Orthanc's own
   // are in no schema.
   const sections: readonly [string, string, readonly string[], readonly string[]][] = [
-    [page, '## `AwsS3Storage`', keys(s3.schema), shared],
-    [page, '## `AzureBlobStorage`', keys(azure.schema), shared],
-    [page, '### `BlobStorage`', keys(azure.oldSchema), shared],
-    [page, '## `GoogleCloudStorage`', keys(gcs.schema), shared],
-    [page, '## `DirectoryStorage`', keys(directory.schema), shared],
+    [page, '## `AwsS3Storage`', keys(s3.s3Schema), shared],
+    [page, '## `AzureBlobStorage`', keys(azure.azureSchema), shared],
+    [page, '### `BlobStorage`', keys(azure.oldAzureSchema), shared],
+    [page, '## `GoogleCloudStorage`', keys(gcs.gcsSchema), shared],
+    [page, '## `DirectoryStorage`', keys(directory.directorySchema), shared],
     [page, '## Options of all', Object.keys(common), []],
     [page, '## `CloudStorage`', keys(config.cloudStorage), []],
     [page, "## Orthanc's own options", [...keys(config.orthanc), 'HttpsVerifyPeers', 'Plugins', 'AdvancedStorage'], []],
-    ['docs/encryption.md', '## Options', keys(encryption.schema), []],
+    ['docs/encryption.md', '## Options', keys(encryption.encryptionSchema), []],
   ]
   for (const [file, heading, known, others] of sections)
     it(`${file}, ${heading.replace(/^#+ /, '')}: each is there, and none that there is not`, () =>
@@ -115,12 +115,12 @@ describe('options in the documentation', () => {
 
   it('every option that is written with its section is one of that section', () => {
     const known: Record<string, readonly string[]> = {
-      AwsS3Storage: [...keys(s3.schema), ...Object.keys(aliases)],
-      AzureBlobStorage: keys(azure.schema),
-      GoogleCloudStorage: keys(gcs.schema),
-      DirectoryStorage: keys(directory.schema),
+      AwsS3Storage: [...keys(s3.s3Schema), ...Object.keys(aliases)],
+      AzureBlobStorage: keys(azure.azureSchema),
+      GoogleCloudStorage: keys(gcs.gcsSchema),
+      DirectoryStorage: keys(directory.directorySchema),
       CloudStorage: keys(config.cloudStorage),
-      StorageEncryption: keys(encryption.schema),
+      StorageEncryption: keys(encryption.encryptionSchema),
     }
     const wrong = pages.flatMap(file =>
       [...read(file).matchAll(/\b([A-Z]\w+)\.([A-Z]\w+)\b/g)]
@@ -131,7 +131,7 @@ describe('options in the documentation', () => {
   })
 
   it('the connection options that "as above" stands for are those of every provider on HTTP', () => {
-    for (const schema of [s3.schema, azure.schema, azure.oldSchema, gcs.schema])
+    for (const schema of [s3.s3Schema, azure.azureSchema, azure.oldAzureSchema, gcs.gcsSchema])
       assert.deepEqual(
         Object.keys(connection).filter(name => !keys(schema).includes(name)),
         [],
@@ -142,7 +142,7 @@ describe('options in the documentation', () => {
 describe('errors in the documentation', () => {
   it('has each code with its HTTP status, and none that there is not', () => {
     const documented = rows(read('docs/errors.md')).map(([code = '', , http = '']) => [code.replaceAll('`', ''), http])
-    const known = Object.entries(answers).map(([code, { http }]) => [code, String(http)])
+    const known = Object.entries(httpReplies).map(([code, { http }]) => [code, String(http)])
     assert.deepEqual(documented.sort(), known.sort())
   })
 })
