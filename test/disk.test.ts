@@ -4,7 +4,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, afterEach, beforeEach, describe, it } from 'node:test'
+import { afterEach, beforeEach, describe, it } from 'node:test'
 import { sourceOf } from '../src/bytes.ts'
 import { compose } from '../src/compose.ts'
 import { parseConfig } from '../src/config/config.ts'
@@ -12,10 +12,9 @@ import { logTo } from '../src/log.ts'
 import { directoryStore } from '../src/stores/directory/directory.ts'
 import { Disk } from '../src/stores/directory/disk.ts'
 import { attempt } from '../src/stores/wrappers/retry.ts'
+import { stayAlive } from './support/alive.ts'
 
-// The timers of a disk do not keep a process alive, and the tests of Node.js 22.13 end when nothing else does.
-const alive = setInterval(() => {}, 60_000)
-after(() => clearInterval(alive))
+stayAlive()
 
 const never = new AbortController().signal
 const silent = { code: 'Unavailable', message: /^the disk of .* does not answer/ }

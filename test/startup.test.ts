@@ -13,7 +13,10 @@ import { glance, untilReady } from '../src/startup.ts'
 import { memoryStore } from '../src/stores/memory.ts'
 import { Kind } from '../src/wire/frames.ts'
 import { httpReplies } from '../src/wire/http-replies.ts'
+import { stayAlive } from './support/alive.ts'
 import { type PeerConnection, PluginPeer, type Received } from './support/peer.ts'
+
+stayAlive()
 
 const away = new Fault('Unavailable', 'nobody there')
 const noBucket = new Fault('BadConfig', 'NoSuchBucket', { retryable: true, remedy: "There is no bucket 'b'." })
