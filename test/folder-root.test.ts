@@ -14,6 +14,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
+import { until } from '../harness/until.ts'
 import { collect, type Source, sourceOf } from '../src/bytes.ts'
 import { type DirectoryOptions, directoryStore } from '../src/stores/directory/directory.ts'
 import { unmountedAbove } from '../src/stores/directory/mounts.ts'
@@ -125,6 +126,11 @@ for (const [kind, options] of [
         await assert.rejects(store.put(key, vanishing, never), { code: 'Unavailable' }, key)
         assert.deepEqual(readdirSync(root), [])
         back()
+        const left = () =>
+          readdirSync(root, { recursive: true, encoding: 'utf8' }).filter(file => file.endsWith('.tmp'))
+        assert.equal(left().length, 1, 'what was begun is out of reach until the folder is back')
+        await store.put(key, sourceOf(bytes), never)
+        await until('the next write to remove it', () => left().length === 0)
       }
     })
 

@@ -3,11 +3,12 @@ import { constants } from 'node:fs'
 import { lstat, mkdir, realpath, rename, rmdir, unlink } from 'node:fs/promises'
 import { basename, dirname, join, relative, sep } from 'node:path'
 import type { Source } from '../../bytes.ts'
-import { isErrno, throwIfAborted } from '../../fault.ts'
+import { Fault, isErrno, throwIfAborted } from '../../fault.ts'
 import { MOST_ATTEMPTS, unlessAbsent } from './absence.ts'
 import { writeAll } from './bytes.ts'
 import type { Disk, DiskFile } from './disk.ts'
 import { ifThere, isAbsence } from './faults.ts'
+import { Leftovers } from './leftovers.ts'
 import { temporaryName } from './names.ts'
 import { createOwners, type Owners } from './owner.ts'
 import type { FolderRoot } from './root.ts'
@@ -27,6 +28,7 @@ export class FileWriter {
   readonly #sync: boolean
   readonly #folders: MadeFolders
   readonly #owners: Owners
+  readonly #leftovers: Leftovers
 
   constructor(root: FolderRoot, { sync, guest }: WriterOptions) {
     this.#root = root
@@ -37,6 +39,7 @@ export class FileWriter {
       folderSync(async folder => void (await syncOnce(root.disk, folder))),
     )
     this.#owners = createOwners(root.disk, guest)
+    this.#leftovers = new Leftovers(root.disk)
   }
 
   async put(path: string, body: Source, signal: AbortSignal): Promise<void> {
@@ -46,14 +49,16 @@ export class FileWriter {
     const final = isLink ? await disk.run(() => realpath(path)) : path
     const folder = dirname(final)
     const temporary = join(folder, temporaryName(basename(final)))
+    let exists = false
     try {
       const file = await this.#create(temporary, folder)
+      exists = true
       try {
         await this.#owners.ofFile(file, replaced, folder)
         // At the same time as the writing. The new file is in the folder that is there now: if another one is mounted
         // later, the rename does not find the file.
         const proven = this.#root.establish(true, () => {})
-        proven.catch(() => {}) // heard below
+        proven.catch(() => {}) // the await below throws it
         await writeAll(file, body, signal)
         if (this.#sync) await file.sync()
         await proven
@@ -64,10 +69,11 @@ export class FileWriter {
       await disk.run(() => rename(temporary, final))
       if (this.#sync) await this.#folders.sync(folder)
     } catch (error) {
-      const removed = disk.run(() => unlink(temporary)).catch(() => {}) // the first failure is the one to report
-      if (!disk.hangs) await removed
+      // A Fault: the disk gave up, and may still make the file.
+      await this.#leftovers.remove(temporary, exists || error instanceof Fault)
       throw error
     }
+    void this.#leftovers.retry()
   }
 
   async remove(path: string): Promise<void> {
