@@ -9,6 +9,7 @@ import { after, before, describe, it } from 'node:test'
 import { sourceOf } from '../src/bytes.ts'
 import type { Store } from '../src/stores/store.ts'
 import { makeCertificate } from './support/fake-internet.ts'
+import { reset } from './support/reset.ts'
 import { fail, get, give, MB, open, type Script, scripted, take } from './support/scripted.ts'
 import { never, noise } from './support/store.suite.ts'
 
@@ -31,7 +32,7 @@ const harms: Readonly<Record<string, Harm>> = {
     return undefined
   },
   'the connection is reset': (_, ends) => {
-    for (const end of ends) end.resetAndDestroy()
+    for (const end of ends) reset(end)
     return undefined
   },
 }

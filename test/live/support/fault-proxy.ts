@@ -6,6 +6,7 @@ import { STATUS_CODES } from 'node:http'
 import { createServer, connect as dial, type Server, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { chanceOf } from '../../support/chance.ts'
+import { reset } from '../../support/reset.ts'
 import { type Head, Messages, type Piece } from './http-messages.ts'
 
 /** So many bytes of the body have passed; "start": not even the head of the message has. */
@@ -108,7 +109,7 @@ export class FaultProxy {
 
   async #serve(near: Socket): Promise<void> {
     this.#join(near)
-    if (this.refusing) return void near.resetAndDestroy()
+    if (this.refusing) return void reset(near)
     let far: Socket | undefined
     let busy = false
     let late: Buffer | undefined
@@ -124,7 +125,7 @@ export class FaultProxy {
         late = undefined
         if (trouble.drop) {
           exchange.harmed = 'dropped'
-          return void near.resetAndDestroy()
+          return void reset(near)
         }
         if (trouble.answer) {
           for await (const _ of requests.body(head));
@@ -250,7 +251,7 @@ async function cut({ endAt, resetAt }: Damage, { exchange, near, far, still }: L
     endAt !== undefined
       ? ['ended', () => to.end()]
       : resetAt !== undefined
-        ? ['reset', () => [near, far].map(socket => socket.resetAndDestroy())]
+        ? ['reset', () => [near, far].map(reset)]
         : ['stopped', () => {}]
   exchange.harmed = how
   end()
