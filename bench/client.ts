@@ -1,13 +1,13 @@
 /**
- * The clients: they upload and read, a given number of them at once. A process of their own with a small heap, for what it
- * collects would be work that the machine does beside what is measured.
+ * The clients: they upload and read, a given number of them at once. They have a process of their own with a small
+ * heap: garbage that it collects is work beside what is measured.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { Agent, request } from 'node:http'
 import { fileURLToPath } from 'node:url'
 import { type Image, imageOf } from './image.ts'
 
-/** How they talk HTTP, see `kinds`. */
+/** How they speak HTTP, see `kinds`. */
 export type Kind = 'lean' | 'fetch'
 
 export interface Work {
@@ -80,7 +80,7 @@ const kinds: Readonly<Record<Kind, (count: number) => Http>> = {
     return { get: url => run('GET', url), post: (url, body) => run('POST', url, body) }
   },
 
-  /** As applications do it: what is read is there as a whole. */
+  /** As applications do it: each file that was read is in memory as a whole. */
   fetch() {
     const bytesOf = async (answer: Response) => {
       if (answer.status !== 200) throw new Error(`HTTP ${answer.status}`)

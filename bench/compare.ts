@@ -38,7 +38,7 @@ export function median(results: readonly Result[], load: string, subject: string
   }
 }
 
-/** The median of what `compare` says of two storages in each round; undefined when they were not measured so. */
+/** The median of `compare` of two storages in each round; undefined when no round has both. */
 export function paired(
   results: readonly Result[],
   load: string,

@@ -32,7 +32,7 @@ export interface Figures {
   readonly enginePeak: number | undefined
 }
 
-/** Uploads and reads before the measurement: compilers and pools are as warm as in a server that has run for a minute. */
+/** Uploads and reads before the measurement. Compilers and pools are then as in a server that has run for a minute. */
 export const WARM_UP = 300
 
 const TICK_MS = 10 // utime and stime of /proc are in hundredths of a second on Linux
@@ -49,14 +49,14 @@ export function peakOf(pid: number): number {
   return Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1000
 }
 
-/** Operations of one storage before the next one has its turn: long enough that disks do not just catch up meanwhile. */
+/** Operations of one storage before the next has its turn. With fewer, disks would still write for the last one. */
 export const TURN = 200
 /** Operations at the beginning of a turn that do not count. */
 const RUN_UP = 100
 
 /**
- * The storages of `subjects` in turns of some operations each, so that whatever the machine does meanwhile hits all alike.
- * Those that wait cost next to nothing. In the order of `subjects`.
+ * The storages of `subjects` in turns of some operations each: what else the machine does affects all of them alike.
+ * Those that wait cost next to nothing. The figures have the order of `subjects`.
  */
 export async function measure(subjects: readonly Subject[], load: Load): Promise<Figures[]> {
   const started: Contender[] = []
@@ -79,7 +79,7 @@ export async function measure(subjects: readonly Subject[], load: Load): Promise
   }
 }
 
-/** What the turns of one storage took together. */
+/** The sums of all turns of one storage. */
 interface Sum {
   count: number
   seconds: number
@@ -122,7 +122,8 @@ class Contender {
   async warmUp(): Promise<void> {
     await this.#storeOthers(WARM_UP)
     await this.#perform({ ids: this.#others })
-    for (const pid of [this.#orthanc.pid, this.#engine]) if (pid) writeFileSync(`/proc/${pid}/clear_refs`, '5') // forgets the peak
+    // This makes the kernel forget the peak.
+    for (const pid of [this.#orthanc.pid, this.#engine]) if (pid) writeFileSync(`/proc/${pid}/clear_refs`, '5')
   }
 
   async upload(from: number, to: number): Promise<void> {
@@ -137,7 +138,8 @@ class Contender {
   }
 
   async finish(): Promise<Figures> {
-    // A figure of a storage that gives back other bytes is worth nothing. Not within the time: hashing is not its work.
+    // A figure of a storage that gives back other bytes is worth nothing. This takes none of its time: hashing is not
+    // its work.
     for (const [i, id] of this.#load.reads ? this.#stored.slice(0, 20).entries() : []) {
       const back = await this.#orthanc.getBytes(`/instances/${id}/file`)
       if (hash('sha256', back) !== hash('sha256', imageOf(this.#image(i))))
@@ -150,7 +152,7 @@ class Contender {
       orthancPeak: peakOf(this.#orthanc.pid),
       enginePeak: engine === undefined ? undefined : peakOf(engine),
     }
-    // Ten gigabytes that a server keeps in memory are missing to those that are measured after it.
+    // A server that keeps ten gigabytes in memory leaves too little for those that are measured after it.
     if (this.#subject.server)
       for (const patient of await this.#orthanc.getJson('/patients')) await this.#orthanc.delete(`/patients/${patient}`)
     return figures

@@ -74,7 +74,7 @@ function cells(cost: Cost | undefined, ofFileSystem: number | undefined): string
   return `${cost.perSecond.toFixed(1)} | ${cost.megabytesPerSecond.toFixed(0)} | ${ratio} | ${cpu}`
 }
 
-/** How near to the file system any storage behind this HTTP server could come, with everything of ours taking no time. */
+/** How near to the file system any storage behind this HTTP server could come if our own code took no time. */
 function floorTable(results: readonly Result[], floor: Floor): string[] {
   const base = median(results, '400 files of 220 KB, 1 client', FILE_SYSTEM)
   if (!base?.read) return []

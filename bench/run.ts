@@ -1,7 +1,7 @@
 /**
- * npm run bench: how fast, and at what cost, does Orthanc store and read on each kind of storage? Storages take turns, so
- * that whatever the machine does meanwhile hits all alike; each figure is the median of the rounds, and each comparison that
- * of the comparisons within a round. Writes docs/benchmarks.md, and prints the targets that this project has set itself.
+ * npm run bench: how fast, and at what cost, does Orthanc store and read on each kind of storage? Storages take turns,
+ * so that what else the machine does affects all of them alike. Each figure is the median of the rounds. Each comparison
+ * is the median of the comparisons within the rounds. Writes docs/benchmarks.md, and prints this project's own targets.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -30,13 +30,14 @@ const loads: readonly Load[] = [
   { name: '8 files of 100 MB, 10 clients', ...large, clients: 10 },
 ]
 
-/** Of files of 100 and 200 MB, which take their time. */
+/** For files of 100 and 200 MB, which take long. */
 const LARGE_ROUNDS = 3
 
-/** Who is measured in a round, and together: small files in turns, large ones one storage after the other. */
+/** What is measured in a round, and what together: small files in turns, large ones one storage after the other. */
 function groupsOf(all: readonly Subject[], load: Load, round: number): Subject[][] {
   if (load.count >= 100) {
-    // A delay is about round trips: one client shows it. Servers' own speed is not what the second kind of client is for.
+    // A delay is about round trips: one client shows it. The second kind of client is not there to show the speed of
+    // servers.
     const group = all.filter(
       ({ name, server }) =>
         (name !== BEHIND_DELAY || load.clients === 1) && (load.client === 'lean' || !(server || name === BEHIND_DELAY)),
@@ -44,7 +45,7 @@ function groupsOf(all: readonly Subject[], load: Load, round: number): Subject[]
     return group.length > 0 ? [group] : []
   }
   if (round >= LARGE_ROUNDS) return []
-  // Servers are there to be seen at all: one round shows how they take large files.
+  // For servers one round is enough: it shows how they take large files.
   return all.filter(({ name, server }) => name !== BEHIND_DELAY && !(server && round > 0)).map(subject => [subject])
 }
 

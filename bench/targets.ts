@@ -3,7 +3,7 @@ import type { Figures } from './measure.ts'
 import type { More } from './report.ts'
 import { BEHIND_DELAY, ENCRYPTED, FILE_SYSTEM } from './subjects.ts'
 
-/** The targets that this project set itself, beside what this run measured: lines for whoever runs it. */
+/** This project's own targets beside what this run measured: lines for the terminal. */
 export function targets(results: readonly Result[], { sealing, moves }: More): string[] {
   const rows: string[] = []
   const add = (what: string, measured: number | undefined, limit: number, unit: string, least: boolean) => {
@@ -55,9 +55,9 @@ export function targets(results: readonly Result[], { sealing, moves }: More): s
   for (const load of new Set(results.map(result => result.load.name)))
     for (const name of ['S3 (stub)', 'DirectoryStorage'])
       for (const verb of verbs) {
-        // How many times as fast the plain one is, that is how many times the time of the encrypted one.
+        // The plain one is this many times as fast, so the encrypted one takes this many times as long.
         const ratio = paired(results, load, name, `${name}${ENCRYPTED}`, speeds(costs[verb]))
         add(`${name}, ${load}: time of an encrypted ${verb}`, ratio, 1.15, 'times', false)
       }
-  return ['Targets, which come from a trial of this design:', ...rows]
+  return ['Targets of this project:', ...rows]
 }

@@ -11,7 +11,7 @@ export type StoreName = (typeof STORES)[number]
 
 export interface Place {
   readonly config: Readonly<Record<string, Readonly<Record<string, unknown>>>>
-  /** For a person: which store, and where. */
+  /** For the person at the terminal: which store, and where. */
   readonly where: string
   readonly note?: string
   stop(): Promise<void>
@@ -20,14 +20,14 @@ export interface Place {
 const BUCKET = 'orthanc'
 const shown = (path: string) => relative(process.cwd(), path) || '.'
 
-/** `folder`: of this store's runs, kept from one to the next where the server keeps its objects. */
+/** `folder`: for the runs with this store. It is kept from run to run where the server keeps its objects. */
 export async function placeOf(store: StoreName, folder: string, say: (line: string) => void): Promise<Place> {
   if (store === 'directory') {
     const path = join(folder, 'objects')
     const config = { DirectoryStorage: { Path: path } }
     return { config, where: `DirectoryStorage in ${shown(path)}`, stop: async () => {} }
   }
-  say(`Starting ${servers[store]} for the occasion ...`)
+  say(`Starting ${servers[store]} ...`)
   return starts[store](folder)
 }
 
@@ -39,10 +39,10 @@ const servers: Readonly<Record<Exclude<StoreName, 'directory'>, string>> = {
 }
 
 const starts: Readonly<Record<keyof typeof servers, (folder: string) => Promise<Place>>> = {
-  /** Ceph keeps its objects in memory here, so the index of the last run would point to nothing: it starts anew as well. */
+  /** Ceph keeps its objects in memory here. The index of the last run would point to nothing: it is removed. */
   async s3(folder) {
     const why = whyNoCeph()
-    if (why) throw new Error(`There is no Ceph to be had here: ${why}`)
+    if (why) throw new Error(`Ceph cannot be started here: ${why}`)
     return { ...(await onS3(await startCeph(join(anew(folder), 'ceph')), 'Ceph')), note: FORGETFUL }
   },
   minio: async folder => onS3(await startMinio(join(anew(folder), 'minio')), 'MinIO'),
@@ -63,7 +63,7 @@ const starts: Readonly<Record<keyof typeof servers, (folder: string) => Promise<
 
 const FORGETFUL = 'This server holds its objects in memory: they are gone when you stop.'
 
-/** Servers take another port and other keys with each run; Orthanc begins again with them. */
+/** Servers have another port and other keys in each run, so Orthanc begins with an empty folder, too. */
 function anew(folder: string): string {
   rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })

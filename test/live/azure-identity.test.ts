@@ -1,4 +1,4 @@
-/** A managed identity against Azurite over https: its tokens' claims are looked at, but not their signature. */
+/** A managed identity against Azurite over https, which checks the claims of its tokens, but not their signature. */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'

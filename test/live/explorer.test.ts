@@ -90,7 +90,7 @@ describe('Orthanc Explorer', { skip: !launch }, () => {
     const body = { Resources: [study], TargetStorage: 'file-system', Asynchronous: true }
     const { ID } = await orthanc.postJson('/move-storage', Buffer.from(JSON.stringify(body)))
     await orthanc.job(ID, ['Failure'])
-    // A move of four small files is over before a browser has looked: the page hears of its end when we say so.
+    // A move of four small files is over before a browser has looked. So this test decides when the page sees its end.
     let held = true
     const under = (job: { Content: object }) => ({
       ...job,

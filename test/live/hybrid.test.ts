@@ -52,7 +52,7 @@ const onStore = ({ name, make }: (typeof stores)[number]) =>
       rmSync(folder, { recursive: true, force: true })
     })
 
-    /** Of the files that Orthanc's layout names by UUID, and whatever else is in their folders. */
+    /** The files that Orthanc's layout names by UUID, and everything else in their folders. */
     const onDisk = () =>
       readdirSync(join(folder, 'index'), { recursive: true, encoding: 'utf8' }).filter(path => /^..\/..\/./.test(path))
     const folders = () => readdirSync(join(folder, 'index')).filter(entry => entry.length === 2)
@@ -81,12 +81,13 @@ const onStore = ({ name, make }: (typeof stores)[number]) =>
     const isInDatabase = async (job: string) => {
       const written = () => {
         const bytes = ['index', 'index-wal'].map(name => readFileSync(join(folder, 'index', name)))
-        // The text may go over the border of two pages, in one place.
+        // The text may cross the border of two pages, at one point.
         return bytes.some(file => file.includes(job.slice(0, 18)) || file.includes(job.slice(18)))
       }
       await until('the job in the database', written)
       const [instance] = await orthanc.getJson('/instances')
-      await orthanc.put(`/instances/${instance}/metadata/1024`, Buffer.from('written after it')) // so that was committed
+      // When this is in the database, the job was committed before it.
+      await orthanc.put(`/instances/${instance}/metadata/1024`, Buffer.from('written after it'))
     }
     const noFalseAlarm = () => {
       const alarms = orthanc
@@ -216,7 +217,7 @@ const onStore = ({ name, make }: (typeof stores)[number]) =>
       const { ID } = JSON.parse(
         (await move({ Resources: [study], TargetStorage: 'object-storage', Asynchronous: true })).body.toString(),
       )
-      // The engine works only while nobody looks: so it is in the middle when it is seen there.
+      // The engine works only while this test does not look. So what it sees in the middle stays in the middle.
       const engine = orthanc.enginePid() as number
       process.kill(engine, 'SIGSTOP')
       await isInDatabase(ID)

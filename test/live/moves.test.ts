@@ -147,7 +147,7 @@ describe('a move on a bad day', () => {
     const { files } = await uploadStudy(on, 1, 64)
     const [file = ''] = onDisk()
     const uuid = file.slice(6)
-    // A link that goes in circles: neither there nor absent.
+    // A link that leads to itself: neither there nor absent.
     rmSync(join(folder, 'index', file))
     symlinkSync(uuid, join(folder, 'index', file))
     const objects = place?.store.name.replace('directory:', '') ?? ''

@@ -1,4 +1,4 @@
-/** Mixed operations on a real Orthanc, all at once, and what each of them came to. */
+/** Different operations on a real Orthanc, all at once, and how each of them ended. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Agent } from 'undici'
 import { type ImageOptions, instanceUid, makeImage } from '../../../harness/dicom.ts'
@@ -8,9 +8,9 @@ import { sha256 } from '../../support/sha256.ts'
 export interface Image {
   readonly seed: number
   readonly hash: string
-  /** Of Orthanc. */
+  /** Orthanc's id. */
   readonly id: string
-  /** Of the file. */
+  /** Of its file. */
   readonly uuid: string
   /** Whether it went up in parts. */
   readonly inParts: boolean
@@ -28,7 +28,7 @@ export interface Outcome {
   readonly status: number
   /** Whether what was read went up in parts. */
   readonly inParts?: boolean
-  /** A success with what it should not have. */
+  /** A success with a wrong content: what was wrong. */
   readonly wrong?: string
 }
 
@@ -53,9 +53,9 @@ const noise = (() => {
 
 let seeds = 1000
 
-/** What is there before the network turns bad, and what is done while it is. */
+/** What is stored before the network turns bad, and the operations while it is. */
 export class Load {
-  /** Images that stay, those that will be removed, those whose object is gone. */
+  /** Images that stay, images that will be removed, images whose object is gone. */
   readonly kept: Image[] = []
   readonly doomed: Image[] = []
   readonly lost: Image[] = []
@@ -68,7 +68,7 @@ export class Load {
     this.#options = options
   }
 
-  /** Uploads what the operations need. `gone`: removes an object behind Orthanc's back. */
+  /** Uploads what the operations need. `gone`: removes an object without Orthanc. */
   async prepare(gone: (uuid: string) => Promise<void>): Promise<void> {
     const { operations, large } = this.#options
     const small = (into: Image[], count: number) => Array.from({ length: count }, (_, i) => [into, sizeOf(i)] as const)
@@ -140,7 +140,7 @@ export class Load {
     return { verb: 'upload', seed, uuid: '', status, ...wrong }
   }
 
-  /** By seed: the hash of each image that Orthanc has acknowledged since. */
+  /** The hash of each image that Orthanc has acknowledged since, by its seed. */
   readonly uploaded = new Map<number, string>()
 
   async #read({ seed, id, uuid, hash, inParts }: Image): Promise<Outcome> {

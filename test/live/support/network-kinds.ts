@@ -1,5 +1,4 @@
-/** What a network does to the exchanges between engine and store: one entry a kind of fault. */
-
+/** What a network does to the exchanges between engine and store: one entry for each kind of fault. */
 import { chanceOf } from '../../support/chance.ts'
 import type { Decide, Exchange, Trouble } from './fault-proxy.ts'
 
@@ -9,7 +8,7 @@ export type Provider = 's3' | 'azure' | 'gcs'
 interface Harmed extends Exchange {
   readonly provider: Provider
   readonly length: number
-  /** Counts them, from 0. */
+  /** Its number among those that are harmed, from 0. */
   readonly pick: number
   at(length: number): number
 }
@@ -17,9 +16,9 @@ interface Harmed extends Exchange {
 export interface Kind {
   readonly name: string
   trouble(exchange: Harmed): Trouble
-  /** Nobody takes a connection; there are no exchanges. */
+  /** No connection is accepted, so there are no exchanges. */
   readonly closed?: 'refused' | 'reset'
-  /** Plain bytes for which the store tells no digest may change unseen, as docs/reliability.md says. */
+  /** Plain bytes may change unseen where the store gives no digest of them, as docs/reliability.md says. */
   readonly changesBytes?: true
 }
 
@@ -27,7 +26,7 @@ const answer = (status: number, type: string, body = '', headers: Record<string,
   answer: { status, headers: type === '' ? headers : { 'content-type': type, ...headers }, body },
 })
 
-/** "Try again later" in the store's own words and with its own marks. */
+/** "Try again later" in the store's own words and with the marks of its answers. */
 const busy: Readonly<Record<Provider, Trouble>> = {
   s3: answer(
     503,
@@ -136,7 +135,7 @@ export function mixed(some: readonly Kind[]): Kind {
   }
 }
 
-/** Harms a share of the exchanges; the same ones, in the same places, for the same seed. */
+/** Harms a share of the exchanges. A seed repeats which ones, and at which byte. */
 export function harming(kind: Kind, provider: Provider, seed: number, share: number): Decide {
   let harmed = 0
   return exchange => {

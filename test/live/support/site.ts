@@ -1,4 +1,4 @@
-/** An Orthanc, its store, the network between them, and what must be true of them whatever the network does. */
+/** An Orthanc, its store, the network between them, and what must hold whatever the network does. */
 import assert from 'node:assert/strict'
 import { existsSync, mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -19,14 +19,15 @@ import type { Way } from './ways.ts'
 const REQUEST_TIMEOUT_S = 10
 const MAX_CONNECTIONS = 25
 /**
- * What Orthanc may take for an operation: three calls to the store, each with its deadline and the slack that the plugin gives
- * it; and Orthanc 1.10 holds its database while a file is removed, so all wait for some thirty removals that meet silence.
+ * How long an operation of Orthanc may take: three calls to the store, each with its deadline and the slack that the
+ * plugin gives it. And Orthanc 1.10 locks its database while a file is removed, so every operation may wait for some
+ * thirty removals that get no answer.
  */
 const DEADLINE_MS = 3 * (REQUEST_TIMEOUT_S + 30) * 1000 + 30 * REQUEST_TIMEOUT_S * 1000
 const OUTAGE_MS = 4000
 const SHARE = 0.25
 
-/** What errors.md has for a network: nothing that it does is a defect, an absence or a bad request. */
+/** The codes of docs/errors.md for a network: nothing that it does is a defect, an absence or a bad request. */
 const CODES = /\[(Unavailable|Timeout|Corrupt)\]/
 const STATUSES: readonly number[] = [502, 503, 504]
 
@@ -99,7 +100,7 @@ export class Site {
     rmSync(this.#folder, { recursive: true, force: true })
   }
 
-  /** One kind of fault, from good weather to good weather. */
+  /** One kind of fault: it begins and ends with a good network. */
   async endure(kind: Kind, { outage, seed }: { outage: boolean; seed: number }): Promise<void> {
     const logged = this.#orthanc.log().length
     try {
@@ -148,7 +149,7 @@ export class Site {
     }
   }
 
-  /** Files come from the disk while the network is bad: half of what is there has gone that way before. */
+  /** Moves half of the files to the disk. Then it begins to move them to the store, while the network is bad. */
   async #beginMove({ kept }: Load): Promise<string> {
     const Resources = kept.slice(kept.length / 2).map(({ id }) => id)
     const move = (more: object) =>
@@ -192,20 +193,20 @@ export class Site {
       const { verb, uuid, status, inParts, wrong } = outcome
       const text = JSON.stringify(outcome)
       assert.notEqual(status, 0, `it ends in time: ${text}`)
-      // As docs/reliability.md says of ranges, and of what went up in parts to S3: no digest is known of these.
+      // As docs/reliability.md says: no digest is known of ranges, and of files that went up in parts to S3.
       const undigested = verb === 'tags' || (inParts && this.#way.provider === 's3')
       const unseen = kind.changesBytes && !this.#options.sealed && undigested
       assert.ok(wrong === undefined || unseen, `right or refused: ${text}`)
       if (status === 200 || (verb === 'read absent' && status === 404)) continue
       assert.ok(STATUSES.includes(status) || unseen, `a status of a network's faults: ${text}`)
-      // Of an encrypted image the tags are a file of their own.
+      // The tags of an encrypted image are a file of their own.
       const file = verb === 'tags' && this.#options.sealed ? '.head' : uuid
-      if (verb !== 'upload') assert.ok(told('read', file) > 0 || unseen, `an ERROR line tells of ${text}`)
+      if (verb !== 'upload') assert.ok(told('read', file) > 0 || unseen, `there is an ERROR line about ${text}`)
     }
     const failed = outcomes.filter(({ verb, status }) => verb === 'upload' && status !== 200)
     assert.ok(told('write', '') >= failed.length, `${failed.length} failed uploads have an ERROR line each`)
     for (const { verb, line } of failures) {
-      // A step of a job asks Orthanc, which may hold its database for long: see DEADLINE_MS.
+      // A step of a job asks Orthanc, which may lock its database for long: see DEADLINE_MS.
       const clear =
         verb === 'move' ||
         line.endsWith('cannot run a job: the storage engine did not finish in time') ||
@@ -222,7 +223,7 @@ export class Site {
     const believed = await this.#believed()
     const gone = new Set(load.lost.map(({ uuid }) => uuid))
     const [cloud, disk] = [await this.#place.keys(), this.#onDisk()]
-    // A job whose step did not end in time is a failure: what it was about to remove stays, until it is submitted again.
+    // A job whose step did not end in time is a failure. What it was about to remove stays until it is submitted again.
     const brokenOff = failures.some(({ line }) => line.includes('cannot run a job: '))
     const named = (key: string) => failures.some(({ line }) => line.includes(uuidOf(key)))
 
@@ -232,7 +233,7 @@ export class Site {
       assert.ok(copies.length > 0, `a file of Orthanc's is lost: ${uuid}`)
       assert.ok(
         copies.length === 1 || brokenOff || copies.every(named),
-        `two copies that nobody has told of: ${copies}`,
+        `two copies, and no ERROR line about them: ${copies}`,
       )
     }
     const known = new Set(believed.map(({ uuid }) => uuid))
@@ -240,11 +241,11 @@ export class Site {
     const failedUploads = outcomes.filter(({ verb, status }) => verb === 'upload' && status !== 200).length
     const failedRemovals = new Set(failures.filter(({ verb }) => verb === 'remove').map(({ line }) => line)).size
     assert.ok(left.length <= 2 * failedUploads + failedRemovals, `left behind: ${left}`)
-    // What Orthanc stored of an upload before the file of it that failed stays, and Orthanc says nothing of it.
+    // When one file of an upload fails, those that Orthanc stored before it stay, and Orthanc does not log them.
     const unnamed = left.filter(key => !named(key))
     assert.ok(
       unnamed.length <= (this.#options.sealed ? failedUploads : 0),
-      `left behind, and nobody told of it: ${unnamed}`,
+      `left behind without an ERROR line: ${unnamed}`,
     )
     await this.#allReadable(load, believed, gone)
 
@@ -257,7 +258,7 @@ export class Site {
     for (const key of await this.#place.keys()) await this.#place.remove(key)
   }
 
-  /** Of an upload whose beginning was answered to nobody, nobody knows the id; it has no parts. */
+  /** An upload in parts whose first answer was lost has no parts, and the engine does not know its id. */
   async #abandons(exchanges: readonly Exchange[], failures: readonly Failure[]): Promise<void> {
     const lost = exchanges.filter(({ path, harmed }) => /\?uploads\b/.test(path) && harmed).length
     const failed = failures.filter(({ verb, line }) => verb === 'write' || / cannot write /.test(line)).length
@@ -301,7 +302,7 @@ export class Site {
     return readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(path => /^..\/..\/./.test(path))
   }
 
-  /** What the engine has open, but for connections. */
+  /** What the engine has open, except connections. */
   #descriptors(): string[] {
     const pid = this.#orthanc.enginePid()
     const open = readdirSync(`/proc/${pid}/fd`).flatMap(fd => {

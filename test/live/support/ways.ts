@@ -1,4 +1,4 @@
-/** The way to each real server, which tests lead through a proxy. */
+/** How tests reach each real server through a proxy. */
 import { azurePlace, gcsPlace, type Place, s3Place } from './places.ts'
 import { liveServer } from './servers.ts'
 
