@@ -1,18 +1,18 @@
 /** One measurement: a number of uploads and reads in fresh Orthancs, with what they cost Orthanc and engine. */
 import { hash } from 'node:crypto'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { type Orthanc, startOrthanc } from '../harness/orthanc.ts'
-import { Clients, type Done, type Kind, type Work } from './client.ts'
-import { type Image, imageOf } from './image.ts'
+import { type OrthancProcess, startOrthanc } from '../harness/orthanc.ts'
+import { BenchClients, type ClientKind, type Done, type Work } from './client.ts'
+import { type BenchImage, imageOf } from './image.ts'
 import { type Subject, temporaryFolder } from './subjects.ts'
 
-export interface Load {
+export interface BenchLoad {
   readonly name: string
   readonly count: number
   readonly rows: number
   readonly columns: number
   readonly clients: number
-  readonly client: Kind
+  readonly client: ClientKind
   readonly reads: boolean
 }
 
@@ -58,9 +58,9 @@ const RUN_UP = 100
  * The storages of `subjects` in turns of some operations each: what else the machine does affects all of them alike.
  * Those that wait cost next to nothing. The figures have the order of `subjects`.
  */
-export async function measure(subjects: readonly Subject[], load: Load): Promise<Figures[]> {
+export async function measure(subjects: readonly Subject[], load: BenchLoad): Promise<Figures[]> {
   const started: Contender[] = []
-  const clients = new Clients(load.client, load.clients)
+  const clients = new BenchClients(load.client, load.clients)
   try {
     for (const subject of subjects) started.push(await Contender.start(subject, load, clients))
     for (const contender of started) await contender.warmUp()
@@ -92,18 +92,18 @@ const nothing = (): Sum => ({ count: 0, seconds: 0, orthancCpu: 0, engineCpu: 0 
 /** One storage under load. */
 class Contender {
   readonly #subject: Subject
-  readonly #load: Load
+  readonly #load: BenchLoad
   readonly #dir: string
-  readonly #orthanc: Orthanc
+  readonly #orthanc: OrthancProcess
   readonly #engine: number | undefined
-  readonly #clients: Clients
+  readonly #clients: BenchClients
   readonly #stored: string[] = []
   /** What was uploaded beside the load. */
   readonly #others: string[] = []
   readonly #upload = nothing()
   readonly #read = nothing()
 
-  private constructor(subject: Subject, load: Load, clients: Clients, dir: string, orthanc: Orthanc) {
+  private constructor(subject: Subject, load: BenchLoad, clients: BenchClients, dir: string, orthanc: OrthancProcess) {
     this.#subject = subject
     this.#load = load
     this.#clients = clients
@@ -112,7 +112,7 @@ class Contender {
     this.#engine = orthanc.enginePid()
   }
 
-  static async start(subject: Subject, load: Load, clients: Clients): Promise<Contender> {
+  static async start(subject: Subject, load: BenchLoad, clients: BenchClients): Promise<Contender> {
     const dir = temporaryFolder()
     const { plugin, config } = subject
     const orthanc = await startOrthanc({ config, dir, verbose: false, ...(plugin === undefined ? {} : { plugin }) })
@@ -164,7 +164,7 @@ class Contender {
   }
 
   /** Image number `i` of the load. */
-  #image(i: number): Image {
+  #image(i: number): BenchImage {
     return { seed: 100_001 + i, rows: this.#load.rows, columns: this.#load.columns }
   }
 

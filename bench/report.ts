@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'
-import { type CostOf, costs, median, paired, type Result, speeds } from './compare.ts'
+import { type CostOf, costs, medianFigures, paired, type Result, speeds } from './compare.ts'
 import type { Floor } from './floor.ts'
 import { type Cost, TURN, WARM_UP } from './measure.ts'
 import { MOVED_FILES, type MoveFigures } from './moves.ts'
@@ -18,7 +18,7 @@ export interface More {
 }
 
 /** docs/benchmarks.md: the official plugin beside ours, the machine, and tables of what was measured. */
-export function report(results: readonly Result[], { sealing, floor, moves, rounds }: More): string {
+export function benchmarksPage(results: readonly Result[], { sealing, floor, moves, rounds }: More): string {
   const orthanc = execFileSync('Orthanc', ['--version'], { encoding: 'utf8' }).split('\n')[0]
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
   const [cpu] = cpus()
@@ -51,7 +51,7 @@ export function report(results: readonly Result[], { sealing, floor, moves, roun
     )
     lines.push('|---|---|---|---|---|---|---|---|---|---|')
     for (const name of new Set(results.filter(result => result.load === load).map(result => result.subject.name))) {
-      const figures = median(results, load.name, name)
+      const figures = medianFigures(results, load.name, name)
       if (!figures) continue
       const { upload, read, orthancPeak, enginePeak } = figures
       const peaks = `${orthancPeak.toFixed(0)} / ${enginePeak?.toFixed(0) ?? '–'}`
@@ -76,7 +76,7 @@ function cells(cost: Cost | undefined, ofFileSystem: number | undefined): string
 
 /** How near to the file system any storage behind this HTTP server could come if our own code took no time. */
 function floorTable(results: readonly Result[], floor: Floor): string[] {
-  const base = median(results, '400 files of 220 KB, 1 client', FILE_SYSTEM)
+  const base = medianFigures(results, '400 files of 220 KB, 1 client', FILE_SYSTEM)
   if (!base?.read) return []
   const bound = (cost: Cost, ms: number) => 1000 / cost.perSecond / (1000 / cost.perSecond + ms)
   return [

@@ -12,7 +12,7 @@ import { until } from './until.ts'
 
 const run = promisify(execFile)
 
-export const CEPH_PACKAGES = ['ceph-mon', 'ceph-osd', 'ceph-common', 'radosgw']
+const CEPH_PACKAGES = ['ceph-mon', 'ceph-osd', 'ceph-common', 'radosgw']
 
 export interface S3Server {
   readonly endpoint: string

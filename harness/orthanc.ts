@@ -35,7 +35,7 @@ export class RefusedToStart extends Error {
 /** Node for the plugin: the one that runs the tests. */
 const node = process.execPath
 
-export async function startOrthanc(options: OrthancOptions): Promise<Orthanc> {
+export async function startOrthanc(options: OrthancOptions): Promise<OrthancProcess> {
   mkdirSync(options.dir, { recursive: true })
   const ports = options.ports ?? { http: await freePort(), dicom: await freePort() }
   const plugin = options.plugin === undefined ? PLUGIN : options.plugin
@@ -65,12 +65,12 @@ export async function startOrthanc(options: OrthancOptions): Promise<Orthanc> {
     detached: true,
     env: { ...process.env, ...env },
   })
-  const orthanc = new Orthanc(child, ports, log)
+  const orthanc = new OrthancProcess(child, ports, log)
   await orthanc.ready()
   return orthanc
 }
 
-export class Orthanc {
+export class OrthancProcess {
   readonly url: string
   readonly dicomPort: number
   readonly #child: ChildProcess

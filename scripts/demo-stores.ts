@@ -9,7 +9,7 @@ import { startMinio } from '../harness/minio.ts'
 export const STORES = ['directory', 's3', 'minio', 'azure', 'gcs'] as const
 export type StoreName = (typeof STORES)[number]
 
-export interface Place {
+export interface DemoStore {
   readonly config: Readonly<Record<string, Readonly<Record<string, unknown>>>>
   /** For the person at the terminal: which store, and where. */
   readonly where: string
@@ -21,7 +21,7 @@ const BUCKET = 'orthanc'
 const shown = (path: string) => relative(process.cwd(), path) || '.'
 
 /** `folder`: for the runs with this store. It is kept from run to run where the server keeps its objects. */
-export async function placeOf(store: StoreName, folder: string, say: (line: string) => void): Promise<Place> {
+export async function startStore(store: StoreName, folder: string, say: (line: string) => void): Promise<DemoStore> {
   if (store === 'directory') {
     const path = join(folder, 'objects')
     const config = { DirectoryStorage: { Path: path } }
@@ -38,7 +38,7 @@ const servers: Readonly<Record<Exclude<StoreName, 'directory'>, string>> = {
   gcs: 'an emulator of Google Cloud Storage (fake-gcs-server)',
 }
 
-const starts: Readonly<Record<keyof typeof servers, (folder: string) => Promise<Place>>> = {
+const starts: Readonly<Record<keyof typeof servers, (folder: string) => Promise<DemoStore>>> = {
   /** Ceph keeps its objects in memory here. The index of the last run would point to nothing: it is removed. */
   async s3(folder) {
     const why = whyNoCeph()
@@ -70,7 +70,7 @@ function anew(folder: string): string {
   return folder
 }
 
-async function onS3(server: S3Server, name: string): Promise<Place> {
+async function onS3(server: S3Server, name: string): Promise<DemoStore> {
   const { endpoint, region, accessKey, secretKey } = server
   const { CreateBucketCommand, S3Client } = await import('@aws-sdk/client-s3')
   const credentials = { accessKeyId: accessKey, secretAccessKey: secretKey }

@@ -5,11 +5,11 @@ import { join, relative } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Command, CommanderError, Option } from 'commander'
 import { makeImage, phantomPixels } from '../harness/dicom.ts'
-import { type Orthanc, RefusedToStart, startOrthanc } from '../harness/orthanc.ts'
+import { type OrthancProcess, RefusedToStart, startOrthanc } from '../harness/orthanc.ts'
 import { compose } from '../src/compose.ts'
 import { parseConfig } from '../src/config/config.ts'
 import { logTo } from '../src/log.ts'
-import { type Place, placeOf, STORES, type StoreName } from './demo-stores.ts'
+import { type DemoStore, STORES, type StoreName, startStore } from './demo-stores.ts'
 
 const SLICES = 8
 const root = join(import.meta.dirname, '..')
@@ -42,8 +42,8 @@ async function main(): Promise<number> {
   if (reset) rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
   writeFileSync(pidFile, String(process.pid))
-  const place = await placeOf(store, folder, say)
-  let orthanc: Orthanc | undefined
+  const place = await startStore(store, folder, say)
+  let orthanc: OrthancProcess | undefined
   try {
     const ports = { http: await free(8042, 'HTTP'), dicom: await free(4242, 'DICOM') }
     orthanc = await startOrthanc({ config: { ...place.config, ...demoConfig }, dir: folder, ports, verbose: false })
@@ -115,7 +115,7 @@ function canListen(port: number): Promise<boolean> {
 }
 
 /** Stores the study of this demonstration, unless an earlier run has. Returns Orthanc's id and whether it is new. */
-async function storeStudy(orthanc: Orthanc): Promise<{ id: string; fresh: boolean }> {
+async function storeStudy(orthanc: OrthancProcess): Promise<{ id: string; fresh: boolean }> {
   const [known] = await orthanc.getJson('/studies')
   if (known) return { id: known, fresh: false }
   let id = ''
@@ -127,7 +127,12 @@ async function storeStudy(orthanc: Orthanc): Promise<{ id: string; fresh: boolea
   return { id, fresh: true }
 }
 
-async function show(orthanc: Orthanc, place: Place, study: { id: string; fresh: boolean }, log: string): Promise<void> {
+async function show(
+  orthanc: OrthancProcess,
+  place: DemoStore,
+  study: { id: string; fresh: boolean },
+  log: string,
+): Promise<void> {
   const { config } = parseConfig(JSON.stringify(place.config))
   if (!config) throw new Error('the demonstration has no store')
   const { store } = compose(

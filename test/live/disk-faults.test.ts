@@ -4,11 +4,20 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { type Orthanc, startOrthanc } from '../../harness/orthanc.ts'
+import { type OrthancProcess, startOrthanc } from '../../harness/orthanc.ts'
 import { until } from '../../harness/until.ts'
 import { LONG } from '../support/long.ts'
 import { believed, Load } from './support/load.ts'
-import { freeze, hang, makeReadOnly, mountAgain, mountExt4, thaw, unmountAll, whyNoMounts } from './support/mounts.ts'
+import {
+  freezeDisk,
+  hang,
+  makeReadOnly,
+  mountAgain,
+  mountExt4,
+  thawDisk,
+  unmountAll,
+  whyNoMounts,
+} from './support/mounts.ts'
 import { type Place, s3Place } from './support/places.ts'
 import { s3Server } from './support/servers.ts'
 
@@ -29,7 +38,7 @@ for (const { name, s3, mode } of missing ? [] : LONG && s3Server() ? [folderOnly
     let folder: string
     let disk: string
     let place: Place | undefined
-    let orthanc: Orthanc
+    let orthanc: OrthancProcess
     let load: Load
     const image = () => join(folder, 'image')
 
@@ -116,10 +125,10 @@ for (const { name, s3, mode } of missing ? [] : LONG && s3Server() ? [folderOnly
 
     it('hangs while it is written, and goes on: nothing fails', async () => {
       const failed = load.failures.length
-      freeze(disk)
-      unmountOver = () => thaw(disk)
+      freezeDisk(disk)
+      unmountOver = () => thawDisk(disk)
       await until('writes to hang', () => orthanc.enginePid() !== undefined && waiting(orthanc.enginePid() as number))
-      thaw(disk)
+      thawDisk(disk)
       unmountOver = () => {}
       await load.more(2 * WORKERS)
       assert.deepEqual(load.failures.slice(failed), [])

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { makeImage } from '../../harness/dicom.ts'
-import { type Orthanc, startOrthanc } from '../../harness/orthanc.ts'
+import { type OrthancProcess, startOrthanc } from '../../harness/orthanc.ts'
 import { until } from '../../harness/until.ts'
 import { sha256 } from '../support/sha256.ts'
 import { directoryPlace, type Place, s3Place } from './support/places.ts'
@@ -22,7 +22,7 @@ const onStore = ({ name, make }: (typeof stores)[number]) =>
   describe(`hybrid modes over ${name}`, { concurrency: 1 }, () => {
     let place: Place
     let folder: string
-    let orthanc: Orthanc
+    let orthanc: OrthancProcess
 
     const start = async (mode: Mode | 'no plugin', more: Record<string, unknown> = {}) => {
       const [[section, options] = ['', {}]] = Object.entries(place.config)

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, afterEach, before, describe, it } from 'node:test'
 import { makeImage } from '../../harness/dicom.ts'
-import { type Orthanc, PLUGIN, startOrthanc } from '../../harness/orthanc.ts'
+import { type OrthancProcess, PLUGIN, startOrthanc } from '../../harness/orthanc.ts'
 import { Kind, PROTOCOL } from '../../src/wire/frames.ts'
 import { encodeFrame } from '../support/encode-frame.ts'
 
@@ -39,7 +39,7 @@ const KNOCK = `
 
 describe('another user', { skip: asRoot ? false : 'only root can be another user' }, () => {
   let folder: string
-  let orthanc: Orthanc | undefined
+  let orthanc: OrthancProcess | undefined
   before(() => {
     folder = mkdtempSync(join(tmpdir(), 'ocs-isolation-'))
     chmodSync(folder, 0o755)

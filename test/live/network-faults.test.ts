@@ -6,7 +6,7 @@
  */
 import { after, before, describe, it } from 'node:test'
 import { LONG } from '../support/long.ts'
-import { type Kind, kinds, mixed } from './support/network-kinds.ts'
+import { type FaultKind, kinds, mixed } from './support/network-kinds.ts'
 import { Site } from './support/site.ts'
 import { ways } from './support/ways.ts'
 
@@ -17,7 +17,7 @@ const SERVERS = 4
 const variants = ['plain', 'encrypted, with a move in flight'] as const
 
 interface Round {
-  readonly kind: Kind
+  readonly kind: FaultKind
   readonly variant: (typeof variants)[number]
   /** Whether all exchanges fail for a while, instead of some of them all the time. */
   readonly outage: boolean

@@ -16,7 +16,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { makeImage } from '../../harness/dicom.ts'
-import { type Orthanc, PLUGIN, startOrthanc } from '../../harness/orthanc.ts'
+import { type OrthancProcess, PLUGIN, startOrthanc } from '../../harness/orthanc.ts'
 import { until } from '../../harness/until.ts'
 import { LONG } from '../support/long.ts'
 import { believed, Load } from './support/load.ts'
@@ -41,7 +41,7 @@ for (const { name, make, rows, more, sealed } of LONG ? kinds : kinds.slice(0, 1
   describe(`under a load, an Orthanc on ${name}`, () => {
     let folder: string
     let place: Place
-    let orthanc: Orthanc
+    let orthanc: OrthancProcess
     let load: Load
     let kills = 0
     const temporary = () => join(folder, 'temporary')

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { freePort } from '../../harness/child.ts'
 import { makeImage } from '../../harness/dicom.ts'
-import { type Orthanc, startOrthanc } from '../../harness/orthanc.ts'
+import { type OrthancProcess, startOrthanc } from '../../harness/orthanc.ts'
 import { until } from '../../harness/until.ts'
 import { LONG } from '../support/long.ts'
 import { program } from '../support/program.ts'
@@ -62,7 +62,7 @@ function descendants(parent: number): number[] {
   return children.flatMap(child => [Number(child), ...descendants(Number(child))])
 }
 
-function lookAtProcesses(orthanc: Orthanc): void {
+function lookAtProcesses(orthanc: OrthancProcess): void {
   for (const child of descendants(orthanc.pid))
     for (const what of ['cmdline', 'environ']) nothingIn(`${what} of a child`, readFileSync(`/proc/${child}/${what}`))
 }
@@ -116,7 +116,7 @@ for (const { name, make, wrong } of kinds)
   describe(`secrets of an Orthanc that stores in ${name}`, () => {
     let folder: string
     let place: Place
-    let orthanc: Orthanc | undefined
+    let orthanc: OrthancProcess | undefined
     let config: Record<string, unknown>
 
     before(async () => {

@@ -5,14 +5,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { makeImage } from '../../harness/dicom.ts'
-import { type Orthanc, startOrthanc } from '../../harness/orthanc.ts'
+import { type OrthancProcess, startOrthanc } from '../../harness/orthanc.ts'
 import { until } from '../../harness/until.ts'
 
 const Engine = new URL('support/services-engine.ts', import.meta.url).pathname
 
 describe('what the engine does beside the storage area', () => {
   let folder: string
-  let orthanc: Orthanc
+  let orthanc: OrthancProcess
   const start = async () => {
     orthanc = await startOrthanc({ config: { CloudStorage: { Engine } }, dir: folder })
   }

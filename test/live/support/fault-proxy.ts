@@ -287,15 +287,15 @@ const kinds = {
     answer: { status: 404, headers: { 'content-type': 'text/html' }, body: '<html>none</html>' },
   }),
 } satisfies Record<string, (at: (length: number) => number, length: number) => Trouble>
-export type Kind = keyof typeof kinds
-export const KINDS = Object.keys(kinds) as readonly Kind[]
+export type MishapKind = keyof typeof kinds
+export const MISHAP_KINDS = Object.keys(kinds) as readonly MishapKind[]
 
 /** Harms this share of all exchanges, each in one of these ways, anywhere in the body. A seed repeats the choices. */
-export function mishaps(seed: number, share: number, some: readonly Kind[] = KINDS): Decide {
+export function mishaps(seed: number, share: number, some: readonly MishapKind[] = MISHAP_KINDS): Decide {
   const random = chanceOf(seed)
   return ({ headers }) => {
     if (random() >= share) return undefined
-    const kind = kinds[some[Math.floor(random() * some.length)] as Kind]
+    const kind = kinds[some[Math.floor(random() * some.length)] as MishapKind]
     const where = random()
     return kind(length => Math.floor(where * length), Number(headers.get('content-length') ?? 0))
   }

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { makeImage } from '../../../harness/dicom.ts'
-import type { Orthanc } from '../../../harness/orthanc.ts'
+import type { OrthancProcess } from '../../../harness/orthanc.ts'
 import { until } from '../../../harness/until.ts'
 import { type Chance, chanceOf } from '../../support/chance.ts'
 import { sha256 } from '../../support/sha256.ts'
@@ -39,7 +39,7 @@ export class Load {
   done = 0
   /** Orthanc's answers to operations that failed. */
   readonly failures: string[] = []
-  orthanc: Orthanc
+  orthanc: OrthancProcess
   readonly #rows: readonly number[]
   readonly #count: number
   readonly #chance: Chance
@@ -47,7 +47,7 @@ export class Load {
   #workers: Promise<void>[] = []
   #stopped = true
 
-  constructor(orthanc: Orthanc, { seed = 1, workers = 6, rows = [64, 64, 332, 1024] }: LoadOptions = {}) {
+  constructor(orthanc: OrthancProcess, { seed = 1, workers = 6, rows = [64, 64, 332, 1024] }: LoadOptions = {}) {
     this.orthanc = orthanc
     this.#chance = chanceOf(seed)
     this.#seed = seed * 100_000

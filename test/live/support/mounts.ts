@@ -29,11 +29,11 @@ export function mountAgain(folder: string, image: string): void {
 }
 
 /** Writes and syncs hang until the file system is thawed. */
-export function freeze(folder: string): void {
+export function freezeDisk(folder: string): void {
   execFileSync('fsfreeze', ['-f', folder])
 }
 
-export function thaw(folder: string): void {
+export function thawDisk(folder: string): void {
   execFileSync('fsfreeze', ['-u', folder])
 }
 

@@ -13,7 +13,7 @@ interface Harmed extends Exchange {
   at(length: number): number
 }
 
-export interface Kind {
+export interface FaultKind {
   readonly name: string
   trouble(exchange: Harmed): Trouble
   /** No connection is accepted, so there are no exchanges. */
@@ -57,7 +57,7 @@ const withLine = (line: string) => (head: string) => head.replace(/\r\n\r\n$/, `
 const longer = (by: number) => (head: string) =>
   head.replace(/(\r\ncontent-length: *)(\d+)/i, (_, name, length) => `${name}${Math.max(0, Number(length) + by)}`)
 
-export const kinds: readonly Kind[] = [
+export const kinds: readonly FaultKind[] = [
   { name: 'nobody listens', closed: 'refused', trouble: () => ({ drop: true }) },
   { name: 'connections are reset at once', closed: 'reset', trouble: () => ({ drop: true }) },
   { name: 'requests come late', trouble: ({ at }) => ({ request: { waitMs: at(2000) } }) },
@@ -127,16 +127,16 @@ export const kinds: readonly Kind[] = [
 ]
 
 /** Several kinds at once, each in its share of the exchanges. */
-export function mixed(some: readonly Kind[]): Kind {
+export function mixed(some: readonly FaultKind[]): FaultKind {
   return {
     name: some.map(({ name }) => name).join('; '),
-    trouble: exchange => (some[exchange.pick % some.length] as Kind).trouble(exchange),
+    trouble: exchange => (some[exchange.pick % some.length] as FaultKind).trouble(exchange),
     ...(some.some(({ changesBytes }) => changesBytes) && { changesBytes: true }),
   }
 }
 
 /** Harms a share of the exchanges. A seed repeats which ones, and at which byte. */
-export function harming(kind: Kind, provider: Provider, seed: number, share: number): Decide {
+export function harming(kind: FaultKind, provider: Provider, seed: number, share: number): Decide {
   let harmed = 0
   return exchange => {
     const random = chanceOf(seed * 7919 + exchange.nth * 104_729)

@@ -5,16 +5,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pLimit from 'p-limit'
-import { type Orthanc, startOrthanc } from '../../../harness/orthanc.ts'
+import { type OrthancProcess, startOrthanc } from '../../../harness/orthanc.ts'
 import { until } from '../../../harness/until.ts'
 import { chanceOf } from '../../support/chance.ts'
 import { sha256 } from '../../support/sha256.ts'
 import { type Exchange, FaultProxy } from './fault-proxy.ts'
-import { Load, type Outcome } from './mixed-operations.ts'
-import { harming, type Kind } from './network-kinds.ts'
+import { MixedOperations, type OperationOutcome } from './mixed-operations.ts'
+import { type FaultKind, harming } from './network-kinds.ts'
 import type { Place } from './places.ts'
 import { unfinished } from './unfinished.ts'
-import type { Way } from './ways.ts'
+import type { ServerWay } from './ways.ts'
 
 const REQUEST_TIMEOUT_S = 10
 const MAX_CONNECTIONS = 25
@@ -44,14 +44,14 @@ interface Failure {
 }
 
 export class Site {
-  readonly #way: Way
+  readonly #way: ServerWay
   readonly #options: SiteOptions
   readonly #folder = mkdtempSync(join(tmpdir(), 'ocs-network-'))
   readonly #proxy: FaultProxy
   #place!: Place
-  #orthanc!: Orthanc
+  #orthanc!: OrthancProcess
 
-  constructor(way: Way, options: SiteOptions) {
+  constructor(way: ServerWay, options: SiteOptions) {
     this.#way = way
     this.#options = options
     this.#proxy = new FaultProxy(way.origin)
@@ -101,7 +101,7 @@ export class Site {
   }
 
   /** One kind of fault: it begins and ends with a good network. */
-  async endure(kind: Kind, { outage, seed }: { outage: boolean; seed: number }): Promise<void> {
+  async endure(kind: FaultKind, { outage, seed }: { outage: boolean; seed: number }): Promise<void> {
     const logged = this.#orthanc.log().length
     try {
       await this.#endure(kind, outage, seed)
@@ -113,8 +113,8 @@ export class Site {
     }
   }
 
-  async #endure(kind: Kind, outage: boolean, seed: number): Promise<void> {
-    const load = new Load(this.#orthanc, {
+  async #endure(kind: FaultKind, outage: boolean, seed: number): Promise<void> {
+    const load = new MixedOperations(this.#orthanc, {
       operations: this.#options.operations,
       large: this.#way.large,
       deadlineMs: DEADLINE_MS,
@@ -150,7 +150,7 @@ export class Site {
   }
 
   /** Moves half of the files to the disk. Then it begins to move them to the store, while the network is bad. */
-  async #beginMove({ kept }: Load): Promise<string> {
+  async #beginMove({ kept }: MixedOperations): Promise<string> {
     const Resources = kept.slice(kept.length / 2).map(({ id }) => id)
     const move = (more: object) =>
       this.#orthanc.postJson('/move-storage', Buffer.from(JSON.stringify({ Resources, ...more })))
@@ -158,7 +158,7 @@ export class Site {
     return (await move({ TargetStorage: 'object-storage', Asynchronous: true })).ID
   }
 
-  #spoil(kind: Kind, outage: boolean, seed: number): { better: Promise<void> } {
+  #spoil(kind: FaultKind, outage: boolean, seed: number): { better: Promise<void> } {
     if (!outage) {
       this.#proxy.decide = harming(kind, this.#way.provider, seed, SHARE)
       return { better: Promise.resolve() }
@@ -186,8 +186,8 @@ export class Site {
     for (const key of await this.#place.keys()) if (key.includes(uuid)) await this.#place.remove(key)
   }
 
-  #eachIsRightOrClear(outcomes: readonly Outcome[], failures: readonly Failure[], kind: Kind): void {
-    const told = (verb: string, uuid: string) =>
+  #eachIsRightOrClear(outcomes: readonly OperationOutcome[], failures: readonly Failure[], kind: FaultKind): void {
+    const linesAbout = (verb: string, uuid: string) =>
       failures.filter(one => one.verb === verb && one.line.includes(uuid)).length
     for (const outcome of outcomes) {
       const { verb, uuid, status, inParts, wrong } = outcome
@@ -201,10 +201,10 @@ export class Site {
       assert.ok(STATUSES.includes(status) || unseen, `a status of a network's faults: ${text}`)
       // The tags of an encrypted image are a file of their own.
       const file = verb === 'tags' && this.#options.sealed ? '.head' : uuid
-      if (verb !== 'upload') assert.ok(told('read', file) > 0 || unseen, `there is an ERROR line about ${text}`)
+      if (verb !== 'upload') assert.ok(linesAbout('read', file) > 0 || unseen, `there is an ERROR line about ${text}`)
     }
     const failed = outcomes.filter(({ verb, status }) => verb === 'upload' && status !== 200)
-    assert.ok(told('write', '') >= failed.length, `${failed.length} failed uploads have an ERROR line each`)
+    assert.ok(linesAbout('write', '') >= failed.length, `${failed.length} failed uploads have an ERROR line each`)
     for (const { verb, line } of failures) {
       // A step of a job asks Orthanc, which may lock its database for long: see DEADLINE_MS.
       const clear =
@@ -216,8 +216,8 @@ export class Site {
   }
 
   async #holdsWhatOrthancBelieves(
-    load: Load,
-    outcomes: readonly Outcome[],
+    load: MixedOperations,
+    outcomes: readonly OperationOutcome[],
     failures: readonly Failure[],
   ): Promise<void> {
     const believed = await this.#believed()
@@ -279,7 +279,7 @@ export class Site {
   }
 
   async #allReadable(
-    load: Load,
+    load: MixedOperations,
     believed: readonly { id: string; name: string; uuid: string }[],
     gone: ReadonlySet<string>,
   ) {
