@@ -43,17 +43,17 @@ const starts: Readonly<Record<keyof typeof servers, (folder: string) => Promise<
   async s3(folder) {
     const why = whyNoCeph()
     if (why) throw new Error(`Ceph cannot be started here: ${why}`)
-    return { ...(await onS3(await startCeph(join(anew(folder), 'ceph')), 'Ceph')), note: FORGETFUL }
+    return { ...(await onS3(await startCeph(join(emptied(folder), 'ceph')), 'Ceph')), note: FORGETFUL }
   },
-  minio: async folder => onS3(await startMinio(join(anew(folder), 'minio')), 'MinIO'),
+  minio: async folder => onS3(await startMinio(join(emptied(folder), 'minio')), 'MinIO'),
   async azure(folder) {
-    const azurite = await startAzurite(join(anew(folder), 'azurite'))
+    const azurite = await startAzurite(join(emptied(folder), 'azurite'))
     const section = { ConnectionString: connectionString(azurite), ContainerName: BUCKET }
     const where = `AzureBlobStorage, container "${BUCKET}" at ${azurite.endpoint} (Azurite)`
     return { config: { AzureBlobStorage: section }, where, stop: azurite.stop }
   },
   async gcs(folder) {
-    const google = await startFakeGcs(anew(folder))
+    const google = await startFakeGcs(emptied(folder))
     await makeBucket(google, BUCKET)
     const section = { BucketName: BUCKET, Endpoint: google.endpoint }
     const where = `GoogleCloudStorage, bucket "${BUCKET}" at ${google.endpoint} (fake-gcs-server)`
@@ -64,7 +64,7 @@ const starts: Readonly<Record<keyof typeof servers, (folder: string) => Promise<
 const FORGETFUL = 'This server holds its objects in memory: they are gone when you stop.'
 
 /** Servers have another port and other keys in each run, so Orthanc begins with an empty folder, too. */
-function anew(folder: string): string {
+function emptied(folder: string): string {
   rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
   return folder

@@ -34,7 +34,7 @@ async function main(): Promise<number> {
   const folder = join(root, '.data', store)
 
   // Listens before anything is started: an early Ctrl-C must leave nothing behind, either.
-  const asked = new Promise<void>(resolve => {
+  const interrupted = new Promise<void>(resolve => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve())
   })
   const pidFile = `${folder}.pid`
@@ -49,7 +49,7 @@ async function main(): Promise<number> {
     orthanc = await startOrthanc({ config: { ...place.config, ...demoConfig }, dir: folder, ports, verbose: false })
     const study = await storeStudy(orthanc)
     await show(orthanc, place, study, join(folder, 'orthanc.log'))
-    const ended = await Promise.race([asked.then(() => false), orthanc.exited.then(() => true)])
+    const ended = await Promise.race([interrupted.then(() => false), orthanc.exited.then(() => true)])
     if (!ended) {
       say('\nStopping ...')
       return 0

@@ -49,11 +49,11 @@ export function ensureNpmPackages() {
 const FORMAT = ['$', '{Package} $', '{db:Status-Status}\n'].join('')
 
 function missingPackages(packages) {
-  const asked = spawnSync('dpkg-query', ['-W', '-f', FORMAT, ...packages], {
+  const query = spawnSync('dpkg-query', ['-W', '-f', FORMAT, ...packages], {
     encoding: 'utf8',
   })
-  if (asked.error) stop('This needs a Debian or Ubuntu machine: there is no dpkg-query here.')
-  const installed = asked.stdout
+  if (query.error) stop('This needs a Debian or Ubuntu machine: there is no dpkg-query here.')
+  const installed = query.stdout
     .split('\n')
     .filter(line => line.endsWith(' installed'))
     .map(line => line.split(' ')[0])

@@ -93,11 +93,11 @@ describe('another user', { skip: asRoot ? false : 'only root can be another user
       const socket = join(place, 'engine.sock')
       const [command, args] = asStranger(listen, socket)
       const stranger = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] })
-      let heard = ''
+      let output = ''
       await new Promise<void>(resolve =>
         stranger.stdout.on('data', chunk => {
-          heard += chunk
-          if (heard.includes('ready')) resolve()
+          output += chunk
+          if (output.includes('ready')) resolve()
         }),
       )
       const engine = spawnSync(process.execPath, [join(dirname(PLUGIN), 'engine.mjs'), socket], { encoding: 'utf8' })
@@ -106,7 +106,7 @@ describe('another user', { skip: asRoot ? false : 'only root can be another user
       const gone = new Promise(resolve => stranger.once('exit', resolve))
       stranger.kill()
       await gone
-      assert.equal(heard.trim(), 'ready')
+      assert.equal(output.trim(), 'ready')
     }
   })
 })

@@ -143,8 +143,8 @@ export class FaultProxy {
         const link = { exchange, near, far, responses: responses as Messages, still: this.#still }
         // An answer may come before the request has gone out, such as the refusal of a large body.
         busy = true
-        const asked = pass(head, requests.body(head), far, trouble.request ?? {}, link)
-        const [, again] = await Promise.all([asked, answered(link, trouble.response)])
+        const sent = pass(head, requests.body(head), far, trouble.request ?? {}, link)
+        const [, again] = await Promise.all([sent, passResponse(link, trouble.response)])
         late = again
         busy = false
       }
@@ -173,7 +173,7 @@ interface Link {
 }
 
 /** Resolves to the bytes that are to come once more, later. */
-async function answered(link: Link, trouble: Trouble['response'] = {}): Promise<Buffer | undefined> {
+async function passResponse(link: Link, trouble: Trouble['response'] = {}): Promise<Buffer | undefined> {
   const { exchange, near, responses } = link
   for (;;) {
     const head = await responses.head()

@@ -123,14 +123,14 @@ export class Site {
       await load.prepare(uuid => this.#vanish(uuid))
       const engine = this.#orthanc.enginePid()
       const descriptors = this.#descriptors()
-      const [logged, asked] = [this.#orthanc.log().length, this.#proxy.exchanges.length]
+      const [logged, exchanged] = [this.#orthanc.log().length, this.#proxy.exchanges.length]
       const job = this.#options.sealed && (await this.#beginMove(load))
 
       const weather = this.#spoil(kind, outage, seed)
       const outcomes = await load.run(chanceOf(seed))
       await weather.better
       this.#better()
-      const harmed = this.#proxy.exchanges.slice(asked).filter(exchange => exchange.harmed)
+      const harmed = this.#proxy.exchanges.slice(exchanged).filter(exchange => exchange.harmed)
       assert.ok(harmed.length > 0 || kind.closed, 'something was harmed')
       if (job) await this.#orthanc.job(job, ['Success', 'Failure'])
       await until(
@@ -142,7 +142,7 @@ export class Site {
       this.#eachIsRightOrClear(outcomes, failures, kind)
       assert.equal(this.#orthanc.enginePid(), engine, 'the engine lives')
       await this.#holdsWhatOrthancBelieves(load, outcomes, failures)
-      await this.#abandons(this.#proxy.exchanges.slice(asked), failures)
+      await this.#abandons(this.#proxy.exchanges.slice(exchanged), failures)
       assert.deepEqual(this.#descriptors(), descriptors, 'no descriptor is left open')
     } finally {
       await load.end()
