@@ -1,20 +1,20 @@
 /**
- * The clients: they upload and read, a given number of them at once. A process of their own with a small heap, for what it
- * collects would be work that the machine does beside what is measured.
+ * The clients: they upload and read, a given number of them at once. They have a process of their own with a small
+ * heap: garbage that it collects is work beside what is measured.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { Agent, request } from 'node:http'
 import { fileURLToPath } from 'node:url'
-import { type Image, imageOf } from './image.ts'
+import { type BenchImage, imageOf } from './image.ts'
 
-/** How they talk HTTP, see `kinds`. */
-export type Kind = 'lean' | 'fetch'
+/** How they speak HTTP, see `kinds`. */
+export type ClientKind = 'lean' | 'fetch'
 
 export interface Work {
   /** Of Orthanc. */
   readonly url: string
   /** What to upload, or the instances to read. */
-  readonly images?: readonly Image[]
+  readonly images?: readonly BenchImage[]
   readonly ids?: readonly string[]
 }
 
@@ -24,11 +24,11 @@ export interface Done {
   readonly ids: readonly string[]
 }
 
-export class Clients {
+export class BenchClients {
   readonly #process: ChildProcess
 
   /** `count`: how many work at once. */
-  constructor(kind: Kind, count: number) {
+  constructor(kind: ClientKind, count: number) {
     this.#process = fork(fileURLToPath(import.meta.url), [kind, String(count)], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     })
@@ -58,7 +58,7 @@ interface Http {
   post(url: string, body: Buffer): Promise<string>
 }
 
-const kinds: Readonly<Record<Kind, (count: number) => Http>> = {
+const kinds: Readonly<Record<ClientKind, (count: number) => Http>> = {
   /** Plain node:http, which drops what it reads. */
   lean(count) {
     const agent = new Agent({ keepAlive: true, maxSockets: count })
@@ -80,7 +80,7 @@ const kinds: Readonly<Record<Kind, (count: number) => Http>> = {
     return { get: url => run('GET', url), post: (url, body) => run('POST', url, body) }
   },
 
-  /** As applications do it: what is read is there as a whole. */
+  /** As applications do it: each file that was read is in memory as a whole. */
   fetch() {
     const bytesOf = async (answer: Response) => {
       if (answer.status !== 200) throw new Error(`HTTP ${answer.status}`)
@@ -96,7 +96,7 @@ const kinds: Readonly<Record<Kind, (count: number) => Http>> = {
 
 async function perform(http: Http, count: number, { url, images = [], ids = [] }: Work): Promise<Done> {
   const stored: string[] = []
-  const upload = async (image: Image, i: number) => {
+  const upload = async (image: BenchImage, i: number) => {
     stored[i] = JSON.parse(await http.post(`${url}/instances`, imageOf(image))).ID
   }
   const read = (id: string) => http.get(`${url}/instances/${id}/file`)
@@ -111,7 +111,7 @@ async function perform(http: Http, count: number, { url, images = [], ids = [] }
 }
 
 if (process.send) {
-  const [kind, count] = [process.argv[2] as Kind, Number(process.argv[3])]
+  const [kind, count] = [process.argv[2] as ClientKind, Number(process.argv[3])]
   const http = kinds[kind](count)
   process.on('message', async (work: Work) => process.send?.(await perform(http, count, work)))
 }

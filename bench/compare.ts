@@ -1,10 +1,10 @@
 /** Medians over the rounds, and one storage beside another within each round. */
-import type { Cost, Figures, Load } from './measure.ts'
+import type { BenchLoad, Cost, Figures } from './measure.ts'
 import type { Subject } from './subjects.ts'
 
 export interface Result {
   readonly subject: Subject
-  readonly load: Load
+  readonly load: BenchLoad
   /** From 0. Within a round, subjects are measured one right after the other. */
   readonly round: number
   readonly figures: Figures
@@ -14,7 +14,7 @@ export function middle(values: number[]): number {
   return values.sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
 }
 
-export function median(results: readonly Result[], load: string, subject: string): Figures | undefined {
+export function medianFigures(results: readonly Result[], load: string, subject: string): Figures | undefined {
   const mine = results
     .filter(result => result.load.name === load && result.subject.name === subject)
     .map(r => r.figures)
@@ -38,7 +38,7 @@ export function median(results: readonly Result[], load: string, subject: string
   }
 }
 
-/** The median of what `compare` says of two storages in each round; undefined when they were not measured so. */
+/** The median of `compare` of two storages in each round; undefined when no round has both. */
 export function paired(
   results: readonly Result[],
   load: string,

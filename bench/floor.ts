@@ -1,4 +1,4 @@
-/** What one request to the stub costs without Orthanc, plugin and engine: no storage behind HTTP can be faster than that. */
+/** What one request to the stub costs without Orthanc, plugin and engine. No storage behind HTTP can be faster. */
 import { Pool } from 'undici'
 
 export interface Floor {

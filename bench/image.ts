@@ -1,6 +1,6 @@
 import { makeImage } from '../harness/dicom.ts'
 
-export interface Image {
+export interface BenchImage {
   readonly seed: number
   readonly rows: number
   readonly columns: number
@@ -9,7 +9,7 @@ export interface Image {
 /** Shared by all images of a size: what varies is the header. */
 const pixels = new Map<number, Buffer>()
 
-export function imageOf({ seed, rows, columns }: Image): Buffer {
+export function imageOf({ seed, rows, columns }: BenchImage): Buffer {
   const size = rows * columns * 2
   const made =
     pixels.get(size) ?? Buffer.alloc(size, Buffer.from(Array.from({ length: 65_537 }, (_, i) => (i * 31) & 0xff)))

@@ -1,18 +1,18 @@
 /** One measurement: a number of uploads and reads in fresh Orthancs, with what they cost Orthanc and engine. */
 import { hash } from 'node:crypto'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { type Orthanc, startOrthanc } from '../harness/orthanc.ts'
-import { Clients, type Done, type Kind, type Work } from './client.ts'
-import { type Image, imageOf } from './image.ts'
+import { type OrthancProcess, startOrthanc } from '../harness/orthanc.ts'
+import { BenchClients, type ClientKind, type Done, type Work } from './client.ts'
+import { type BenchImage, imageOf } from './image.ts'
 import { type Subject, temporaryFolder } from './subjects.ts'
 
-export interface Load {
+export interface BenchLoad {
   readonly name: string
   readonly count: number
   readonly rows: number
   readonly columns: number
   readonly clients: number
-  readonly client: Kind
+  readonly client: ClientKind
   readonly reads: boolean
 }
 
@@ -32,7 +32,7 @@ export interface Figures {
   readonly enginePeak: number | undefined
 }
 
-/** Uploads and reads before the measurement: compilers and pools are as warm as in a server that has run for a minute. */
+/** Uploads and reads before the measurement. Compilers and pools are then as in a server that has run for a minute. */
 export const WARM_UP = 300
 
 const TICK_MS = 10 // utime and stime of /proc are in hundredths of a second on Linux
@@ -49,18 +49,18 @@ export function peakOf(pid: number): number {
   return Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1000
 }
 
-/** Operations of one storage before the next one has its turn: long enough that disks do not just catch up meanwhile. */
+/** Operations of one storage before the next has its turn. With fewer, disks would still write for the last one. */
 export const TURN = 200
 /** Operations at the beginning of a turn that do not count. */
 const RUN_UP = 100
 
 /**
- * The storages of `subjects` in turns of some operations each, so that whatever the machine does meanwhile hits all alike.
- * Those that wait cost next to nothing. In the order of `subjects`.
+ * The storages of `subjects` in turns of some operations each: what else the machine does affects all of them alike.
+ * Those that wait cost next to nothing. The figures have the order of `subjects`.
  */
-export async function measure(subjects: readonly Subject[], load: Load): Promise<Figures[]> {
+export async function measure(subjects: readonly Subject[], load: BenchLoad): Promise<Figures[]> {
   const started: Contender[] = []
-  const clients = new Clients(load.client, load.clients)
+  const clients = new BenchClients(load.client, load.clients)
   try {
     for (const subject of subjects) started.push(await Contender.start(subject, load, clients))
     for (const contender of started) await contender.warmUp()
@@ -79,7 +79,7 @@ export async function measure(subjects: readonly Subject[], load: Load): Promise
   }
 }
 
-/** What the turns of one storage took together. */
+/** The sums of all turns of one storage. */
 interface Sum {
   count: number
   seconds: number
@@ -92,18 +92,18 @@ const nothing = (): Sum => ({ count: 0, seconds: 0, orthancCpu: 0, engineCpu: 0 
 /** One storage under load. */
 class Contender {
   readonly #subject: Subject
-  readonly #load: Load
+  readonly #load: BenchLoad
   readonly #dir: string
-  readonly #orthanc: Orthanc
+  readonly #orthanc: OrthancProcess
   readonly #engine: number | undefined
-  readonly #clients: Clients
+  readonly #clients: BenchClients
   readonly #stored: string[] = []
   /** What was uploaded beside the load. */
   readonly #others: string[] = []
   readonly #upload = nothing()
   readonly #read = nothing()
 
-  private constructor(subject: Subject, load: Load, clients: Clients, dir: string, orthanc: Orthanc) {
+  private constructor(subject: Subject, load: BenchLoad, clients: BenchClients, dir: string, orthanc: OrthancProcess) {
     this.#subject = subject
     this.#load = load
     this.#clients = clients
@@ -112,7 +112,7 @@ class Contender {
     this.#engine = orthanc.enginePid()
   }
 
-  static async start(subject: Subject, load: Load, clients: Clients): Promise<Contender> {
+  static async start(subject: Subject, load: BenchLoad, clients: BenchClients): Promise<Contender> {
     const dir = temporaryFolder()
     const { plugin, config } = subject
     const orthanc = await startOrthanc({ config, dir, verbose: false, ...(plugin === undefined ? {} : { plugin }) })
@@ -122,7 +122,8 @@ class Contender {
   async warmUp(): Promise<void> {
     await this.#storeOthers(WARM_UP)
     await this.#perform({ ids: this.#others })
-    for (const pid of [this.#orthanc.pid, this.#engine]) if (pid) writeFileSync(`/proc/${pid}/clear_refs`, '5') // forgets the peak
+    // This makes the kernel forget the peak.
+    for (const pid of [this.#orthanc.pid, this.#engine]) if (pid) writeFileSync(`/proc/${pid}/clear_refs`, '5')
   }
 
   async upload(from: number, to: number): Promise<void> {
@@ -137,7 +138,8 @@ class Contender {
   }
 
   async finish(): Promise<Figures> {
-    // A figure of a storage that gives back other bytes is worth nothing. Not within the time: hashing is not its work.
+    // A figure of a storage that gives back other bytes is worth nothing. This takes none of its time: hashing is not
+    // its work.
     for (const [i, id] of this.#load.reads ? this.#stored.slice(0, 20).entries() : []) {
       const back = await this.#orthanc.getBytes(`/instances/${id}/file`)
       if (hash('sha256', back) !== hash('sha256', imageOf(this.#image(i))))
@@ -150,7 +152,7 @@ class Contender {
       orthancPeak: peakOf(this.#orthanc.pid),
       enginePeak: engine === undefined ? undefined : peakOf(engine),
     }
-    // Ten gigabytes that a server keeps in memory are missing to those that are measured after it.
+    // A server that keeps ten gigabytes in memory leaves too little for those that are measured after it.
     if (this.#subject.server)
       for (const patient of await this.#orthanc.getJson('/patients')) await this.#orthanc.delete(`/patients/${patient}`)
     return figures
@@ -162,7 +164,7 @@ class Contender {
   }
 
   /** Image number `i` of the load. */
-  #image(i: number): Image {
+  #image(i: number): BenchImage {
     return { seed: 100_001 + i, rows: this.#load.rows, columns: this.#load.columns }
   }
 

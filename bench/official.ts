@@ -1,6 +1,6 @@
 /**
- * The official plugin beside ours, for the head of docs/benchmarks.md. These figures are written here, not measured by the bench:
- * the official plugin is not available to it. Who has it measures it with `npm run bench -- --plugin`.
+ * The official plugin beside ours, for the head of docs/benchmarks.md. These figures are written here, not measured by
+ * the bench, which does not have the official plugin. With its library, `npm run bench -- --plugin` measures it.
  */
 export const BESIDE_OFFICIAL: readonly string[] = [
   '## Beside the official plugin',

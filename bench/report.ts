@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { cpus, release, totalmem } from 'node:os'
-import { type CostOf, costs, median, paired, type Result, speeds } from './compare.ts'
+import { type CostOf, costs, medianFigures, paired, type Result, speeds } from './compare.ts'
 import type { Floor } from './floor.ts'
 import { type Cost, TURN, WARM_UP } from './measure.ts'
 import { MOVED_FILES, type MoveFigures } from './moves.ts'
@@ -18,7 +18,7 @@ export interface More {
 }
 
 /** docs/benchmarks.md: the official plugin beside ours, the machine, and tables of what was measured. */
-export function report(results: readonly Result[], { sealing, floor, moves, rounds }: More): string {
+export function benchmarksPage(results: readonly Result[], { sealing, floor, moves, rounds }: More): string {
   const orthanc = execFileSync('Orthanc', ['--version'], { encoding: 'utf8' }).split('\n')[0]
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
   const [cpu] = cpus()
@@ -34,10 +34,10 @@ export function report(results: readonly Result[], { sealing, floor, moves, roun
     'which takes its own share of the same cores. Processor time is per operation, of Orthanc and engine apart.',
     '',
     `Before each measurement there are ${WARM_UP} uploads and reads that do not count. Figures are medians of ${rounds} rounds, of three at most for files of 100 and 200 MB, of one for servers other than the stub.`,
-    `What is said of one storage beside another is the median of the comparisons within each round. With small files, storages take turns of ${TURN} operations within a round.`,
+    `A comparison of two storages is the median of their comparisons within each round. With small files, storages take turns of ${TURN} operations within a round.`,
     '',
-    'The clients run on the same machine, and what they cost themselves is part of every rate. There are two kinds. A client is plain `node:http` that drops what it reads, unless the table says something else: then hardly',
-    'anything is measured but Orthanc and its storage, and differences are at their largest. A client "with fetch" uses the `fetch` of Node.js and has each file in memory in the end, as an application does.',
+    'The clients run on the same machine, and what they cost themselves is part of every rate. There are two kinds. Most tables are of clients of plain `node:http` that drop what they read: then',
+    'little else than Orthanc and its storage is measured, and differences are largest. A client "with fetch" uses the `fetch` of Node.js and has each file in memory in the end, as an application does.',
     '',
     `- Date: ${new Date().toISOString().slice(0, 10)}`,
     `- Machine: ${cpus().length} cores (${cpu?.model.trim()}), ${(totalmem() / 1e9).toFixed(0)} GB, Linux ${release()}`,
@@ -51,7 +51,7 @@ export function report(results: readonly Result[], { sealing, floor, moves, roun
     )
     lines.push('|---|---|---|---|---|---|---|---|---|---|')
     for (const name of new Set(results.filter(result => result.load === load).map(result => result.subject.name))) {
-      const figures = median(results, load.name, name)
+      const figures = medianFigures(results, load.name, name)
       if (!figures) continue
       const { upload, read, orthancPeak, enginePeak } = figures
       const peaks = `${orthancPeak.toFixed(0)} / ${enginePeak?.toFixed(0) ?? '–'}`
@@ -74,9 +74,9 @@ function cells(cost: Cost | undefined, ofFileSystem: number | undefined): string
   return `${cost.perSecond.toFixed(1)} | ${cost.megabytesPerSecond.toFixed(0)} | ${ratio} | ${cpu}`
 }
 
-/** How near to the file system any storage behind this HTTP server could come, with everything of ours taking no time. */
+/** How near to the file system any storage behind this HTTP server could come if our own code took no time. */
 function floorTable(results: readonly Result[], floor: Floor): string[] {
-  const base = median(results, '400 files of 220 KB, 1 client', FILE_SYSTEM)
+  const base = medianFigures(results, '400 files of 220 KB, 1 client', FILE_SYSTEM)
   if (!base?.read) return []
   const bound = (cost: Cost, ms: number) => 1000 / cost.perSecond / (1000 / cost.perSecond + ms)
   return [
@@ -113,7 +113,7 @@ function movesTable(moves: readonly MoveFigures[]): string[] {
     '## Moves',
     '',
     `The job MoveStorage takes ${MOVED_FILES} files of 220 KB from Orthanc's disk to the stub behind 20 ms: read, write, read back and compare, remove.`,
-    'One at a time is the way of the official plugins, but by this code, which also reads back; the plugins themselves were not measured.',
+    'The official plugins move one file at a time. Here this code does so, and it also reads back; moves of the official plugins were not measured.',
     '',
     '| files at a time | files/s | engine, peak MB |',
     '|---|---|---|',

@@ -1,7 +1,7 @@
 /**
- * npm run bench: how fast, and at what cost, does Orthanc store and read on each kind of storage? Storages take turns, so
- * that whatever the machine does meanwhile hits all alike; each figure is the median of the rounds, and each comparison that
- * of the comparisons within a round. Writes docs/benchmarks.md, and prints the targets that this project has set itself.
+ * npm run bench: how fast, and at what cost, does Orthanc store and read on each kind of storage? Storages take turns,
+ * so that what else the machine does affects all of them alike. Each figure is the median of the rounds. Each comparison
+ * is the median of the comparisons within the rounds. Writes docs/benchmarks.md, and prints this project's own targets.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,17 +10,17 @@ import { Command } from 'commander'
 import { wrapped } from '../scripts/pages.mjs'
 import type { Result } from './compare.ts'
 import { type Floor, measureFloor } from './floor.ts'
-import { type Load, measure } from './measure.ts'
+import { type BenchLoad, measure } from './measure.ts'
 import { type MoveFigures, measureMoves } from './moves.ts'
-import { report } from './report.ts'
+import { benchmarksPage } from './report.ts'
 import { measureSealing } from './seal.ts'
 import { BEHIND_DELAY, cleanUp, forget, type Subject, subjects } from './subjects.ts'
-import { targets } from './targets.ts'
+import { targetLines } from './targets.ts'
 
 const small = { count: 400, rows: 332, columns: 332, reads: true, client: 'lean' } as const
 const large = { count: 8, rows: 10_000, columns: 5_000, reads: true, client: 'lean' } as const
 const huge = { count: 10, rows: 10_000, columns: 10_000, reads: false, client: 'lean' } as const
-const loads: readonly Load[] = [
+const loads: readonly BenchLoad[] = [
   { name: '400 files of 220 KB, 1 client', ...small, clients: 1 },
   { name: '400 files of 220 KB, 10 clients', ...small, clients: 10 },
   { name: '400 files of 220 KB, 1 client with fetch', ...small, clients: 1, client: 'fetch' },
@@ -30,13 +30,14 @@ const loads: readonly Load[] = [
   { name: '8 files of 100 MB, 10 clients', ...large, clients: 10 },
 ]
 
-/** Of files of 100 and 200 MB, which take their time. */
+/** For files of 100 and 200 MB, which take long. */
 const LARGE_ROUNDS = 3
 
-/** Who is measured in a round, and together: small files in turns, large ones one storage after the other. */
-function groupsOf(all: readonly Subject[], load: Load, round: number): Subject[][] {
+/** What is measured in a round, and what together: small files in turns, large ones one storage after the other. */
+function groupsOf(all: readonly Subject[], load: BenchLoad, round: number): Subject[][] {
   if (load.count >= 100) {
-    // A delay is about round trips: one client shows it. Servers' own speed is not what the second kind of client is for.
+    // A delay is about round trips: one client shows it. The second kind of client is not there to show the speed of
+    // servers.
     const group = all.filter(
       ({ name, server }) =>
         (name !== BEHIND_DELAY || load.clients === 1) && (load.client === 'lean' || !(server || name === BEHIND_DELAY)),
@@ -44,7 +45,7 @@ function groupsOf(all: readonly Subject[], load: Load, round: number): Subject[]
     return group.length > 0 ? [group] : []
   }
   if (round >= LARGE_ROUNDS) return []
-  // Servers are there to be seen at all: one round shows how they take large files.
+  // For servers one round is enough: it shows how they take large files.
   return all.filter(({ name, server }) => name !== BEHIND_DELAY && !(server && round > 0)).map(subject => [subject])
 }
 
@@ -75,7 +76,7 @@ try {
   floor = await measureFloor(stub)
   if (!options.only || MOVES.includes(options.only)) moves = await measureMoves(far)
   const more = { sealing, floor, moves, rounds: Number(options.rounds) }
-  const write = async () => writeFileSync(file, await wrapped(report(results, more)))
+  const write = async () => writeFileSync(file, await wrapped(benchmarksPage(results, more)))
   await write()
   for (const load of loads.filter(({ name }) => name.includes(options.only ?? ''))) {
     for (let round = 0; round < Number(options.rounds); round++)
@@ -92,7 +93,7 @@ try {
       }
     await write() // after each load: half an hour is long, and what was measured is measured
   }
-  for (const line of targets(results, more)) console.error(line)
+  for (const line of targetLines(results, more)) console.error(line)
 } finally {
   await cleanUp()
 }

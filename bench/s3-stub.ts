@@ -1,5 +1,5 @@
 /**
- * A stub, not a server: the few S3 requests that the benchmark makes, answered from memory without looking at signatures.
+ * A stub, not a server: it answers the few S3 requests of the benchmark from memory, and does not look at signatures.
  * It costs so little that what is measured is Orthanc, plugin and engine. Run as its own process; prints its port.
  */
 import { createServer } from 'node:http'

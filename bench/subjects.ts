@@ -15,7 +15,7 @@ export interface Subject {
   /** null = Orthanc's own file system; undefined = ours. */
   readonly plugin: string | null | undefined
   readonly config: Record<string, unknown>
-  /** A real server or an emulator: it keeps, in memory even, what nobody removes. */
+  /** A real server or an emulator: it keeps what is not removed, some of them in memory. */
   readonly server?: true
 }
 
@@ -64,7 +64,7 @@ function s3Section(endpoint: string, more: object = {}) {
   }
 }
 
-/** `wanted`: by its name; servers of subjects that nobody wants are not started. */
+/** `wanted`: by its name. Servers of other subjects are not started. */
 export async function subjects(
   foreign: { plugin: string; section: string } | undefined,
   wanted: (name: string) => boolean,
@@ -120,7 +120,7 @@ export async function subjects(
   return { subjects: found.filter(({ name }) => wanted(name)), stub, far: s3Section(local(far)) }
 }
 
-/** They may be slower than any cloud: what counts is what our engine costs in front of them. */
+/** They may be slower than any cloud. What matters is what our engine costs in front of them. */
 const emulators: Readonly<Record<string, (folder: string) => Promise<Pick<Subject, 'config'> & Running>>> = {
   'Azure (Azurite)': async folder => {
     const azurite = await startAzurite(folder)
@@ -134,7 +134,7 @@ const emulators: Readonly<Record<string, (folder: string) => Promise<Pick<Subjec
   },
 }
 
-/** Has the stub forget the objects of the last measurement. */
+/** Makes the stub forget the objects of the last measurement. */
 export function forget(): void {
   for (const child of children) child.send('forget')
 }

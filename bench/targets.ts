@@ -1,16 +1,16 @@
-import { costs, cpuBeyond, longer, median, paired, type Result, speeds, verbs } from './compare.ts'
+import { costs, cpuBeyond, longer, medianFigures, paired, type Result, speeds, verbs } from './compare.ts'
 import type { Figures } from './measure.ts'
 import type { More } from './report.ts'
 import { BEHIND_DELAY, ENCRYPTED, FILE_SYSTEM } from './subjects.ts'
 
-/** The targets that this project set itself, beside what this run measured: lines for whoever runs it. */
-export function targets(results: readonly Result[], { sealing, moves }: More): string[] {
+/** This project's own targets beside what this run measured: lines for the terminal. */
+export function targetLines(results: readonly Result[], { sealing, moves }: More): string[] {
   const rows: string[] = []
   const add = (what: string, measured: number | undefined, limit: number, unit: string, least: boolean) => {
     if (measured === undefined) return
     const met = least ? measured >= limit : measured <= limit
-    const told = `${measured.toFixed(2)} ${unit}, ${least ? 'at least' : 'at most'} ${limit.toFixed(2)}`
-    rows.push(`${met ? 'met    ' : 'NOT MET'}  ${what}: ${told}`)
+    const comparison = `${measured.toFixed(2)} ${unit}, ${least ? 'at least' : 'at most'} ${limit.toFixed(2)}`
+    rows.push(`${met ? 'met    ' : 'NOT MET'}  ${what}: ${comparison}`)
   }
   const least = { upload: 1, read: 0.65 }
   const mostCpu = { upload: 0.5, read: 1.2 }
@@ -41,7 +41,7 @@ export function targets(results: readonly Result[], { sealing, moves }: More): s
     [`S3 (stub)${ENCRYPTED}`, 350],
     [`DirectoryStorage${ENCRYPTED}`, 350],
   ] as const) {
-    const peak = median(results, '10 files of 200 MB at once', name)?.enginePeak
+    const peak = medianFigures(results, '10 files of 200 MB at once', name)?.enginePeak
     add(`${name}: the engine's memory with 10 uploads of 200 MB at once`, peak, limit, 'MB', false)
   }
   const [several, one] = moves
@@ -55,9 +55,9 @@ export function targets(results: readonly Result[], { sealing, moves }: More): s
   for (const load of new Set(results.map(result => result.load.name)))
     for (const name of ['S3 (stub)', 'DirectoryStorage'])
       for (const verb of verbs) {
-        // How many times as fast the plain one is, that is how many times the time of the encrypted one.
+        // The plain one is this many times as fast, so the encrypted one takes this many times as long.
         const ratio = paired(results, load, name, `${name}${ENCRYPTED}`, speeds(costs[verb]))
         add(`${name}, ${load}: time of an encrypted ${verb}`, ratio, 1.15, 'times', false)
       }
-  return ['Targets, which come from a trial of this design:', ...rows]
+  return ['Targets of this project:', ...rows]
 }

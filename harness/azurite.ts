@@ -15,7 +15,7 @@ export interface Azurite extends AzureSettings, Running {}
 
 const PROGRAM = fileURLToPath(new URL('../node_modules/azurite/dist/src/blob/main.js', import.meta.url))
 
-/** With `tls` (PEM files) it speaks https and takes tokens of Entra ID, at whose signature it does not look. */
+/** With `tls` (PEM files) it speaks https and takes tokens of Entra ID. It does not check their signatures. */
 export async function startAzurite(folder: string, tls?: { cert: string; key: string }): Promise<Azurite> {
   const port = await freePort()
   const account = 'orthanctest'

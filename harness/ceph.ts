@@ -12,7 +12,7 @@ import { until } from './until.ts'
 
 const run = promisify(execFile)
 
-export const CEPH_PACKAGES = ['ceph-mon', 'ceph-osd', 'ceph-common', 'radosgw']
+const CEPH_PACKAGES = ['ceph-mon', 'ceph-osd', 'ceph-common', 'radosgw']
 
 export interface S3Server {
   readonly endpoint: string
@@ -22,13 +22,15 @@ export interface S3Server {
   stop(): Promise<void>
 }
 
-/** Why Ceph cannot be had here, or undefined when it can. */
+/** Why Ceph cannot be started here, or undefined when it can. */
 export function whyNoCeph(): string | undefined {
-  if (process.getuid?.() !== 0) return 'Ceph is started by root only'
+  if (process.getuid?.() !== 0) return 'only root can start it'
   const missing = ['ceph-mon', 'ceph-osd', 'ceph', 'radosgw', 'radosgw-admin', 'monmaptool'].filter(
     program => !existsSync(`/usr/bin/${program}`),
   )
-  return missing.length === 0 ? undefined : `apt-get install --no-install-recommends ${CEPH_PACKAGES.join(' ')}`
+  return missing.length === 0
+    ? undefined
+    : `it is not installed: apt-get install --no-install-recommends ${CEPH_PACKAGES.join(' ')}`
 }
 
 const OSDS = 1
@@ -36,7 +38,7 @@ const STORAGE_CLASSES = ['STANDARD_IA', 'GLACIER_IR'] // the gateway refuses a c
 
 export async function startCeph(folder: string): Promise<S3Server> {
   const missing = whyNoCeph()
-  if (missing) throw new Error(`no Ceph: ${missing}`)
+  if (missing) throw new Error(`Ceph cannot be started: ${missing}`)
   const children: ChildProcess[] = []
   const [gatewayPort, monitorPort] = await Promise.all([freePort(), freePort()])
   const fsid = randomUUID()

@@ -1,4 +1,4 @@
-/** A server as a child process of the tests: on a free port, waited for, and gone when they end. */
+/** A server as a child process of the tests. It has a free port, the tests wait for it, and it ends with them. */
 import { spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -9,7 +9,7 @@ export interface Running {
   stop(): Promise<void>
 }
 
-/** `ready` is asked until it resolves. `log`: a file for all that the server says. */
+/** `ready` is called until it resolves. `log`: a file for all output of the server. */
 export async function startChild(
   command: string,
   args: readonly string[],

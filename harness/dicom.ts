@@ -1,9 +1,9 @@
-/** Makes DICOM files for tests and demonstrations: Part 10, explicit VR little endian, the same bytes for the same seed. */
+/** Makes DICOM files for tests and the demonstration: Part 10, explicit VR little endian. One seed makes one file. */
 
 export const PATIENT_NAME = 'Phantom^Made Up'
 
 export interface ImageOptions {
-  /** Tells instances apart; all UIDs derive from it, from `series` and from `study`. */
+  /** Another one for each instance; all UIDs derive from it, from `series` and from `study`. */
   readonly seed: number
   readonly rows: number
   readonly columns: number
@@ -19,7 +19,7 @@ const CT = '1.2.840.10008.5.1.4.1.1.2'
 const SECONDARY_CAPTURE = '1.2.840.10008.5.1.4.1.1.7.3'
 const BASIC_TEXT = '1.2.840.10008.5.1.4.1.1.88.11'
 const EXPLICIT_LITTLE_ENDIAN = '1.2.840.10008.1.2.1'
-const ROOT = '2.25.8149003' // nobody's: these files never leave a test
+const ROOT = '2.25.8149003' // belongs to nobody: these files never leave a test
 
 const uid = (kind: number, number: number) => `${ROOT}.${kind}.${number}`
 export const instanceUid = (seed: number) => uid(3, seed)
@@ -122,7 +122,7 @@ function noisePixels({ seed, rows, columns, frames = 1 }: ImageOptions): Buffer 
   return bytes
 }
 
-/** One slice of a head-like phantom: ellipses that grow and shrink through the series, something to look at in a viewer. */
+/** One slice of a phantom like a head, to look at in a viewer: ellipses that grow and shrink through the series. */
 export function phantomPixels(slice: number, slices: number): (image: ImageOptions) => Buffer {
   const through = Math.sin((Math.PI * (slice + 0.5)) / slices)
   const ellipses = [

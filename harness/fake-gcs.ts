@@ -1,4 +1,4 @@
-/** fake-gcs-server, the usual emulator of Google Cloud Storage. It looks at no token. */
+/** fake-gcs-server, the usual emulator of Google Cloud Storage. It checks no token. */
 import { join } from 'node:path'
 import { freePort, type Running, startChild } from './child.ts'
 import { FAKE_GCS, goProgram } from './go.ts'

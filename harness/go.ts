@@ -1,6 +1,6 @@
 /**
- * Servers that are had by building them: `go install` puts each once into a cache folder outside the work tree, named by
- * its version, where the next run finds it.
+ * Servers that we build ourselves: `go install` puts each one into a cache folder outside the work tree. The folder is
+ * named by the version, and the next run finds the program there.
  */
 import { execFile } from 'node:child_process'
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
@@ -32,21 +32,21 @@ function placeOf({ name, version }: GoProgram): string {
   return join(cache, 'orthanc-cloud-storage', `${name}@${version}`)
 }
 
-/** The program's path. Builds it when it is not there, which takes minutes and says so; rejects when that cannot be. */
+/** The program's path. A missing program is built: this takes minutes, and says so. Rejects when it cannot be built. */
 export async function goProgram(program: GoProgram): Promise<string> {
   const place = placeOf(program)
   const file = join(place, program.name)
   if (existsSync(file)) return file
   const what = `${program.module}@${program.version}`
   await run('go', ['version']).catch(() => {
-    throw new Error(`install Go, with which "go install ${what}" is done once`)
+    throw new Error(`Go is not installed. With it, "go install ${what}" builds ${program.name}, once`)
   })
   process.stderr.write(`Building ${program.name} (once, some minutes) ...\n`)
   const making = `${place}.${process.pid}`
   mkdirSync(making, { recursive: true })
   try {
     await run('go', ['install', what], { env: { ...process.env, GOBIN: making }, timeout: 20 * 60_000 })
-    if (!existsSync(place)) renameSync(making, place) // else somebody else was faster
+    if (!existsSync(place)) renameSync(making, place) // else another process was faster
   } catch (error) {
     const said = error instanceof Error && 'stderr' in error ? String(error.stderr).trim().split('\n').at(-1) : error
     throw new Error(`"go install ${what}" failed: ${said}`)

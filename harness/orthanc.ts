@@ -1,4 +1,4 @@
-/** A real Orthanc for tests, benchmarks and the demonstration: started, watched, spoken to, stopped. */
+/** A real Orthanc for tests, benchmarks and the demonstration: starts it, watches it, talks to it, stops it. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -17,7 +17,7 @@ export interface OrthancOptions {
   readonly plugin?: string | null
   readonly ports?: { readonly http: number; readonly dicom: number }
   readonly verbose?: boolean | 'trace'
-  /** Beside that of the tests. */
+  /** Beside the environment of the tests. */
   readonly env?: Readonly<Record<string, string>>
 }
 
@@ -32,10 +32,10 @@ export class RefusedToStart extends Error {
   }
 }
 
-/** Node for the plugin: the one that runs the tests, unless that is one it would refuse. */
+/** Node for the plugin: the one that runs the tests. */
 const node = process.execPath
 
-export async function startOrthanc(options: OrthancOptions): Promise<Orthanc> {
+export async function startOrthanc(options: OrthancOptions): Promise<OrthancProcess> {
   mkdirSync(options.dir, { recursive: true })
   const ports = options.ports ?? { http: await freePort(), dicom: await freePort() }
   const plugin = options.plugin === undefined ? PLUGIN : options.plugin
@@ -45,7 +45,7 @@ export async function startOrthanc(options: OrthancOptions): Promise<Orthanc> {
     Name: 'Orthanc',
     HttpPort: ports.http,
     DicomPort: ports.dicom,
-    DicomServerEnabled: false, // it takes a second to stop; who stores by DICOM says so
+    DicomServerEnabled: false, // it takes a second to stop; a test that stores by DICOM turns it on
     RemoteAccessAllowed: false,
     AuthenticationEnabled: false,
     DicomCheckModalityHost: false,
@@ -65,12 +65,12 @@ export async function startOrthanc(options: OrthancOptions): Promise<Orthanc> {
     detached: true,
     env: { ...process.env, ...env },
   })
-  const orthanc = new Orthanc(child, ports, log)
+  const orthanc = new OrthancProcess(child, ports, log)
   await orthanc.ready()
   return orthanc
 }
 
-export class Orthanc {
+export class OrthancProcess {
   readonly url: string
   readonly dicomPort: number
   readonly #child: ChildProcess
@@ -102,7 +102,7 @@ export class Orthanc {
     return readFileSync(this.#log, 'utf8')
   }
 
-  /** Waits for a line of the log: the engine's INFO lines come a moment after what they tell of. */
+  /** Waits for a line of the log: the engine's INFO lines come a moment after what they report. */
   async logged(line: RegExp): Promise<void> {
     const tail = () => this.log().split('\n').slice(-15).join('\n')
     await until(
@@ -111,7 +111,7 @@ export class Orthanc {
     )
   }
 
-  /** Waits for a job to be in one of these states; resolves to what Orthanc tells of it. */
+  /** Waits for a job to be in one of these states; resolves to Orthanc's answer about it. */
   async job(id: string, states: readonly string[] = ['Success', 'Failure', 'Paused']) {
     return await until(`job ${id} to be ${states}`, async () => {
       const job = await this.getJson(`/jobs/${id}`)

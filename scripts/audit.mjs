@@ -1,6 +1,7 @@
-// Known vulnerabilities of what is shipped: those of npm's advisories that are high or critical fail. A registry that does not
-// answer is no finding, and no proof either: it is said loudly, and fails with AUDIT=required (for a release). Mirrors and
-// machines without a network have no advisories, and a change must be able to land there.
+// Looks for known vulnerabilities of what is shipped, in npm's advisories: one that is high or critical is a failure.
+// A registry that does not answer finds nothing, and proves nothing either. So there is a loud line, and with
+// AUDIT=required (for a release) it is a failure. Not otherwise: mirrors and machines without a network have no
+// advisories, and a change must be able to land there.
 import { spawnSync } from 'node:child_process'
 import { root, say, stop } from './setup.mjs'
 
@@ -11,7 +12,7 @@ const counts = answer?.metadata?.vulnerabilities
 
 if (!counts) {
   const why = answer?.message ?? error?.message ?? 'npm gave no answer'
-  const line = `NOT AUDITED: the registry tells no advisories, so whether dependencies have known vulnerabilities is not known: ${why}`
+  const line = `NOT AUDITED: the registry has no advisories, so nobody knows whether dependencies have known vulnerabilities: ${why}`
   if (process.env.AUDIT === 'required') stop(line)
   process.stderr.write(`\n${line}\n\n`)
   process.exit(0)

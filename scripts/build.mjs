@@ -1,5 +1,5 @@
-// npm run build: the plugin and its engine, the command line, and the licences of what is in them, all in dist/. Only what is
-// out of date is built.
+// npm run build: the plugin and its engine, the command line, and the licences of what is in them, all in dist/.
+// It does nothing when nothing has changed.
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
@@ -11,13 +11,13 @@ import { BUILD_PACKAGES, ensureDebianPackages, ensureNpmPackages, root, say } fr
 const NOTICES = 'THIRD-PARTY-NOTICES.txt'
 const OUTPUTS = ['libOrthancCloudStorage.so', 'engine.mjs', 'cli.mjs', NOTICES].map(name => join(root, 'dist', name))
 
-// Runs before anything else of the bundle, on whatever Node there is: imports that hoist above it are built-in ones.
+// The first code of the bundle, on any Node.js. Only imports of built-in modules are hoisted above it.
 const BANNER = `import { createRequire } from 'node:module';
 const require = createRequire(import.meta.url);
 {
   const [major, minor] = process.versions.node.split('.').map(Number);
   if (major < 22 || (major === 22 && minor < 13)) {
-    console.error('orthanc-cloud-storage needs Node.js 22.13 or newer, but ' + process.execPath + ' is ' + process.versions.node + '. Install a newer one, or name it in CloudStorage.Node.');
+    console.error('orthanc-cloud-storage needs Node.js 22.13 or newer, but ' + process.execPath + ' is ' + process.versions.node + '. Install a newer Node.js. Orthanc uses the one that CloudStorage.Node names.');
     process.exit(78);
   }
 }`
@@ -41,7 +41,7 @@ async function bundle(version) {
   writeFileSync(join(root, 'dist', NOTICES), notices(Object.keys(metafile.inputs), root))
 }
 
-/** What esbuild is asked for. */
+/** The options for esbuild. */
 export function bundleOptions(version) {
   const entry = name => ({ [name]: join(root, 'src', name === 'cli' ? 'cli/main.ts' : `${name}.ts`) })
   const explorer = readFileSync(join(root, 'src', 'explorer', 'explorer.js'), 'utf8')

@@ -1,5 +1,5 @@
-// npm run check: the short loop, without servers: format, lint, spelling, types and the unit tests. `--static` leaves the tests
-// out.
+// npm run check: the short loop, without servers: format, lint, spelling, types and the unit tests.
+// `--static` leaves the tests out.
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { ensureNpmPackages, foreground, node, root, say } from './setup.mjs'

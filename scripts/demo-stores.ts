@@ -9,9 +9,9 @@ import { startMinio } from '../harness/minio.ts'
 export const STORES = ['directory', 's3', 'minio', 'azure', 'gcs'] as const
 export type StoreName = (typeof STORES)[number]
 
-export interface Place {
+export interface DemoStore {
   readonly config: Readonly<Record<string, Readonly<Record<string, unknown>>>>
-  /** For a person: which store, and where. */
+  /** For the person at the terminal: which store, and where. */
   readonly where: string
   readonly note?: string
   stop(): Promise<void>
@@ -20,14 +20,14 @@ export interface Place {
 const BUCKET = 'orthanc'
 const shown = (path: string) => relative(process.cwd(), path) || '.'
 
-/** `folder`: of this store's runs, kept from one to the next where the server keeps its objects. */
-export async function placeOf(store: StoreName, folder: string, say: (line: string) => void): Promise<Place> {
+/** `folder`: for the runs with this store. It is kept from run to run where the server keeps its objects. */
+export async function startStore(store: StoreName, folder: string, say: (line: string) => void): Promise<DemoStore> {
   if (store === 'directory') {
     const path = join(folder, 'objects')
     const config = { DirectoryStorage: { Path: path } }
     return { config, where: `DirectoryStorage in ${shown(path)}`, stop: async () => {} }
   }
-  say(`Starting ${servers[store]} for the occasion ...`)
+  say(`Starting ${servers[store]} ...`)
   return starts[store](folder)
 }
 
@@ -38,22 +38,22 @@ const servers: Readonly<Record<Exclude<StoreName, 'directory'>, string>> = {
   gcs: 'an emulator of Google Cloud Storage (fake-gcs-server)',
 }
 
-const starts: Readonly<Record<keyof typeof servers, (folder: string) => Promise<Place>>> = {
-  /** Ceph keeps its objects in memory here, so the index of the last run would point to nothing: it starts anew as well. */
+const starts: Readonly<Record<keyof typeof servers, (folder: string) => Promise<DemoStore>>> = {
+  /** Ceph keeps its objects in memory here. The index of the last run would point to nothing: it is removed. */
   async s3(folder) {
     const why = whyNoCeph()
-    if (why) throw new Error(`There is no Ceph to be had here: ${why}`)
-    return { ...(await onS3(await startCeph(join(anew(folder), 'ceph')), 'Ceph')), note: FORGETFUL }
+    if (why) throw new Error(`Ceph cannot be started here: ${why}`)
+    return { ...(await onS3(await startCeph(join(emptied(folder), 'ceph')), 'Ceph')), note: FORGETFUL }
   },
-  minio: async folder => onS3(await startMinio(join(anew(folder), 'minio')), 'MinIO'),
+  minio: async folder => onS3(await startMinio(join(emptied(folder), 'minio')), 'MinIO'),
   async azure(folder) {
-    const azurite = await startAzurite(join(anew(folder), 'azurite'))
+    const azurite = await startAzurite(join(emptied(folder), 'azurite'))
     const section = { ConnectionString: connectionString(azurite), ContainerName: BUCKET }
     const where = `AzureBlobStorage, container "${BUCKET}" at ${azurite.endpoint} (Azurite)`
     return { config: { AzureBlobStorage: section }, where, stop: azurite.stop }
   },
   async gcs(folder) {
-    const google = await startFakeGcs(anew(folder))
+    const google = await startFakeGcs(emptied(folder))
     await makeBucket(google, BUCKET)
     const section = { BucketName: BUCKET, Endpoint: google.endpoint }
     const where = `GoogleCloudStorage, bucket "${BUCKET}" at ${google.endpoint} (fake-gcs-server)`
@@ -63,14 +63,14 @@ const starts: Readonly<Record<keyof typeof servers, (folder: string) => Promise<
 
 const FORGETFUL = 'This server holds its objects in memory: they are gone when you stop.'
 
-/** Servers take another port and other keys with each run; Orthanc begins again with them. */
-function anew(folder: string): string {
+/** Servers have another port and other keys in each run, so Orthanc begins with an empty folder, too. */
+function emptied(folder: string): string {
   rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
   return folder
 }
 
-async function onS3(server: S3Server, name: string): Promise<Place> {
+async function onS3(server: S3Server, name: string): Promise<DemoStore> {
   const { endpoint, region, accessKey, secretKey } = server
   const { CreateBucketCommand, S3Client } = await import('@aws-sdk/client-s3')
   const credentials = { accessKeyId: accessKey, secretAccessKey: secretKey }

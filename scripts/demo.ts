@@ -1,15 +1,15 @@
-/** npm start: Orthanc in the foreground, on a store of one's choice, with a small study that is made on the spot. */
+/** npm start: Orthanc in the foreground, on the store that was chosen, with a small study that it makes. */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join, relative } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Command, CommanderError, Option } from 'commander'
 import { makeImage, phantomPixels } from '../harness/dicom.ts'
-import { type Orthanc, RefusedToStart, startOrthanc } from '../harness/orthanc.ts'
+import { type OrthancProcess, RefusedToStart, startOrthanc } from '../harness/orthanc.ts'
 import { compose } from '../src/compose.ts'
 import { parseConfig } from '../src/config/config.ts'
 import { logTo } from '../src/log.ts'
-import { type Place, placeOf, STORES, type StoreName } from './demo-stores.ts'
+import { type DemoStore, STORES, type StoreName, startStore } from './demo-stores.ts'
 
 const SLICES = 8
 const root = join(import.meta.dirname, '..')
@@ -33,8 +33,8 @@ async function main(): Promise<number> {
   const { store, reset } = program.opts<{ store: StoreName; reset?: true }>()
   const folder = join(root, '.data', store)
 
-  // Asked for before anything is started: whoever is impatient must leave nothing behind.
-  const asked = new Promise<void>(resolve => {
+  // Listens before anything is started: an early Ctrl-C must leave nothing behind, either.
+  const interrupted = new Promise<void>(resolve => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve())
   })
   const pidFile = `${folder}.pid`
@@ -42,19 +42,19 @@ async function main(): Promise<number> {
   if (reset) rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
   writeFileSync(pidFile, String(process.pid))
-  const place = await placeOf(store, folder, say)
-  let orthanc: Orthanc | undefined
+  const place = await startStore(store, folder, say)
+  let orthanc: OrthancProcess | undefined
   try {
     const ports = { http: await free(8042, 'HTTP'), dicom: await free(4242, 'DICOM') }
     orthanc = await startOrthanc({ config: { ...place.config, ...demoConfig }, dir: folder, ports, verbose: false })
     const study = await storeStudy(orthanc)
     await show(orthanc, place, study, join(folder, 'orthanc.log'))
-    const ended = await Promise.race([asked.then(() => false), orthanc.exited.then(() => true)])
+    const ended = await Promise.race([interrupted.then(() => false), orthanc.exited.then(() => true)])
     if (!ended) {
       say('\nStopping ...')
       return 0
     }
-    process.stderr.write(`\nOrthanc has ended by itself; see ${shown(join(folder, 'orthanc.log'))}\n`)
+    process.stderr.write(`\nOrthanc has ended by itself. Its log is ${shown(join(folder, 'orthanc.log'))}\n`)
     return 1
   } catch (error) {
     if (!(error instanceof RefusedToStart)) throw error
@@ -70,13 +70,15 @@ async function main(): Promise<number> {
   }
 }
 
-/** Two Orthancs on one index would ruin each other's day. False: another run goes on, and has been named. */
+/** Two Orthancs on one index would damage it. False: another run goes on, and a message has named it. */
 async function endOfLastRun(pidFile: string): Promise<boolean> {
   const pid = existsSync(pidFile) ? Number(readFileSync(pidFile, 'utf8')) : 0
   for (let tries = 0; isDemo(pid); tries++) {
-    if (tries === 0) say('An earlier run with the same store still goes on, waiting for its end ...')
+    if (tries === 0) say('An earlier run with the same store is still running. Waiting for its end ...')
     if (tries === 20) {
-      process.stderr.write(`It does not end: stop process ${pid} (Ctrl-C in its terminal), then start again.\n`)
+      process.stderr.write(
+        `The earlier run does not end. Stop its process ${pid} (Ctrl-C in its terminal), then start again.\n`,
+      )
       return false
     }
     await sleep(500)
@@ -84,7 +86,7 @@ async function endOfLastRun(pidFile: string): Promise<boolean> {
   return true
 }
 
-/** The number may have gone to another program since. */
+/** The number may belong to another program by now. */
 function isDemo(pid: number): boolean {
   try {
     return pid > 0 && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('scripts/demo.ts')
@@ -98,7 +100,7 @@ const demoConfig = { Name: 'Orthanc on an object store', DicomAet: 'ORTHANC', Di
 async function free(wanted: number, what: string): Promise<number> {
   for (let port = wanted; port < wanted + 100; port++) {
     if (!(await canListen(port))) continue
-    if (port !== wanted) say(`Port ${wanted} (${what}) is taken, using ${port}.`)
+    if (port !== wanted) say(`Port ${wanted} (${what}) is in use. This Orthanc uses ${port}.`)
     return port
   }
   throw new Error(`no free port from ${wanted} on`)
@@ -112,8 +114,8 @@ function canListen(port: number): Promise<boolean> {
   })
 }
 
-/** The study of this demonstration, stored now unless an earlier run has; returns Orthanc's id and whether it is new. */
-async function storeStudy(orthanc: Orthanc): Promise<{ id: string; fresh: boolean }> {
+/** Stores the study of this demonstration, unless an earlier run has. Returns Orthanc's id and whether it is new. */
+async function storeStudy(orthanc: OrthancProcess): Promise<{ id: string; fresh: boolean }> {
   const [known] = await orthanc.getJson('/studies')
   if (known) return { id: known, fresh: false }
   let id = ''
@@ -125,7 +127,12 @@ async function storeStudy(orthanc: Orthanc): Promise<{ id: string; fresh: boolea
   return { id, fresh: true }
 }
 
-async function show(orthanc: Orthanc, place: Place, study: { id: string; fresh: boolean }, log: string): Promise<void> {
+async function show(
+  orthanc: OrthancProcess,
+  place: DemoStore,
+  study: { id: string; fresh: boolean },
+  log: string,
+): Promise<void> {
   const { config } = parseConfig(JSON.stringify(place.config))
   if (!config) throw new Error('the demonstration has no store')
   const { store } = compose(

@@ -1,4 +1,4 @@
-// npm run format: rewrites what the formatters and the linter can mend.
+// npm run format: rewrites what the formatters and the linter can correct.
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { ensureNpmPackages, foreground, node, root } from './setup.mjs'

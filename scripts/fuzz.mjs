@@ -1,4 +1,4 @@
-// npm run fuzz [-- OPTIONS] [TARGET...]: sets up, and looks for inputs that break what must hold. --help lists the options.
+// npm run fuzz [-- OPTIONS] [TARGET...]: sets up, and looks for inputs that break a claim. --help lists the options.
 import { BUILD_PACKAGES, ensureDebianPackages, ensureNpmPackages, foreground, node } from './setup.mjs'
 
 ensureNpmPackages()

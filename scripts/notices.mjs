@@ -1,11 +1,15 @@
-// THIRD-PARTY-NOTICES.txt: the licence texts of every package that esbuild has put into our files. Their licences ask for that.
+// THIRD-PARTY-NOTICES.txt: the licence texts of every package that esbuild has put into our files, as their licences
+// demand.
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** Of the files of a package: its licence, and the notice that Apache-2.0 wants to be kept. */
+/** Names of files in a package: its licence, and the notice that must be kept under Apache-2.0. */
 const TEXTS = /^(licen[cs]e|copying|notice)([.-][\w.-]+)?$/i
 
-/** Packages that name their licence but do not bring its text: where the text is instead, and why that one. Each was looked at. */
+/**
+ * Packages that name their licence but do not bring its text: where the text is instead, and why that one. A person has
+ * looked at each.
+ */
 const AWS = {
   package: '@aws-sdk/credential-providers',
   why: 'The text is that of another package of the same repository',
@@ -25,8 +29,8 @@ orthanc-cloud-storage itself is under GPL-3.0-or-later.
 `
 
 /**
- * `inputs`: the paths of bundled files, as in esbuild's metafile; `root`: where they begin. Throws when a package has no licence
- * text: such a package may not be shipped before somebody has looked at it.
+ * `inputs`: the paths of bundled files, as in esbuild's metafile; `root`: where they begin. Throws when a package has
+ * no licence text: such a package may not be shipped before a person has looked at it.
  */
 export function notices(inputs, root) {
   const parts = bundledPackages(inputs).map(folder => {
@@ -46,7 +50,7 @@ export function notices(inputs, root) {
   return [HEAD, ...groups.map(([names, text]) => `${line}\n${names.join('\n')}\n${line}\n\n${text}\n`)].join('\n')
 }
 
-/** From the files that are there for it, else from the end of the README. */
+/** From files that have only a licence, else from the end of the README. */
 function textIn(folder) {
   const names = readdirSync(folder, { withFileTypes: true }).flatMap(entry => (entry.isFile() ? [entry.name] : []))
   const texts = names.filter(name => TEXTS.test(name)).map(name => readFileSync(join(folder, name), 'utf8').trim())
@@ -63,7 +67,7 @@ function elsewhere(name, root) {
   return text && `(${why}, ${other}.)\n\n${text}`
 }
 
-/** The folders of the packages that these files belong to; one package may be there in two versions. */
+/** The folders of the packages that these files belong to. A package may be there in two versions. */
 export function bundledPackages(inputs) {
   const folders = inputs.map(path => /^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1])
   return [...new Set(folders.filter(folder => folder !== undefined))].sort()

@@ -1,5 +1,6 @@
-// Pages have lines of one width: Prettier wraps them. Tables stay as they are: Prettier would pad every row to the longest.
-//     node scripts/pages.mjs           names the pages that are not wrapped so, and fails
+// Pages have lines of one width: Prettier wraps them. Tables stay as they are: Prettier would pad every row to the
+// longest.
+//     node scripts/pages.mjs           names the pages with other lines, and fails
 //     node scripts/pages.mjs --write   wraps them
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,7 +11,7 @@ import { root, say } from './setup.mjs'
 const FOLDERS = ['.', 'docs', '.github']
 const OPTIONS = { parser: 'markdown', proseWrap: 'always', printWidth: 120 }
 
-/** Lines of a table, as many as follow each other. */
+/** A table: lines that follow each other. */
 const TABLE = /^( *)\|.*\|\n(?:\1\|.*\|(?:\n|$))+/gm
 
 export async function wrapped(text) {

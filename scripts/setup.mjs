@@ -35,7 +35,7 @@ function quietly(name, command, args, options = {}) {
   return false
 }
 
-/** npm packages, exactly those of package-lock.json. Nothing to do costs a comparison of two files. */
+/** npm packages, exactly those of package-lock.json. When they are there, this only compares two files. */
 export function ensureNpmPackages() {
   const lock = readFileSync(join(root, 'package-lock.json'), 'utf8')
   const stamp = join(root, 'node_modules', '.installed-lock')
@@ -49,18 +49,18 @@ export function ensureNpmPackages() {
 const FORMAT = ['$', '{Package} $', '{db:Status-Status}\n'].join('')
 
 function missingPackages(packages) {
-  const asked = spawnSync('dpkg-query', ['-W', '-f', FORMAT, ...packages], {
+  const query = spawnSync('dpkg-query', ['-W', '-f', FORMAT, ...packages], {
     encoding: 'utf8',
   })
-  if (asked.error) stop('This needs a Debian or Ubuntu machine: there is no dpkg-query here.')
-  const installed = asked.stdout
+  if (query.error) stop('This needs a Debian or Ubuntu machine: there is no dpkg-query here.')
+  const installed = query.stdout
     .split('\n')
     .filter(line => line.endsWith(' installed'))
     .map(line => line.split(' ')[0])
   return packages.filter(name => !installed.includes(name))
 }
 
-/** Debian packages, by apt-get as root or through sudo. `required` false: says what is missing and goes on. */
+/** Debian packages, by apt-get as root or through sudo. With `required` false it says what is missing, and goes on. */
 export function ensureDebianPackages(packages, { required = true } = {}) {
   const missing = missingPackages(packages)
   if (missing.length === 0) return
@@ -82,7 +82,7 @@ export function ensureDebianPackages(packages, { required = true } = {}) {
   if (worked && missing.includes('orthanc')) silenceService([...prefix])
 }
 
-/** Debian starts a service with the package. It would take the ports that people expect ours on. */
+/** Debian starts a service with the package. It would take the ports that `npm start` uses. */
 function silenceService(prefix) {
   if (!existsSync('/run/systemd/system')) {
     spawnSync(...split([...prefix, 'service', 'orthanc', 'stop']), { stdio: 'ignore' })

@@ -1,4 +1,5 @@
-// npm run soak [-- OPTIONS]: sets up, builds, and lets Orthanc work for long while everything goes wrong. --help lists the options.
+// npm run soak [-- OPTIONS]: sets up, builds, and lets Orthanc work for a long time while everything goes wrong.
+// --help lists the options.
 import { build } from './build.mjs'
 import { CEPH_PACKAGES, ensureDebianPackages, foreground, node } from './setup.mjs'
 

@@ -1,4 +1,5 @@
-// npm start: sets up, builds, and shows Orthanc at work on an object store. The rest is in demo.ts, which needs Node 24.
+// npm start: sets up, builds, and shows Orthanc at work on an object store. The rest is in demo.ts: it is TypeScript,
+// for which this Node.js may be too old.
 import { spawn } from 'node:child_process'
 import { build } from './build.mjs'
 import { CEPH_PACKAGES, ensureDebianPackages, node, root } from './setup.mjs'
@@ -12,7 +13,7 @@ if (args.some((arg, i) => arg === '--store=s3' || (arg === '--store' && args[i +
   ensureDebianPackages(CEPH_PACKAGES)
 
 const child = spawn(node(), ['scripts/demo.ts', ...args], { cwd: root, stdio: 'inherit' })
-// Ctrl-C reaches the whole process group; the demonstration ends by itself, and we with it.
+// Ctrl-C reaches the whole process group: the demonstration ends by itself, and then this process does.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
   process.on(signal, () => signal !== 'SIGINT' && child.kill(signal))
 child.on('exit', code => process.exit(code ?? 1))

@@ -1,5 +1,5 @@
-// npm run test:long [-- --minutes N]: the whole proof, some two hours: every test in its long form, the plugin
-// under the sanitizers, each target of the fuzzer for N minutes (10), the soak for one and a half times as long.
+// npm run test:long [-- --minutes N]: everything, in some two hours: every test in its long form, the plugin under the
+// sanitizers, each target of the fuzzer for N minutes (10), the soak for one and a half times as long.
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'

@@ -1,5 +1,5 @@
-// npm test [-- FILE...]: sets up, builds, and runs everything: the plugin's own tests, unit tests, conformance over every
-// store, end to end in the real Orthanc. LIVE=required turns what cannot be had on this machine into failures.
+// npm test [-- FILE...]: sets up, builds, and runs everything: the plugin's own tests, unit tests, the conformance of
+// every store, end to end in the real Orthanc. With LIVE=required, what this machine does not have is a failure.
 import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -35,7 +35,7 @@ say('\nThe tests in TypeScript')
 const summary = join(root, 'build', 'test-summary.tap')
 const exit = foreground(node(), [
   '--test',
-  '--test-concurrency=3', // on two cores as well: most of the time they wait for Orthanc to start and stop
+  '--test-concurrency=3', // also with two cores: most of the time they wait for Orthanc to start and stop
   '--test-timeout=1800000', // no test depends on how fast the machine is; this ends a broken run
   '--test-global-setup=test/live/support/setup.ts',
   '--test-reporter=spec',

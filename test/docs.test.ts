@@ -147,6 +147,25 @@ describe('errors in the documentation', () => {
   })
 })
 
+describe('messages in the documentation', () => {
+  /** Tests have the providers' own words. */
+  const sources = ['src', 'plugin', 'test']
+    .flatMap(folder =>
+      readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map(name => join(folder, name)),
+    )
+    .filter(name => /\.(ts|cpp|h)$/.test(name) && !name.endsWith('docs.test.ts'))
+    .map(read)
+
+  it('docs/operations.md explains lines that there are', () => {
+    const table = rows(below('docs/operations.md', '## When Orthanc does not start'))
+    const quoted = table.flatMap(([cell = '']) => [...cell.matchAll(/`([^`]+)`/g)].map(([, text = '']) => text))
+    const pieces = quoted.flatMap(text => text.split(/ ?(?:\.\.\.|…) ?/))
+    assert.ok(pieces.length > 10)
+    const missing = pieces.filter(piece => !sources.some(text => text.includes(piece)))
+    assert.deepEqual(missing, [])
+  })
+})
+
 describe('REST routes and metrics in the documentation', () => {
   const unused = undefined as never
   const routes = [moveStorageRoute(unused), statusRoute(unused, unused), whereRoute({})]

@@ -4,7 +4,7 @@ import { Agent, createServer, type IncomingHttpHeaders, request, type Server } f
 import type { AddressInfo } from 'node:net'
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
 import { until } from '../harness/until.ts'
-import { type Decide, FaultProxy, KINDS, mishaps } from './live/support/fault-proxy.ts'
+import { type Decide, FaultProxy, MISHAP_KINDS, mishaps } from './live/support/fault-proxy.ts'
 import { sha256 } from './support/sha256.ts'
 import { noise } from './support/store.suite.ts'
 
@@ -222,7 +222,7 @@ describe('the fault proxy', () => {
     assert.notDeepEqual(told(mishaps(8, 0.1)), once)
     const harmed = once.filter(text => text !== '[null,false]')
     assert.ok(harmed.length > 50 && harmed.length < 200)
-    for (const kind of KINDS) assert.ok(new Set(told(mishaps(1, 1, [kind]))).size >= 1)
+    for (const kind of MISHAP_KINDS) assert.ok(new Set(told(mishaps(1, 1, [kind]))).size >= 1)
     proxy.decide = mishaps(3, 1, ['flip response'])
     const { body, error } = await ask('GET', '/x')
     assert.equal(error, undefined)

@@ -42,6 +42,24 @@ describe('import rules', () => {
       edge => ['src/fault.ts', 'src/bytes.ts'].includes(edge.from),
     ))
 
+  it('a file beside the rooms knows what its row says', () => {
+    const rows: Readonly<Record<string, RegExp>> = {
+      'src/version.ts': /^(?!)/,
+      'src/no-debugger.ts': /^(?!)/,
+      'src/orthanc.ts': /^(?!)/,
+      'src/orthanc-folder.ts': /^node:(fs|path)$/,
+      'src/log.ts': /^pino$/,
+      'src/startup.ts': /^src\/(fault|log)\.ts$|^src\/stores\/store\.ts$|^node:timers/,
+      'src/services.ts': /^src\/(compose|version)\.ts$|^src\/(routes|wire|explorer)\//,
+      'src/hybrid-mode.ts': /^src\/(fault|log)\.ts$|^src\/(area|moves|seal|stores|config)\/|^node:(crypto|path)$/,
+    }
+    for (const [file, allowed] of Object.entries(rows))
+      all(
+        ({ to }) => allowed.test(to),
+        ({ from }) => from === file,
+      )
+  })
+
   it('area knows interfaces only: no built-in module, no package, no configuration', () =>
     all(
       ({ to, typeOnly }) =>

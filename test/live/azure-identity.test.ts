@@ -1,4 +1,4 @@
-/** A managed identity against Azurite over https: its tokens' claims are looked at, but not their signature. */
+/** A managed identity against Azurite over https, which checks the claims of its tokens, but not their signature. */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -20,10 +20,10 @@ it('a managed identity stores and reads', { skip: !liveServer('azurite') }, asyn
   const tls = makeCertificate(folder, ['localhost'])
   const azurite = await startAzurite(folder, tls)
   const now = Math.floor(Date.now() / 1000)
-  let asked = 0
+  let requests = 0
   // The endpoint that Azure gives to an App Service for its managed identity.
   const identity = createServer((request, response) => {
-    asked++
+    requests++
     assert.equal(request.headers['x-identity-header'], 'secret')
     const audience = new URL(request.url ?? '', 'http://x').searchParams.get('resource')
     const claims = {
@@ -64,7 +64,7 @@ it('a managed identity stores and reads', { skip: !liveServer('azurite') }, asyn
     await store.check(never)
     await store.put('x', chunked(noise(1000)), never)
     assert.deepEqual(await collect(await store.get('x', undefined, never)), noise(1000))
-    assert.equal(asked, 1)
+    assert.equal(requests, 1)
   } finally {
     for (const name of Object.keys(variables)) delete process.env[name]
     await store.close()

@@ -1,14 +1,23 @@
-/** A disk that is full, read-only, away or hangs under a load, in one Orthanc that must live through it all. */
+/** A disk that is full, read-only, away or hangs under a load: one Orthanc must survive it all. */
 import assert from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { type Orthanc, startOrthanc } from '../../harness/orthanc.ts'
+import { type OrthancProcess, startOrthanc } from '../../harness/orthanc.ts'
 import { until } from '../../harness/until.ts'
 import { LONG } from '../support/long.ts'
 import { believed, Load } from './support/load.ts'
-import { freeze, hang, makeReadOnly, mountAgain, mountExt4, thaw, unmountAll, whyNoMounts } from './support/mounts.ts'
+import {
+  freezeDisk,
+  hang,
+  makeReadOnly,
+  mountAgain,
+  mountExt4,
+  thawDisk,
+  unmountAll,
+  whyNoMounts,
+} from './support/mounts.ts'
 import { type Place, s3Place } from './support/places.ts'
 import { s3Server } from './support/servers.ts'
 
@@ -24,12 +33,12 @@ const tiers = ['WriteToFileSystem', 'WriteToObjectStorage'].map(mode => ({ name:
 
 for (const { name, s3, mode } of missing ? [] : LONG && s3Server() ? [folderOnly, ...tiers] : [folderOnly])
   describe(`under a load, an Orthanc of which ${name} disk`, () => {
-    /** Whether a disk without room, or where nothing can be written, is felt by uploads. */
+    /** Whether uploads fail on a disk without room, or on one where nothing can be written. */
     const felt = mode !== 'WriteToObjectStorage'
     let folder: string
     let disk: string
     let place: Place | undefined
-    let orthanc: Orthanc
+    let orthanc: OrthancProcess
     let load: Load
     const image = () => join(folder, 'image')
 
@@ -57,7 +66,7 @@ for (const { name, s3, mode } of missing ? [] : LONG && s3Server() ? [folderOnly
       await place?.dispose()
       rmSync(folder, { recursive: true, force: true })
     })
-    /** What a test that failed has left. */
+    /** Removes the mount that a failed test has left. */
     let unmountOver = () => {}
 
     /** Until there is no room for anything more. */
@@ -102,7 +111,7 @@ for (const { name, s3, mode } of missing ? [] : LONG && s3Server() ? [folderOnly
     it('is taken away and comes back', async () => {
       unmountAll(disk)
       await feels(/E.*cannot (write|read) .*(is not what it was|there is another folder).*\[Unavailable\]\. Mount/)
-      // A write begins its temporary file before it knows that the folder is another one, and takes it away again.
+      // A write makes its temporary file before it knows that the folder is another one, and then removes it.
       const written = () => readdirSync(disk)
       assert.deepEqual(
         written().filter(file => !file.endsWith('.tmp')),
@@ -116,10 +125,10 @@ for (const { name, s3, mode } of missing ? [] : LONG && s3Server() ? [folderOnly
 
     it('hangs while it is written, and goes on: nothing fails', async () => {
       const failed = load.failures.length
-      freeze(disk)
-      unmountOver = () => thaw(disk)
+      freezeDisk(disk)
+      unmountOver = () => thawDisk(disk)
       await until('writes to hang', () => orthanc.enginePid() !== undefined && waiting(orthanc.enginePid() as number))
-      thaw(disk)
+      thawDisk(disk)
       unmountOver = () => {}
       await load.more(2 * WORKERS)
       assert.deepEqual(load.failures.slice(failed), [])
@@ -132,7 +141,7 @@ for (const { name, s3, mode } of missing ? [] : LONG && s3Server() ? [folderOnly
         if (felt) await load.moreFailed(WORKERS)
         await orthanc.logged(/E.*cannot \w+ .*the disk of .* does not answer \[Unavailable\]\. Look at the disk/)
         const status = await orthanc.getJson('/cloud-storage/status')
-        // The disk is given up after 5 s, and so is the question: either may be first.
+        // The disk is given up after 5 s, and the question of the status, too: either may be first.
         if (!s3) assert.match(`${status.Reachable} ${status.Problem}`, /^false (Unavailable|Timeout)$/)
         if (!felt) await load.more(WORKERS)
         end()
@@ -159,7 +168,7 @@ for (const { name, s3, mode } of missing ? [] : LONG && s3Server() ? [folderOnly
     })
   })
 
-/** Whether a thread of a process waits for a disk, as one that writes to a frozen one does. */
+/** Whether a thread of a process waits for a disk, as a thread does that writes to a frozen one. */
 function waiting(pid: number): boolean {
   return readdirSync(`/proc/${pid}/task`).some(task =>
     /^State:\s+D/m.test(readFileSync(`/proc/${pid}/task/${task}/status`, 'utf8')),

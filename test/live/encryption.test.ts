@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { promisify } from 'node:util'
 import { instanceUid, makeImage, PATIENT_NAME } from '../../harness/dicom.ts'
-import { type Orthanc, type OrthancOptions, startOrthanc } from '../../harness/orthanc.ts'
+import { type OrthancOptions, type OrthancProcess, startOrthanc } from '../../harness/orthanc.ts'
 import { until } from '../../harness/until.ts'
 import { collect, sourceOf } from '../../src/bytes.ts'
 import { directoryPlace, type Place, s3Place } from './support/places.ts'
@@ -38,7 +38,7 @@ if (s3Server())
 const onKind = ({ name, make }: (typeof kinds)[number]) =>
   describe(`Orthanc on ${name}, encrypted`, { concurrency: 1 }, () => {
     let place: Place
-    let orthanc: Orthanc
+    let orthanc: OrthancProcess
     let folder: string
 
     /** Restarts with other options of StorageEncryption; undefined: without the section. */

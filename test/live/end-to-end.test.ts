@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { promisify } from 'node:util'
 import { instanceUid, makeImage, makeReport } from '../../harness/dicom.ts'
-import { type Orthanc, startOrthanc } from '../../harness/orthanc.ts'
+import { type OrthancProcess, startOrthanc } from '../../harness/orthanc.ts'
 import { until } from '../../harness/until.ts'
 import { sha256 } from '../support/sha256.ts'
 import { type Place, places, s3Place } from './support/places.ts'
@@ -19,7 +19,7 @@ const run = promisify(execFile)
 const onPlace = ({ name, make }: ReturnType<typeof places>[number]) =>
   describe(`Orthanc on ${name}`, { concurrency: 1 }, () => {
     let place: Place
-    let orthanc: Orthanc
+    let orthanc: OrthancProcess
     let folder: string
     const restart = async () => {
       await orthanc.stop()

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import type { Browser, Page } from 'playwright-core'
 import { makeImage } from '../../harness/dicom.ts'
-import { type Orthanc, startOrthanc } from '../../harness/orthanc.ts'
+import { type OrthancProcess, startOrthanc } from '../../harness/orthanc.ts'
 import { GIVE_UP_MS } from '../../harness/until.ts'
 import { liveBrowser } from './support/browser.ts'
 import { directoryPlace, type Place } from './support/places.ts'
@@ -19,7 +19,7 @@ describe('Orthanc Explorer', { skip: !launch }, () => {
   let page: Page
   let place: Place
   let folder: string
-  let orthanc: Orthanc
+  let orthanc: OrthancProcess
   let study: string
   const complaints: string[] = []
 
@@ -90,7 +90,7 @@ describe('Orthanc Explorer', { skip: !launch }, () => {
     const body = { Resources: [study], TargetStorage: 'file-system', Asynchronous: true }
     const { ID } = await orthanc.postJson('/move-storage', Buffer.from(JSON.stringify(body)))
     await orthanc.job(ID, ['Failure'])
-    // A move of four small files is over before a browser has looked: the page hears of its end when we say so.
+    // A move of four small files is over before a browser has looked. So this test decides when the page sees its end.
     let held = true
     const under = (job: { Content: object }) => ({
       ...job,

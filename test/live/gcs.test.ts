@@ -103,7 +103,8 @@ if (server) {
 
   describe('gcs says what is wrong', () => {
     const lacking = (more: Partial<GcsOptions>) => () => open('some-bucket', { maxRetries: 0, ...more })
-    // At the other verbs the emulator does not tell a missing bucket from a missing object; Google does, see gcs.test.ts.
+    // With other verbs this emulator answers alike for a missing bucket and a missing object. Google does not:
+    // see gcs-faults.test.ts.
     itSays('a missing bucket', lacking({ bucket: 'no-such-bucket' }), 'BadConfig', /no bucket 'no-such-bucket'/, {
       verbs: ['check', 'put', 'list'],
     })

@@ -1,4 +1,4 @@
-/** Real servers behind a network that does harm: what arrives is right, what is said is true, and nothing else is left behind. */
+/** Real servers behind a network that does harm: files are right, answers are true, and no other objects are left. */
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -19,7 +19,7 @@ import { ways } from './support/ways.ts'
 
 const MB = 1024 * 1024
 const READS = 60
-/** Here the body of a write to Google has a letter of the file's name. */
+/** At this byte, the body of a write to Google has a letter of the file's name. */
 const NAME_AT = 100
 type Section = Record<string, unknown>
 
@@ -30,7 +30,7 @@ for (const [name, way] of Object.entries(ways()))
     let folder: string
     const open: Composition[] = []
 
-    /** The engine's inside, on the way through the proxy. */
+    /** What the engine consists of, with its store behind the proxy. */
     function engine(more: Section = {}): Composition {
       const [[section, options] = ['', {}]] = Object.entries(place.config)
       const { config } = parseConfig(JSON.stringify({ [section]: { ...way.through(options, origin), ...more } }))

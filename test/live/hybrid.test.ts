@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { makeImage } from '../../harness/dicom.ts'
-import { type Orthanc, startOrthanc } from '../../harness/orthanc.ts'
+import { type OrthancProcess, startOrthanc } from '../../harness/orthanc.ts'
 import { until } from '../../harness/until.ts'
 import { sha256 } from '../support/sha256.ts'
 import { directoryPlace, type Place, s3Place } from './support/places.ts'
@@ -22,7 +22,7 @@ const onStore = ({ name, make }: (typeof stores)[number]) =>
   describe(`hybrid modes over ${name}`, { concurrency: 1 }, () => {
     let place: Place
     let folder: string
-    let orthanc: Orthanc
+    let orthanc: OrthancProcess
 
     const start = async (mode: Mode | 'no plugin', more: Record<string, unknown> = {}) => {
       const [[section, options] = ['', {}]] = Object.entries(place.config)
@@ -52,7 +52,7 @@ const onStore = ({ name, make }: (typeof stores)[number]) =>
       rmSync(folder, { recursive: true, force: true })
     })
 
-    /** Of the files that Orthanc's layout names by UUID, and whatever else is in their folders. */
+    /** The files that Orthanc's layout names by UUID, and everything else in their folders. */
     const onDisk = () =>
       readdirSync(join(folder, 'index'), { recursive: true, encoding: 'utf8' }).filter(path => /^..\/..\/./.test(path))
     const folders = () => readdirSync(join(folder, 'index')).filter(entry => entry.length === 2)
@@ -81,12 +81,13 @@ const onStore = ({ name, make }: (typeof stores)[number]) =>
     const isInDatabase = async (job: string) => {
       const written = () => {
         const bytes = ['index', 'index-wal'].map(name => readFileSync(join(folder, 'index', name)))
-        // The text may go over the border of two pages, in one place.
+        // The text may cross the border of two pages, at one point.
         return bytes.some(file => file.includes(job.slice(0, 18)) || file.includes(job.slice(18)))
       }
       await until('the job in the database', written)
       const [instance] = await orthanc.getJson('/instances')
-      await orthanc.put(`/instances/${instance}/metadata/1024`, Buffer.from('written after it')) // so that was committed
+      // When this is in the database, the job was committed before it.
+      await orthanc.put(`/instances/${instance}/metadata/1024`, Buffer.from('written after it'))
     }
     const noFalseAlarm = () => {
       const alarms = orthanc
@@ -216,7 +217,7 @@ const onStore = ({ name, make }: (typeof stores)[number]) =>
       const { ID } = JSON.parse(
         (await move({ Resources: [study], TargetStorage: 'object-storage', Asynchronous: true })).body.toString(),
       )
-      // The engine works only while nobody looks: so it is in the middle when it is seen there.
+      // The engine works only while this test does not look. So what it sees in the middle stays in the middle.
       const engine = orthanc.enginePid() as number
       process.kill(engine, 'SIGSTOP')
       await isInDatabase(ID)

@@ -1,4 +1,7 @@
-/** Other users of the machine, as real processes: they reach neither the plugin's socket nor, through one of theirs, the engine. */
+/**
+ * Other users of the machine, as real processes: they do not reach the plugin's socket, and with a socket of their own
+ * they do not reach the engine.
+ */
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
@@ -6,25 +9,25 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, afterEach, before, describe, it } from 'node:test'
 import { makeImage } from '../../harness/dicom.ts'
-import { type Orthanc, PLUGIN, startOrthanc } from '../../harness/orthanc.ts'
+import { type OrthancProcess, PLUGIN, startOrthanc } from '../../harness/orthanc.ts'
 import { Kind, PROTOCOL } from '../../src/wire/frames.ts'
 import { encodeFrame } from '../support/encode-frame.ts'
 
-/** Nobody's, on every system. */
+/** The user "nobody" of every system. */
 const STRANGER = 65534
 const asRoot = process.geteuid?.() === 0
 if (!asRoot && process.env['LIVE'] === 'required') throw new Error('LIVE=required, but only root can be another user')
 
-/** Who is let in is never sent away: this ends a broken run only. */
+/** A connection that was let in is never closed. This only ends a broken run. */
 const HANGS_MS = 60_000
 
-/** Node as the other user. */
+/** Node.js as the other user. */
 const asStranger = (script: string, ...args: string[]): [string, string[]] => {
   const user = ['--reuid', `${STRANGER}`, '--regid', `${STRANGER}`, '--clear-groups', '--']
   return ['setpriv', [...user, process.execPath, '-e', script, ...args]]
 }
 
-/** Connects, says HELLO as a worker does, and prints what comes of it. */
+/** Connects, says HELLO as a worker does, and prints what happens. */
 const KNOCK = `
   const socket = require('node:net').connect(process.argv[1])
   const hello = Buffer.from('${encodeFrame(Kind.hello, { argument: PROTOCOL, flags: 1 }, '0').toString('hex')}', 'hex')
@@ -36,7 +39,7 @@ const KNOCK = `
 
 describe('another user', { skip: asRoot ? false : 'only root can be another user' }, () => {
   let folder: string
-  let orthanc: Orthanc | undefined
+  let orthanc: OrthancProcess | undefined
   before(() => {
     folder = mkdtempSync(join(tmpdir(), 'ocs-isolation-'))
     chmodSync(folder, 0o755)
@@ -65,7 +68,7 @@ describe('another user', { skip: asRoot ? false : 'only root can be another user
     const { on, place, socket } = await start(temporary)
     assert.equal(statSync(place).mode & 0o777, 0o700)
     assert.deepEqual(knock(socket), ['EACCES', 'closed after 0 bytes'])
-    // What an administrator may do by mistake.
+    // An administrator may do this by mistake.
     chmodSync(place, 0o755)
     chmodSync(socket, 0o777)
     for (let times = 0; times < 5; times++) {
@@ -90,11 +93,11 @@ describe('another user', { skip: asRoot ? false : 'only root can be another user
       const socket = join(place, 'engine.sock')
       const [command, args] = asStranger(listen, socket)
       const stranger = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] })
-      let heard = ''
+      let output = ''
       await new Promise<void>(resolve =>
         stranger.stdout.on('data', chunk => {
-          heard += chunk
-          if (heard.includes('ready')) resolve()
+          output += chunk
+          if (output.includes('ready')) resolve()
         }),
       )
       const engine = spawnSync(process.execPath, [join(dirname(PLUGIN), 'engine.mjs'), socket], { encoding: 'utf8' })
@@ -103,7 +106,7 @@ describe('another user', { skip: asRoot ? false : 'only root can be another user
       const gone = new Promise(resolve => stranger.once('exit', resolve))
       stranger.kill()
       await gone
-      assert.equal(heard.trim(), 'ready')
+      assert.equal(output.trim(), 'ready')
     }
   })
 })

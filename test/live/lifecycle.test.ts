@@ -6,11 +6,11 @@ import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { makeImage } from '../../harness/dicom.ts'
-import { type Orthanc, PLUGIN, startOrthanc } from '../../harness/orthanc.ts'
+import { type OrthancProcess, PLUGIN, startOrthanc } from '../../harness/orthanc.ts'
 
 describe('the plugin in an Orthanc that lives long', () => {
   let folder: string
-  let orthanc: Orthanc | undefined
+  let orthanc: OrthancProcess | undefined
 
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'ocs-life-'))
@@ -22,7 +22,7 @@ describe('the plugin in an Orthanc that lives long', () => {
     rmSync(folder, { recursive: true, force: true })
   })
 
-  const start = async (CloudStorage: object = {}): Promise<Orthanc> => {
+  const start = async (CloudStorage: object = {}): Promise<OrthancProcess> => {
     orthanc = await startOrthanc({
       config: {
         DirectoryStorage: { Path: join(folder, 'objects'), HybridMode: 'WriteToFileSystem' },
@@ -33,7 +33,7 @@ describe('the plugin in an Orthanc that lives long', () => {
     })
     return orthanc
   }
-  const never = (on: Orthanc, line: RegExp) =>
+  const never = (on: OrthancProcess, line: RegExp) =>
     assert.deepEqual(
       on
         .log()
@@ -41,7 +41,7 @@ describe('the plugin in an Orthanc that lives long', () => {
         .filter(one => line.test(one)),
       [],
     )
-  const upload = async (on: Orthanc, seed: number, rows = 64): Promise<{ ID: string; ParentStudy: string }> =>
+  const upload = async (on: OrthancProcess, seed: number, rows = 64): Promise<{ ID: string; ParentStudy: string }> =>
     await on.postJson('/instances', makeImage({ seed, rows, columns: rows }))
   const socketFolder = () => {
     const [name = 'none'] = readdirSync(join(folder, 'temporary')).filter(entry => entry.startsWith('orthanc-cloud'))

@@ -85,7 +85,7 @@ if (server) {
     itSays('a missing bucket', lacking({ bucket: 'no-such-bucket' }), 'BadConfig', /NoSuchBucket.*check BucketName/, {
       mute,
     })
-    // HEAD is answered by a 400 without a word
+    // The answer to HEAD is a 400 without a body.
     itSays('a wrong region', lacking({ region: 'us-west-2' }), 'BadConfig', /'us-west-2', but .*'eu-west-1'/, {
       verbs: VERBS.filter(verb => verb !== 'stat'),
     })

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { makeImage } from '../../harness/dicom.ts'
-import { type Orthanc, startOrthanc } from '../../harness/orthanc.ts'
+import { type OrthancProcess, startOrthanc } from '../../harness/orthanc.ts'
 import { until } from '../../harness/until.ts'
 import { sha256 } from '../support/sha256.ts'
 import { FaultProxy } from './support/fault-proxy.ts'
@@ -25,7 +25,7 @@ async function manyAtOnce<T>(all: Iterable<T>, work: (one: T) => Promise<unknown
 describe('a move on a bad day', () => {
   let folder: string
   let place: Place | undefined
-  let orthanc: Orthanc | undefined
+  let orthanc: OrthancProcess | undefined
 
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'ocs-moves-'))
@@ -38,7 +38,7 @@ describe('a move on a bad day', () => {
   })
 
   /** `section`: more options of the provider. */
-  const start = async (on: Place, section: object, more: object = {}): Promise<Orthanc> => {
+  const start = async (on: Place, section: object, more: object = {}): Promise<OrthancProcess> => {
     await orthanc?.stop()
     place = on
     const [[name, options] = ['', {}]] = Object.entries(on.config)
@@ -48,7 +48,7 @@ describe('a move on a bad day', () => {
     })
     return orthanc
   }
-  const uploadStudy = async (on: Orthanc, count: number, rows = 256) => {
+  const uploadStudy = async (on: OrthancProcess, count: number, rows = 256) => {
     const files = new Map<string, string>()
     await manyAtOnce(
       Array.from({ length: count }, (_, i) => i + 1),
@@ -60,12 +60,12 @@ describe('a move on a bad day', () => {
     const [study] = await on.getJson('/studies')
     return { study: study as string, files }
   }
-  const allReadable = async (on: Orthanc, files: ReadonlyMap<string, string>) => {
+  const allReadable = async (on: OrthancProcess, files: ReadonlyMap<string, string>) => {
     await manyAtOnce(files, async ([id, hash]) =>
       assert.equal(sha256(await on.getBytes(`/instances/${id}/file`)), hash),
     )
   }
-  const move = async (on: Orthanc, study: string, TargetStorage: string) => {
+  const move = async (on: OrthancProcess, study: string, TargetStorage: string) => {
     const body = JSON.stringify({ Resources: [study], TargetStorage })
     const answer = await on.request('POST', '/move-storage', Buffer.from(body))
     return { status: answer.status, ...JSON.parse(answer.body.toString()) }
@@ -147,7 +147,7 @@ describe('a move on a bad day', () => {
     const { files } = await uploadStudy(on, 1, 64)
     const [file = ''] = onDisk()
     const uuid = file.slice(6)
-    // A link that goes in circles: neither there nor absent.
+    // A link that leads to itself: neither there nor absent.
     rmSync(join(folder, 'index', file))
     symlinkSync(uuid, join(folder, 'index', file))
     const objects = place?.store.name.replace('directory:', '') ?? ''

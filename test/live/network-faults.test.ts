@@ -1,12 +1,12 @@
 /**
- * A real Orthanc on each real server, behind a bad network, under mixed operations in flight: each ends, with the right bytes
- * or a clear error; afterwards the store has what Orthanc believes, and nothing else but what was reported as failed.
- * `npm test` has one mixture of kinds for each server, so that each kind and each server occurs; LONG=1 has each kind by
- * itself on each server. SEED=… is another run, KIND=… only the kinds whose name that pattern finds.
+ * A real Orthanc on each real server, behind a bad network, with many different operations at once: each ends, with the
+ * right bytes or a clear error. Afterwards the store has what Orthanc believes, and nothing else except what was
+ * reported as failed. `npm test` has one mixture of kinds for each server: each kind and each server occurs. LONG=1 has
+ * each kind by itself on each server. SEED=… is another run; KIND=… takes only kinds whose name matches that pattern.
  */
 import { after, before, describe, it } from 'node:test'
 import { LONG } from '../support/long.ts'
-import { type Kind, kinds, mixed } from './support/network-kinds.ts'
+import { type FaultKind, kinds, mixed } from './support/network-kinds.ts'
 import { Site } from './support/site.ts'
 import { ways } from './support/ways.ts'
 
@@ -17,9 +17,9 @@ const SERVERS = 4
 const variants = ['plain', 'encrypted, with a move in flight'] as const
 
 interface Round {
-  readonly kind: Kind
+  readonly kind: FaultKind
   readonly variant: (typeof variants)[number]
-  /** All exchanges for a while, not some of them all the time. */
+  /** Whether all exchanges fail for a while, instead of some of them all the time. */
   readonly outage: boolean
 }
 

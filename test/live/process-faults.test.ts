@@ -1,4 +1,4 @@
-/** Engine and Orthanc killed, stopped and starved under a load, in one Orthanc that must live through it all. */
+/** Engine and Orthanc are killed, stopped and starved under a load: one Orthanc must survive it all. */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import {
@@ -16,7 +16,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { makeImage } from '../../harness/dicom.ts'
-import { type Orthanc, PLUGIN, startOrthanc } from '../../harness/orthanc.ts'
+import { type OrthancProcess, PLUGIN, startOrthanc } from '../../harness/orthanc.ts'
 import { until } from '../../harness/until.ts'
 import { LONG } from '../support/long.ts'
 import { believed, Load } from './support/load.ts'
@@ -41,7 +41,7 @@ for (const { name, make, rows, more, sealed } of LONG ? kinds : kinds.slice(0, 1
   describe(`under a load, an Orthanc on ${name}`, () => {
     let folder: string
     let place: Place
-    let orthanc: Orthanc
+    let orthanc: OrthancProcess
     let load: Load
     let kills = 0
     const temporary = () => join(folder, 'temporary')
@@ -96,7 +96,7 @@ for (const { name, make, rows, more, sealed } of LONG ? kinds : kinds.slice(0, 1
     it('fails no operation when its engine is killed again and again', async () => {
       const failed = load.failures.length
       for (let round = 1; round <= (LONG ? 3 : 1); round++) {
-        // An operation is given up after five engines, so after so many all of them must come to their end.
+        // An operation is given up after five engines. So after that many kills all operations must end.
         for (let times = 1; times <= (LONG ? 4 : 3); times++) {
           await load.more(1 + ((times * 7 + round) % 5)) // somewhere in the middle of the others
           kill('SIGKILL')
@@ -167,7 +167,8 @@ for (const { name, make, rows, more, sealed } of LONG ? kinds : kinds.slice(0, 1
       }
       const engine = await until('an engine', () => orthanc.enginePid())
       limit(engine, 8)
-      // Its connections are there, so it must open files, or connections to its store, or more to Orthanc.
+      // The plugin's connections are there already. So the engine must open files, or connections to its store, or more
+      // connections to the plugin.
       const asked = Array.from({ length: 30 }, () => orthanc.request('GET', '/cloud-storage/status'))
       await orthanc.logged(/cannot open another connection: .*EMFILE/)
       limit(engine, 4096)
@@ -193,7 +194,7 @@ for (const { name, make, rows, more, sealed } of LONG ? kinds : kinds.slice(0, 1
         else socket.write(`${head('POST /instances')}Content-Length: 5000\r\n\r\nx`)
         return socket
       })
-      // The engine has done its part for all of them, though none has its answer.
+      // The engine has finished its part for all of them, but none has its answer yet.
       await until('the engine to have read all', () => reads() >= before + 20)
       await load.more(3 * WORKERS)
       for (const socket of slow) socket.destroy()
@@ -223,7 +224,7 @@ for (const { name, make, rows, more, sealed } of LONG ? kinds : kinds.slice(0, 1
           await until('the engine to end', () => !runs(engine))
           const left = readdirSync(temporary())
           assert.equal(left.length, signal === 'SIGTERM' ? 0 : 1)
-          const old = new Date(Date.now() - 120_000) // as if it had happened two minutes ago
+          const old = new Date(Date.now() - 120_000) // as if that were two minutes ago
           for (const one of left) utimesSync(join(temporary(), one), old, old)
           load.orthanc = await start()
           assert.equal(readdirSync(temporary()).length, 1)

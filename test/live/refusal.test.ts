@@ -16,7 +16,7 @@ import { liveServer, s3Server } from './support/servers.ts'
 
 describe('Orthanc does not start', () => {
   let folder: string
-  /** So that what may still come is not waited for. */
+  /** With these, nothing is waited for that may still come. */
   const once = { CloudStorage: { StartupTimeout: 0 } }
   before(() => {
     folder = mkdtempSync(join(tmpdir(), 'ocs-refusal-'))

@@ -21,10 +21,10 @@ const never = new AbortController().signal
 const MB = 1024 * 1024
 const SMALL_OBJECTS = 180
 const KILLS = 10
-/** So often something is sealed in each of its lives: some objects are done, and all lives together do not do all. */
+/** Seals between two kills: some objects are done each time, and all runs that were killed do not do all of them. */
 const [FEWEST, MOST] = [12, 18]
 
-/** Of format A1, before the ciphertext. */
+/** The header of format A1: the bytes before the ciphertext. */
 const HEAD_BYTES = 70
 
 const folder = mkdtempSync(join(tmpdir(), 'ocs-rotate-'))
@@ -49,7 +49,7 @@ interface Ended {
   readonly code: number | null
   readonly signal: NodeJS.Signals | null
   readonly stdout: string
-  /** Without the lines that tell how far it is, of which there are more on a slower machine. */
+  /** Without the lines of progress: a slower machine prints more of them. */
   readonly stderr: string
 }
 
@@ -94,7 +94,7 @@ const onKind = ({ name, extension, make }: (typeof kinds)[number]) =>
     const chance = chanceOf(7)
 
     const idOf = async (key: string) => keyIdOf(await collect(await place.store.get(key, { start: 0, end: 6 }, never)))
-    /** The head of each object: the id of its master key and the data key and IV that no two writes share. */
+    /** The header of each object: the id of its master key, and a data key and an IV that no other write has. */
     const heads = async () => {
       const head = async (key: string) => collect(await place.store.get(key, { start: 0, end: HEAD_BYTES }, never))
       return new Map(await Promise.all([...files.keys()].map(async key => [key, await head(key)] as const)))

@@ -99,7 +99,7 @@ if (server) {
         const answer = await sdk.send(new GetObjectCommand({ Bucket, Key }))
         assert.equal(sha256((await answer.Body?.transformToByteArray()) as Uint8Array), sha256(bytes))
         assert.equal(answer.StorageClass, 'STANDARD_IA')
-        // Ceph 16 drops the tags of an upload in parts, whoever sends them: the measure is what the SDK achieves.
+        // Ceph 16 drops the tags of every upload in parts, so those of the SDK's upload are what we compare with.
         const Tagging = 'a%20key=a%2Fvalue%2B1&b='
         const theirs = { Bucket, Key: `theirs ${how}`, Body: bytes, Tagging }
         if (how === 'in parts') await new Upload({ client: sdk, params: theirs, partSize: 5 * MB }).done()

@@ -1,4 +1,4 @@
-/** Where secrets may not be, after all that may happen to a real Orthanc, its engine and the command line. */
+/** Secrets can be seen nowhere, after all that may happen to a real Orthanc, its engine and the command line. */
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { createHmac, generateKeyPairSync, randomBytes } from 'node:crypto'
@@ -8,14 +8,14 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { freePort } from '../../harness/child.ts'
 import { makeImage } from '../../harness/dicom.ts'
-import { type Orthanc, startOrthanc } from '../../harness/orthanc.ts'
+import { type OrthancProcess, startOrthanc } from '../../harness/orthanc.ts'
 import { until } from '../../harness/until.ts'
 import { LONG } from '../support/long.ts'
 import { program } from '../support/program.ts'
 import { azurePlace, gcsPlace, type Place, s3Place } from './support/places.ts'
 import { liveServer, s3Server } from './support/servers.ts'
 
-/** Each is looked for in all that can be seen. Their names are what a failure shows. */
+/** The secrets that are searched for in all that can be seen. A failure shows their names. */
 const markers = new Map<string, string>()
 const marker = (name: string, text = randomBytes(32).toString('base64')) => {
   markers.set(name, text)
@@ -35,7 +35,7 @@ function nothingIn(what: string, seen: string | Buffer): void {
     for (const form of formsOf(text)) assert.ok(!bytes.includes(form), `${name} is in ${what}`)
 }
 
-/** What S3's signatures are made with. */
+/** The keys that sign requests to S3, each derived from the one before. */
 function derivedKeys(secret: string, region: string): void {
   const day = new Date().toISOString().slice(0, 10).replaceAll('-', '')
   let key = Buffer.from(`AWS4${secret}`)
@@ -50,7 +50,7 @@ const filesBelow = (folder: string): string[] =>
     .map(name => join(folder, name))
     .filter(file => statSync(file, { throwIfNoEntry: false })?.isFile())
 
-/** The engine, and whatever it starts. */
+/** The engine, and all that it starts. */
 function descendants(parent: number): number[] {
   const children = readdirSync('/proc').filter(name => {
     try {
@@ -62,7 +62,7 @@ function descendants(parent: number): number[] {
   return children.flatMap(child => [Number(child), ...descendants(Number(child))])
 }
 
-function lookAtProcesses(orthanc: Orthanc): void {
+function lookAtProcesses(orthanc: OrthancProcess): void {
   for (const child of descendants(orthanc.pid))
     for (const what of ['cmdline', 'environ']) nothingIn(`${what} of a child`, readFileSync(`/proc/${child}/${what}`))
 }
@@ -70,7 +70,7 @@ function lookAtProcesses(orthanc: Orthanc): void {
 interface Kind {
   readonly name: string
   make(folder: string): Promise<Place>
-  /** Options that make the store refuse. */
+  /** Options with which the store refuses. */
   readonly wrong: () => Record<string, unknown>
 }
 
@@ -116,7 +116,7 @@ for (const { name, make, wrong } of kinds)
   describe(`secrets of an Orthanc that stores in ${name}`, () => {
     let folder: string
     let place: Place
-    let orthanc: Orthanc | undefined
+    let orthanc: OrthancProcess | undefined
     let config: Record<string, unknown>
 
     before(async () => {
@@ -175,13 +175,13 @@ for (const { name, make, wrong } of kinds)
       await image(2)
       lookAtProcesses(on)
 
-      // What a whole process group may be told.
+      // The signals that a whole process group may get.
       const first = await engine()
       assert.match(readFileSync(`/proc/${first}/limits`, 'utf8'), /Max core file size +1 +1 /)
       process.kill(first, 'SIGUSR1')
       await image(3)
       assert.equal(on.enginePid(), first)
-      // The ends that would write a snapshot, a report, a core.
+      // Ways to end that could write a snapshot, a report, a core.
       for (const signal of ['SIGUSR2', 'SIGABRT'] as const) {
         process.kill(await engine(), signal)
         await on.logged(new RegExp(`was killed by signal ${signal === 'SIGUSR2' ? 12 : 6}`))
@@ -218,7 +218,7 @@ for (const { name, make, wrong } of kinds)
       await on.stop()
       orthanc = undefined
 
-      // What Orthanc itself says of its HttpProxy with --verbose is not ours to change.
+      // With --verbose, Orthanc itself logs its HttpProxy. We cannot change that.
       nothingIn("Orthanc's log", on.log().replace(/^.* HttpClient\.cpp:\d+\] .*proxy.*$/gim, ''))
       assert.doesNotMatch(on.log(), /Debugger listening|NODE_DEBUG|HTTP \d+: /)
       assert.deepEqual(filesBelow(dumps), [])

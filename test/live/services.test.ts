@@ -1,18 +1,18 @@
-/** Routes, jobs, metrics and calls back into Orthanc, in the real Orthanc, with an engine made for it. */
+/** Routes, jobs, metrics and calls into Orthanc, in the real Orthanc, with an engine made for this test. */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { makeImage } from '../../harness/dicom.ts'
-import { type Orthanc, startOrthanc } from '../../harness/orthanc.ts'
+import { type OrthancProcess, startOrthanc } from '../../harness/orthanc.ts'
 import { until } from '../../harness/until.ts'
 
 const Engine = new URL('support/services-engine.ts', import.meta.url).pathname
 
 describe('what the engine does beside the storage area', () => {
   let folder: string
-  let orthanc: Orthanc
+  let orthanc: OrthancProcess
   const start = async () => {
     orthanc = await startOrthanc({ config: { CloudStorage: { Engine } }, dir: folder })
   }
@@ -32,7 +32,7 @@ describe('what the engine does beside the storage area', () => {
     return { status, ...JSON.parse(body.toString()) }
   }
   const job = (id: string, states: readonly string[]) => orthanc.job(id, states)
-  /** Waits until a job has counted so far. */
+  /** Waits until a job has counted to this number. */
   const counted = (id: string, count: number) =>
     until(`job ${id} to count to ${count}`, async () => {
       const seen = await orthanc.getJson(`/jobs/${id}`)
@@ -143,7 +143,7 @@ describe('what the engine does beside the storage area', () => {
 
     it('go on after the death of the engine', async () => {
       await orthanc.stop()
-      await start() // whatever was released before is held again
+      await start() // what was released before is held again
       const { ID } = await post('/tiny/count', { To: 30, Hold: 10 })
       const { Content: before } = await counted(ID, 10)
       process.kill(before.Engine, 'SIGKILL')

@@ -1,4 +1,7 @@
-/** One short round of the soak, in which everything happens once; LONG: on each store, plain and encrypted. `npm run soak` is the whole. */
+/**
+ * One short round of the soak, in which everything happens once. LONG=1: on each store, plain and encrypted. The whole
+ * soak is `npm run soak`.
+ */
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { soak } from '../soak/soak.ts'
@@ -34,7 +37,7 @@ function grounds(): Readonly<Record<string, Ground>> {
   }
 }
 
-// The largest files go up in parts, which are compared only where they are encrypted.
+// The largest files go up in parts. Only encrypted ones are compared.
 const kinds = [{ encrypted: true, hybrid: true }, ...(LONG ? [{ encrypted: false, hybrid: false }] : [])]
 
 for (const [name, { origin, make }] of Object.entries(grounds()))

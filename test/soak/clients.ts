@@ -1,7 +1,7 @@
 /** Several clients at once, each doing one thing after the other, chosen by chance; what they see is held against the model. */
 import { type IncomingMessage, request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Orthanc } from '../../harness/orthanc.ts'
+import type { OrthancProcess } from '../../harness/orthanc.ts'
 import { GIVE_UP_MS } from '../../harness/until.ts'
 import { type Chance, chanceOf } from '../support/chance.ts'
 import { sha256 } from '../support/sha256.ts'
@@ -30,13 +30,13 @@ export class Clients {
   resets = 0
   resetting = false
   operations = 0
-  readonly #orthanc: Orthanc
+  readonly #orthanc: OrthancProcess
   readonly #model: Model
   /** So many instances, then as many are removed as are stored. */
   readonly #full: number
   readonly #hybrid: boolean
 
-  constructor(orthanc: Orthanc, model: Model, full: number, hybrid: boolean) {
+  constructor(orthanc: OrthancProcess, model: Model, full: number, hybrid: boolean) {
     this.#orthanc = orthanc
     this.#model = model
     this.#full = full

@@ -2,8 +2,8 @@
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Orthanc, startOrthanc } from '../../harness/orthanc.ts'
-import { type Decide, FaultProxy, KINDS, mishaps } from '../live/support/fault-proxy.ts'
+import { type OrthancProcess, startOrthanc } from '../../harness/orthanc.ts'
+import { type Decide, FaultProxy, MISHAP_KINDS, mishaps } from '../live/support/fault-proxy.ts'
 import type { Place } from '../live/support/places.ts'
 import { PROBE } from './vitals.ts'
 
@@ -16,7 +16,7 @@ export interface StageOptions {
 }
 
 export interface Stage {
-  readonly orthanc: Orthanc
+  readonly orthanc: OrthancProcess
   readonly place: Place
   readonly hybrid: boolean
   readonly proxy: FaultProxy | undefined
@@ -85,7 +85,7 @@ export function harm(seed: number, share: number, encrypted: boolean): Decide {
   const noFlips = mishaps(
     seed + 1,
     share,
-    KINDS.filter(kind => kind !== 'flip response'),
+    MISHAP_KINDS.filter(kind => kind !== 'flip response'),
   )
   return exchange => {
     const inParts = exchange.headers.has('range') || exchange.headers.has('x-ms-range')

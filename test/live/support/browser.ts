@@ -1,9 +1,9 @@
-/** A headless Chromium, Debian's; or a loud reason why not, as with the servers. */
+/** Debian's Chromium without a window; or a loud reason why there is none, as with the servers. */
 import { existsSync } from 'node:fs'
 
 export const CHROMIUM = '/usr/bin/chromium'
 
-/** As root, as in containers, there is no sandbox. The others: it asks nobody outside for anything. */
+/** Root has no sandbox, as in containers. With the other options, it sends nothing to other hosts. */
 const ARGS = [
   '--no-sandbox',
   '--disable-gpu',

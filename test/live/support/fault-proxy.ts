@@ -1,6 +1,6 @@
 /**
- * A network that can be told what to do wrong: a proxy between the engine and a real server, for http without TLS. It
- * passes on every byte as it came, but for what `decide` says of an exchange.
+ * A network that does harm on demand: a proxy between the engine and a real server, for http without TLS. It passes on
+ * every byte as it came, except in an exchange for which `decide` returns a trouble.
  */
 import { STATUS_CODES } from 'node:http'
 import { createServer, connect as dial, type Server, type Socket } from 'node:net'
@@ -9,38 +9,38 @@ import { chanceOf } from '../../support/chance.ts'
 import { reset } from '../../support/reset.ts'
 import { type Head, Messages, type Piece } from './http-messages.ts'
 
-/** So many bytes of the body have passed; "start": not even the head of the message has. */
+/** The number of bytes of the body that have passed. "start": not even the head of the message has passed. */
 export type Point = number | 'start'
 
 /** What happens to one message. Offsets count the content of the body, without the framing of a chunked one. */
 export interface Damage {
-  /** One bit of this byte is another one. */
+  /** One bit of this byte is changed. */
   readonly flipAt?: number
-  /** The connection ends here, in order: the peer has read all before it. */
+  /** The connection ends here, in order: the peer reads everything before it. */
   readonly endAt?: Point
   /** The connection is reset here; what the peer has not read yet may be lost. */
   readonly resetAt?: Point
-  /** Nothing comes any more, and the connection stays. */
+  /** From here on nothing comes, and the connection stays open. */
   readonly stopAt?: Point
-  /** The body goes on by so many bytes after each such pause. */
+  /** The body goes on by this many bytes after each pause. */
   readonly pace?: { readonly bytes: number; readonly ms: number }
-  /** The message comes so much later. */
+  /** The message comes later by this time. */
   readonly waitMs?: number
-  /** The head comes in pieces of so many bytes, with such pauses. */
+  /** The head comes in pieces of this many bytes, with these pauses. */
   readonly headPace?: { readonly bytes: number; readonly ms: number }
   /** Another head in place of this one, with its last empty line. */
   readonly head?: (head: string) => string
-  /** The message comes twice: the second follows at once, or just when the next request has come on the connection. */
+  /** The message comes twice: the second follows at once, or when the next request has come on the connection. */
   readonly twice?: 'at once' | 'later'
 }
 
 export interface Trouble {
-  /** The connection is reset as soon as the head of the request is there; nobody else hears of it. */
+  /** The connection is reset as soon as the head of the request is there. The server gets nothing. */
   readonly drop?: boolean
   readonly request?: Damage
-  /** Known when its head is there. With `start` the server has done what was asked, and nobody hears of it. */
+  /** A function gets what the head says. With `start`, the server has done its work and the engine gets no answer. */
   readonly response?: Damage | ((response: { readonly status: number; readonly length: number }) => Damage)
-  /** The proxy itself answers, once the request has come; the server hears of nothing. */
+  /** The proxy itself answers, when the whole request has come. The server gets nothing. */
   readonly answer?: {
     readonly status: number
     readonly headers?: Record<string, string>
@@ -55,20 +55,20 @@ export interface Exchange {
   /** With the query. */
   readonly path: string
   readonly headers: ReadonlyMap<string, string>
-  /** Of the answer that the server gave. */
+  /** The status of the server's answer. */
   status?: number
-  /** What was done to it, once it was: the connection was cut or stands still, a byte was flipped, the proxy answered. */
+  /** What was done to it: the connection was cut or stands still, a byte was flipped, the proxy answered. */
   harmed?: string
 }
 
 export type Decide = (exchange: Exchange) => Trouble | undefined
 
 export class FaultProxy {
-  /** Asked once for each exchange, when the head of the request is there. */
+  /** Called once for each exchange, when the head of the request is there. */
   decide: Decide
-  /** All that came, in this order. */
+  /** All exchanges, in the order in which they came. */
   readonly exchanges: Exchange[] = []
-  /** Whoever connects is sent away at once. */
+  /** Every new connection is reset at once. */
   refusing = false
   readonly #server: Server
   readonly #target: URL
@@ -89,19 +89,19 @@ export class FaultProxy {
     return `http://127.0.0.1:${this.#port}`
   }
 
-  /** How many are open, on both tiers. */
+  /** How many are open, on both sides. */
   get connections(): number {
     return this.#sockets.size
   }
 
-  /** Nobody listens any more, and what was open breaks. */
+  /** The port is closed, and open connections break. */
   async close(): Promise<void> {
     const closed = new Promise(resolve => this.#server.close(resolve))
     for (const socket of this.#sockets) socket.destroy()
     await closed
   }
 
-  /** Ends the connections that stand still: whoever uses one of them again would wait in vain. */
+  /** Ends the connections that stand still. A request on one of them would wait in vain. */
   release(): void {
     for (const socket of this.#still) socket.destroy()
     this.#still.clear()
@@ -142,15 +142,15 @@ export class FaultProxy {
           responses = new Messages(there)
         }
         const link = { exchange, near, far, responses: responses as Messages, still: this.#still }
-        // An answer may come before the request has gone out: a refusal of a large body does.
+        // An answer may come before the request has gone out, such as the refusal of a large body.
         busy = true
-        const asked = pass(head, requests.body(head), far, trouble.request ?? {}, link)
-        const [, again] = await Promise.all([asked, answered(link, trouble.response)])
+        const sent = pass(head, requests.body(head), far, trouble.request ?? {}, link)
+        const [, again] = await Promise.all([sent, passResponse(link, trouble.response)])
         late = again
         busy = false
       }
     } catch {
-      // one of the two has gone, or was made to
+      // one of the two sides has ended the connection, or was cut off
     } finally {
       near.destroy()
       far?.destroy()
@@ -173,8 +173,8 @@ interface Link {
   readonly still: Set<Socket>
 }
 
-/** Resolves to what is to come once more, later. */
-async function answered(link: Link, trouble: Trouble['response'] = {}): Promise<Buffer | undefined> {
+/** Resolves to the bytes that are to come once more, later. */
+async function passResponse(link: Link, trouble: Trouble['response'] = {}): Promise<Buffer | undefined> {
   const { exchange, near, responses } = link
   for (;;) {
     const head = await responses.head()
@@ -199,7 +199,7 @@ async function answered(link: Link, trouble: Trouble['response'] = {}): Promise<
 
 async function* none(): AsyncGenerator<Piece> {}
 
-/** Passes a message on to `to`. Rejects when it was cut. Resolves to the message, if it is to come twice, later. */
+/** Passes a message on to `to`. Rejects when it was cut. Resolves to the message if it is to come once more, later. */
 async function pass(
   head: Head,
   body: AsyncIterable<Piece>,
@@ -256,7 +256,7 @@ async function cut({ endAt, resetAt }: Damage, { exchange, near, far, still }: L
   exchange.harmed = how
   end()
   if (how === 'stopped') still.add(near)
-  // The one who hears of it goes, and `near` with it; who hears nothing may wait as long as it likes.
+  // A peer that sees the end closes the connection, and `near` ends with it. One that sees nothing may wait for ever.
   if (how !== 'reset') await new Promise(resolve => (to.destroyed ? resolve(0) : to.once('close', resolve)))
   throw new Error(how)
 }
@@ -288,15 +288,15 @@ const kinds = {
     answer: { status: 404, headers: { 'content-type': 'text/html' }, body: '<html>none</html>' },
   }),
 } satisfies Record<string, (at: (length: number) => number, length: number) => Trouble>
-export type Kind = keyof typeof kinds
-export const KINDS = Object.keys(kinds) as readonly Kind[]
+export type MishapKind = keyof typeof kinds
+export const MISHAP_KINDS = Object.keys(kinds) as readonly MishapKind[]
 
-/** Harms the given share of all exchanges, each in one of these ways, anywhere in the body; the same for the same seed. */
-export function mishaps(seed: number, share: number, some: readonly Kind[] = KINDS): Decide {
+/** Harms this share of all exchanges, each in one of these ways, anywhere in the body. A seed repeats the choices. */
+export function mishaps(seed: number, share: number, some: readonly MishapKind[] = MISHAP_KINDS): Decide {
   const random = chanceOf(seed)
   return ({ headers }) => {
     if (random() >= share) return undefined
-    const kind = kinds[some[Math.floor(random() * some.length)] as Kind]
+    const kind = kinds[some[Math.floor(random() * some.length)] as MishapKind]
     const where = random()
     return kind(length => Math.floor(where * length), Number(headers.get('content-length') ?? 0))
   }

@@ -1,4 +1,4 @@
-/** HTTP/1.1 messages as they arrive on a connection, byte for byte: what is read is what was sent. */
+/** HTTP/1.1 messages as they arrive on a connection, byte for byte as they were sent. */
 import type { Socket } from 'node:net'
 
 export interface Head {
@@ -8,7 +8,7 @@ export interface Head {
   readonly headers: ReadonlyMap<string, string>
 }
 
-/** Of a body: bytes of the content, or what frames them in a chunked one. */
+/** A piece of a body: bytes of the content, or the framing of a chunked body. */
 export interface Piece {
   readonly bytes: Buffer
   readonly framing: boolean
@@ -16,7 +16,7 @@ export interface Piece {
 
 const END = '\r\n\r\n'
 
-/** Of one direction of a connection. Reads no further than it is asked to, so a slow taker slows the sender down. */
+/** The messages of one direction of a connection. It never reads ahead, so a slow receiver slows the sender down. */
 export class Messages {
   readonly #chunks: AsyncIterator<Buffer>
   #pending: Buffer = Buffer.alloc(0)

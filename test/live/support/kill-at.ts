@@ -1,7 +1,7 @@
 /**
- * Loaded into a program before it begins (`node --import`): sends it a signal at a moment that is counted in its own work,
- * and so comes on any machine. KILL_AT="SIGKILL 7 120": when the seventh object is about to be sealed and 120 more things
- * that take time (reads, writes, promises) have begun.
+ * Loaded into a program before it begins (`node --import`): sends it a signal at a moment that is counted in the
+ * program's own work. So the moment comes on any machine. KILL_AT="SIGKILL 7 120": when the seventh object is about to
+ * be sealed, and 120 more asynchronous operations (reads, writes, promises) have begun.
  */
 import { createHook } from 'node:async_hooks'
 import crypto from 'node:crypto'

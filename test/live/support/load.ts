@@ -1,18 +1,18 @@
-/** Uploads, reads and removals at once on a real Orthanc, by somebody who remembers what was acknowledged. */
+/** Uploads, reads and removals at once on a real Orthanc. It remembers what was acknowledged. */
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { makeImage } from '../../../harness/dicom.ts'
-import type { Orthanc } from '../../../harness/orthanc.ts'
+import type { OrthancProcess } from '../../../harness/orthanc.ts'
 import { until } from '../../../harness/until.ts'
 import { type Chance, chanceOf } from '../../support/chance.ts'
 import { sha256 } from '../../support/sha256.ts'
 
 const sha1 = (text: string) => createHash('sha1').update(text).digest('hex')
 
-/** Between a failure and the next try of the same worker: what fails at once would fill the logs. */
+/** Between a failure and the next try of the same worker. Without it, what fails at once would fill the logs. */
 const PAUSE_MS = 20
 
 /** `perhaps`: the answer was an error, or there was none. */
@@ -20,26 +20,26 @@ type State = 'there' | 'perhaps' | 'gone'
 interface Instance {
   readonly sha: string
   state: State
-  /** Somebody is at it. */
+  /** A worker uses it. */
   busy: boolean
 }
 
 export interface LoadOptions {
   readonly seed?: number
   readonly workers?: number
-  /** Rows of the square images, of which one is chosen each time. */
+  /** Rows of the square images. One of these is chosen each time. */
   readonly rows?: readonly number[]
 }
 
 export class Load {
   readonly instances = new Map<string, Instance>()
-  /** What may not happen: wrong bytes, and 404 for what is there. */
+  /** What may never happen: wrong bytes, and 404 for what is there. */
   readonly wrong: string[] = []
-  /** Uploads and reads that succeeded. Orthanc calls a removal a success, whatever its storage says. */
+  /** Uploads and reads that succeeded. Not removals: Orthanc always calls a removal a success. */
   done = 0
-  /** What was said of operations that failed. */
+  /** Orthanc's answers to operations that failed. */
   readonly failures: string[] = []
-  orthanc: Orthanc
+  orthanc: OrthancProcess
   readonly #rows: readonly number[]
   readonly #count: number
   readonly #chance: Chance
@@ -47,7 +47,7 @@ export class Load {
   #workers: Promise<void>[] = []
   #stopped = true
 
-  constructor(orthanc: Orthanc, { seed = 1, workers = 6, rows = [64, 64, 332, 1024] }: LoadOptions = {}) {
+  constructor(orthanc: OrthancProcess, { seed = 1, workers = 6, rows = [64, 64, 332, 1024] }: LoadOptions = {}) {
     this.orthanc = orthanc
     this.#chance = chanceOf(seed)
     this.#seed = seed * 100_000
@@ -76,7 +76,7 @@ export class Load {
     await until(state, () => this.done >= goal)
   }
 
-  /** Waits until `count` more have failed: the fault has come through. */
+  /** Waits until `count` more have failed: the fault has an effect. */
   async moreFailed(count = 1): Promise<void> {
     const goal = this.failures.length + count
     await until(`${count} more operations to fail`, () => this.failures.length >= goal)
@@ -155,7 +155,7 @@ export class Load {
   }
 }
 
-/** The files that Orthanc believes to have, by UUID. It must have stopped: it locks its database. */
+/** The UUIDs of the files that Orthanc believes to have. Orthanc must have stopped: it locks its database. */
 export function believed(index: string): Set<string> {
   const database = new DatabaseSync(join(index, 'index'), { readOnly: true })
   const rows = database.prepare('SELECT uuid FROM AttachedFiles').all()
@@ -163,7 +163,7 @@ export function believed(index: string): Set<string> {
   return new Set(rows.map(row => String(row['uuid'])))
 }
 
-/** Orthanc's name of what makeImage() makes above. */
+/** Orthanc's id of what makeImage() makes above. */
 function idOf(seed: number): string {
   const root = '2.25.8149003'
   const id = sha1(`P${seed}|${root}.1.${seed}|${root}.2.${seed * 1000 + 1}|${root}.3.${seed}`)

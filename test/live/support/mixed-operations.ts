@@ -1,26 +1,26 @@
-/** Mixed operations on a real Orthanc, all at once, and what each of them came to. */
+/** Different operations on a real Orthanc, all at once, and how each of them ended. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Agent } from 'undici'
 import { type ImageOptions, instanceUid, makeImage } from '../../../harness/dicom.ts'
-import type { Orthanc } from '../../../harness/orthanc.ts'
+import type { OrthancProcess } from '../../../harness/orthanc.ts'
 import { sha256 } from '../../support/sha256.ts'
 
-export interface Image {
+export interface StoredImage {
   readonly seed: number
   readonly hash: string
-  /** Of Orthanc. */
+  /** Orthanc's id. */
   readonly id: string
-  /** Of the file. */
+  /** Of its file. */
   readonly uuid: string
   /** Whether it went up in parts. */
   readonly inParts: boolean
 }
 
-export type Verb = 'upload' | 'read' | 'tags' | 'remove' | 'read absent'
+export type Operation = 'upload' | 'read' | 'tags' | 'remove' | 'read absent'
 
 /** One operation that has ended. */
-export interface Outcome {
-  readonly verb: Verb
+export interface OperationOutcome {
+  readonly verb: Operation
   readonly seed: number
   /** Of the file, where it was known before. */
   readonly uuid: string
@@ -28,11 +28,11 @@ export interface Outcome {
   readonly status: number
   /** Whether what was read went up in parts. */
   readonly inParts?: boolean
-  /** A success with what it should not have. */
+  /** A success with a wrong content: what was wrong. */
   readonly wrong?: string
 }
 
-export interface LoadOptions {
+interface MixedOptions {
   readonly operations: number
   /** Bytes of an image that goes up in parts. */
   readonly large: number
@@ -53,25 +53,26 @@ const noise = (() => {
 
 let seeds = 1000
 
-/** What is there before the network turns bad, and what is done while it is. */
-export class Load {
-  /** Images that stay, those that will be removed, those whose object is gone. */
-  readonly kept: Image[] = []
-  readonly doomed: Image[] = []
-  readonly lost: Image[] = []
-  readonly #orthanc: Orthanc
-  readonly #options: LoadOptions
+/** What is stored before the network turns bad, and the operations while it is. */
+export class MixedOperations {
+  /** Images that stay, images that will be removed, images whose object is gone. */
+  readonly kept: StoredImage[] = []
+  readonly doomed: StoredImage[] = []
+  readonly lost: StoredImage[] = []
+  readonly #orthanc: OrthancProcess
+  readonly #options: MixedOptions
   readonly #agent = new Agent({ connections: 256, headersTimeout: 0, bodyTimeout: 0 })
 
-  constructor(orthanc: Orthanc, options: LoadOptions) {
+  constructor(orthanc: OrthancProcess, options: MixedOptions) {
     this.#orthanc = orthanc
     this.#options = options
   }
 
-  /** Uploads what the operations need. `gone`: removes an object behind Orthanc's back. */
+  /** Uploads what the operations need. `gone`: removes an object without Orthanc. */
   async prepare(gone: (uuid: string) => Promise<void>): Promise<void> {
     const { operations, large } = this.#options
-    const small = (into: Image[], count: number) => Array.from({ length: count }, (_, i) => [into, sizeOf(i)] as const)
+    const small = (into: StoredImage[], count: number) =>
+      Array.from({ length: count }, (_, i) => [into, sizeOf(i)] as const)
     const wanted = [
       ...small(this.kept, Math.ceil(operations / 8)),
       [this.kept, large] as const,
@@ -84,10 +85,10 @@ export class Load {
   }
 
   /** All of them at once; resolves when each has ended. */
-  async run(random: () => number): Promise<readonly Outcome[]> {
+  async run(random: () => number): Promise<readonly OperationOutcome[]> {
     const { operations, large } = this.#options
     const doomed = [...this.doomed]
-    const any = (images: readonly Image[]) => images[Math.floor(random() * images.length)] as Image
+    const any = (images: readonly StoredImage[]) => images[Math.floor(random() * images.length)] as StoredImage
     const work = Array.from({ length: operations }, (_, i) => {
       if (i < Math.max(1, operations / 100)) return this.#upload(large)
       const kind = random()
@@ -106,7 +107,7 @@ export class Load {
     await this.#agent.destroy()
   }
 
-  async #stored(bytes: number): Promise<Image> {
+  async #stored(bytes: number): Promise<StoredImage> {
     const { seed, file } = imageOf(bytes)
     const { ID: id } = await this.#orthanc.postJson('/instances', file)
     const { Uuid: uuid } = await this.#orthanc.getJson(`/instances/${id}/attachments/dicom/info`)
@@ -131,7 +132,7 @@ export class Load {
     })
   }
 
-  async #upload(bytes: number): Promise<Outcome> {
+  async #upload(bytes: number): Promise<OperationOutcome> {
     const { seed, file } = imageOf(bytes)
     const { status, body } = await this.#ask('POST', '/instances', file)
     const stored = status === 200 && JSON.parse(body.toString()).Status === 'Success'
@@ -140,28 +141,28 @@ export class Load {
     return { verb: 'upload', seed, uuid: '', status, ...wrong }
   }
 
-  /** By seed: the hash of each image that Orthanc has acknowledged since. */
+  /** The hash of each image that Orthanc has acknowledged since, by its seed. */
   readonly uploaded = new Map<number, string>()
 
-  async #read({ seed, id, uuid, hash, inParts }: Image): Promise<Outcome> {
+  async #read({ seed, id, uuid, hash, inParts }: StoredImage): Promise<OperationOutcome> {
     const { status, body } = await this.#ask('GET', `/instances/${id}/file`)
     const wrong = status === 200 && sha256(body) !== hash ? { wrong: `${body.byteLength} other bytes` } : {}
     return { verb: 'read', seed, uuid, status, inParts, ...wrong }
   }
 
-  async #tags({ seed, id, uuid }: Image): Promise<Outcome> {
+  async #tags({ seed, id, uuid }: StoredImage): Promise<OperationOutcome> {
     const { status, body } = await this.#ask('GET', `/instances/${id}/tags?simplify`)
     const right = status !== 200 || JSON.parse(body.toString()).SOPInstanceUID === instanceUid(seed)
     return { verb: 'tags', seed, uuid, status, ...(right ? {} : { wrong: 'other tags' }) }
   }
 
-  async #remove(image: Image): Promise<Outcome> {
+  async #remove(image: StoredImage): Promise<OperationOutcome> {
     const { status } = await this.#ask('DELETE', `/instances/${image.id}`)
     if (status === 200) this.doomed.splice(this.doomed.indexOf(image), 1)
     return { verb: 'remove', seed: image.seed, uuid: image.uuid, status }
   }
 
-  async #readAbsent({ seed, id, uuid }: Image): Promise<Outcome> {
+  async #readAbsent({ seed, id, uuid }: StoredImage): Promise<OperationOutcome> {
     const { status } = await this.#ask('GET', `/instances/${id}/file`)
     return { verb: 'read absent', seed, uuid, status, ...(status === 200 ? { wrong: 'there is none' } : {}) }
   }

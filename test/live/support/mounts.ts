@@ -5,12 +5,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 const mount = (...args: string[]) => execFileSync('mount', args, { stdio: ['ignore', 'ignore', 'pipe'] })
-/** Nothing of it is left, whatever is mounted there, or nothing. */
+/** Unmounts everything that is mounted there, if anything is. */
 export function unmountAll(folder: string): void {
   while (spawnSync('umount', ['-l', folder]).status === 0);
 }
 
-/** False while somebody writes there. */
+/** False while a process writes there. */
 export function makeReadOnly(folder: string, is: boolean): boolean {
   return spawnSync('mount', ['-o', `remount,${is ? 'ro' : 'rw'}`, folder]).status === 0
 }
@@ -29,17 +29,17 @@ export function mountAgain(folder: string, image: string): void {
 }
 
 /** Writes and syncs hang until the file system is thawed. */
-export function freeze(folder: string): void {
+export function freezeDisk(folder: string): void {
   execFileSync('fsfreeze', ['-f', folder])
 }
 
-export function thaw(folder: string): void {
+export function thawDisk(folder: string): void {
   execFileSync('fsfreeze', ['-u', folder])
 }
 
 /**
- * What a network mount whose server is away looks like: over `folder` comes a FUSE file system that never answers, so that
- * every name that is looked up there hangs. Returns what ends it.
+ * Looks like a network mount whose server is away: a FUSE file system over `folder` that never answers. So each look-up
+ * of a name there hangs. Returns a function that ends it.
  */
 export function hang(folder: string): () => void {
   const fuse = openSync('/dev/fuse', 'r+')

@@ -1,5 +1,4 @@
-/** What a network does to the exchanges between engine and store: one entry a kind of fault. */
-
+/** What a network does to the exchanges between engine and store: one entry for each kind of fault. */
 import { chanceOf } from '../../support/chance.ts'
 import type { Decide, Exchange, Trouble } from './fault-proxy.ts'
 
@@ -9,17 +8,17 @@ export type Provider = 's3' | 'azure' | 'gcs'
 interface Harmed extends Exchange {
   readonly provider: Provider
   readonly length: number
-  /** Counts them, from 0. */
+  /** Its number among those that are harmed, from 0. */
   readonly pick: number
   at(length: number): number
 }
 
-export interface Kind {
+export interface FaultKind {
   readonly name: string
   trouble(exchange: Harmed): Trouble
-  /** Nobody takes a connection; there are no exchanges. */
+  /** No connection is accepted, so there are no exchanges. */
   readonly closed?: 'refused' | 'reset'
-  /** Plain bytes for which the store tells no digest may change unseen, as docs/reliability.md says. */
+  /** Plain bytes may change unseen where the store gives no digest of them, as docs/reliability.md says. */
   readonly changesBytes?: true
 }
 
@@ -27,7 +26,7 @@ const answer = (status: number, type: string, body = '', headers: Record<string,
   answer: { status, headers: type === '' ? headers : { 'content-type': type, ...headers }, body },
 })
 
-/** "Try again later" in the store's own words and with its own marks. */
+/** "Try again later" in the store's own words and with the marks of its answers. */
 const busy: Readonly<Record<Provider, Trouble>> = {
   s3: answer(
     503,
@@ -58,7 +57,7 @@ const withLine = (line: string) => (head: string) => head.replace(/\r\n\r\n$/, `
 const longer = (by: number) => (head: string) =>
   head.replace(/(\r\ncontent-length: *)(\d+)/i, (_, name, length) => `${name}${Math.max(0, Number(length) + by)}`)
 
-export const kinds: readonly Kind[] = [
+export const kinds: readonly FaultKind[] = [
   { name: 'nobody listens', closed: 'refused', trouble: () => ({ drop: true }) },
   { name: 'connections are reset at once', closed: 'reset', trouble: () => ({ drop: true }) },
   { name: 'requests come late', trouble: ({ at }) => ({ request: { waitMs: at(2000) } }) },
@@ -128,16 +127,16 @@ export const kinds: readonly Kind[] = [
 ]
 
 /** Several kinds at once, each in its share of the exchanges. */
-export function mixed(some: readonly Kind[]): Kind {
+export function mixed(some: readonly FaultKind[]): FaultKind {
   return {
     name: some.map(({ name }) => name).join('; '),
-    trouble: exchange => (some[exchange.pick % some.length] as Kind).trouble(exchange),
+    trouble: exchange => (some[exchange.pick % some.length] as FaultKind).trouble(exchange),
     ...(some.some(({ changesBytes }) => changesBytes) && { changesBytes: true }),
   }
 }
 
-/** Harms a share of the exchanges; the same ones, in the same places, for the same seed. */
-export function harming(kind: Kind, provider: Provider, seed: number, share: number): Decide {
+/** Harms a share of the exchanges. A seed repeats which ones, and at which byte. */
+export function harming(kind: FaultKind, provider: Provider, seed: number, share: number): Decide {
   let harmed = 0
   return exchange => {
     const random = chanceOf(seed * 7919 + exchange.nth * 104_729)

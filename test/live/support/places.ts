@@ -1,4 +1,4 @@
-/** The stores that the end-to-end tests run on: how Orthanc is configured for each, and how to look behind its back. */
+/** The stores of the end-to-end tests: Orthanc's configuration for each, and a way to look into it without Orthanc. */
 import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -16,7 +16,7 @@ export interface Place {
   readonly config: Readonly<Record<string, Record<string, unknown>>>
   keys(): Promise<string[]>
   remove(key: string): Promise<void>
-  /** The store itself, for a look behind Orthanc's back. */
+  /** The store itself, for a look into it without Orthanc. */
   readonly store: Store
   dispose(): Promise<void>
 }
@@ -53,7 +53,7 @@ export async function s3Place(more: Section = {}, server = s3Server()): Promise<
 }
 
 export async function azurePlace(server: AzureSettings, more: Section = {}): Promise<Place> {
-  // The container is made by the plugin itself, as it is by default.
+  // The plugin itself makes the container: that is the default.
   const section = { ConnectionString: connectionString(server), ContainerName: `e2e-${randomUUID()}`, ...more }
   return placeOf({ AzureBlobStorage: section }, async () => {})
 }
@@ -88,7 +88,7 @@ function placeOf(config: Place['config'], clear: () => Promise<void>): Place {
   }
 }
 
-/** Every kind of store that can be had here. */
+/** Every kind of store that this machine can have. */
 export function places(): readonly { name: string; make(): Promise<Place> }[] {
   const directories = [
     { name: 'a directory', make: () => directoryPlace() },

@@ -30,13 +30,13 @@ export function meetIn(folder: string): void {
   process.env[FOLDER] = folder
 }
 
-/** Called by setup.ts when a server is there, or is known not to come. */
+/** Called by setup.ts when a server is there, or cannot be started. */
 export function handOver(name: ServerName, found: Found): void {
   writeFileSync(`${fileOf(name)}.new`, JSON.stringify(found), { mode: 0o600 })
   renameSync(`${fileOf(name)}.new`, fileOf(name))
 }
 
-/** Waits, for tests are named after the servers that there are. */
+/** Waits, because tests are named after the servers that there are. */
 function awaited(name: ServerName): Found {
   if (!process.env[FOLDER]) return { missing: 'run npm test, which starts one' }
   const setup = process.ppid

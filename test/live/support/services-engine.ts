@@ -1,4 +1,4 @@
-/** An engine for services.test.ts: the real wire, a storage area in memory, and the smallest routes and job there can be. */
+/** An engine for services.test.ts: the real wire, a storage area in memory, and the smallest routes and job. */
 import type { StorageArea } from '../../../src/area/area.ts'
 import { checkedContent, collectSource, sourceOf } from '../../../src/bytes.ts'
 import { Fault } from '../../../src/fault.ts'
@@ -29,10 +29,10 @@ const area: StorageArea = {
   },
 }
 
-/** Whether jobs may go on beyond their `Hold`; each engine begins with no. */
+/** Whether jobs may go on beyond their `Hold`. Each engine begins with false. */
 let released = false
 
-/** Counts to `To`, and not beyond `Hold` before that is allowed; notes where it stopped. */
+/** Counts to `To`, but not beyond `Hold` before it is released. Logs where it stopped. */
 function countJob(state: JsonObject): Job {
   let count = Number(state['Count'] ?? 0)
   const to = Number(state['To'])

@@ -1,6 +1,6 @@
 /**
- * node --test-global-setup: one server of each kind for all test files, since Ceph alone takes some 15 s to start, and to
- * build the others takes minutes, once. Nobody waits here: a test file that needs a server waits for it.
+ * node --test-global-setup: one server of each kind for all test files. Ceph alone takes some 15 s to start, and
+ * building the others takes minutes, once. Nothing waits here: a test file that needs a server waits for it.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

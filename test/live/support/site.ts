@@ -1,32 +1,33 @@
-/** An Orthanc, its store, the network between them, and what must be true of them whatever the network does. */
+/** An Orthanc, its store, the network between them, and what must hold whatever the network does. */
 import assert from 'node:assert/strict'
 import { existsSync, mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pLimit from 'p-limit'
-import { type Orthanc, startOrthanc } from '../../../harness/orthanc.ts'
+import { type OrthancProcess, startOrthanc } from '../../../harness/orthanc.ts'
 import { until } from '../../../harness/until.ts'
 import { chanceOf } from '../../support/chance.ts'
 import { sha256 } from '../../support/sha256.ts'
 import { type Exchange, FaultProxy } from './fault-proxy.ts'
-import { Load, type Outcome } from './mixed-operations.ts'
-import { harming, type Kind } from './network-kinds.ts'
+import { MixedOperations, type OperationOutcome } from './mixed-operations.ts'
+import { type FaultKind, harming } from './network-kinds.ts'
 import type { Place } from './places.ts'
 import { unfinished } from './unfinished.ts'
-import type { Way } from './ways.ts'
+import type { ServerWay } from './ways.ts'
 
 const REQUEST_TIMEOUT_S = 10
 const MAX_CONNECTIONS = 25
 /**
- * What Orthanc may take for an operation: three calls to the store, each with its deadline and the slack that the plugin gives
- * it; and Orthanc 1.10 holds its database while a file is removed, so all wait for some thirty removals that meet silence.
+ * How long an operation of Orthanc may take: three calls to the store, each with its deadline and the slack that the
+ * plugin gives it. And Orthanc 1.10 locks its database while a file is removed, so every operation may wait for some
+ * thirty removals that get no answer.
  */
 const DEADLINE_MS = 3 * (REQUEST_TIMEOUT_S + 30) * 1000 + 30 * REQUEST_TIMEOUT_S * 1000
 const OUTAGE_MS = 4000
 const SHARE = 0.25
 
-/** What errors.md has for a network: nothing that it does is a defect, an absence or a bad request. */
+/** The codes of docs/errors.md for a network: nothing that it does is a defect, an absence or a bad request. */
 const CODES = /\[(Unavailable|Timeout|Corrupt)\]/
 const STATUSES: readonly number[] = [502, 503, 504]
 
@@ -43,14 +44,14 @@ interface Failure {
 }
 
 export class Site {
-  readonly #way: Way
+  readonly #way: ServerWay
   readonly #options: SiteOptions
   readonly #folder = mkdtempSync(join(tmpdir(), 'ocs-network-'))
   readonly #proxy: FaultProxy
   #place!: Place
-  #orthanc!: Orthanc
+  #orthanc!: OrthancProcess
 
-  constructor(way: Way, options: SiteOptions) {
+  constructor(way: ServerWay, options: SiteOptions) {
     this.#way = way
     this.#options = options
     this.#proxy = new FaultProxy(way.origin)
@@ -99,8 +100,8 @@ export class Site {
     rmSync(this.#folder, { recursive: true, force: true })
   }
 
-  /** One kind of fault, from good weather to good weather. */
-  async endure(kind: Kind, { outage, seed }: { outage: boolean; seed: number }): Promise<void> {
+  /** One kind of fault: it begins and ends with a good network. */
+  async endure(kind: FaultKind, { outage, seed }: { outage: boolean; seed: number }): Promise<void> {
     const logged = this.#orthanc.log().length
     try {
       await this.#endure(kind, outage, seed)
@@ -112,8 +113,8 @@ export class Site {
     }
   }
 
-  async #endure(kind: Kind, outage: boolean, seed: number): Promise<void> {
-    const load = new Load(this.#orthanc, {
+  async #endure(kind: FaultKind, outage: boolean, seed: number): Promise<void> {
+    const load = new MixedOperations(this.#orthanc, {
       operations: this.#options.operations,
       large: this.#way.large,
       deadlineMs: DEADLINE_MS,
@@ -122,14 +123,14 @@ export class Site {
       await load.prepare(uuid => this.#vanish(uuid))
       const engine = this.#orthanc.enginePid()
       const descriptors = this.#descriptors()
-      const [logged, asked] = [this.#orthanc.log().length, this.#proxy.exchanges.length]
+      const [logged, exchanged] = [this.#orthanc.log().length, this.#proxy.exchanges.length]
       const job = this.#options.sealed && (await this.#beginMove(load))
 
       const weather = this.#spoil(kind, outage, seed)
       const outcomes = await load.run(chanceOf(seed))
       await weather.better
       this.#better()
-      const harmed = this.#proxy.exchanges.slice(asked).filter(exchange => exchange.harmed)
+      const harmed = this.#proxy.exchanges.slice(exchanged).filter(exchange => exchange.harmed)
       assert.ok(harmed.length > 0 || kind.closed, 'something was harmed')
       if (job) await this.#orthanc.job(job, ['Success', 'Failure'])
       await until(
@@ -141,15 +142,15 @@ export class Site {
       this.#eachIsRightOrClear(outcomes, failures, kind)
       assert.equal(this.#orthanc.enginePid(), engine, 'the engine lives')
       await this.#holdsWhatOrthancBelieves(load, outcomes, failures)
-      await this.#abandons(this.#proxy.exchanges.slice(asked), failures)
+      await this.#abandons(this.#proxy.exchanges.slice(exchanged), failures)
       assert.deepEqual(this.#descriptors(), descriptors, 'no descriptor is left open')
     } finally {
       await load.end()
     }
   }
 
-  /** Files come from the disk while the network is bad: half of what is there has gone that way before. */
-  async #beginMove({ kept }: Load): Promise<string> {
+  /** Moves half of the files to the disk. Then it begins to move them to the store, while the network is bad. */
+  async #beginMove({ kept }: MixedOperations): Promise<string> {
     const Resources = kept.slice(kept.length / 2).map(({ id }) => id)
     const move = (more: object) =>
       this.#orthanc.postJson('/move-storage', Buffer.from(JSON.stringify({ Resources, ...more })))
@@ -157,7 +158,7 @@ export class Site {
     return (await move({ TargetStorage: 'object-storage', Asynchronous: true })).ID
   }
 
-  #spoil(kind: Kind, outage: boolean, seed: number): { better: Promise<void> } {
+  #spoil(kind: FaultKind, outage: boolean, seed: number): { better: Promise<void> } {
     if (!outage) {
       this.#proxy.decide = harming(kind, this.#way.provider, seed, SHARE)
       return { better: Promise.resolve() }
@@ -185,27 +186,27 @@ export class Site {
     for (const key of await this.#place.keys()) if (key.includes(uuid)) await this.#place.remove(key)
   }
 
-  #eachIsRightOrClear(outcomes: readonly Outcome[], failures: readonly Failure[], kind: Kind): void {
-    const told = (verb: string, uuid: string) =>
+  #eachIsRightOrClear(outcomes: readonly OperationOutcome[], failures: readonly Failure[], kind: FaultKind): void {
+    const linesAbout = (verb: string, uuid: string) =>
       failures.filter(one => one.verb === verb && one.line.includes(uuid)).length
     for (const outcome of outcomes) {
       const { verb, uuid, status, inParts, wrong } = outcome
       const text = JSON.stringify(outcome)
       assert.notEqual(status, 0, `it ends in time: ${text}`)
-      // As docs/reliability.md says of ranges, and of what went up in parts to S3: no digest is known of these.
+      // As docs/reliability.md says: no digest is known of ranges, and of files that went up in parts to S3.
       const undigested = verb === 'tags' || (inParts && this.#way.provider === 's3')
       const unseen = kind.changesBytes && !this.#options.sealed && undigested
       assert.ok(wrong === undefined || unseen, `right or refused: ${text}`)
       if (status === 200 || (verb === 'read absent' && status === 404)) continue
       assert.ok(STATUSES.includes(status) || unseen, `a status of a network's faults: ${text}`)
-      // Of an encrypted image the tags are a file of their own.
+      // The tags of an encrypted image are a file of their own.
       const file = verb === 'tags' && this.#options.sealed ? '.head' : uuid
-      if (verb !== 'upload') assert.ok(told('read', file) > 0 || unseen, `an ERROR line tells of ${text}`)
+      if (verb !== 'upload') assert.ok(linesAbout('read', file) > 0 || unseen, `there is an ERROR line about ${text}`)
     }
     const failed = outcomes.filter(({ verb, status }) => verb === 'upload' && status !== 200)
-    assert.ok(told('write', '') >= failed.length, `${failed.length} failed uploads have an ERROR line each`)
+    assert.ok(linesAbout('write', '') >= failed.length, `${failed.length} failed uploads have an ERROR line each`)
     for (const { verb, line } of failures) {
-      // A step of a job asks Orthanc, which may hold its database for long: see DEADLINE_MS.
+      // A step of a job asks Orthanc, which may lock its database for long: see DEADLINE_MS.
       const clear =
         verb === 'move' ||
         line.endsWith('cannot run a job: the storage engine did not finish in time') ||
@@ -215,14 +216,14 @@ export class Site {
   }
 
   async #holdsWhatOrthancBelieves(
-    load: Load,
-    outcomes: readonly Outcome[],
+    load: MixedOperations,
+    outcomes: readonly OperationOutcome[],
     failures: readonly Failure[],
   ): Promise<void> {
     const believed = await this.#believed()
     const gone = new Set(load.lost.map(({ uuid }) => uuid))
     const [cloud, disk] = [await this.#place.keys(), this.#onDisk()]
-    // A job whose step did not end in time is a failure: what it was about to remove stays, until it is submitted again.
+    // A job whose step did not end in time is a failure. What it was about to remove stays until it is submitted again.
     const brokenOff = failures.some(({ line }) => line.includes('cannot run a job: '))
     const named = (key: string) => failures.some(({ line }) => line.includes(uuidOf(key)))
 
@@ -232,7 +233,7 @@ export class Site {
       assert.ok(copies.length > 0, `a file of Orthanc's is lost: ${uuid}`)
       assert.ok(
         copies.length === 1 || brokenOff || copies.every(named),
-        `two copies that nobody has told of: ${copies}`,
+        `two copies, and no ERROR line about them: ${copies}`,
       )
     }
     const known = new Set(believed.map(({ uuid }) => uuid))
@@ -240,11 +241,11 @@ export class Site {
     const failedUploads = outcomes.filter(({ verb, status }) => verb === 'upload' && status !== 200).length
     const failedRemovals = new Set(failures.filter(({ verb }) => verb === 'remove').map(({ line }) => line)).size
     assert.ok(left.length <= 2 * failedUploads + failedRemovals, `left behind: ${left}`)
-    // What Orthanc stored of an upload before the file of it that failed stays, and Orthanc says nothing of it.
+    // When one file of an upload fails, those that Orthanc stored before it stay, and Orthanc does not log them.
     const unnamed = left.filter(key => !named(key))
     assert.ok(
       unnamed.length <= (this.#options.sealed ? failedUploads : 0),
-      `left behind, and nobody told of it: ${unnamed}`,
+      `left behind without an ERROR line: ${unnamed}`,
     )
     await this.#allReadable(load, believed, gone)
 
@@ -257,7 +258,7 @@ export class Site {
     for (const key of await this.#place.keys()) await this.#place.remove(key)
   }
 
-  /** Of an upload whose beginning was answered to nobody, nobody knows the id; it has no parts. */
+  /** An upload in parts whose first answer was lost has no parts, and the engine does not know its id. */
   async #abandons(exchanges: readonly Exchange[], failures: readonly Failure[]): Promise<void> {
     const lost = exchanges.filter(({ path, harmed }) => /\?uploads\b/.test(path) && harmed).length
     const failed = failures.filter(({ verb, line }) => verb === 'write' || / cannot write /.test(line)).length
@@ -278,7 +279,7 @@ export class Site {
   }
 
   async #allReadable(
-    load: Load,
+    load: MixedOperations,
     believed: readonly { id: string; name: string; uuid: string }[],
     gone: ReadonlySet<string>,
   ) {
@@ -301,7 +302,7 @@ export class Site {
     return readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(path => /^..\/..\/./.test(path))
   }
 
-  /** What the engine has open, but for connections. */
+  /** What the engine has open, except connections. */
   #descriptors(): string[] {
     const pid = this.#orthanc.enginePid()
     const open = readdirSync(`/proc/${pid}/fd`).flatMap(fd => {

@@ -1,9 +1,9 @@
-/** Uploads in parts that were begun on an S3 server and neither ended nor abandoned. */
+/** Uploads in parts that were begun on an S3 server, and neither completed nor aborted. */
 import { AbortMultipartUploadCommand, ListMultipartUploadsCommand, S3Client } from '@aws-sdk/client-s3'
 import type { Exchange } from './fault-proxy.ts'
 import type { Place } from './places.ts'
 
-/** Counts and ends them. `exchanges` tells which were begun: MinIO lists those of one key only. */
+/** Counts and aborts them. `exchanges` says which keys were begun: MinIO lists the uploads of one key only. */
 export async function unfinished(place: Place, exchanges: readonly Exchange[]): Promise<number> {
   const section = place.config['AwsS3Storage']
   if (!section) return 0

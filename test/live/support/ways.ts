@@ -1,11 +1,11 @@
-/** The way to each real server, which tests lead through a proxy. */
+/** How tests reach each real server through a proxy. */
 import { azurePlace, gcsPlace, type Place, s3Place } from './places.ts'
 import { liveServer } from './servers.ts'
 
 const MB = 1024 * 1024
 
 type Section = Record<string, unknown>
-export interface Way {
+export interface ServerWay {
   readonly provider: 's3' | 'azure' | 'gcs'
   /** Scheme, host and port of the server. */
   readonly origin: string
@@ -22,7 +22,7 @@ export interface Way {
 const viaEndpoint = (section: Section, Endpoint: string) => ({ ...section, Endpoint })
 const isComplete = (method: string, path: string) => method === 'POST' && path.includes('uploadId=')
 
-export function ways(): Readonly<Record<string, Way>> {
+export function ways(): Readonly<Record<string, ServerWay>> {
   const [ceph, minio, azurite, google] = [
     liveServer('ceph'),
     liveServer('minio'),
