@@ -32,7 +32,7 @@ export interface Composition {
   readonly counts: Counts
   /** In a hybrid mode: both tiers, the disk's store, and the jobs that move files between them. */
   readonly hybrid: Hybrid | undefined
-  /** Repeats what verification above the store finds wrong, as often as MaxRetries says. */
+  /** Repeats reads that verification above the store finds wrong, as often as MaxRetries says. */
   readonly again: Again
   /** What the log says at start, beside the store's name. */
   readonly description: string
@@ -44,12 +44,12 @@ export interface Composition {
 
 const SLACK_MS = 30_000
 const PROBE = '.orthanc-cloud-storage-check'
-const RAISE_TIMEOUT = 'Raise RequestTimeout if such files and this network need more.'
+const RAISE_TIMEOUT = 'Raise RequestTimeout if such files need more time on this network.'
 /** A directory has no options for these. */
 const LOCAL = {
   maxRetries: 3,
   requestTimeoutMs: 1_200_000,
-  tooSlow: 'No option changes this limit. Look why the disk, or the network mount and its server, is so slow.',
+  tooSlow: 'No option changes this limit. Find out why the disk, or the network mount and its server, is so slow.',
 }
 
 /**
@@ -74,7 +74,7 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
   const warn = (line: string) => log.warn(line)
   const sealing = new Sealing(encryption, encryption ? loadKeyring(encryption, warn) : keyring(undefined, []), warn)
   const budget = new Budget(encryption?.budgetBytes ?? 0)
-  // A store has tried what it could mend by itself. What is left is bytes that turned out wrong.
+  // The store itself has repeated what failed there. What is left are bytes that turned out wrong above it.
   const again: Again = (work, signal) =>
     attempt(work, { maxRetries }, signal, info, ({ code, retryable }) => code === 'Corrupt' && retryable)
   const objectStorage = objectTier({ name: 'object-storage', store, naming, sealing, budget, again })
@@ -98,7 +98,8 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
     hybrid,
     again,
     description: [`stores Orthanc's files in ${place}`, sealing.description].filter(Boolean).join(', '),
-    // A sealed object is read whole. So Orthanc had better keep headers apart, as with the official plugins.
+    // A sealed object is read whole. So Orthanc should store headers as files of their own, as with the official
+    // plugins.
     ranges: !encryption?.enabled || encryption.rangeReads,
     callDeadlineMs: requestTimeoutMs + SLACK_MS,
   }

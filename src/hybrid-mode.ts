@@ -21,7 +21,7 @@ export interface Hybrid {
   readonly jobs: MoveJobs
 }
 
-/** `raw`: without wrappers, for the proof that the tiers are two places. */
+/** `raw`: without wrappers, to prove that the tiers are two places. */
 export interface HybridParts extends Pick<ObjectTierOptions, 'sealing' | 'again'> {
   readonly objectStorage: { readonly raw: Store; readonly tier: Tier }
   readonly disk: { readonly raw: Store & Settling; readonly store: Store }
@@ -31,12 +31,12 @@ export interface HybridParts extends Pick<ObjectTierOptions, 'sealing' | 'again'
 }
 
 interface Settling {
-  /** Resolves when a file that is there is safe from a power cut, whoever wrote it. */
+  /** Resolves when a file that is there is safe from a power cut, also when another program wrote it. */
   settle(key: string, signal: AbortSignal): Promise<void>
 }
 
 const TWO_PLACES = "Give the object storage (DirectoryStorage.Path) another folder than Orthanc's StorageDirectory."
-/** How long the object store has for the proof that it is not the disk, when Orthanc starts. */
+/** When Orthanc starts, the proof that the object store is not the disk may take so long. */
 const APART_MS = 10_000
 
 export function composeHybrid(config: EngineConfig, { writesTo }: HybridConfig, parts: HybridParts): Hybrid {
@@ -61,7 +61,7 @@ export function composeHybrid(config: EngineConfig, { writesTo }: HybridConfig, 
     },
     primary: writesTo,
     digests: digest,
-    // A start does not wait for a network that breaks; a move does, as for everything else.
+    // A start does not wait for a broken network. A move does, as for everything else.
     apart: signal => retried(() => proveApart(signal), signal),
     warn: line => log.warn(line),
   })
@@ -78,17 +78,17 @@ function withProof(disk: Store, raw: Store, proveApart: Apart, writesTo: TierNam
       try {
         await disk.check(signal, options)
       } catch (error) {
-        // Where new files go to the object store, it is enough that the old ones can be read.
+        // If new files go to the object store, it is enough that the old ones on the disk can be read.
         if (writesTo === 'file-system' || !(isCode(error, 'Denied') || isCode(error, 'BadConfig'))) throw error
         await disk.check(signal, { ...options, writes: false }).catch(() => {
           throw error
         })
-        return warn(`moves to Orthanc's disk will fail, and most probably removals there: ${error.describe()}`)
+        return warn(`moves to Orthanc's disk will fail, and probably removals from it: ${error.describe()}`)
       }
       if (purpose === 'status' || !writes) return
       if (purpose === 'look' && !(await isThere(raw, signal))) return // the proof would make the folder
-      // A store that is away says nothing, nor does one whose bucket or container is still to be made. Its own check
-      // tells of that, and may make it. Then it is asked before the first move.
+      // A store that is away, or that has no bucket or container yet, proves nothing. The check of that store reports
+      // it, and may make the container. Then the proof is made before the first move.
       await proveApart(AbortSignal.any([signal, AbortSignal.timeout(APART_MS)]), true).catch(error => {
         if (isCode(error, 'BadConfig')) throw error
       })
@@ -102,7 +102,7 @@ const isThere = (folder: Store, signal: AbortSignal) =>
     () => false,
   )
 
-/** This can be said without a look at the disk. apart() finds the rest. */
+/** The paths alone show this, without a look at the disk. apart() finds the rest. */
 function refuseSameFolder({ provider, hybrid, naming }: EngineConfig): void {
   if (!hybrid || provider.kind !== 'directory') return
   const { path } = provider

@@ -1,4 +1,4 @@
-/** What the engine offers Orthanc besides the storage area, made of what compose() gives. */
+/** What the engine offers Orthanc besides the storage area, made from the composition. */
 import type { Composition } from './compose.ts'
 import { explorer } from './explorer/script.ts'
 import { moveStorageRoute } from './routes/move-storage.ts'

@@ -142,7 +142,7 @@ describe('a move', () => {
       const known = { keepSource: false, known: knownOf(fileBytes) }
       await assert.rejects(area.move(attachment, objectStorage, known, never), {
         code: 'Corrupt',
-        message: /its MD5 is another/,
+        message: /its MD5 differs/,
       })
       const kept = await collect(await stores[objectStorage].get(keyOn(objectStorage, attachment), undefined, never))
       assert.deepEqual(kept, fileBytes)

@@ -37,8 +37,8 @@ export class HybridReads {
   }
 
   /**
-   * What breaks in the middle is delivered from its first byte on: from the other tier if that has it, else once more.
-   * What only falls silent is waited for, unless the other tier has it.
+   * A body that breaks in the middle is delivered again from its first byte: from the other tier if that has the file,
+   * else from the same one. A body that falls silent is waited for, unless the other tier has the file.
    */
   async deliver<T>(
     attachment: Attachment,
@@ -65,16 +65,16 @@ export class HybridReads {
     }
     if (!broken.retryable || signal.aborted) throw graver(broken, elsewhere)
     return await from.area.deliver(attachment, range, use, signal).catch(error => {
-      // A move may have ended since the look at the other tier. The file was here when this reading began.
+      // A move may have ended after the look at the other tier. The file was here when this reading began.
       if (!mayBeAbsent(error)) throw error
       return other.area.deliver(attachment, range, use, signal)
     })
   }
 
   /**
-   * From the primary tier. As soon as that has failed, or does not begin to answer, the secondary is asked as well, and
-   * the one that has the file sooner delivers it. So nobody waits for a store that is away while the disk has the file,
-   * and nobody waits for a disk that hangs while the store has it.
+   * From the primary tier. If that fails, or does not begin to answer in time, the secondary is asked as well, and the
+   * first of the two that has the file delivers it. So a read does not wait for a store that is away while the disk has
+   * the file, nor for a disk that hangs while the store has it.
    */
   async #open(attachment: Attachment, range: Range | undefined, signal: AbortSignal): Promise<Opened> {
     const primary = ask(this.#primary, this.#secondary, attachment, range, signal)
@@ -102,7 +102,7 @@ export class HybridReads {
     return { asked: repeated, content: again }
   }
 
-  /** `early`: why the primary tier did not deliver; undefined = no answer yet. An absence is not worth a line. */
+  /** `early`: why the primary tier did not deliver; undefined = no answer yet. An absence is normal and not logged. */
   #warnOfDetour({ uuid }: Attachment, early: Fault | undefined): void {
     const { name } = this.#secondary.area
     if (!early) this.#warn(`${this.#primary.area.name} does not answer; '${uuid}' was read from ${name} instead`)
@@ -115,7 +115,7 @@ interface AskedTier {
   readonly other: Tier
   /** The content, or why there is none. */
   readonly outcome: Promise<Content | Fault>
-  /** The answer is not wanted any more. */
+  /** Nobody needs the answer any more. */
   giveUp(): void
 }
 
@@ -169,14 +169,14 @@ function settled<T>(work: Promise<T>): Promise<{ readonly value: T } | Fault> {
 
 interface Watch {
   readonly silenceMs: number
-  /** Called when the body breaks: nobody can wait for its end, it may hang. */
+  /** Called when the body breaks. Its end is not waited for: it may hang. */
   giveUp(): void
   /** Whether there is another place to read from. If not, a silent body is waited for. */
   isElsewhere(): Promise<boolean>
   readonly where: Where
 }
 
-/** A body that is given up when it is silent too long and the file can be had elsewhere. */
+/** A body that is given up when it is silent for too long and the other tier has the file. */
 class WatchedBody implements Bytes {
   /** Why it broke, if it did. */
   broken: Fault | undefined

@@ -14,7 +14,7 @@ import type { Budget } from '../seal/budget.ts'
 import type { Store } from '../stores/store.ts'
 import type { VerifiedCache } from './verified-cache.ts'
 
-/** Makes the file out of the object that `get` brings. It may call `get` more than once. */
+/** Makes the file out of the object that `get` fetches. It may call `get` more than once. */
 export type Unseal = (get: () => Promise<Content>) => Promise<Content>
 
 /** Reads of the sealed objects of one store. */
@@ -29,7 +29,7 @@ export class SealedReads {
     this.#cache = cache
   }
 
-  /** The whole file, as it is decrypted. Its body ends normally only if the whole object was right. */
+  /** The whole file, decrypted as it streams. Its body ends without a fault only if the whole object was right. */
   async whole(key: string, unseal: Unseal, signal: AbortSignal): Promise<Content> {
     const where = { verb: 'read', store: this.#store.name, key }
     try {
@@ -59,9 +59,9 @@ export class SealedReads {
   }
 
   /**
-   * A sealed object, within its share of the budget. Its size is known only from the answer, so the share is asked for
-   * then. If it is not to be had at once, the answer is given back first. A reader that waited with a connection in
-   * hand, for one that waits for a connection, would wait for ever.
+   * A sealed object, within its share of the budget. Only the answer has the size, so the share is taken then. If the
+   * share is not free at once, the answer is given back first. Otherwise two readers could wait for each other for
+   * ever: one holds a connection and waits for memory, the other holds memory and waits for a connection.
    */
   async #get(key: string, signal: AbortSignal): Promise<Content> {
     let content = await this.#store.get(key, undefined, signal)
@@ -79,7 +79,7 @@ export class SealedReads {
   }
 }
 
-/** What unsealing finds wrong is found above the store, which otherwise says where something happened. */
+/** Adds the place to a fault of unsealing, which is above the store. Faults of the store have their place already. */
 async function* located(body: Bytes, where: Where): Bytes {
   try {
     yield* body

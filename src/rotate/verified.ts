@@ -3,7 +3,7 @@ import { collect, Fingerprint, type NewDigest, orDiscard, type Source, sourceOf 
 import type { Envelope } from '../seal/envelope.ts'
 import type { Store } from '../stores/store.ts'
 
-/** Up to this size the plaintext stays in memory from its verification to its writing, and is read once. */
+/** Up to this size the plaintext stays in memory from its verification to its write, and is read once. */
 const HELD_BYTES = 8 * 1024 * 1024
 
 export const newSha256: NewDigest = () => {
@@ -17,9 +17,9 @@ export interface VerifiedPlaintext {
 }
 
 /**
- * The plaintext of a sealed object, after one pass over the whole object has verified its tag. What the source delivers
- * later, in whatever order and as often as a write wants, is that plaintext or a fault: each slice is compared with
- * what the verifying pass has seen. Nothing of it touches a disk, and memory does not grow with the object.
+ * The plaintext of a sealed object, after one pass over the whole object has verified its tag. A write may read the
+ * source in any order, and more than once. Each slice is compared with the fingerprint of the verifying pass, so the
+ * source delivers that plaintext or a fault. Nothing is written to a disk, and memory does not grow with the object.
  */
 export async function verifiedPlaintext(
   store: Store,
