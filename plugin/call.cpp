@@ -25,8 +25,8 @@ bool IsJob(Verb verb) { return verb >= Verb::JobStep && verb <= Verb::JobRestore
 
 bool BringsContent(Verb verb) { return !IsRead(verb) && verb != Verb::Remove; }
 
-// Whether a RETURN ok means something. Orthanc would take a success without an answer for a success, and the client
-// would get no answer.
+// Whether a RETURN ok is a valid answer to its verb. Otherwise Orthanc would see a success, and the client would get no
+// answer.
 bool Says(const Call& call, const Header& ok) {
   if (call.verb == Verb::JobStep) return ok.flags >= 1 && ok.flags <= 3;
   if (call.verb != Verb::Rest) return true;
@@ -178,13 +178,15 @@ class Incoming {
 };
 
 Answer Converse(Channel& channel, const Call& call, Deadline deadline) {
-  // What lies there already belongs to the call before. A RETURN among it would be taken for the answer to this call.
+  // Bytes that are there already belong to the call before. A RETURN in them would look like the answer to this call.
   if (!channel.Quiet()) return Answer::Ended(Ending::Interrupted);
   Incoming incoming(call.result);
   Io io = SendCall(channel, call, deadline);
-  // If the first frame fits no turn, it is left over from the call before: the engine is sound, the connection is not.
+  // If the first frame fits no turn, it is left over from the call before. Then only the connection is bad, not the
+  // engine.
   for (Ending wrong = Ending::Interrupted; io == Io::Ok; wrong = Ending::Broken) {
-    // Nobody ever waits for an engine that is never silent. So its deadline is checked here, too.
+    // Reads of an engine that is never silent do not wait, so they never time out. So the deadline is checked here,
+    // too.
     if (Clock::now() >= deadline) return Answer::Ended(Ending::TimedOut);
     Header header;
     Answer answer;

@@ -14,11 +14,11 @@ constexpr size_t kMaxRegistration = 1u << 20;
 constexpr size_t kMostRegistrations = 128;
 constexpr uint64_t kLongestCall = 1ull << 32;  // ms, 49 days
 constexpr milliseconds kAfterItsEnd{500};
-constexpr milliseconds kLastWords{5'000};         // for an engine that was told to end
-constexpr milliseconds kLastWordsOfTheDead{500};  // for an engine that ended by itself, or is deaf
+constexpr milliseconds kLastWords{5'000};         // for an engine that was asked to end
+constexpr milliseconds kLastWordsOfTheDead{500};  // for an engine that has ended by itself, or does not answer
 
-// What an engine registers with Orthanc. Orthanc hears of it when the start has succeeded: it would go on to call what
-// an engine that is off or has refused had registered.
+// What an engine registers with Orthanc. It is kept until the start has succeeded. Otherwise Orthanc would go on to
+// call what an engine had registered that is off or has refused.
 class Registrations {
  public:
   // False when no engine of ours can have sent this.
@@ -98,7 +98,7 @@ Engine::Started Engine::Handshake() {
   if (io == Io::TooLarge) return Refuse("Orthanc's configuration is larger than 16 MiB");
   if (io == Io::TimedOut) return Refuse("the storage engine did not finish its start in time");
   if (io == Io::Broken) return Refuse("the storage engine broke the protocol during its start");
-  process_.End(kAfterItsEnd);  // so that all of its words are heard
+  process_.End(kAfterItsEnd);  // so that Refuse() gets all of its output
   return Refuse("the storage engine ended during its start");
 }
 
@@ -113,7 +113,7 @@ std::string Engine::AwaitControl(Channel* control, Header* hello, Deadline deadl
     if (fds[0].revents != 0) {
       const Io io = AcceptControl(control, hello);
       if (io == Io::Broken) return Errno("the storage engine's connection cannot be accepted");
-      if (io != Io::Ok) return "the storage engine connected, but did not say HELLO as it should";
+      if (io != Io::Ok) return "the storage engine connected, but sent no valid HELLO";
     } else if (process_.output() < 0) {
       return "the storage engine (" + settings_.node + " " + settings_.script + ") ended before it connected";
     }
@@ -164,7 +164,7 @@ Io Engine::HearStart(Channel* control, Deadline deadline, milliseconds limit, St
   }
 }
 
-// After some failed launches calls fail, too, with the engine's words, until a launch succeeds.
+// After some failed launches, calls fail with the engine's words until a launch succeeds.
 bool Engine::StartAgain() {
   const auto began = Clock::now();
   const bool runs = Launch() == Started::On;
@@ -183,7 +183,7 @@ bool Engine::StartAgain() {
   if (runs) core_.Log(LogLevel::Warning, "the storage engine runs again; interrupted operations are repeated");
   if (hopeless)
     core_.Log(LogLevel::Error,
-              "the storage engine cannot start. This is tried again; until then operations fail: " + words);
+              "the storage engine cannot start. The plugin tries again; until then operations fail: " + words);
   return runs;
 }
 
@@ -191,7 +191,7 @@ bool Engine::StartAgain() {
 Io Engine::AcceptControl(Channel* channel, Header* hello) {
   Channel peer;
   Io io = listener_.Accept(&peer);
-  if (io == Io::TimedOut) return Io::Ok;  // somebody else, who was sent away
+  if (io == Io::TimedOut) return Io::Ok;  // it was another user, who was sent away
   if (io != Io::Ok) return io;
   Greeting greeting(std::move(peer), Clock::now() + settings_.hello_time);
   while ((io = greeting.Read(hello)) == Io::TimedOut && Clock::now() < greeting.by)
@@ -201,7 +201,7 @@ Io Engine::AcceptControl(Channel* channel, Header* hello) {
   return Io::Ok;
 }
 
-// Ends this engine for good, whatever its state is, and takes its connections out of the pool.
+// Ends this engine for good, in any state, and takes its connections out of the pool.
 void Engine::Reap(bool quietly) {
   Channel control;
   std::vector<Channel> idle;
@@ -219,7 +219,7 @@ void Engine::Reap(bool quietly) {
   greetings_.clear();
   const std::string how = process_.End(quietly ? kLastWords : kLastWordsOfTheDead);
   Hear(quietly ? LogLevel::Info : LogLevel::Warning);
-  // Connections that it opened and nobody accepted: the first one of the next engine must not wait behind them.
+  // Connections that it opened and that were not accepted: the first one of the next engine must not wait behind them.
   for (Channel left; listener_.fd() >= 0 && listener_.Accept(&left) == Io::Ok;) left.Close();
   if (!quietly && !how.empty()) core_.Log(LogLevel::Warning, "the storage engine " + how + " and is started again");
 }

@@ -63,8 +63,8 @@ bool Engine::Serve() {
     }
     const auto pause = std::max(std::chrono::ceil<milliseconds>(until - now), milliseconds(0));
     poll(fds.data(), fds.size(), static_cast<int>(pause.count()));
-    // Only the time counts in which this thread waited. A log of Orthanc's that blocks, or a machine that sleeps, is
-    // not the engine's silence.
+    // Counts only the time in which this thread waited. If Orthanc's log blocks, or the machine sleeps, the engine is
+    // not silent.
     silent_ += std::min<Clock::duration>(Clock::now() - now, pause);
     if (char byte = 0; fds[1].revents != 0 && read(wake_[0], &byte, 1) == 1) continue;
     if (fds[2].revents != 0) Hear(LogLevel::Warning);
