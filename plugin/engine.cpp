@@ -117,7 +117,7 @@ Answer Engine::Run(const Call& call) {
   }
   if (answer.ending == Ending::Down) {
     std::lock_guard<std::mutex> lock(mutex_);
-    answer.text = words_;
+    answer.text = refusal_;
   }
   const std::string line = LineOf(call, answer);
   if (!line.empty()) core_.Log(answer.ending == Ending::Ok ? LogLevel::Info : LogLevel::Error, line);

@@ -92,9 +92,9 @@ class Engine {
   bool StartAgain();
   Started Handshake();
   std::string AwaitControl(Channel* control, Header* hello, Deadline deadline);
-  Io HearStart(Channel* control, Deadline deadline, std::chrono::milliseconds limit, Started* started);
+  Io AwaitStart(Channel* control, Deadline deadline, std::chrono::milliseconds limit, Started* started);
   Started Refuse(const std::string& why);
-  void Hear(LogLevel level);
+  void LogOutput(LogLevel level);
   Io AcceptControl(Channel* channel, Header* hello);
   void Reap(bool quietly);
 
@@ -127,7 +127,7 @@ class Engine {
   std::condition_variable changed_;
   State state_ = State::Stopped;
   Started started_ = Started::Refused;
-  std::string words_;        // why the last engine did not start
+  std::string refusal_;      // why the last engine did not start
   std::string socket_path_;  // where the next worker connects
   uint64_t generation_ = 0;
   Channel control_;

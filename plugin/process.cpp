@@ -24,7 +24,7 @@ using std::chrono::milliseconds;
 constexpr size_t kLongestLine = 4096;
 constexpr size_t kPipe = 65'536;
 constexpr milliseconds kAfterTerm{2'000};
-constexpr size_t kMostWords = 1024;
+constexpr size_t kLongestTail = 1024;
 constexpr char kThreads[] = "UV_THREADPOOL_SIZE=16";
 constexpr char kAuthorities[] = "NODE_EXTRA_CA_CERTS=";
 // A person who can set Node's variables for Orthanc could make the engine write its memory, its traffic or the keys of
@@ -101,7 +101,7 @@ std::string Process::Start(const std::vector<std::string>& command) {
   output_ = Channel(output[0]);
   fcntl(output_.fd(), F_SETFL, O_NONBLOCK);
   line_.clear();
-  words_.clear();
+  tail_.clear();
   return problem;
 }
 
@@ -112,18 +112,18 @@ void Process::Pump(OrthancCore* core, LogLevel level) {
   for (size_t taken = 0; output_.open() && taken < kPipe; taken += static_cast<size_t>(got)) {
     got = read(output_.fd(), bytes, sizeof bytes);
     if (got == 0) {
-      Tell(core, level);  // the last line may have no end
+      TakeLine(core, level);  // the last line may have no end
       output_.Close();
     }
     if (got <= 0) return;
     for (ssize_t i = 0; i < got; i++) {
       if (bytes[i] != '\n') line_ += bytes[i];
-      if (bytes[i] == '\n' || line_.size() == kLongestLine) Tell(core, level);
+      if (bytes[i] == '\n' || line_.size() == kLongestLine) TakeLine(core, level);
     }
   }
 }
 
-void Process::Tell(OrthancCore* core, LogLevel level) {
+void Process::TakeLine(OrthancCore* core, LogLevel level) {
   if (line_.empty()) return;
   if (core != nullptr) core->Log(level, "storage engine: " + line_);
   Keep(line_);
@@ -133,8 +133,8 @@ void Process::Tell(OrthancCore* core, LogLevel level) {
 // Does not keep the frames of a stack, and not the version that Node writes after them.
 void Process::Keep(const std::string& line) {
   if (line[0] == ' ' || line.compare(0, 9, "Node.js v") == 0) return;
-  words_ += (words_.empty() ? "" : " | ") + line;
-  if (words_.size() > kMostWords) words_.erase(0, words_.size() - kMostWords);
+  tail_ += (tail_.empty() ? "" : " | ") + line;
+  if (tail_.size() > kLongestTail) tail_.erase(0, tail_.size() - kLongestTail);
 }
 
 void Process::Kill() {

@@ -27,7 +27,7 @@ class Process {
   void Pump(OrthancCore* core, LogLevel level);
 
   // The last of these lines, without stacks.
-  std::string words() const { return words_; }
+  std::string tail() const { return tail_; }
 
   void Kill();
 
@@ -39,9 +39,9 @@ class Process {
   pid_t pid_ = -1;
   Channel output_;
   std::string line_;
-  std::string words_;
+  std::string tail_;
 
-  void Tell(OrthancCore* core, LogLevel level);
+  void TakeLine(OrthancCore* core, LogLevel level);
   void Keep(const std::string& line);
 };
 

@@ -67,7 +67,7 @@ bool Engine::Serve() {
     // not silent.
     silent_ += std::min<Clock::duration>(Clock::now() - now, pause);
     if (char byte = 0; fds[1].revents != 0 && read(wake_[0], &byte, 1) == 1) continue;
-    if (fds[2].revents != 0) Hear(LogLevel::Warning);
+    if (fds[2].revents != 0) LogOutput(LogLevel::Warning);
     if (fds[3].revents != 0) AcceptWorkers();
     if (!greetings_.empty()) GreetWorkers();
     if (fds[0].revents != 0 && !HandleControl()) return true;
