@@ -40,22 +40,16 @@ bool Says(const Call& call, const Header& ok) {
 
 // Small content travels with its call. The engine has the same rule (Conversation.split).
 Io SendCall(Channel& channel, const Call& call, Deadline deadline) {
-  Header header;
-  header.kind = Kind::Call;
-  header.flags = static_cast<uint8_t>(call.verb);
-  header.status = call.type;
+  const uint8_t verb = static_cast<uint8_t>(call.verb);
   if (BringsContent(call.verb)) {
-    header.argument = call.size;
     const size_t sent_along = call.size <= kInlineBytes ? static_cast<size_t>(call.size) : 0;
     const Slice head =
         call.verb == Verb::Create ? Slice{call.uuid, kUuidBytes} : Slice{call.envelope.data(), call.envelope.size()};
-    return channel.Send(header, head, {call.content, sent_along}, deadline);
+    return channel.Send(HeaderOf(Kind::Call, call.size, verb, call.type), head, {call.content, sent_along}, deadline);
   }
-  uint8_t length[8];
-  for (int i = 0; i < 8; i++) length[i] = static_cast<uint8_t>(call.size >> (8 * i));
-  header.argument = call.start;
-  const size_t tail = call.verb == Verb::ReadRange ? sizeof length : 0;
-  return channel.Send(header, {call.uuid, kUuidBytes}, {length, tail}, deadline);
+  const std::string length = call.verb == Verb::ReadRange ? Number(call.size, 8) : "";
+  return channel.Send(HeaderOf(Kind::Call, call.start, verb, call.type), {call.uuid, kUuidBytes},
+                      {length.data(), length.size()}, deadline);
 }
 
 Io ServePull(Channel& channel, const Call& call, const Header& pull, Deadline deadline) {
@@ -66,20 +60,13 @@ Io ServePull(Channel& channel, const Call& call, const Header& pull, Deadline de
   const uint32_t wanted = bytes[0] | bytes[1] << 8 | bytes[2] << 16 | static_cast<uint32_t>(bytes[3]) << 24;
   if (wanted == 0 || wanted > kMaxPayload || pull.argument > call.size || wanted > call.size - pull.argument)
     return Io::Broken;
-  Header data;
-  data.kind = Kind::Data;
-  data.argument = pull.argument;
-  return channel.Send(data, {nullptr, 0}, {static_cast<const uint8_t*>(call.content) + pull.argument, wanted},
-                      deadline);
+  const Slice slice{static_cast<const uint8_t*>(call.content) + pull.argument, wanted};
+  return channel.Send(HeaderOf(Kind::Data, pull.argument), {nullptr, 0}, slice, deadline);
 }
 
 Io SendReply(Channel& channel, const Reply& reply, Deadline deadline) {
-  Header header;
-  header.kind = Kind::Reply;
-  header.flags = reply.stopping ? 1 : 0;
   const bool fits = reply.body.size() <= kMaxPayload;
-  header.status = fits ? reply.http : kTooLarge;
-  header.argument = reply.error;
+  const Header header = HeaderOf(Kind::Reply, reply.error, reply.stopping ? 1 : 0, fits ? reply.http : kTooLarge);
   return channel.Send(header, {reply.body.data(), fits ? reply.body.size() : 0}, {nullptr, 0}, deadline);
 }
 

@@ -49,9 +49,7 @@ bool Engine::StopRequested() {
 }
 
 void Engine::AskForWorkers(uint64_t count) {
-  Header grow;
-  grow.kind = Kind::Grow;
-  grow.argument = count;
+  const Header grow = HeaderOf(Kind::Grow, count);
   const Slice path{socket_path_.data(), socket_path_.size()};
   if (control_.open() && control_.Send(grow, path, {nullptr, 0}, Clock::now() + kAsking) == Io::Ok) asked_ += count;
 }

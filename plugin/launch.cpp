@@ -86,11 +86,8 @@ Engine::Started Engine::Handshake() {
     return Refuse("this plugin speaks protocol " + std::to_string(kProtocol) + ", the engine " + settings_.script +
                   " protocol " + std::to_string(hello.argument) +
                   ". Install the .so and engine.mjs of the same release");
-  Header start;
-  start.kind = Kind::Call;
-  start.flags = static_cast<uint8_t>(Verb::Start);
-  start.status = static_cast<uint16_t>(std::min<uint64_t>(generation_, UINT16_MAX));
-  start.argument = kProtocol;
+  const Header start = HeaderOf(Kind::Call, kProtocol, static_cast<uint8_t>(Verb::Start),
+                                static_cast<uint16_t>(std::min<uint64_t>(generation_, UINT16_MAX)));
   Io io = control.Send(start, {settings_.configuration.data(), settings_.configuration.size()}, {nullptr, 0}, deadline);
   Started started = Started::Refused;
   if (io == Io::Ok) io = AwaitStart(&control, deadline, limit, &started);

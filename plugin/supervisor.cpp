@@ -80,19 +80,15 @@ bool Engine::Serve() {
     next_ping = Clock::now() + settings_.ping_every;
     SeeToSocket();
     AskAgain();
-    Header ping;
-    ping.kind = Kind::Ping;
     std::lock_guard<std::mutex> lock(mutex_);
-    if (control_.Send(ping, Clock::now() + milliseconds(100)) == Io::Closed) return true;
+    if (control_.Send(HeaderOf(Kind::Ping), Clock::now() + milliseconds(100)) == Io::Closed) return true;
   }
 }
 
 void Engine::CloseAll() {
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    Header stop;
-    stop.kind = Kind::Call;
-    stop.flags = static_cast<uint8_t>(Verb::Stop);
+    const Header stop = HeaderOf(Kind::Call, 0, static_cast<uint8_t>(Verb::Stop));
     if (state_ != State::Stopped) state_ = State::Stopping;
     changed_.notify_all();
     if (control_.open()) control_.Send(stop, Clock::now() + milliseconds(100));
