@@ -1,6 +1,6 @@
-import type { StorageArea, TierName } from './area/area.ts'
+import type { Again, StorageArea, TierName } from './area/area.ts'
 import { prefixOf } from './area/naming.ts'
-import { type ObjectTierOptions, objectTier } from './area/object-tier.ts'
+import { objectTier } from './area/object-tier.ts'
 import type { Tier } from './area/tier.ts'
 import type { EngineConfig, HybridConfig } from './config/config.ts'
 import { loadKeyring } from './config/key-file.ts'
@@ -20,8 +20,6 @@ import { withDeadline } from './stores/wrappers/deadline.ts'
 import { withLog } from './stores/wrappers/log.ts'
 import { type Counts, newCounts, withMetrics } from './stores/wrappers/metrics.ts'
 import { attempt, withRetry } from './stores/wrappers/retry.ts'
-
-type Again = ObjectTierOptions['again']
 
 export interface Composition {
   /** The object store. */

@@ -1,7 +1,6 @@
 /** What a hybrid mode adds to the object storage: Orthanc's own disk as a second tier, and moves between the two. */
-import { createHash } from 'node:crypto'
 import { resolve } from 'node:path'
-import type { TierName } from './area/area.ts'
+import type { Again, TierName } from './area/area.ts'
 import { type HybridArea, hybridArea } from './area/hybrid.ts'
 import { diskNaming } from './area/naming.ts'
 import { type ObjectTierOptions, objectTier } from './area/object-tier.ts'
@@ -11,6 +10,7 @@ import { Fault, isCode } from './fault.ts'
 import type { Logger } from './log.ts'
 import { type MoveJobs, moveJobs } from './moves/job.ts'
 import { Budget } from './seal/budget.ts'
+import { newDigest } from './seal/digest.ts'
 import { type Apart, apart } from './stores/apart.ts'
 import type { Store } from './stores/store.ts'
 
@@ -26,7 +26,7 @@ export interface HybridParts extends Pick<ObjectTierOptions, 'sealing' | 'again'
   readonly objectStorage: { readonly raw: Store; readonly tier: Tier }
   readonly disk: { readonly raw: Store & Settling; readonly store: Store }
   /** Repeats the proof before a move as the object storage repeats everything else. */
-  readonly retried: ObjectTierOptions['again']
+  readonly retried: Again
   readonly log: Logger
 }
 
@@ -60,7 +60,7 @@ export function composeHybrid(config: EngineConfig, { writesTo }: HybridConfig, 
       },
     },
     primary: writesTo,
-    digests: digest,
+    digests: newDigest,
     // A start does not wait for a broken network. A move does, as for everything else.
     apart: signal => retried(() => proveApart(signal), signal),
     warn: line => log.warn(line),
@@ -110,9 +110,4 @@ function refuseSameFolder({ provider, hybrid, naming }: EngineConfig): void {
   throw new Fault('BadConfig', `DirectoryStorage.Path and StorageDirectory lead to one folder, ${hybrid.directory}`, {
     remedy: `A move would remove the only copy. ${TWO_PLACES}`,
   })
-}
-
-function digest(algorithm: 'sha256' | 'md5') {
-  const hash = createHash(algorithm)
-  return { update: (bytes: Uint8Array) => void hash.update(bytes), hex: () => hash.digest('hex') }
 }

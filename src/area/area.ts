@@ -36,6 +36,9 @@ export interface StorageArea {
   remove(attachment: Attachment, signal: AbortSignal): Promise<void>
 }
 
+/** Runs work, and repeats it after a fault that another try may mend. Bounded. */
+export type Again = <T>(work: () => Promise<T>, signal: AbortSignal) => Promise<T>
+
 /** The two places of a hybrid storage area (docs/contract.md), as `POST /move-storage` names them. */
 export type TierName = 'file-system' | 'object-storage'
 

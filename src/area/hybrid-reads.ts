@@ -18,18 +18,14 @@ export interface HybridReadsOptions {
 
 /** Reads of files that may be on either of two tiers, or be moved meanwhile. */
 export class HybridReads {
+  readonly #options: HybridReadsOptions
   readonly #primary: Tier
   readonly #secondary: Tier
-  readonly #warn: (line: string) => void
-  readonly #patienceMs: number
-  readonly #silenceMs: number
 
-  constructor({ tiers, primary, warn, patienceMs = 1_000, silenceMs = 10_000 }: HybridReadsOptions) {
-    this.#primary = tiers[primary]
-    this.#secondary = tiers[otherTier[primary]]
-    this.#warn = warn
-    this.#patienceMs = patienceMs
-    this.#silenceMs = silenceMs
+  constructor(options: HybridReadsOptions) {
+    this.#options = options
+    this.#primary = options.tiers[options.primary]
+    this.#secondary = options.tiers[otherTier[options.primary]]
   }
 
   async read(attachment: Attachment, range: Range | undefined, signal: AbortSignal): Promise<Content> {
@@ -46,10 +42,11 @@ export class HybridReads {
     use: (content: Content) => Promise<T>,
     signal: AbortSignal,
   ): Promise<T> {
+    const { silenceMs = 10_000, warn } = this.#options
     const { asked, content } = await this.#open(attachment, range, signal)
     const { from, other, giveUp } = asked
     const body = new WatchedBody(content.body, {
-      silenceMs: this.#silenceMs,
+      silenceMs,
       giveUp,
       isElsewhere: async () => Boolean(await other.find(attachment, signal).catch(() => undefined)),
       where: { verb: 'read', store: from.area.name, key: attachment.uuid },
@@ -60,7 +57,7 @@ export class HybridReads {
     if (!broken || signal.aborted || broken.code === 'Canceled') throw used
     const elsewhere = await settled(other.area.deliver(attachment, range, use, signal))
     if (!(elsewhere instanceof Fault)) {
-      this.#warn(`${broken.describe()}; it was read from ${other.area.name} instead`)
+      warn(`${broken.describe()}; it was read from ${other.area.name} instead`)
       return elsewhere.value
     }
     if (!broken.retryable || signal.aborted) throw graver(broken, elsewhere)
@@ -78,7 +75,7 @@ export class HybridReads {
    */
   async #open(attachment: Attachment, range: Range | undefined, signal: AbortSignal): Promise<Opened> {
     const primary = ask(this.#primary, this.#secondary, attachment, range, signal)
-    const early = await Promise.race([primary.outcome, pause(this.#patienceMs, primary.outcome)])
+    const early = await Promise.race([primary.outcome, pause(this.#options.patienceMs ?? 1_000, primary.outcome)])
     if (early && !(early instanceof Fault)) return { asked: primary, content: early }
     if (early?.code === 'Canceled') throw early
     const secondary = ask(this.#secondary, this.#primary, attachment, range, signal)
@@ -104,9 +101,10 @@ export class HybridReads {
 
   /** `early`: why the primary tier did not deliver; undefined = no answer yet. An absence is normal and not logged. */
   #warnOfDetour({ uuid }: Attachment, early: Fault | undefined): void {
+    const { warn } = this.#options
     const { name } = this.#secondary.area
-    if (!early) this.#warn(`${this.#primary.area.name} does not answer; '${uuid}' was read from ${name} instead`)
-    else if (!mayBeAbsent(early)) this.#warn(`${early.describe()}; it was read from ${name} instead`)
+    if (!early) warn(`${this.#primary.area.name} does not answer; '${uuid}' was read from ${name} instead`)
+    else if (!mayBeAbsent(early)) warn(`${early.describe()}; it was read from ${name} instead`)
   }
 }
 

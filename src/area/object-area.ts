@@ -1,26 +1,21 @@
 import { type Content, orDiscard, type Range } from '../bytes.ts'
 import { Fault } from '../fault.ts'
-import type { Budget } from '../seal/budget.ts'
-import type { Envelope } from '../seal/envelope.ts'
-import type { Store } from '../stores/store.ts'
-import type { Attachment, StorageArea } from './area.ts'
-import { mayBeAbsent } from './find.ts'
-import { SealedReads, type Unseal } from './sealed-reads.ts'
-import type { VerifiedCache } from './verified-cache.ts'
 
-export interface ObjectAreaOptions {
-  readonly store: Store
+import type { Envelope } from '../seal/envelope.ts'
+
+import type { Again, Attachment, StorageArea } from './area.ts'
+import { mayBeAbsent } from './find.ts'
+import { SealedReads, type SealedReadsOptions, type Unseal } from './sealed-reads.ts'
+
+export interface ObjectAreaOptions extends SealedReadsOptions {
   /** The key that an envelope with this suffix writes, then older ones that are read and removed too. */
   keysOf(attachment: Attachment, suffix: Envelope['suffix']): readonly [string, ...string[]]
   /** The envelope of new objects, then those that older objects may have. */
   readonly envelopes: readonly [Envelope, ...Envelope[]]
   /** Where sealed and plain objects have the same key: finds out which it is, and unseals a sealed one. */
   unsealIfSealed(get: () => Promise<Content>, attachment: Attachment): Promise<Content>
-  /** Bytes being sealed and unsealed at once. */
-  readonly budget: Budget
-  readonly cache: VerifiedCache
   /** Repeats work after a fault that another try may mend. Bounded. Default: not at all. */
-  readonly again?: <T>(work: () => Promise<T>, signal: AbortSignal) => Promise<T>
+  readonly again?: Again
 }
 
 /** One key where an attachment may be. If there are two envelopes, the bytes show which one it is. */
@@ -32,7 +27,7 @@ interface Candidate {
 /** A storage area whose files are the objects of one store, sealed or not. */
 export function objectArea(options: ObjectAreaOptions): StorageArea {
   const { store, keysOf, envelopes, unsealIfSealed, budget, cache, again = work => work() } = options
-  const sealedReads = new SealedReads(store, budget, cache)
+  const sealedReads = new SealedReads(options)
   const [writing] = envelopes
   /** The envelope of the last object that was found. In a mixed store, the next object probably has the same one. */
   let recent = writing

@@ -17,21 +17,24 @@ import type { VerifiedCache } from './verified-cache.ts'
 /** Makes the file out of the object that `get` fetches. It may call `get` more than once. */
 export type Unseal = (get: () => Promise<Content>) => Promise<Content>
 
+export interface SealedReadsOptions {
+  readonly store: Store
+  /** Bytes being sealed and unsealed at once. */
+  readonly budget: Budget
+  readonly cache: VerifiedCache
+}
+
 /** Reads of the sealed objects of one store. */
 export class SealedReads {
-  readonly #store: Store
-  readonly #budget: Budget
-  readonly #cache: VerifiedCache
+  readonly #options: SealedReadsOptions
 
-  constructor(store: Store, budget: Budget, cache: VerifiedCache) {
-    this.#store = store
-    this.#budget = budget
-    this.#cache = cache
+  constructor(options: SealedReadsOptions) {
+    this.#options = options
   }
 
   /** The whole file, decrypted as it streams. Its body ends without a fault only if the whole object was right. */
   async whole(key: string, unseal: Unseal, signal: AbortSignal): Promise<Content> {
-    const where = { verb: 'read', store: this.#store.name, key }
+    const where = { verb: 'read', store: this.#options.store.name, key }
     try {
       const { size, body } = await unseal(() => this.#get(key, signal))
       return { size, body: located(body, where) }
@@ -43,7 +46,7 @@ export class SealedReads {
   /** A range is a success only when the whole object, read to its end, is. Small ones are kept for the next range. */
   async range(key: string, unseal: Unseal, range: Range, signal: AbortSignal): Promise<Content> {
     const open = () => this.whole(key, unseal, signal)
-    const loaded = await this.#cache.getOrLoad(key, open).catch(error => {
+    const loaded = await this.#options.cache.getOrLoad(key, open).catch(error => {
       // The load may have been that of another reader, who gave up.
       if (isCode(error, 'Canceled') && !signal.aborted) return undefined
       throw error
@@ -64,12 +67,13 @@ export class SealedReads {
    * ever: one holds a connection and waits for memory, the other holds memory and waits for a connection.
    */
   async #get(key: string, signal: AbortSignal): Promise<Content> {
-    let content = await this.#store.get(key, undefined, signal)
-    let release = this.#budget.tryTake(content.size)
+    const { store, budget } = this.#options
+    let content = await store.get(key, undefined, signal)
+    let release = budget.tryTake(content.size)
     if (!release) {
       await discard(content)
-      release = await this.#budget.take(content.size, signal)
-      content = await this.#store.get(key, undefined, signal).catch(error => {
+      release = await budget.take(content.size, signal)
+      content = await store.get(key, undefined, signal).catch(error => {
         release?.()
         throw error
       })

@@ -14,14 +14,9 @@ import { type Keyring, keyring } from '../seal/keyring.ts'
 import type { Store } from '../stores/store.ts'
 import { newSha256, type VerifiedPlaintext, verifiedPlaintext } from './verified.ts'
 
-export interface Resealer {
-  /** Seals the object again under the current key. False: the object was removed before the write ended. */
-  reseal(key: string, signal: AbortSignal): Promise<boolean>
-  /** Reads an object to its end, and rejects unless it is what was sealed. False: the object was removed. */
-  verify(key: string, signal: AbortSignal): Promise<boolean>
-}
+export type Resealer = ReturnType<typeof resealer>
 
-export function resealer(store: Store, keys: Keyring): Resealer {
+export function resealer(store: Store, keys: Keyring) {
   const envelope = a1(keys)
   const current = a1(keyring(keys.current, []))
 
@@ -34,7 +29,8 @@ export function resealer(store: Store, keys: Keyring): Resealer {
   }
 
   return {
-    reseal: (key, signal) =>
+    /** Seals the object again under the current key. False: the object was removed before the write ended. */
+    reseal: (key: string, signal: AbortSignal) =>
       unlessVanished(async () => {
         const plaintext = await verifiedPlaintext(store, envelope, key, signal)
         const stillThere = async () => {
@@ -44,7 +40,8 @@ export function resealer(store: Store, keys: Keyring): Resealer {
         await compare(key, plaintext, signal)
       }),
 
-    verify: (key, signal) =>
+    /** Reads an object to its end, and rejects unless it is what was sealed. False: the object was removed. */
+    verify: (key: string, signal: AbortSignal) =>
       unlessVanished(async () => {
         const { body } = await orDiscard(await store.get(key, undefined, signal), content => envelope.unseal(content))
         for await (const _ of body);

@@ -8,6 +8,7 @@
  */
 import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Again } from '../area/area.ts'
 import { collect } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import { ID_BYTES, keyIdOf, OVERHEAD_BYTES } from '../seal/a1.ts'
@@ -28,7 +29,7 @@ export interface RotationOptions {
   readonly concurrency: number
   readonly resume: Remembered | undefined
   /** Repeats work after a fault that another try may mend. Bounded. Default: not at all. */
-  readonly again?: <T>(work: () => Promise<T>, signal: AbortSignal) => Promise<T>
+  readonly again?: Again
   /** Called once for each object that fails, while the others go on. */
   onFailure(fault: Fault): void
 }

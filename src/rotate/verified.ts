@@ -1,15 +1,12 @@
-import { createHash } from 'node:crypto'
-import { collect, Fingerprint, type NewDigest, orDiscard, type Source, sourceOf } from '../bytes.ts'
+import { collect, Fingerprint, orDiscard, type Source, sourceOf } from '../bytes.ts'
+import { newDigest } from '../seal/digest.ts'
 import type { Envelope } from '../seal/envelope.ts'
 import type { Store } from '../stores/store.ts'
 
 /** Up to this size the plaintext stays in memory from its verification to its write, and is read once. */
 const HELD_BYTES = 8 * 1024 * 1024
 
-export const newSha256: NewDigest = () => {
-  const hashing = createHash('sha256')
-  return { update: bytes => void hashing.update(bytes), hex: () => hashing.digest('hex') }
-}
+export const newSha256 = () => newDigest('sha256')
 
 export interface VerifiedPlaintext {
   readonly source: Source

@@ -128,9 +128,13 @@ export class Connection {
    * needs no owner, because the next receive() rejects with the same fault.
    */
   send(kind: number, fields: Fields = {}, payload?: Uint8Array): Promise<void> | undefined {
-    if (this.#fault) return unowned(this.#fault)
+    if (this.#fault) return unowned(Promise.reject(this.#fault))
     if (payload && payload.byteLength > MAX_PAYLOAD)
-      return unowned(new Fault('TooLarge', `${payload.byteLength} bytes are more than a frame holds (${MAX_PAYLOAD})`))
+      return unowned(
+        Promise.reject(
+          new Fault('TooLarge', `${payload.byteLength} bytes are more than a frame holds (${MAX_PAYLOAD})`),
+        ),
+      )
     if (this.#socket.writableCorked === 0) {
       this.#socket.cork()
       process.nextTick(() => this.#socket.uncork())
@@ -138,11 +142,8 @@ export class Connection {
     let free = this.#socket.write(encodeHeader(kind, payload?.byteLength ?? 0, fields))
     if (payload && payload.byteLength > 0) free = this.#socket.write(payload)
     if (free) return undefined
-    if (!this.#drained) {
-      this.#drained = Promise.withResolvers<void>()
-      this.#drained.promise.catch(() => {})
-    }
-    return this.#drained.promise
+    this.#drained ??= Promise.withResolvers<void>()
+    return unowned(this.#drained.promise)
   }
 
   /** What was sent still goes out. Then the connection ends. */
@@ -241,9 +242,8 @@ export class Connection {
   }
 }
 
-/** A rejection that needs no handler. */
-function unowned(fault: Fault): Promise<never> {
-  const rejected = Promise.reject(fault)
-  rejected.catch(() => {})
-  return rejected
+/** The same promise, whose rejection needs no handler. */
+export function unowned<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => {})
+  return promise
 }

@@ -1,6 +1,6 @@
 import { Fault } from '../fault.ts'
 import type { Job, Json, Orthanc } from '../orthanc.ts'
-import type { Frame } from './connection.ts'
+import { type Frame, unowned } from './connection.ts'
 import type { Conversation } from './conversation.ts'
 import { Kind, MAX_PAYLOAD } from './frames.ts'
 
@@ -45,11 +45,6 @@ export function orthancDuring(conversation: Conversation): Orthanc {
     post: (uri, body, signal) => unowned(post(uri, body, signal)),
     submit: (job, priority, signal) => unowned(submit(job, priority, signal)),
   }
-}
-
-function unowned<T>(promise: Promise<T>): Promise<T> {
-  promise.catch(() => {})
-  return promise
 }
 
 /** What Orthanc keeps of a job: its content and its serialized state. */
