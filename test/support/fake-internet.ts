@@ -108,3 +108,13 @@ export function makeCertificate(folder: string, hosts: readonly string[]): { key
   })
   return { key, cert }
 }
+
+/** For the time of `work`. */
+export async function withEnvironment(variables: Record<string, string>, work: () => Promise<void>): Promise<void> {
+  Object.assign(process.env, variables)
+  try {
+    await work()
+  } finally {
+    for (const name of Object.keys(variables)) delete process.env[name]
+  }
+}
