@@ -1,4 +1,7 @@
-/** AWS's default chain, as far as it can be had without AWS: profiles, and stubs of STS, SSO, S3 and the metadata service. */
+/**
+ * AWS's default chain, as far as it can be had without AWS: profiles, and stubs of STS, SSO, S3 and the metadata
+ * service.
+ */
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -91,7 +94,7 @@ describe("credentials of AWS's default chain", () => {
       `[default]\naws_access_key_id = ${key}\naws_secret_access_key = secret-of-${key}\n`,
     )
 
-  it('follow a profile that is written anew, without a restart, and survive its absence', async t => {
+  it('follow a profile that is written again, without a restart, and survive its absence', async t => {
     profile()
     t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
     const warnings: string[] = []

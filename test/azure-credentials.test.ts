@@ -1,4 +1,7 @@
-/** Which identities reach Azure, and how. Entra ID cannot be had: a stub hands out the tokens; see also live/azure-identity. */
+/**
+ * Which identities reach Azure, and how. Entra ID cannot be had: a stub hands out the tokens; see also
+ * live/azure-identity.
+ */
 import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'

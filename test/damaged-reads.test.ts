@@ -84,7 +84,7 @@ for (const provider of providers)
         }
     })
 
-it('an object that is replaced while it is read in ranges, as by rotate-keys, is read anew', async () => {
+it('an object that is replaced while it is read in ranges, as by rotate-keys, is read again', async () => {
   const cloud = await cloudOfTest('s3', { s3: { transfer: { concurrency: 2, partBytes: 5 * MB } } })
   const area = areaOn(cloud, true)
   const file = { uuid: randomUUID(), type: 'dicom' } as const

@@ -86,7 +86,7 @@ describe('Google', () => {
       assert.match(fault.remedy, /storage\.objects\.get/)
     })
 
-  it('a session that lost what had arrived before is begun anew', async () => {
+  it('a session that lost what had arrived before is begun again', async () => {
     const bytes = noise(72 * MB)
     let begun = 0
     const store = await open(({ method, headers }, response) => {

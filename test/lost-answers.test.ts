@@ -1,4 +1,6 @@
-/** A write whose answer was lost may have happened: it is looked at, and neither repeated blindly nor called a failure. */
+/**
+ * A write whose answer was lost may have happened: it is looked at, and neither repeated blindly nor called a failure.
+ */
 import assert from 'node:assert/strict'
 import type { ServerResponse } from 'node:http'
 import { describe, it } from 'node:test'
@@ -164,7 +166,7 @@ for (const provider of providers)
       assert.equal(cloud.seen.filter(isWrite).length, 2)
     })
 
-    it('an upload that the store forgot is begun anew', async () => {
+    it('an upload that the store forgot is begun again', async () => {
       const { size, options } = inParts[provider]
       const cloud = await cloudOfTest(provider, options)
       let forgotten = 0

@@ -215,7 +215,7 @@ describe('a move', () => {
     assert.deepEqual(await tiersHolding(stores, attachment), [fileSystem])
   })
 
-  it('writes again what is in the archive already, for it cannot be compared', async () => {
+  it('writes again what is in the archive already, because it cannot be compared', async () => {
     const { area, stores } = makeHybrid(fileSystem, { [objectStorage]: archiving })
     const attachment = newFile()
     await storeOn(stores, fileSystem, attachment)

@@ -1,6 +1,7 @@
 /**
- * The clouds' own hosts, as seen from a corporate network: every connection goes through a proxy and ends at one scripted
- * server, whose certificate only a CA file makes trusted. A stub, because what is tested is which host is asked for what.
+ * The clouds' own hosts, as seen from a corporate network: every connection goes through a proxy and ends at one
+ * scripted server, whose certificate only a CA file makes trusted. A stub, because what is tested is which host is
+ * asked for what.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
