@@ -25,8 +25,8 @@ bool IsJob(Verb verb) { return verb >= Verb::JobStep && verb <= Verb::JobRestore
 
 bool BringsContent(Verb verb) { return !IsRead(verb) && verb != Verb::Remove; }
 
-// Whether a RETURN ok means something. Orthanc would take a success without an answer for a success, and the client
-// would get no answer.
+// Whether a RETURN ok is a valid answer to its verb. Otherwise Orthanc would see a success, and the client would get no
+// answer.
 bool Says(const Call& call, const Header& ok) {
   if (call.verb == Verb::JobStep) return ok.flags >= 1 && ok.flags <= 3;
   if (call.verb != Verb::Rest) return true;
@@ -40,22 +40,16 @@ bool Says(const Call& call, const Header& ok) {
 
 // Small content travels with its call. The engine has the same rule (Conversation.split).
 Io SendCall(Channel& channel, const Call& call, Deadline deadline) {
-  Header header;
-  header.kind = Kind::Call;
-  header.flags = static_cast<uint8_t>(call.verb);
-  header.status = call.type;
+  const uint8_t verb = static_cast<uint8_t>(call.verb);
   if (BringsContent(call.verb)) {
-    header.argument = call.size;
     const size_t sent_along = call.size <= kInlineBytes ? static_cast<size_t>(call.size) : 0;
     const Slice head =
         call.verb == Verb::Create ? Slice{call.uuid, kUuidBytes} : Slice{call.envelope.data(), call.envelope.size()};
-    return channel.Send(header, head, {call.content, sent_along}, deadline);
+    return channel.Send(HeaderOf(Kind::Call, call.size, verb, call.type), head, {call.content, sent_along}, deadline);
   }
-  uint8_t length[8];
-  for (int i = 0; i < 8; i++) length[i] = static_cast<uint8_t>(call.size >> (8 * i));
-  header.argument = call.start;
-  const size_t tail = call.verb == Verb::ReadRange ? sizeof length : 0;
-  return channel.Send(header, {call.uuid, kUuidBytes}, {length, tail}, deadline);
+  const std::string length = call.verb == Verb::ReadRange ? Number(call.size, 8) : "";
+  return channel.Send(HeaderOf(Kind::Call, call.start, verb, call.type), {call.uuid, kUuidBytes},
+                      {length.data(), length.size()}, deadline);
 }
 
 Io ServePull(Channel& channel, const Call& call, const Header& pull, Deadline deadline) {
@@ -66,20 +60,13 @@ Io ServePull(Channel& channel, const Call& call, const Header& pull, Deadline de
   const uint32_t wanted = bytes[0] | bytes[1] << 8 | bytes[2] << 16 | static_cast<uint32_t>(bytes[3]) << 24;
   if (wanted == 0 || wanted > kMaxPayload || pull.argument > call.size || wanted > call.size - pull.argument)
     return Io::Broken;
-  Header data;
-  data.kind = Kind::Data;
-  data.argument = pull.argument;
-  return channel.Send(data, {nullptr, 0}, {static_cast<const uint8_t*>(call.content) + pull.argument, wanted},
-                      deadline);
+  const Slice slice{static_cast<const uint8_t*>(call.content) + pull.argument, wanted};
+  return channel.Send(HeaderOf(Kind::Data, pull.argument), {nullptr, 0}, slice, deadline);
 }
 
 Io SendReply(Channel& channel, const Reply& reply, Deadline deadline) {
-  Header header;
-  header.kind = Kind::Reply;
-  header.flags = reply.stopping ? 1 : 0;
   const bool fits = reply.body.size() <= kMaxPayload;
-  header.status = fits ? reply.http : kTooLarge;
-  header.argument = reply.error;
+  const Header header = HeaderOf(Kind::Reply, reply.error, reply.stopping ? 1 : 0, fits ? reply.http : kTooLarge);
   return channel.Send(header, {reply.body.data(), fits ? reply.body.size() : 0}, {nullptr, 0}, deadline);
 }
 
@@ -178,13 +165,15 @@ class Incoming {
 };
 
 Answer Converse(Channel& channel, const Call& call, Deadline deadline) {
-  // What lies there already belongs to the call before. A RETURN among it would be taken for the answer to this call.
+  // Bytes that are there already belong to the call before. A RETURN in them would look like the answer to this call.
   if (!channel.Quiet()) return Answer::Ended(Ending::Interrupted);
   Incoming incoming(call.result);
   Io io = SendCall(channel, call, deadline);
-  // If the first frame fits no turn, it is left over from the call before: the engine is sound, the connection is not.
+  // If the first frame fits no turn, it is left over from the call before. Then only the connection is bad, not the
+  // engine.
   for (Ending wrong = Ending::Interrupted; io == Io::Ok; wrong = Ending::Broken) {
-    // Nobody ever waits for an engine that is never silent. So its deadline is checked here, too.
+    // Reads of an engine that is never silent do not wait, so they never time out. So the deadline is checked here,
+    // too.
     if (Clock::now() >= deadline) return Answer::Ended(Ending::TimedOut);
     Header header;
     Answer answer;

@@ -64,7 +64,7 @@ struct Answer {
 // Performs the call. If it does not end with Ok, nothing of the result is left.
 Answer Perform(Channel& channel, const Call& call, Deadline deadline);
 
-// On so many engines a call is tried if they die of it.
+// A call is tried on so many engines if they die of it.
 constexpr int kAttempts = 5;
 
 // The log line of a call that has ended. It may be empty on success.

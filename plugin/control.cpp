@@ -58,13 +58,13 @@ void Engine::AskAgain() {
   if (waiting_ > asked_) AskForWorkers(waiting_ - asked_);
 }
 
-// Orthanc runs for months, and somebody may clean /tmp meanwhile. Then the engine could not connect any more.
+// Orthanc runs for months, and somebody may clean /tmp in that time. Then the engine could not connect any more.
 void Engine::SeeToSocket() {
   if (listener_.Present()) return;
   if (listener_.fd() >= 0) AcceptWorkers();  // those that came before
   const std::string problem = listener_.Ensure();
   if (!problem.empty()) return core_.Log(LogLevel::Error, problem);
-  core_.Log(LogLevel::Warning, "the storage engine's socket had vanished; it is " + listener_.path() + " now");
+  core_.Log(LogLevel::Warning, "the storage engine's socket was removed; the new one is " + listener_.path());
   {
     std::lock_guard<std::mutex> lock(mutex_);
     socket_path_ = listener_.path();

@@ -10,7 +10,7 @@ namespace ocs {
 namespace {
 
 constexpr std::chrono::milliseconds kAsking{5'000};
-constexpr int kMostConnections = 256;  // one call tries no more of them
+constexpr int kMostConnections = 256;  // one call tries no more than these
 
 }  // namespace
 
@@ -49,9 +49,7 @@ bool Engine::StopRequested() {
 }
 
 void Engine::AskForWorkers(uint64_t count) {
-  Header grow;
-  grow.kind = Kind::Grow;
-  grow.argument = count;
+  const Header grow = HeaderOf(Kind::Grow, count);
   const Slice path{socket_path_.data(), socket_path_.size()};
   if (control_.open() && control_.Send(grow, path, {nullptr, 0}, Clock::now() + kAsking) == Io::Ok) asked_ += count;
 }
@@ -96,7 +94,7 @@ Answer Engine::Run(const Call& call) {
     active_++;
   }
   Answer answer;
-  // A dead engine may have left several connections. The call may try one after the other before the death is noticed.
+  // A dead engine may have left several connections. The call may try each of them before the supervisor notices.
   int engines = 0;
   uint64_t last = 0;
   for (int attempt = 1; attempt <= kMostConnections && engines < kAttempts; attempt++) {
@@ -113,11 +111,11 @@ Answer Engine::Run(const Call& call) {
     last = generation;
     std::lock_guard<std::mutex> lock(mutex_);
     if (generation == generation_)
-      idle_.clear();  // they lead to the same process, which may be dead though nobody has noticed yet
+      idle_.clear();  // they lead to the same process, which may be dead before the supervisor notices
   }
   if (answer.ending == Ending::Down) {
     std::lock_guard<std::mutex> lock(mutex_);
-    answer.text = words_;
+    answer.text = refusal_;
   }
   const std::string line = LineOf(call, answer);
   if (!line.empty()) core_.Log(answer.ending == Ending::Ok ? LogLevel::Info : LogLevel::Error, line);

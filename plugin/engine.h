@@ -21,7 +21,7 @@ struct EngineSettings {
   std::string script;                // engine.mjs
   std::string configuration;         // Orthanc's, as JSON. It holds secrets: never into argv, environ or a log
   std::vector<std::string> folders;  // where the socket may be, in this order
-  std::chrono::milliseconds start_time{180'000};   // more than an engine is silent while it waits for its store
+  std::chrono::milliseconds start_time{180'000};   // longer than an engine is silent while it waits for its store
   std::chrono::milliseconds restart_time{60'000};  // a later one does not wait for its store
   std::chrono::milliseconds drain_time{10'000};
   std::chrono::milliseconds ping_every{5'000};
@@ -45,17 +45,17 @@ class Engine {
   // and Refused have been logged, and the process is gone.
   Started Start();
 
-  // The answer to START: where files are stored.
+  // From the answer to START: where files are stored.
   const std::string& description() const { return description_; }
-  // And whether Orthanc may read ranges of them.
+  // Likewise: whether Orthanc may read ranges of them.
   bool ranges() const { return ranges_; }
 
-  // Performs the call. If the engine dies, it is started again and the call is repeated. When this returns, everything
-  // of importance has been logged.
+  // Performs the call. If the engine dies, it is started again and the call is repeated. A failure has been logged when
+  // this returns.
   Answer Run(const Call& call);
 
-  // Orthanc begins to stop, and waits for its threads. Calls that still run after the drain time fail, however late
-  // their own deadline is. Returns at once.
+  // Orthanc begins to stop, and waits for its threads. Calls that still run after the drain time fail, even if their
+  // own deadline is later. Returns at once.
   void Drain();
 
   // Takes no new calls, waits for those under way, then ends the engine. Idempotent.
@@ -78,7 +78,7 @@ class Engine {
   void Release(Channel channel, uint64_t generation);
   void AskForWorkers(uint64_t count);  // under mutex_
 
-  static constexpr int kRefusals = 3;  // so many failed launches in a row are no accident
+  static constexpr int kRefusals = 3;  // after so many failed launches in a row, calls fail
 
   static constexpr size_t kMostGreetings = 64;  // more wait in the socket's queue
 
@@ -92,9 +92,9 @@ class Engine {
   bool StartAgain();
   Started Handshake();
   std::string AwaitControl(Channel* control, Header* hello, Deadline deadline);
-  Io HearStart(Channel* control, Deadline deadline, std::chrono::milliseconds limit, Started* started);
+  Io AwaitStart(Channel* control, Deadline deadline, std::chrono::milliseconds limit, Started* started);
   Started Refuse(const std::string& why);
-  void Hear(LogLevel level);
+  void LogOutput(LogLevel level);
   Io AcceptControl(Channel* channel, Header* hello);
   void Reap(bool quietly);
 
@@ -127,7 +127,7 @@ class Engine {
   std::condition_variable changed_;
   State state_ = State::Stopped;
   Started started_ = Started::Refused;
-  std::string words_;        // why the last engine did not start
+  std::string refusal_;      // why the last engine did not start
   std::string socket_path_;  // where the next worker connects
   uint64_t generation_ = 0;
   Channel control_;

@@ -1,5 +1,5 @@
 // A job of Orthanc's that runs in the engine. Orthanc may ask at any time for what is kept here, also while no engine
-// runs. Each step gets back the text that the step before it has left, on whatever engine it runs.
+// runs. Each step gets the text that the step before it has left, also if that step ran on another engine.
 #pragma once
 #include <string>
 

@@ -14,11 +14,11 @@ constexpr size_t kMaxRegistration = 1u << 20;
 constexpr size_t kMostRegistrations = 128;
 constexpr uint64_t kLongestCall = 1ull << 32;  // ms, 49 days
 constexpr milliseconds kAfterItsEnd{500};
-constexpr milliseconds kLastWords{5'000};         // for an engine that was told to end
-constexpr milliseconds kLastWordsOfTheDead{500};  // for an engine that ended by itself, or is deaf
+constexpr milliseconds kEndOfStopped{5'000};  // for an engine that was asked to end
+constexpr milliseconds kEndOfDead{500};       // for an engine that has ended by itself, or does not answer
 
-// What an engine registers with Orthanc. Orthanc hears of it when the start has succeeded: it would go on to call what
-// an engine that is off or has refused had registered.
+// What an engine registers with Orthanc. It is kept until the start has succeeded. Otherwise Orthanc would go on to
+// call what an engine had registered that is off or has refused.
 class Registrations {
  public:
   // False when no engine of ours can have sent this.
@@ -49,8 +49,8 @@ class Registrations {
 }  // namespace
 
 Engine::Started Engine::Launch() {
-  const std::string unheard = listener_.Ensure();
-  if (!unheard.empty()) return Refuse(unheard);
+  const std::string no_socket = listener_.Ensure();
+  if (!no_socket.empty()) return Refuse(no_socket);
   {
     std::lock_guard<std::mutex> lock(mutex_);
     socket_path_ = listener_.path();
@@ -63,14 +63,14 @@ Engine::Started Engine::Launch() {
 }
 
 // Logs what the process says, unless the same was said too often.
-void Engine::Hear(LogLevel level) { process_.Pump(refusals_ < kRefusals ? &core_ : nullptr, level); }
+void Engine::LogOutput(LogLevel level) { process_.Pump(refusals_ < kRefusals ? &core_ : nullptr, level); }
 
 Engine::Started Engine::Refuse(const std::string& why) {
-  Hear(LogLevel::Error);
+  LogOutput(LogLevel::Error);
   if (refusals_ < kRefusals) core_.Log(LogLevel::Error, why);
-  const std::string said = process_.words();
+  const std::string said = process_.tail();
   std::lock_guard<std::mutex> lock(mutex_);
-  words_ = said.empty() ? why : why + ": " + said;
+  refusal_ = said.empty() ? why : why + ": " + said;
   return Started::Refused;
 }
 
@@ -86,19 +86,16 @@ Engine::Started Engine::Handshake() {
     return Refuse("this plugin speaks protocol " + std::to_string(kProtocol) + ", the engine " + settings_.script +
                   " protocol " + std::to_string(hello.argument) +
                   ". Install the .so and engine.mjs of the same release");
-  Header start;
-  start.kind = Kind::Call;
-  start.flags = static_cast<uint8_t>(Verb::Start);
-  start.status = static_cast<uint16_t>(std::min<uint64_t>(generation_, UINT16_MAX));
-  start.argument = kProtocol;
+  const Header start = HeaderOf(Kind::Call, kProtocol, static_cast<uint8_t>(Verb::Start),
+                                static_cast<uint16_t>(std::min<uint64_t>(generation_, UINT16_MAX)));
   Io io = control.Send(start, {settings_.configuration.data(), settings_.configuration.size()}, {nullptr, 0}, deadline);
   Started started = Started::Refused;
-  if (io == Io::Ok) io = HearStart(&control, deadline, limit, &started);
+  if (io == Io::Ok) io = AwaitStart(&control, deadline, limit, &started);
   if (io == Io::Ok) return started;
   if (io == Io::TooLarge) return Refuse("Orthanc's configuration is larger than 16 MiB");
   if (io == Io::TimedOut) return Refuse("the storage engine did not finish its start in time");
   if (io == Io::Broken) return Refuse("the storage engine broke the protocol during its start");
-  process_.End(kAfterItsEnd);  // so that all of its words are heard
+  process_.End(kAfterItsEnd);  // so that Refuse() gets all of its output
   return Refuse("the storage engine ended during its start");
 }
 
@@ -109,11 +106,11 @@ std::string Engine::AwaitControl(Channel* control, Header* hello, Deadline deadl
     if (Clock::now() >= deadline) return "the storage engine did not connect in time";
     pollfd fds[2] = {{listener_.fd(), POLLIN, 0}, {process_.output(), POLLIN, 0}};
     poll(fds, 2, 100);
-    if (fds[1].revents != 0) Hear(LogLevel::Error);
+    if (fds[1].revents != 0) LogOutput(LogLevel::Error);
     if (fds[0].revents != 0) {
       const Io io = AcceptControl(control, hello);
       if (io == Io::Broken) return Errno("the storage engine's connection cannot be accepted");
-      if (io != Io::Ok) return "the storage engine connected, but did not say HELLO as it should";
+      if (io != Io::Ok) return "the storage engine connected, but sent no valid HELLO";
     } else if (process_.output() < 0) {
       return "the storage engine (" + settings_.node + " " + settings_.script + ") ended before it connected";
     }
@@ -122,11 +119,11 @@ std::string Engine::AwaitControl(Channel* control, Header* hello, Deadline deadl
 }
 
 // Listens until the engine has answered START. Ok: `started` is the answer.
-Io Engine::HearStart(Channel* control, Deadline deadline, milliseconds limit, Started* started) {
+Io Engine::AwaitStart(Channel* control, Deadline deadline, milliseconds limit, Started* started) {
   Registrations registrations;
   for (;;) {
     Io io = Await(control->fd(), POLLIN, std::min(deadline, Clock::now() + milliseconds(200)));
-    Hear(LogLevel::Error);
+    LogOutput(LogLevel::Error);
     if (StopRequested()) return Io::Ok;
     if (io == Io::TimedOut && Clock::now() < deadline) continue;
     Header header;
@@ -164,7 +161,7 @@ Io Engine::HearStart(Channel* control, Deadline deadline, milliseconds limit, St
   }
 }
 
-// After some failed launches calls fail, too, with the engine's words, until a launch succeeds.
+// After some failed launches, calls fail with the engine's words until a launch succeeds.
 bool Engine::StartAgain() {
   const auto began = Clock::now();
   const bool runs = Launch() == Started::On;
@@ -177,13 +174,13 @@ bool Engine::StartAgain() {
     if (runs) state_ = State::Ready;
     if (runs && waiting_ > 0) AskForWorkers(waiting_);
     if (hopeless) state_ = State::Down;
-    words = words_;
+    words = refusal_;
     changed_.notify_all();
   }
   if (runs) core_.Log(LogLevel::Warning, "the storage engine runs again; interrupted operations are repeated");
   if (hopeless)
     core_.Log(LogLevel::Error,
-              "the storage engine cannot start. This is tried again; until then operations fail: " + words);
+              "the storage engine cannot start. The plugin tries again; until then operations fail: " + words);
   return runs;
 }
 
@@ -191,7 +188,7 @@ bool Engine::StartAgain() {
 Io Engine::AcceptControl(Channel* channel, Header* hello) {
   Channel peer;
   Io io = listener_.Accept(&peer);
-  if (io == Io::TimedOut) return Io::Ok;  // somebody else, who was sent away
+  if (io == Io::TimedOut) return Io::Ok;  // it was another user, who was sent away
   if (io != Io::Ok) return io;
   Greeting greeting(std::move(peer), Clock::now() + settings_.hello_time);
   while ((io = greeting.Read(hello)) == Io::TimedOut && Clock::now() < greeting.by)
@@ -201,7 +198,7 @@ Io Engine::AcceptControl(Channel* channel, Header* hello) {
   return Io::Ok;
 }
 
-// Ends this engine for good, whatever its state is, and takes its connections out of the pool.
+// Ends this engine for good, in any state, and takes its connections out of the pool.
 void Engine::Reap(bool quietly) {
   Channel control;
   std::vector<Channel> idle;
@@ -217,9 +214,9 @@ void Engine::Reap(bool quietly) {
   control.Close();
   idle.clear();
   greetings_.clear();
-  const std::string how = process_.End(quietly ? kLastWords : kLastWordsOfTheDead);
-  Hear(quietly ? LogLevel::Info : LogLevel::Warning);
-  // Connections that it opened and nobody accepted: the first one of the next engine must not wait behind them.
+  const std::string how = process_.End(quietly ? kEndOfStopped : kEndOfDead);
+  LogOutput(quietly ? LogLevel::Info : LogLevel::Warning);
+  // Connections that it opened and that were not accepted: the first one of the next engine must not wait behind them.
   for (Channel left; listener_.fd() >= 0 && listener_.Accept(&left) == Io::Ok;) left.Close();
   if (!quietly && !how.empty()) core_.Log(LogLevel::Warning, "the storage engine " + how + " and is started again");
 }

@@ -39,7 +39,8 @@ std::string Environment(const char* name) {
 std::vector<std::string> SocketFolders(const std::string& temporary) {
   std::vector<std::string> folders;
   if (!temporary.empty() && temporary[0] == '/') folders.push_back(temporary);
-  // The first is systemd's, which may name several. The second is a login's. Neither may belong to another user.
+  // The first comes from systemd and may have several folders. The second comes from a login. Neither may belong to
+  // another user.
   std::string runtime = Environment("RUNTIME_DIRECTORY");
   runtime = runtime.substr(0, runtime.find(':'));
   for (const std::string& folder : {runtime, Environment("XDG_RUNTIME_DIR")})
@@ -73,8 +74,8 @@ std::string Listener::Ensure() {
     problems += (problems.empty() ? "" : "; ") + problem;
   }
   return "cannot listen for the storage engine in any folder (" + problems +
-         "). Set TemporaryDirectory, or TMPDIR in the environment, to the absolute path of a folder that can be "
-         "written";
+         "). Set TemporaryDirectory, or TMPDIR in the environment, to the absolute path of a folder in which Orthanc "
+         "can write";
 }
 
 std::string Listener::Bind() {
@@ -82,9 +83,9 @@ std::string Listener::Bind() {
   if (mkdir(folder_.c_str(), 0700) != 0 && errno != EEXIST) return Errno(folder_);
   if (lstat(folder_.c_str(), &status) != 0) return Errno(folder_);
   if (!S_ISDIR(status.st_mode) || status.st_uid != geteuid() || (status.st_mode & 077) != 0)
-    return folder_ + ": it belongs to somebody else";
+    return folder_ + ": it belongs to another user, or others have access";
   lock_ = Channel(open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  flock(lock_.fd(), LOCK_EX | LOCK_NB);  // where there are no locks, nobody takes it for a dead one's
+  flock(lock_.fd(), LOCK_EX | LOCK_NB);  // on a file system without locks, Sweep() removes no folder either
   unlink(path_.c_str());
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -99,7 +100,7 @@ std::string Listener::Bind() {
   return "";
 }
 
-// Removes what killed Orthancs have left behind.
+// Removes the folders of Orthancs that were killed.
 void Listener::Sweep(const std::string& base) {
   DIR* const entries = opendir(base.c_str());
   while (const dirent* const entry = entries != nullptr ? readdir(entries) : nullptr) {

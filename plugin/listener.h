@@ -20,8 +20,7 @@ class Listener {
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
-  // Listens, and makes the socket again if it is gone. If that cannot be, tries the next folder. Returns what is wrong,
-  // or
+  // Listens, and makes the socket again if it is gone. If that fails, tries the next folder. Returns what is wrong, or
   // "".
   std::string Ensure();
 
@@ -44,12 +43,12 @@ class Listener {
   std::string folder_;
   std::string path_;
   Channel socket_;
-  Channel lock_;  // on the folder, as long as this process lives: a folder without a lock is a dead one's
+  Channel lock_;  // on the folder, as long as this process lives: a folder without a lock belongs to a dead process
   dev_t device_ = 0;
   ino_t inode_ = 0;
 };
 
-// A connection that has not said HELLO yet. Nobody waits for it. It is read when there may be something to read.
+// A connection that has not said HELLO yet. No thread waits for it: it is read when there may be something to read.
 class Greeting {
  public:
   Greeting(Channel channel, Deadline by) : by(by), channel_(std::move(channel)) {}

@@ -22,7 +22,7 @@ class OrthancCore {
  public:
   virtual ~OrthancCore() = default;
   virtual void Log(LogLevel level, const std::string& line) = 0;
-  // Tells Orthanc the HTTP status and the message of a fault of the engine.
+  // Registers the HTTP status and the message of a fault of the engine.
   virtual void RegisterError(uint16_t fault, uint16_t http, const std::string& message) = 0;
   // `asks`: what is registered sends upcalls, that is, it asks Orthanc's REST API in turn.
   virtual void Register(Registration kind, bool asks, const std::string& text) = 0;
@@ -32,9 +32,9 @@ class OrthancCore {
 class Result {
  public:
   virtual ~Result() = default;
-  // Makes room for exactly `size` bytes, after Drop() or at first. False: there is no memory for them.
+  // Allocates exactly `size` bytes, at first or after Drop(). False: there is no memory for them.
   virtual bool Reserve(uint64_t size) = 0;
-  // Gives the room back. The result begins again, or does not come at all.
+  // Frees that memory. The result begins again, or does not come at all.
   virtual void Drop() = 0;
   // Whether the result may have this size: that of a range is fixed.
   virtual bool Accepts(uint64_t size) const = 0;

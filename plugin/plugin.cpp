@@ -25,10 +25,10 @@ constexpr char kName[] = "cloud-storage";
 constexpr uint16_t kFaults = 32;
 constexpr uint16_t kUnavailable = 4;  // the engine's number for "try again later" (docs/protocol.md)
 
-// V8 sees the small objects of its heap, not the payloads beside it that they hold. With its own settings it lets 64 MB
-// of dead payloads gather. Then it marks its whole heap to find them, which takes up to half of the engine's processor
-// time. A small young generation lets go of them early and cheaply, and no marking begins below 96 MB
-// (ARCHITECTURE.md).
+// V8 counts the small objects of its heap, but not the payloads beside the heap that they hold. With its own settings
+// it keeps up to 64 MB of dead payloads. Then it marks its whole heap to find them, which takes up to half of the
+// engine's processor time. A small young generation frees them early and cheaply, and no marking begins below 96 MB
+// (docs/decisions.md).
 constexpr const char* kNodeOptions[] = {"--max-semi-space-size=2", "--initial-heap-size=96"};
 
 // With one of these sections there is work for the engine (src/config/config.ts).
@@ -271,9 +271,9 @@ ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthan
   if (RegisterStorageArea(engine->ranges()) != OrthancPluginErrorCode_Success) {
     engine.reset();
     return Refuse(
-        "cloud-storage cannot store Orthanc's files: another plugin does so already. Take one of the two out of "
-        "Orthanc's Plugins; in the image orthancteam/orthanc, put this one in the place of the official one "
-        "(docs/docker.md)");
+        "cloud-storage cannot store Orthanc's files: another plugin does so already. Remove one of the two from "
+        "\"Plugins\" in Orthanc's configuration; in the image orthancteam/orthanc, replace the official plugin by this "
+        "one (docs/docker.md)");
   }
   OrthancPluginSetDescription(context, engine->description().c_str());
   OrthancPluginRegisterOnChangeCallback(context, OnChange);

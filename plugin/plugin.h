@@ -11,7 +11,7 @@ namespace ocs {
 extern OrthancPluginContext* context;
 extern std::unique_ptr<Engine> engine;
 
-// The error code that tells Orthanc how a call has ended.
+// The error code that Orthanc gets for the way in which a call has ended.
 OrthancPluginErrorCode CodeOf(const Answer& answer);
 
 // The services besides the storage area begin. Orthanc may start a plugin again in the same process.

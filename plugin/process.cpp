@@ -24,12 +24,12 @@ using std::chrono::milliseconds;
 constexpr size_t kLongestLine = 4096;
 constexpr size_t kPipe = 65'536;
 constexpr milliseconds kAfterTerm{2'000};
-constexpr size_t kMostWords = 1024;
+constexpr size_t kLongestTail = 1024;
 constexpr char kThreads[] = "UV_THREADPOOL_SIZE=16";
 constexpr char kAuthorities[] = "NODE_EXTRA_CA_CERTS=";
-// Whoever can set Node's variables for Orthanc could make the engine write its memory, its traffic or the keys of its
-// connections to a file or to its log, open a debugger to all users, or trust any certificate. Orthanc's variables are
-// its options, with passwords of other plugins among them. Our options come over the socket.
+// A person who can set Node's variables for Orthanc could make the engine write its memory, its traffic or the keys of
+// its connections to a file or to its log, open a debugger to all users, or trust any certificate. Orthanc's variables
+// are its options, with passwords of other plugins among them. Our options come over the socket.
 constexpr const char* kLeftOut[] = {
     "NODE_", "ORTHANC_", "DEBUG=", "SSLKEYLOGFILE=", "AZURE_LOG_LEVEL=", "GOOGLE_SDK_NODE_LOGGING="};
 
@@ -54,7 +54,7 @@ std::vector<const char*> Environment() {
 [[noreturn]] void BecomeEngine(pid_t parent, int output, const char* const* argv, const char* const* environment) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(0);
-  setsid();  // Ctrl-C in Orthanc's terminal is for Orthanc, which then stops us in order
+  setsid();  // Ctrl-C in Orthanc's terminal is for Orthanc, which then stops this process in order
   // Keys must not reach a core file. The limit is one byte, not zero: the kernel still pipes a core of limit 0 to a
   // handler, and drops one of limit 1.
   const rlimit none{1, 1};
@@ -101,40 +101,40 @@ std::string Process::Start(const std::vector<std::string>& command) {
   output_ = Channel(output[0]);
   fcntl(output_.fd(), F_SETFL, O_NONBLOCK);
   line_.clear();
-  words_.clear();
+  tail_.clear();
   return problem;
 }
 
-// Takes no more than a pipe holds. A process that says more than can be logged must not keep the supervisor here.
+// Takes no more than a pipe holds. The supervisor must not stay here when a process writes faster than it can log.
 void Process::Pump(OrthancCore* core, LogLevel level) {
   char bytes[4096];
   ssize_t got = 0;
   for (size_t taken = 0; output_.open() && taken < kPipe; taken += static_cast<size_t>(got)) {
     got = read(output_.fd(), bytes, sizeof bytes);
     if (got == 0) {
-      Tell(core, level);  // the last line may have no end
+      TakeLine(core, level);  // the last line may have no end
       output_.Close();
     }
     if (got <= 0) return;
     for (ssize_t i = 0; i < got; i++) {
       if (bytes[i] != '\n') line_ += bytes[i];
-      if (bytes[i] == '\n' || line_.size() == kLongestLine) Tell(core, level);
+      if (bytes[i] == '\n' || line_.size() == kLongestLine) TakeLine(core, level);
     }
   }
 }
 
-void Process::Tell(OrthancCore* core, LogLevel level) {
+void Process::TakeLine(OrthancCore* core, LogLevel level) {
   if (line_.empty()) return;
   if (core != nullptr) core->Log(level, "storage engine: " + line_);
   Keep(line_);
   line_.clear();
 }
 
-// Keeps no frames of a stack, nor the version with which Node ends them.
+// Does not keep the frames of a stack, and not the version that Node writes after them.
 void Process::Keep(const std::string& line) {
   if (line[0] == ' ' || line.compare(0, 9, "Node.js v") == 0) return;
-  words_ += (words_.empty() ? "" : " | ") + line;
-  if (words_.size() > kMostWords) words_.erase(0, words_.size() - kMostWords);
+  tail_ += (tail_.empty() ? "" : " | ") + line;
+  if (tail_.size() > kLongestTail) tail_.erase(0, tail_.size() - kLongestTail);
 }
 
 void Process::Kill() {

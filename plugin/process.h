@@ -11,7 +11,7 @@
 
 namespace ocs {
 
-// Says what failed, with the operating system's reason (errno), and what to do if a limit was reached.
+// A message: what failed, the operating system's reason (errno), and what to do if a limit was reached.
 std::string Errno(const std::string& what);
 
 class Process {
@@ -20,28 +20,28 @@ class Process {
   // secrets. Returns why there is no process, or "".
   std::string Start(const std::vector<std::string>& command);
 
-  // Readable when the process has said something on stdout or stderr. Below 0 once it has closed both.
+  // Readable when the process has written to stdout or stderr. Below 0 once it has closed both.
   int output() const { return output_.fd(); }
 
-  // Takes the lines that it has said, and logs them if `core` is not null.
+  // Takes the lines that it has written, and logs them if `core` is not null.
   void Pump(OrthancCore* core, LogLevel level);
 
-  // The last of these lines that tell something.
-  std::string words() const { return words_; }
+  // The last of these lines, without stacks.
+  std::string tail() const { return tail_; }
 
   void Kill();
 
-  // Waits for its end: so long without a signal, then with SIGTERM, then with SIGKILL. Returns how it ended, or "" if
-  // there was no process.
+  // Waits for its end: up to `limit` without a signal, then with SIGTERM, then with SIGKILL. Returns how it ended, or
+  // "" if there was no process.
   std::string End(std::chrono::milliseconds limit);
 
  private:
   pid_t pid_ = -1;
   Channel output_;
   std::string line_;
-  std::string words_;
+  std::string tail_;
 
-  void Tell(OrthancCore* core, LogLevel level);
+  void TakeLine(OrthancCore* core, LogLevel level);
   void Keep(const std::string& line);
 };
 

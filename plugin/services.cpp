@@ -1,5 +1,5 @@
 // What the engine does for Orthanc besides the storage area: REST routes, jobs, metrics. And what it asks of Orthanc
-// meanwhile.
+// during these calls.
 #include <atomic>
 #include <thread>
 
@@ -13,7 +13,7 @@ namespace {
 using std::chrono::milliseconds;
 constexpr milliseconds kLongestRequest{24 * 3'600'000};  // a request may wait for the end of a job
 constexpr milliseconds kWhileStopping{50};
-constexpr milliseconds kLongestRefresh{2'000};  // a monitor does not wait longer
+constexpr milliseconds kLongestRefresh{2'000};  // monitors do not wait longer
 
 std::atomic<bool> stopping{false};
 std::string job_type;
@@ -156,8 +156,8 @@ void StartServices() {
 
 void RegisterService(Registration kind, const std::string& text) {
   switch (kind) {
-    // Without lock: with it, Orthanc lets only one request at a time into a plugin, and one may wait for a job for
-    // hours.
+    // Without the lock. With it, Orthanc gives a plugin only one request at a time, and a request may wait for a job
+    // for hours.
     case Registration::Route: return OrthancPluginRegisterRestCallbackNoLock(context, text.c_str(), Serve);
     case Registration::JobType: job_type = text; return OrthancPluginRegisterJobsUnserializer(context, Unserialize);
     case Registration::Metrics: return OrthancPluginRegisterRefreshMetricsCallback(context, Refresh);

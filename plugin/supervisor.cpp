@@ -63,11 +63,11 @@ bool Engine::Serve() {
     }
     const auto pause = std::max(std::chrono::ceil<milliseconds>(until - now), milliseconds(0));
     poll(fds.data(), fds.size(), static_cast<int>(pause.count()));
-    // Only the time counts in which this thread waited. A log of Orthanc's that blocks, or a machine that sleeps, is
-    // not the engine's silence.
+    // Counts only the time in which this thread waited. If Orthanc's log blocks, or the machine sleeps, the engine is
+    // not silent.
     silent_ += std::min<Clock::duration>(Clock::now() - now, pause);
     if (char byte = 0; fds[1].revents != 0 && read(wake_[0], &byte, 1) == 1) continue;
-    if (fds[2].revents != 0) Hear(LogLevel::Warning);
+    if (fds[2].revents != 0) LogOutput(LogLevel::Warning);
     if (fds[3].revents != 0) AcceptWorkers();
     if (!greetings_.empty()) GreetWorkers();
     if (fds[0].revents != 0 && !HandleControl()) return true;
@@ -80,19 +80,15 @@ bool Engine::Serve() {
     next_ping = Clock::now() + settings_.ping_every;
     SeeToSocket();
     AskAgain();
-    Header ping;
-    ping.kind = Kind::Ping;
     std::lock_guard<std::mutex> lock(mutex_);
-    if (control_.Send(ping, Clock::now() + milliseconds(100)) == Io::Closed) return true;
+    if (control_.Send(HeaderOf(Kind::Ping), Clock::now() + milliseconds(100)) == Io::Closed) return true;
   }
 }
 
 void Engine::CloseAll() {
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    Header stop;
-    stop.kind = Kind::Call;
-    stop.flags = static_cast<uint8_t>(Verb::Stop);
+    const Header stop = HeaderOf(Kind::Call, 0, static_cast<uint8_t>(Verb::Stop));
     if (state_ != State::Stopped) state_ = State::Stopping;
     changed_.notify_all();
     if (control_.open()) control_.Send(stop, Clock::now() + milliseconds(100));

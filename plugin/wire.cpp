@@ -68,7 +68,7 @@ Io Await(int fd, short events, Deadline deadline) {
     if (left <= 0) return Io::TimedOut;
     pollfd poll_fd{fd, events, 0};
     const int ready = poll(&poll_fd, 1, static_cast<int>(std::min<long long>(left, 1 << 30)));
-    if (ready > 0) return Io::Ok;  // the next read or write tells of an error or a hang-up
+    if (ready > 0) return Io::Ok;  // the next read or write reports an error or a hang-up
     if (ready < 0 && errno != EINTR) return Io::Broken;
   }
 }

@@ -58,6 +58,10 @@ struct Header {
   uint64_t argument = 0;
 };
 
+inline Header HeaderOf(Kind kind, uint64_t argument = 0, uint8_t flags = 0, uint16_t status = 0) {
+  return {0, kind, flags, status, argument};
+}
+
 void Encode(const Header& header, uint8_t* bytes);
 
 // False when no engine of ours can have sent this header. Then the connection must be closed.

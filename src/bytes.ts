@@ -18,7 +18,7 @@ export interface Source {
 export interface Content {
   readonly size: number
   readonly body: Bytes
-  /** Of all bytes of the body, where the store tells it; stores/wrappers/checksum.ts compares it. */
+  /** Of all bytes of the body, if the store's answer has it. stores/wrappers/checksum.ts compares it. */
   readonly digest?: Digest | undefined
 }
 
@@ -26,7 +26,7 @@ export interface Content {
 export interface Digest {
   readonly name: 'md5' | 'crc32c'
   readonly value: string
-  /** Whether a body with the digest `found` is right, where that is less simple than being the same. */
+  /** Whether a body with the digest `found` is right. Without this function: if both digests are the same. */
   confirms?(found: string): boolean
 }
 
@@ -53,7 +53,7 @@ export function checkedContent(size: number, body: Bytes): Content {
   return { size, body: exactly(size, body, true) }
 }
 
-/** All of a source, checked against its size. Asking a source again would not help: such a fault is final. */
+/** All of a source, checked against its size. Reading a source again would not help, so such a fault is final. */
 export function openWhole(source: Source): Bytes {
   return exactly(source.size, source.open(), false)
 }
@@ -94,7 +94,7 @@ export function checkedRange(range: Range, size: number): Range {
   return range
 }
 
-/** Only `range` of a body, which is read to its end all the same: its last chunk may be the one that says it is bad. */
+/** Only `range` of a body. The body is read to its end: perhaps only its last chunk shows that it is wrong. */
 export async function* cut(body: Bytes, { start, end }: Range): Bytes {
   let at = 0
   for await (const chunk of body) {
@@ -105,14 +105,14 @@ export async function* cut(body: Bytes, { start, end }: Range): Bytes {
   }
 }
 
-/** Lets go of a body that is not wanted. A generator that was never asked does nothing when it is told to end. */
+/** Ends a body that nobody needs. It reads one chunk first: a generator that has not begun ignores `return()`. */
 export async function discard({ body }: Content): Promise<void> {
   const chunks = body[Symbol.asyncIterator]()
   await chunks.next().catch(() => {})
   await chunks.return?.()
 }
 
-/** What `use` makes of a content; if that fails, the content is let go of. */
+/** What `use` makes of a content. If that fails, the content is discarded. */
 export async function orDiscard<T>(content: Content, use: (content: Content) => T): Promise<T> {
   try {
     return use(content)
@@ -122,7 +122,7 @@ export async function orDiscard<T>(content: Content, use: (content: Content) => 
   }
 }
 
-/** How much it is, in words. */
+/** A number of bytes, for people: `1.2 GB`. */
 export function amount(bytes: number): string {
   const units = ['KB', 'MB', 'GB', 'TB', 'PB']
   if (bytes < 1000) return `${bytes} bytes`
@@ -137,11 +137,11 @@ export function amount(bytes: number): string {
 
 export type NewDigest = () => { update(bytes: Uint8Array): void; hex(): string }
 
-/** What one digest covers. Small, for a range is compared by all slices that it touches. */
+/** What one digest covers. Small, because a range is compared by all slices that it touches. */
 const SLICE_BYTES = 256 * 1024
 /**
- * Read at once for comparing. It must stay below the smallest part of a parallel transfer (5 MB): a read that is split into
- * parts would wait for a transfer slot, held by the very upload that waits for the read.
+ * Read at once for comparing. It must stay below the smallest part of a parallel transfer (5 MB). A read that is split
+ * into parts would wait for a transfer slot, and the upload that waits for the read would hold that slot.
  */
 const STEP_BYTES = 4 * 1024 * 1024
 
@@ -214,7 +214,7 @@ export class Fingerprint {
 
 function changed(): Fault {
   return new Fault('Corrupt', 'the object changed after it was verified', {
-    retryable: true, // the way to it may be to blame
+    retryable: true, // the network may have damaged it
     remedy: 'Something else writes to it, or the store delivers damaged bytes. The object was left as it is.',
   })
 }

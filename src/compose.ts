@@ -1,6 +1,6 @@
-import type { StorageArea, TierName } from './area/area.ts'
+import type { Again, StorageArea, TierName } from './area/area.ts'
 import { prefixOf } from './area/naming.ts'
-import { type ObjectTierOptions, objectTier } from './area/object-tier.ts'
+import { objectTier } from './area/object-tier.ts'
 import type { Tier } from './area/tier.ts'
 import type { EngineConfig, HybridConfig } from './config/config.ts'
 import { loadKeyring } from './config/key-file.ts'
@@ -21,8 +21,6 @@ import { withLog } from './stores/wrappers/log.ts'
 import { type Counts, newCounts, withMetrics } from './stores/wrappers/metrics.ts'
 import { attempt, withRetry } from './stores/wrappers/retry.ts'
 
-type Again = ObjectTierOptions['again']
-
 export interface Composition {
   /** The object store. */
   readonly store: Store
@@ -32,7 +30,7 @@ export interface Composition {
   readonly counts: Counts
   /** In a hybrid mode: both tiers, the disk's store, and the jobs that move files between them. */
   readonly hybrid: Hybrid | undefined
-  /** Repeats what verification above the store finds wrong, as often as MaxRetries says. */
+  /** Repeats reads that verification above the store finds wrong, as often as MaxRetries says. */
   readonly again: Again
   /** What the log says at start, beside the store's name. */
   readonly description: string
@@ -44,12 +42,12 @@ export interface Composition {
 
 const SLACK_MS = 30_000
 const PROBE = '.orthanc-cloud-storage-check'
-const RAISE_TIMEOUT = 'Raise RequestTimeout if such files and this network need more.'
+const RAISE_TIMEOUT = 'Raise RequestTimeout if such files need more time on this network.'
 /** A directory has no options for these. */
 const LOCAL = {
   maxRetries: 3,
   requestTimeoutMs: 1_200_000,
-  tooSlow: 'No option changes this limit. Look why the disk, or the network mount and its server, is so slow.',
+  tooSlow: 'No option changes this limit. Find out why the disk, or the network mount and its server, is so slow.',
 }
 
 /**
@@ -74,7 +72,7 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
   const warn = (line: string) => log.warn(line)
   const sealing = new Sealing(encryption, encryption ? loadKeyring(encryption, warn) : keyring(undefined, []), warn)
   const budget = new Budget(encryption?.budgetBytes ?? 0)
-  // A store has tried what it could mend by itself. What is left is bytes that turned out wrong.
+  // The store itself has repeated what failed there. What is left are bytes that turned out wrong above it.
   const again: Again = (work, signal) =>
     attempt(work, { maxRetries }, signal, info, ({ code, retryable }) => code === 'Corrupt' && retryable)
   const objectStorage = objectTier({ name: 'object-storage', store, naming, sealing, budget, again })
@@ -98,7 +96,8 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
     hybrid,
     again,
     description: [`stores Orthanc's files in ${place}`, sealing.description].filter(Boolean).join(', '),
-    // A sealed object is read whole. So Orthanc had better keep headers apart, as with the official plugins.
+    // A sealed object is read whole. So Orthanc should store headers as files of their own, as with the official
+    // plugins.
     ranges: !encryption?.enabled || encryption.rangeReads,
     callDeadlineMs: requestTimeoutMs + SLACK_MS,
   }

@@ -12,9 +12,8 @@ import { version } from './version.ts'
 import { Server } from './wire/server.ts'
 
 /**
- * Payloads lie beside V8's heap. Once there are 16 MB of new ones, twice this figure, V8 lets go of those that nobody
- * holds any more. plugin.cpp sets what must be known before V8 starts. The option is one of V8 12 and 13, that is of
- * Node.js 22 to 24.
+ * Payloads lie beside V8's heap. Once there are 16 MB of new ones (twice this figure), V8 frees those that are not used
+ * any more. plugin.cpp sets the options that V8 needs at its start. V8 12 and 13 have this option, so Node.js 22 to 24.
  */
 if (/^1[23]\./.test(process.versions.v8)) setFlagsFromString('--scavenger-max-new-space-capacity-mb=8')
 
@@ -26,7 +25,7 @@ if (!socketPath) {
   process.exit(2)
 }
 
-// An error that nobody foresaw ends the process. The plugin starts a new one and repeats the calls that were under way.
+// An unexpected error ends the process. The plugin starts a new one and repeats the calls that were under way.
 process.on('uncaughtException', error => {
   console.error(error.stack ?? String(error))
   process.exit(70)
@@ -34,8 +33,8 @@ process.on('uncaughtException', error => {
 
 /** Aborted when Orthanc stops. */
 const stopping = new AbortController()
-// The end comes from the plugin, by STOP or by its own end. Whoever stops Orthanc may signal its whole process group: an
-// engine that ended then would be missing while Orthanc still finishes what is under way.
+// The plugin ends the engine, by STOP or by its own end. A signal that stops Orthanc may go to its whole process group.
+// If it ended the engine, the engine would be missing while Orthanc still finishes what is under way.
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => {})
 noDebugger()
 
@@ -66,8 +65,8 @@ async function start() {
     return undefined
   }
   const composition = compose(config, log, server.restarts === 0 ? 'owner' : 'successor')
-  // Only when Orthanc starts. An engine that follows a dead one serves at once, whatever the store does just now: what
-  // is on Orthanc's disk, or works again in a minute, must not wait for the store.
+  // Only when Orthanc starts. An engine that follows a dead one serves at once, even if the store is away. Files on
+  // Orthanc's disk need no store, and the store may work again in a minute.
   const goOnAsking = config.startupCheck && server.restarts === 0 ? await ready(config, composition) : undefined
   const { store, callDeadlineMs, ranges, description } = composition
   const services = servicesOf(composition, server.restarts)
@@ -77,7 +76,7 @@ async function start() {
   return { store, services }
 }
 
-/** Resolves with what is left to be done once Orthanc has started. */
+/** Resolves with the work that is left after Orthanc's start. */
 async function ready({ readOnly, startupTimeoutMs }: EngineConfig, { store, hybrid }: Composition) {
   const options = { purpose: 'start', writes: !readOnly, warn: (line: string) => log.warn(line) } as const
   if (hybrid) await untilReady({ store: hybrid.fileSystem, options, log }, startupTimeoutMs)

@@ -1,7 +1,6 @@
 /** What a hybrid mode adds to the object storage: Orthanc's own disk as a second tier, and moves between the two. */
-import { createHash } from 'node:crypto'
 import { resolve } from 'node:path'
-import type { TierName } from './area/area.ts'
+import type { Again, TierName } from './area/area.ts'
 import { type HybridArea, hybridArea } from './area/hybrid.ts'
 import { diskNaming } from './area/naming.ts'
 import { type ObjectTierOptions, objectTier } from './area/object-tier.ts'
@@ -11,6 +10,7 @@ import { Fault, isCode } from './fault.ts'
 import type { Logger } from './log.ts'
 import { type MoveJobs, moveJobs } from './moves/job.ts'
 import { Budget } from './seal/budget.ts'
+import { newDigest } from './seal/digest.ts'
 import { type Apart, apart } from './stores/apart.ts'
 import type { Store } from './stores/store.ts'
 
@@ -21,22 +21,22 @@ export interface Hybrid {
   readonly jobs: MoveJobs
 }
 
-/** `raw`: without wrappers, for the proof that the tiers are two places. */
+/** `raw`: without wrappers, to prove that the tiers are two places. */
 export interface HybridParts extends Pick<ObjectTierOptions, 'sealing' | 'again'> {
   readonly objectStorage: { readonly raw: Store; readonly tier: Tier }
   readonly disk: { readonly raw: Store & Settling; readonly store: Store }
   /** Repeats the proof before a move as the object storage repeats everything else. */
-  readonly retried: ObjectTierOptions['again']
+  readonly retried: Again
   readonly log: Logger
 }
 
 interface Settling {
-  /** Resolves when a file that is there is safe from a power cut, whoever wrote it. */
+  /** Resolves when a file that is there is safe from a power cut, also when another program wrote it. */
   settle(key: string, signal: AbortSignal): Promise<void>
 }
 
 const TWO_PLACES = "Give the object storage (DirectoryStorage.Path) another folder than Orthanc's StorageDirectory."
-/** How long the object store has for the proof that it is not the disk, when Orthanc starts. */
+/** When Orthanc starts, the proof that the object store is not the disk may take so long. */
 const APART_MS = 10_000
 
 export function composeHybrid(config: EngineConfig, { writesTo }: HybridConfig, parts: HybridParts): Hybrid {
@@ -60,8 +60,8 @@ export function composeHybrid(config: EngineConfig, { writesTo }: HybridConfig, 
       },
     },
     primary: writesTo,
-    digests: digest,
-    // A start does not wait for a network that breaks; a move does, as for everything else.
+    digests: newDigest,
+    // A start does not wait for a broken network. A move does, as for everything else.
     apart: signal => retried(() => proveApart(signal), signal),
     warn: line => log.warn(line),
   })
@@ -78,17 +78,17 @@ function withProof(disk: Store, raw: Store, proveApart: Apart, writesTo: TierNam
       try {
         await disk.check(signal, options)
       } catch (error) {
-        // Where new files go to the object store, it is enough that the old ones can be read.
+        // If new files go to the object store, it is enough that the old ones on the disk can be read.
         if (writesTo === 'file-system' || !(isCode(error, 'Denied') || isCode(error, 'BadConfig'))) throw error
         await disk.check(signal, { ...options, writes: false }).catch(() => {
           throw error
         })
-        return warn(`moves to Orthanc's disk will fail, and most probably removals there: ${error.describe()}`)
+        return warn(`moves to Orthanc's disk will fail, and probably removals from it: ${error.describe()}`)
       }
       if (purpose === 'status' || !writes) return
       if (purpose === 'look' && !(await isThere(raw, signal))) return // the proof would make the folder
-      // A store that is away says nothing, nor does one whose bucket or container is still to be made. Its own check
-      // tells of that, and may make it. Then it is asked before the first move.
+      // A store that is away, or that has no bucket or container yet, proves nothing. The check of that store reports
+      // it, and may make the container. Then the proof is made before the first move.
       await proveApart(AbortSignal.any([signal, AbortSignal.timeout(APART_MS)]), true).catch(error => {
         if (isCode(error, 'BadConfig')) throw error
       })
@@ -102,7 +102,7 @@ const isThere = (folder: Store, signal: AbortSignal) =>
     () => false,
   )
 
-/** This can be said without a look at the disk. apart() finds the rest. */
+/** The paths alone show this, without a look at the disk. apart() finds the rest. */
 function refuseSameFolder({ provider, hybrid, naming }: EngineConfig): void {
   if (!hybrid || provider.kind !== 'directory') return
   const { path } = provider
@@ -110,9 +110,4 @@ function refuseSameFolder({ provider, hybrid, naming }: EngineConfig): void {
   throw new Fault('BadConfig', `DirectoryStorage.Path and StorageDirectory lead to one folder, ${hybrid.directory}`, {
     remedy: `A move would remove the only copy. ${TWO_PLACES}`,
   })
-}
-
-function digest(algorithm: 'sha256' | 'md5') {
-  const hash = createHash(algorithm)
-  return { update: (bytes: Uint8Array) => void hash.update(bytes), hex: () => hash.digest('hex') }
 }

@@ -2,10 +2,11 @@ import { readFileSync, readlinkSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 
 /**
- * What Orthanc takes relative paths of its configuration from: the folder of the configuration file, or the folder that was
- * named instead of a file, or its working directory if none was. No call of Orthanc's tells it: OrthancPluginGetConfigurationPath
- * gives the parent of a folder that is named without a slash at its end (tried with 1.10.1). Its command line does: the
- * only argument that is no option. `orthanc`: process id. undefined = it cannot be told.
+ * Where relative paths of Orthanc's configuration begin: in the folder of the configuration file, or in the folder that
+ * was named instead of a file, or in Orthanc's working directory if none was named. No function of Orthanc returns this
+ * folder: OrthancPluginGetConfigurationPath gives the parent of a folder that is named without a slash at its end
+ * (tried with 1.10.1). Orthanc's command line has it: the only argument that is not an option. `orthanc`: process id.
+ * undefined: the folder is not known.
  */
 export function configurationFolder(orthanc: number): string | undefined {
   try {

@@ -6,8 +6,8 @@ export interface JsonObject {
 }
 
 /**
- * Orthanc's own REST API, without the routes of plugins. The requests of one call are made one after the other, in the
- * order in which they are asked, on the thread of Orthanc that waits for the call. Rejects with a `Fault`: `Canceled`
+ * Orthanc's own REST API, without the routes of plugins. The requests of one call are made one after the other, in
+ * their order, on the thread of Orthanc that waits for the call. Rejects with a `Fault`: `Canceled`
  * when Orthanc stops, `TooLarge` for an answer above 16 MiB (ask for less: `?since=&limit=`, or without `expand`),
  * `BadRequest` for another 4xx, `Unavailable` for a 503, `Internal` for everything else that is not a 2xx.
  * When an engine dies, the call is repeated on the next one. A POST may then happen twice, a submission does not.
@@ -34,14 +34,14 @@ export interface Job {
   /** Without a field `Type`: that one is Orthanc's. */
   serialize(): JsonObject
   /**
-   * One step, of about a second. Only between steps does Orthanc show progress, keep the serialized state, and pause or
-   * cancel the job. Work may go on between steps, but `orthanc` is good during this step only. A rejection is logged
+   * One step, of about a second. Orthanc shows progress, saves the serialized state, and pauses or cancels the job only
+   * between steps. Work may go on between steps, but `orthanc` can be used during this step only. A rejection is logged
    * and fails the job, except `Canceled`.
    */
   step(orthanc: Orthanc, signal: AbortSignal): Promise<StepOutcome>
   /** The job leaves the running state, and this object is not used again. Resolves when nothing of it is under way. */
   stop(): Promise<void>
-  /** Sets the job back to its beginning (Orthanc's `resubmit`). Nothing of it is under way, and nothing begins here. */
+  /** Sets the job back to its beginning (Orthanc's `resubmit`). No work of it is under way, and none begins here. */
   reset(): void
 }
 

@@ -1,4 +1,4 @@
-/** What the engine offers Orthanc besides the storage area, made of what compose() gives. */
+/** What the engine offers Orthanc besides the storage area, made from the composition. */
 import type { Composition } from './compose.ts'
 import { explorer } from './explorer/script.ts'
 import { moveStorageRoute } from './routes/move-storage.ts'
@@ -25,8 +25,6 @@ export function servicesOf({ store, area, tiers, hybrid, counts }: Composition, 
     BytesWritten: counts.bytesWritten,
   })
   const routes = [statusRoute(status, signal => store.check(signal, { purpose: 'status' })), whereRoute(tiers)]
-  const metrics = () => metricsOf(status())
-  return moves && jobs
-    ? { area, routes: [...routes, moveStorageRoute(moves)], jobs, metrics, explorer }
-    : { area, routes, metrics, explorer }
+  if (moves) routes.push(moveStorageRoute(moves))
+  return { area, routes, ...(jobs && { jobs }), metrics: () => metricsOf(status()), explorer }
 }

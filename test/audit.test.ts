@@ -1,4 +1,7 @@
-/** The audit of dependencies, by the real npm, of a registry that is a stub: which advisories there are is not ours to choose. */
+/**
+ * The audit of dependencies, by the real npm, of a registry that is a stub: which advisories there are is not ours to
+ * choose.
+ */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'

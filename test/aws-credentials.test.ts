@@ -1,12 +1,14 @@
-/** AWS's default chain, as far as it can be had without AWS: profiles, and stubs of STS, SSO, S3 and the metadata service. */
+/**
+ * AWS's default chain, as far as it can be had without AWS: profiles, and stubs of STS, SSO, S3 and the metadata
+ * service.
+ */
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, it } from 'node:test'
+import { beforeEach, describe, it } from 'node:test'
 import { Agent } from 'undici'
 import type { Fault } from '../src/fault.ts'
 import { network } from '../src/stores/network/network.ts'
@@ -16,11 +18,7 @@ import { withRetry } from '../src/stores/wrappers/retry.ts'
 import { type FakeInternet, fakeInternet } from './support/fake-internet.ts'
 import { s3Options } from './support/s3-options.ts'
 import { chunked, never, noise } from './support/store.suite.ts'
-
-const undo: (() => unknown)[] = []
-afterEach(async () => {
-  for (const step of undo.splice(0).reverse()) await step()
-})
+import { listen, undo } from './support/undo.ts'
 
 /** Nothing of this machine's own credentials, and no metadata service. */
 function environment(variables: Record<string, string>): void {
@@ -63,12 +61,7 @@ async function serve(script: Script): Promise<string> {
   const server = createServer((request, response) => {
     request.resume().on('end', () => script(request, response, ++count))
   })
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  undo.push(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  return `http://127.0.0.1:${await listen(server)}`
 }
 
 const stsAnswer = (nth: number, minutes: number) =>
@@ -101,7 +94,7 @@ describe("credentials of AWS's default chain", () => {
       `[default]\naws_access_key_id = ${key}\naws_secret_access_key = secret-of-${key}\n`,
     )
 
-  it('follow a profile that is written anew, without a restart, and survive its absence', async t => {
+  it('follow a profile that is written again, without a restart, and survive its absence', async t => {
     profile()
     t.mock.timers.enable({ apis: ['Date'], now: Date.now() })
     const warnings: string[] = []

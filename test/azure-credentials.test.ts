@@ -1,4 +1,7 @@
-/** Which identities reach Azure, and how. Entra ID cannot be had: a stub hands out the tokens; see also live/azure-identity. */
+/**
+ * Which identities reach Azure, and how. Entra ID cannot be had: a stub hands out the tokens; see also
+ * live/azure-identity.
+ */
 import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
@@ -6,7 +9,7 @@ import { join } from 'node:path'
 import { after, before, beforeEach, describe, it } from 'node:test'
 import { Fault } from '../src/fault.ts'
 import { azureStore } from '../src/stores/azure/azure.ts'
-import { type FakeInternet, fakeInternet, type Visit } from './support/fake-internet.ts'
+import { type FakeInternet, fakeInternet, type Visit, withEnvironment } from './support/fake-internet.ts'
 import { never } from './support/store.suite.ts'
 
 const HOSTS = ['login.microsoftonline.com', 'acct.blob.core.windows.net']
@@ -74,14 +77,6 @@ describe('the default chain of Azure', () => {
       { caFile: net.caFile, proxy: net.proxy, probeKey: 'probe' },
       { info: () => {}, warn: () => {} },
     )
-  const withEnvironment = async (variables: Record<string, string>, work: () => Promise<void>) => {
-    Object.assign(process.env, variables)
-    try {
-      await work()
-    } finally {
-      for (const name of Object.keys(variables)) delete process.env[name]
-    }
-  }
 
   it('exchanges the file of a workload identity, through the proxy, trusting the CA file, once', async () => {
     const file = join(net.folder, 'assertion')

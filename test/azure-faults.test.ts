@@ -1,15 +1,10 @@
 /** What no emulator can be made to say: Azure's errors, from a scripted server, in the words of its reference. */
 import assert from 'node:assert/strict'
 import { createServer, type RequestListener } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { afterEach, describe, it } from 'node:test'
+import { describe, it } from 'node:test'
 import { type AzureOptions, azureStore } from '../src/stores/azure/azure.ts'
 import { chunked, never, noise } from './support/store.suite.ts'
-
-const undo: (() => unknown)[] = []
-afterEach(async () => {
-  for (const step of undo.splice(0).reverse()) await step()
-})
+import { listen, undo } from './support/undo.ts'
 
 const key = { kind: 'key', account: 'acct', key: 'a2V5' } as const
 const sas = { kind: 'sas', sas: 'sv=2021-12-02&sp=r&sig=SECRET' } as const
@@ -20,11 +15,10 @@ async function open(listener: RequestListener, more: Partial<AzureOptions> = {})
     response.setHeader('x-ms-request-id', 'R') // as Azure does
     request.on('end', () => listener(request, response))
   })
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   const store = azureStore(
     {
       account: 'acct',
-      endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}/acct`,
+      endpoint: `http://127.0.0.1:${await listen(server)}/acct`,
       container: 'images',
       credentials: key,
       createContainer: false,
@@ -38,11 +32,7 @@ async function open(listener: RequestListener, more: Partial<AzureOptions> = {})
     { caFile: undefined, proxy: undefined, probeKey: 'probe' },
     { info: () => {}, warn: () => {} },
   )
-  undo.push(
-    () => store.close(),
-    () => server.closeAllConnections(),
-    () => server.close(),
-  )
+  undo.push(() => store.close())
   return store
 }
 

@@ -65,7 +65,7 @@ describe('a budget of bytes', () => {
     assert.ok(budget.tryTake(500 * MB))
   })
 
-  it('ends the wait of whoever gives up, and lets those behind pass', async () => {
+  it('ends the wait of a caller that gives up, and lets those behind pass', async () => {
     const budget = new Budget(100)
     const held = await budget.take(50, never)
     const abort = new AbortController()

@@ -143,7 +143,7 @@ describe('a worker connection', () => {
     assert.deepEqual([result, reserves], [pattern(9), 1])
   })
 
-  /** The area's methods are looked up once a connection. */
+  /** Each connection looks up the area's methods once. */
   const connectAnew = async () => {
     peer.socket.destroy()
     await served

@@ -2,19 +2,14 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { afterEach, describe, it } from 'node:test'
+import { describe, it } from 'node:test'
 import { azureStore } from '../src/stores/azure/azure.ts'
 import { gcsStore } from '../src/stores/gcs/gcs.ts'
 import { s3Store } from '../src/stores/s3/s3.ts'
 import type { CheckOptions, Store } from '../src/stores/store.ts'
 import { s3Options } from './support/s3-options.ts'
 import { never } from './support/store.suite.ts'
-
-const undo: (() => unknown)[] = []
-afterEach(async () => {
-  for (const step of undo.splice(0).reverse()) await step()
-})
+import { listen, undo } from './support/undo.ts'
 
 interface Asked {
   readonly method: string
@@ -71,13 +66,8 @@ async function serve(script: Script, open: (endpoint: string) => Store, words: W
     if (one.method === 'DELETE' && objects.delete(one.path)) return response.writeHead(204, marks).end()
     return object === undefined ? words(response, 404, 'NoSuchKey') : response.writeHead(200, good).end(object)
   })
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  const store = open(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
-  undo.push(
-    () => store.close(),
-    () => server.closeAllConnections(),
-    () => server.close(),
-  )
+  const store = open(`http://127.0.0.1:${await listen(server)}`)
+  undo.push(() => store.close())
   return { store, lines, asked, objects }
 }
 

@@ -7,7 +7,7 @@
  *     ! text           on stderr,
  *     = 1              and its exit code, when it is not 0
  *
- * `#` begins a remark. TRANSCRIPTS=write makes them anew from what the program says: then read the difference.
+ * `#` begins a remark. TRANSCRIPTS=write renews them from the program's output: then read the difference.
  */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'

@@ -3,10 +3,9 @@ import assert from 'node:assert/strict'
 import { generateKeyPairSync } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, describe, it, type TestContext } from 'node:test'
+import { describe, it, type TestContext } from 'node:test'
 import { azureStore } from '../src/stores/azure/azure.ts'
 import { gcsStore } from '../src/stores/gcs/gcs.ts'
 import type { Environment } from '../src/stores/http/options.ts'
@@ -15,12 +14,9 @@ import type { Store } from '../src/stores/store.ts'
 import { withRetry } from '../src/stores/wrappers/retry.ts'
 import { s3Options } from './support/s3-options.ts'
 import { chunked, never, noise } from './support/store.suite.ts'
+import { listen, undo } from './support/undo.ts'
 
 const MINUTE = 60_000
-const undo: (() => unknown)[] = []
-afterEach(async () => {
-  for (const step of undo.splice(0).reverse()) await step()
-})
 
 /** A store that refuses what is not signed with its own time, give or take 15 minutes. */
 async function serve(
@@ -38,12 +34,7 @@ async function serve(
         response.writeHead(204, { 'x-amz-request-id': '1', 'x-ms-request-id': '1', 'x-guploader-uploadid': '1' }).end()
     })
   })
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  undo.push(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  return { endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, times }
+  return { endpoint: `http://127.0.0.1:${await listen(server)}`, times }
 }
 
 const limits = { connectTimeoutMs: 5000, requestTimeoutMs: 20_000, maxConnections: 2, maxRetries: 2 }
@@ -201,13 +192,8 @@ describe('a clock that is wrong', () => {
             .writeHead(status, { date: new Date(0).toUTCString(), 'content-type': 'text/html' })
             .end('<html>portal')
         })
-        await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-        undo.push(() => {
-          server.closeAllConnections()
-          server.close()
-        })
         const warnings: string[] = []
-        const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+        const endpoint = `http://127.0.0.1:${await listen(server)}`
         const store = open(endpoint, {
           caFile: undefined,
           proxy: undefined,

@@ -1,4 +1,4 @@
-/** Configurations of the field: what works with the official plugin works here, and what cannot work is told. */
+/** Real configurations: what works with the official plugin works here, and what cannot work is reported. */
 import assert from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,4 +1,7 @@
-/** Configurations that the official plugin takes although something in them is wrong, or of no use; and what stands in a wrong place. */
+/**
+ * Configurations that the official plugin takes although something in them is wrong, or of no use; and what stands in a
+ * wrong place.
+ */
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { createHash, randomUUID } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
-import { afterEach, describe, it } from 'node:test'
+import { describe, it } from 'node:test'
 import { keysOf } from '../src/area/naming.ts'
 import { objectArea } from '../src/area/object-area.ts'
 import { VerifiedCache } from '../src/area/verified-cache.ts'
@@ -12,20 +12,11 @@ import { Budget } from '../src/seal/budget.ts'
 import { plain } from '../src/seal/envelope.ts'
 import { keyring, masterKey } from '../src/seal/keyring.ts'
 import { attempt } from '../src/stores/wrappers/retry.ts'
-import { type Cloud, type CloudOptions, type Provider, providers, startCloud } from './support/clouds.ts'
+import { type Cloud, providers } from './support/clouds.ts'
 import { chunked, never, noise } from './support/store.suite.ts'
+import { cloudOfTest } from './support/undo.ts'
 
 const MB = 1024 * 1024
-const undo: Cloud[] = []
-afterEach(async () => {
-  for (const cloud of undo.splice(0)) await cloud.close()
-})
-
-async function start(provider: Provider, options?: CloudOptions): Promise<Cloud> {
-  const cloud = await startCloud(provider, options)
-  undo.push(cloud)
-  return cloud
-}
 
 const keys = keyring(masterKey(1, Buffer.alloc(32, 7).toString('base64')), [])
 const naming = { rootPath: '', structure: 'flat', legacyUnknownFiles: false } as const
@@ -73,7 +64,7 @@ for (const provider of providers)
         for (const whole of [undefined, { start: 0, end: size }] as (Range | undefined)[]) {
           const what = `${size} bytes${whole ? ' asked as a range' : ''}`
           it(`${what} are read again until they are right`, async () => {
-            const cloud = await start(provider)
+            const cloud = await cloudOfTest(provider)
             const area = areaOn(cloud, sealed)
             const file = { uuid: randomUUID(), type: 'dicom' } as const
             await area.create(file, sourceOf(noise(size)), never)
@@ -83,7 +74,7 @@ for (const provider of providers)
           })
 
           it(`${what} that are damaged for good are no success`, async () => {
-            const cloud = await start(provider)
+            const cloud = await cloudOfTest(provider)
             const area = areaOn(cloud, sealed)
             const file = { uuid: randomUUID(), type: 'dicom' } as const
             await area.create(file, sourceOf(noise(size)), never)
@@ -93,8 +84,8 @@ for (const provider of providers)
         }
     })
 
-it('an object that is replaced while it is read in ranges, as by rotate-keys, is read anew', async () => {
-  const cloud = await start('s3', { s3: { transfer: { concurrency: 2, partBytes: 5 * MB } } })
+it('an object that is replaced while it is read in ranges, as by rotate-keys, is read again', async () => {
+  const cloud = await cloudOfTest('s3', { s3: { transfer: { concurrency: 2, partBytes: 5 * MB } } })
   const area = areaOn(cloud, true)
   const file = { uuid: randomUUID(), type: 'dicom' } as const
   const bytes = noise(12 * MB)
@@ -112,7 +103,7 @@ for (const provider of providers)
   describe(`${provider}, through a proxy that compresses`, () => {
     for (const range of [undefined, { start: 0, end: 100 }])
       it(`${range ? 'a range is' : 'a file is'} no success, and the line says so`, async () => {
-        const cloud = await start(provider)
+        const cloud = await cloudOfTest(provider)
         await cloud.store.put('a', chunked(noise(1000)), never)
         cloud.meddle = ({ method }, response, done) => {
           if (method !== 'GET' || !done) return false
@@ -148,7 +139,7 @@ describe('ETags of S3', () => {
   const gets = ({ seen }: Cloud) => seen.filter(({ method }) => method === 'GET').length
 
   it('that are no MD5 are found out by reading one object back; after that nothing is read twice', async () => {
-    const cloud = await start('s3')
+    const cloud = await cloudOfTest('s3')
     odd(cloud)
     for (const key of ['a', 'b', 'c']) await cloud.store.put(key, chunked(noise(1000)), never)
     assert.equal(gets(cloud), 1)
@@ -157,7 +148,7 @@ describe('ETags of S3', () => {
   })
 
   it('of objects under a KMS key are not compared', async () => {
-    const cloud = await start('s3')
+    const cloud = await cloudOfTest('s3')
     odd(cloud, { 'x-amz-server-side-encryption': 'aws:kms' })
     await cloud.store.put('a', chunked(noise(1000)), never)
     assert.deepEqual(await collect(await cloud.store.get('a', undefined, never)), noise(1000))
@@ -165,7 +156,7 @@ describe('ETags of S3', () => {
   })
 
   it('that do not fit what somebody else wrote are believed only when two readings agree', async () => {
-    const cloud = await start('s3')
+    const cloud = await cloudOfTest('s3')
     cloud.objects.set('a', noise(1000))
     odd(cloud)
     await assert.rejects(async () => collect(await cloud.store.get('a', undefined, never)), { code: 'Corrupt' })
@@ -174,11 +165,10 @@ describe('ETags of S3', () => {
   })
 
   it('of one object that is damaged at rest do not end the comparing of the others', async () => {
-    const cloud = await start('s3')
+    const cloud = await cloudOfTest('s3')
     for (const key of ['a', 'b']) await cloud.store.put(key, chunked(noise(1000)), never)
     // Another engine, which knows nothing yet.
-    const { store, close } = await startCloud('s3', { maxRetries: 0, s3: { endpoint: cloud.endpoint } })
-    undo.push({ ...cloud, close })
+    const { store } = await cloudOfTest('s3', { maxRetries: 0, s3: { endpoint: cloud.endpoint } })
     cloud.objects.set('a', noise(1000, 2))
     // It may not list.
     cloud.meddle = ({ line }, response) =>
@@ -193,11 +183,10 @@ describe('ETags of S3', () => {
   })
 
   it('of other objects tell whether one that was never read before is damaged at rest', async () => {
-    const cloud = await start('s3')
+    const cloud = await cloudOfTest('s3')
     for (const key of ['a', 'b', 'c']) await cloud.store.put(key, chunked(noise(1000)), never)
     cloud.objects.set('a', noise(1000, 2))
-    const { store, close } = await startCloud('s3', { s3: { endpoint: cloud.endpoint } })
-    undo.push({ ...cloud, close })
+    const { store } = await cloudOfTest('s3', { s3: { endpoint: cloud.endpoint } })
     for (let i = 0; i < 3; i++)
       await assert.rejects(async () => collect(await store.get('a', undefined, never)), { code: 'Corrupt' })
     assert.deepEqual(await collect(await store.get('b', undefined, never)), noise(1000))
@@ -205,7 +194,7 @@ describe('ETags of S3', () => {
 
   it('are compared where they are written in capitals, without quotes or as weak ones', async () => {
     for (const write of [(tag: string) => tag.toUpperCase(), (tag: string) => `W/"${tag}"`, (tag: string) => tag]) {
-      const cloud = await start('s3')
+      const cloud = await cloudOfTest('s3')
       cloud.meddle = (_, response, done) => {
         if (!done) return false
         const head = response.writeHead.bind(response)
@@ -221,7 +210,7 @@ describe('ETags of S3', () => {
   })
 
   it('tell of a write that arrived as other bytes on a server that ignores Content-MD5', async () => {
-    const cloud = await start('s3')
+    const cloud = await cloudOfTest('s3')
     await cloud.store.put('known', chunked(noise(10)), never)
     let once = true
     cloud.meddle = (request, response, done) => {

@@ -43,7 +43,7 @@ describe('a digest', () => {
 
 describe('withChecksum', () => {
   const bytes = noise(300_000)
-  /** Says the digest of `told`, gives `given`, and breaks once after `breakAt` bytes. */
+  /** Announces the digest of `told`, gives `given`, and breaks once after `breakAt` bytes. */
   const telling = (told: Buffer, given: Buffer, breakAt = given.length): Store => {
     let broken = breakAt === given.length
     return {

@@ -97,7 +97,7 @@ describe('a disk', () => {
     await patient
   })
 
-  it('is not asked again by whoever repeats what fails: Orthanc waits', async () => {
+  it('is not asked again by the retries: Orthanc waits', async () => {
     const disk = new Disk('/x', { threads: 8, patienceMs: 5 })
     const { begun, work } = byHand()
     await assert.rejects(
@@ -113,7 +113,7 @@ describe('a disk', () => {
     begun[0]?.resolve('late')
   })
 
-  it('hands a result that comes too late to whoever must let go of it', async () => {
+  it('hands over a result that comes too late, so that it is released', async () => {
     const disk = new Disk('/x', { threads: 1, patienceMs: 5 })
     const { begun, work } = byHand()
     const late = Promise.withResolvers<string>()

@@ -1,4 +1,7 @@
-/** What the documentation says and what the code knows are the same: options, codes, routes, metrics; and its links lead somewhere. */
+/**
+ * What the documentation says and what the code knows are the same: options, codes, routes, metrics; and its links lead
+ * somewhere.
+ */
 import assert from 'node:assert/strict'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'

@@ -1,4 +1,6 @@
-/** The engine as a process of its own, spoken to as the plugin does. What Orthanc makes of it is tested in test/live. */
+/**
+ * The engine as a process of its own, spoken to as the plugin does. What Orthanc makes of it is tested in test/live.
+ */
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
@@ -100,7 +102,7 @@ describe('the engine process', () => {
     assert.deepEqual(stored(), [])
   })
 
-  it('serves its status, of which it tells Orthanc', async () => {
+  it('serves its status, whose route it registers with Orthanc', async () => {
     const frames = await control.start(directory())
     const registrations = frames.filter(frame => frame.kind === Kind.register)
     assert.deepEqual(
@@ -118,7 +120,7 @@ describe('the engine process', () => {
     assert.equal(Store, `directory:${join(folder, 'objects')}`)
   })
 
-  it('tells of moves, and has their job type, in a hybrid mode only', async () => {
+  it('reports moves, and has their job type, in a hybrid mode only', async () => {
     const hybrid = { DirectoryStorage: { Path: join(folder, 'objects'), HybridMode: 'WriteToFileSystem' } }
     const frames = await control.start({ ...hybrid, StorageDirectory: join(folder, 'disk') })
     const registrations = frames

@@ -1,4 +1,4 @@
-/** The proxy that tests break connections with: it does what it is told, and nothing else. */
+/** The proxy that tests break connections with: it does what the test says, and nothing else. */
 import assert from 'node:assert/strict'
 import { Agent, createServer, type IncomingHttpHeaders, request, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -183,7 +183,7 @@ describe('the fault proxy', () => {
     assert.deepEqual([sha256(body), sha256(gotBody())], [sha256(BODY), sha256(BODY)])
   })
 
-  it('answers in place of the server, which hears of nothing', async () => {
+  it('answers in place of the server, which gets no request', async () => {
     const html = { 'content-type': 'text/html' }
     proxy.decide = ({ nth }) => (nth < 3 ? { answer: { status: 404, headers: html, body: '<html>' } } : undefined)
     const { status, headers, body } = await ask('PUT', '/x', BODY)

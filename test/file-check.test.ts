@@ -1,4 +1,7 @@
-/** What a file system cannot do is said when Orthanc starts, not with the first image; and what a write leaves is durable. */
+/**
+ * What a file system cannot do is said when Orthanc starts, not with the first image; and what a write leaves is
+ * durable.
+ */
 import assert from 'node:assert/strict'
 import {
   chmodSync,
@@ -45,7 +48,7 @@ function failing(name: 'rename' | 'mkdir' | 'unlink' | 'rmdir', code: string): v
   syncBuiltinESMExports()
 }
 
-/** Hears of every sync of a file or folder, by its name; `fails` for the folders. */
+/** Notes every sync of a file or folder, by its name. `fails`: for the folders. */
 async function hearingSyncs(fails?: string): Promise<string[]> {
   const heard: string[] = []
   const open = fs.open
@@ -209,7 +212,7 @@ describe("Orthanc's own disk, where new files go to the object store", () => {
 })
 
 describe('the folders of a new file', () => {
-  it('are synced up to the first that was there, by whoever writes below them', async () => {
+  it('are synced up to the first that was there, by each write below them', async () => {
     const store = directoryStore(root)
     await store.check(never, { warn: () => {} })
     const heard = await hearingSyncs()

@@ -86,7 +86,7 @@ for (const [kind, options] of [
         ['in whose place there is a file', () => void [away(), writeFileSync(root, 'x')]],
         ['whose parent is gone', () => void [away(), renameSync(folder, `${folder}.away`)]],
       ] as const)
-        it(`${what} is neither empty nor made anew, and is the same when it comes back (${structure})`, async () => {
+        it(`${what} is neither empty nor made again, and is the same when it comes back (${structure})`, async () => {
           const { store } = await checked(options)
           await store.put(key, sourceOf(bytes), never)
           gone()

@@ -38,7 +38,7 @@ describe('syncing a folder', () => {
     assert.equal(begun.length, 2)
   })
 
-  it('begins anew after a pause', async () => {
+  it('begins again after a pause', async () => {
     const { sync, begun } = byHand()
     for (const i of [0, 1]) {
       const synced = sync('/a')

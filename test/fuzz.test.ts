@@ -1,4 +1,7 @@
-/** Every claim of the fuzzer, for some inputs that are always the same. `npm run fuzz` takes as many as there is time for. */
+/**
+ * Every claim of the fuzzer, for some inputs that are always the same. `npm run fuzz` takes as many as there is time
+ * for.
+ */
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { decode, encode, keptOf } from './fuzz/corpus.ts'

@@ -1,20 +1,15 @@
 /** What no emulator can be made to say: Google's errors, from a scripted server, in the words of the real one. */
 import assert from 'node:assert/strict'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { afterEach, describe, it } from 'node:test'
+import { describe, it } from 'node:test'
 import { collect } from '../src/bytes.ts'
 import { digestOf } from '../src/stores/digest.ts'
 import { type GcsOptions, gcsStore } from '../src/stores/gcs/gcs.ts'
 import { withRetry } from '../src/stores/wrappers/retry.ts'
 import { chunked, never, noise } from './support/store.suite.ts'
+import { listen, undo } from './support/undo.ts'
 
 type Script = (request: IncomingMessage & { body: Buffer }, response: ServerResponse) => void
-
-const undo: (() => unknown)[] = []
-afterEach(async () => {
-  for (const step of undo.splice(0).reverse()) await step()
-})
 
 async function open(script: Script, more: Partial<GcsOptions> = {}) {
   const server = createServer(async (request, response) => {
@@ -23,19 +18,14 @@ async function open(script: Script, more: Partial<GcsOptions> = {}) {
     response.setHeader('x-guploader-uploadid', 'R') // as Google does
     script(Object.assign(request, { body: Buffer.concat(chunks) }), response)
   })
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   const limits = { connectTimeoutMs: 60_000, requestTimeoutMs: 120_000, maxConnections: 4, maxRetries: 2 }
-  const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const endpoint = `http://127.0.0.1:${await listen(server)}`
   const store = gcsStore(
     { bucket: 'images', endpoint, serviceAccountFile: undefined, storageClass: undefined, ...limits, ...more },
     { caFile: undefined, proxy: undefined, probeKey: 'probe' },
     () => {},
   )
-  undo.push(
-    () => store.close(),
-    () => server.closeAllConnections(),
-    () => server.close(),
-  )
+  undo.push(() => store.close())
   return store
 }
 
@@ -96,7 +86,7 @@ describe('Google', () => {
       assert.match(fault.remedy, /storage\.objects\.get/)
     })
 
-  it('a session that lost what had arrived before is begun anew', async () => {
+  it('a session that lost what had arrived before is begun again', async () => {
     const bytes = noise(72 * MB)
     let begun = 0
     const store = await open(({ method, headers }, response) => {

@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import { after, before, beforeEach, describe, it } from 'node:test'
 import { Fault } from '../src/fault.ts'
 import { gcsStore } from '../src/stores/gcs/gcs.ts'
-import { type FakeInternet, fakeInternet, type Visit } from './support/fake-internet.ts'
+import { type FakeInternet, fakeInternet, type Visit, withEnvironment } from './support/fake-internet.ts'
 import { never } from './support/store.suite.ts'
 
 const pair = () =>
@@ -174,14 +174,6 @@ describe('credentials for Google', () => {
       await store.close()
     })
 
-  const withEnvironment = async (variables: Record<string, string>, work: () => Promise<void>) => {
-    Object.assign(process.env, variables)
-    try {
-      await work()
-    } finally {
-      for (const name of Object.keys(variables)) delete process.env[name]
-    }
-  }
   const asUser = (work: () => Promise<void>, more: object = {}) => {
     const file = join(net.folder, 'user.json')
     const user = { type: 'authorized_user', client_id: 'c', client_secret: 's', refresh_token: 'r', ...more }

@@ -14,8 +14,9 @@ import { httpStore } from '../src/stores/http/store.ts'
 import { s3Signing } from '../src/stores/s3/auth.ts'
 import { s3Dialect } from '../src/stores/s3/s3.ts'
 import { s3Options } from './support/s3-options.ts'
-import { error, fail, get, give, listen, MB, open, scripted, serve, take, undo } from './support/scripted.ts'
+import { error, fail, get, give, MB, open, scripted, serve, take } from './support/scripted.ts'
 import { chunked, never, noise } from './support/store.suite.ts'
+import { listen, undo } from './support/undo.ts'
 
 describe('requests', () => {
   it('are one for each operation, tags, class and MD5 in the PUT itself, without Expect', async () => {

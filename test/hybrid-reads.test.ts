@@ -37,7 +37,7 @@ function makeHybrid(primary: typeof fileSystem | typeof objectStorage, wraps: Wr
   return { area: hasty, stores, warnings }
 }
 
-/** Answers when it is told to, or when nobody wants it any more. */
+/** Answers when the test says so, or when the read is given up. */
 function slow() {
   const asked: { signal: AbortSignal; answer(): void }[] = []
   const wrap = (store: Store): Store => ({
@@ -74,7 +74,7 @@ const breaking =
     }
   }
 
-/** Falls silent after its first bytes, until it is told to go on. `asked`: the signal of each reading. */
+/** Falls silent after its first bytes, until the test lets it go on. `asked`: the signal of each reading. */
 function silent() {
   const asked: AbortSignal[] = []
   const on = Promise.withResolvers<void>()

@@ -1,22 +1,15 @@
-/** A write whose answer was lost may have happened: it is looked at, and neither repeated blindly nor called a failure. */
+/**
+ * A write whose answer was lost may have happened: it is looked at, and neither repeated blindly nor called a failure.
+ */
 import assert from 'node:assert/strict'
 import type { ServerResponse } from 'node:http'
-import { afterEach, describe, it } from 'node:test'
+import { describe, it } from 'node:test'
 import { collect } from '../src/bytes.ts'
-import { type Cloud, type CloudOptions, type Provider, providers, type Request, startCloud } from './support/clouds.ts'
+import { type Cloud, type CloudOptions, type Provider, providers, type Request } from './support/clouds.ts'
 import { chunked, never, noise } from './support/store.suite.ts'
+import { cloudOfTest } from './support/undo.ts'
 
 const MB = 1024 * 1024
-const undo: Cloud[] = []
-afterEach(async () => {
-  for (const cloud of undo.splice(0)) await cloud.close()
-})
-
-async function start(provider: Provider, options?: CloudOptions): Promise<Cloud> {
-  const cloud = await startCloud(provider, options)
-  undo.push(cloud)
-  return cloud
-}
 
 const inParts: Readonly<Record<Provider, { size: number; options: CloudOptions }>> = {
   s3: { size: 12 * MB, options: { s3: { transfer: { concurrency: 2, partBytes: 5 * MB } } } },
@@ -101,7 +94,7 @@ for (const provider of providers)
   describe(`${provider}, when an answer is lost`, () => {
     for (const [how, lose] of Object.entries(losses)) {
       it(`${how}: a small write that happened is a success and is not repeated`, async () => {
-        const cloud = await start(provider)
+        const cloud = await cloudOfTest(provider)
         losing(cloud, isWrite, lose)
         await cloud.store.put('k', chunked(noise(1000)), never)
         assert.deepEqual(cloud.objects.get('k'), noise(1000))
@@ -109,7 +102,7 @@ for (const provider of providers)
       })
 
       it(`${how}: a small write that did not happen is repeated`, async () => {
-        const cloud = await start(provider)
+        const cloud = await cloudOfTest(provider)
         losing(cloud, isWrite, lose, 2, false)
         await cloud.store.put('k', chunked(noise(1000)), never)
         assert.deepEqual(cloud.objects.get('k'), noise(1000))
@@ -118,7 +111,7 @@ for (const provider of providers)
 
       it(`${how}: a write in parts that was completed is a success, without a second upload`, async () => {
         const { size, options } = inParts[provider]
-        const cloud = await start(provider, options)
+        const cloud = await cloudOfTest(provider, options)
         losing(cloud, isLast, lose)
         await cloud.store.put('k', chunked(large(size), MB), never)
         assert.ok(cloud.objects.get('k')?.equals(large(size)))
@@ -129,19 +122,19 @@ for (const provider of providers)
 
     it("'no such object' is no answer to a write: what happened is a success, what did not is repeated", async () => {
       for (const carriedOut of [true, false]) {
-        const cloud = await start(provider)
+        const cloud = await cloudOfTest(provider)
         losing(cloud, isWrite, nothingThere(provider), 1, carriedOut)
         await cloud.store.put('k', chunked(noise(1000)), never)
         assert.deepEqual(cloud.objects.get('k'), noise(1000))
         assert.equal(cloud.seen.filter(isWrite).length, carriedOut ? 1 : 2)
       }
-      const cloud = await start(provider)
+      const cloud = await cloudOfTest(provider)
       losing(cloud, isWrite, nothingThere(provider), 100, false)
       await assert.rejects(cloud.store.put('k', chunked(noise(1000)), never), { code: 'Unavailable' })
     })
 
     it('another object of the same size under the key is not taken for it', async () => {
-      const cloud = await start(provider)
+      const cloud = await cloudOfTest(provider)
       await cloud.store.put('k', chunked(noise(1000, 2)), never)
       losing(cloud, isWrite, hangUp, 1, false)
       await cloud.store.put('k', chunked(noise(1000, 3)), never)
@@ -149,7 +142,7 @@ for (const provider of providers)
     })
 
     it('a write that happened, but was refused when it was repeated, is a success', async () => {
-      const cloud = await start(provider)
+      const cloud = await cloudOfTest(provider)
       let writes = 0
       let looks = 0
       cloud.meddle = (request, response, done) => {
@@ -164,7 +157,7 @@ for (const provider of providers)
     })
 
     it('who may write but not read writes again', async () => {
-      const cloud = await start(provider)
+      const cloud = await cloudOfTest(provider)
       losing(cloud, isWrite, hangUp)
       const { meddle } = cloud
       cloud.meddle = (request, response, done) =>
@@ -173,9 +166,9 @@ for (const provider of providers)
       assert.equal(cloud.seen.filter(isWrite).length, 2)
     })
 
-    it('an upload that the store forgot is begun anew', async () => {
+    it('an upload that the store forgot is begun again', async () => {
       const { size, options } = inParts[provider]
-      const cloud = await start(provider, options)
+      const cloud = await cloudOfTest(provider, options)
       let forgotten = 0
       cloud.meddle = (request, response, done) => {
         const { url, headers } = request
@@ -192,7 +185,7 @@ for (const provider of providers)
 
     it('a store that forgets every upload is a failure in the end', async () => {
       const { size, options } = inParts[provider]
-      const cloud = await start(provider, { ...options, maxRetries: 1 })
+      const cloud = await cloudOfTest(provider, { ...options, maxRetries: 1 })
       cloud.meddle = (request, response, done) => !done && isLast(request) && forget(provider, response)
       await assert.rejects(cloud.store.put('k', chunked(large(size), MB), never), {
         code: 'Unavailable',
@@ -235,13 +228,13 @@ describe('S3 says 200 to the end of an upload', () => {
   const { size, options } = inParts.s3
   for (const [what, text] of Object.entries(answers)) {
     it(`${what}: not believed`, async () => {
-      const cloud = await start('s3', { ...options, maxRetries: 1 })
+      const cloud = await cloudOfTest('s3', { ...options, maxRetries: 1 })
       cloud.meddle = (request, response, done) => !done && isLast(request) && Boolean(response.end(text))
       await assert.rejects(cloud.store.put('k', chunked(large(size), MB), never), { code: 'Unavailable' })
     })
 
     it(`${what}: looked at, and found there`, async () => {
-      const cloud = await start('s3', options)
+      const cloud = await cloudOfTest('s3', options)
       cloud.meddle = (request, response, done) => done && isLast(request) && Boolean(response.end(text))
       await cloud.store.put('k', chunked(large(size), MB), never)
       assert.ok(cloud.objects.get('k')?.equals(large(size)))
@@ -249,7 +242,7 @@ describe('S3 says 200 to the end of an upload', () => {
   }
 
   it('a part without a tag has not arrived', async () => {
-    const cloud = await start('s3', options)
+    const cloud = await cloudOfTest('s3', options)
     let first = true
     cloud.meddle = ({ url }, response, done) => {
       if (done || !first || url.searchParams.get('partNumber') !== '1') return false
@@ -276,7 +269,7 @@ describe('a small server that gives neither tags nor ids of requests', () => {
   }
 
   it('is believed when the object reads back as it was sent', async () => {
-    const cloud = await start('s3')
+    const cloud = await cloudOfTest('s3')
     bare(cloud)
     await cloud.store.put('k', chunked(noise(1000)), never)
     assert.deepEqual(await collect(await cloud.store.get('k', undefined, never)), noise(1000))
@@ -287,7 +280,7 @@ describe('a small server that gives neither tags nor ids of requests', () => {
 
   for (const tag of ['"of its own"', undefined])
     it(`with tags of its own for writes, and ${tag ?? 'none'} for reads, is read back once, and believed then`, async () => {
-      const cloud = await start('s3')
+      const cloud = await cloudOfTest('s3')
       cloud.meddle = ({ method }, response, done) => {
         if (!done) return false
         response.removeHeader('x-amz-request-id')
@@ -306,7 +299,7 @@ describe('a small server that gives neither tags nor ids of requests', () => {
     })
 
   it('is believed when it does not even tell lengths without bytes', async () => {
-    const cloud = await start('s3')
+    const cloud = await cloudOfTest('s3')
     bare(cloud, false)
     await cloud.store.put('k', chunked(noise(1000)), never)
     assert.deepEqual(await collect(await cloud.store.get('k', undefined, never)), noise(1000))
@@ -314,7 +307,7 @@ describe('a small server that gives neither tags nor ids of requests', () => {
   })
 
   it('is not believed when it does not', async () => {
-    const cloud = await start('s3')
+    const cloud = await cloudOfTest('s3')
     bare(cloud)
     const { meddle } = cloud
     cloud.meddle = (request, response, done) => {
@@ -325,7 +318,7 @@ describe('a small server that gives neither tags nor ids of requests', () => {
   })
 
   it('has not removed what is still there', async () => {
-    const cloud = await start('s3')
+    const cloud = await cloudOfTest('s3')
     bare(cloud)
     const { meddle } = cloud
     await cloud.store.put('k', chunked(noise(1000)), never)

@@ -142,7 +142,7 @@ describe('a move', () => {
       const known = { keepSource: false, known: knownOf(fileBytes) }
       await assert.rejects(area.move(attachment, objectStorage, known, never), {
         code: 'Corrupt',
-        message: /its MD5 is another/,
+        message: /its MD5 differs/,
       })
       const kept = await collect(await stores[objectStorage].get(keyOn(objectStorage, attachment), undefined, never))
       assert.deepEqual(kept, fileBytes)
@@ -215,7 +215,7 @@ describe('a move', () => {
     assert.deepEqual(await tiersHolding(stores, attachment), [fileSystem])
   })
 
-  it('writes again what is in the archive already, for it cannot be compared', async () => {
+  it('writes again what is in the archive already, because it cannot be compared', async () => {
     const { area, stores } = makeHybrid(fileSystem, { [objectStorage]: archiving })
     const attachment = newFile()
     await storeOn(stores, fileSystem, attachment)

@@ -65,7 +65,7 @@ describe('POST /move-storage', () => {
     ['no Resources', { TargetStorage: 'file-system' }, /"Resources" must be an array/],
     ['Resources that are no array', { ...valid, Resources: study }, /"Resources" must be an array/],
     ['empty Resources', { ...valid, Resources: [] }, /"Resources" is empty/],
-    ['a number among Resources', { ...valid, Resources: [study, 1] }, /nothing but strings/],
+    ['a number among Resources', { ...valid, Resources: [study, 1] }, /only strings/],
     ['no TargetStorage', { Resources: [study] }, /"TargetStorage" must be/],
     ['a wrong TargetStorage', { ...valid, TargetStorage: 'cloud' }, /"TargetStorage" must be/],
     ['Asynchronous that is no boolean', { ...valid, Asynchronous: 1 }, /"Asynchronous" must be true or false/],
@@ -111,7 +111,7 @@ describe('POST /move-storage', () => {
     for (const [state, details] of [
       [{ State: 'Failure', Content: { Failed: 3 } }, /^3 files could not be moved, see "Failures" in \/jobs\/the-job$/],
       [{ State: 'Failure', Content: { Failed: 0 } }, /canceled or has failed/],
-      [undefined, /JobsHistorySize must not be 0/],
+      [undefined, /Set JobsHistorySize in its configuration to more than 0/],
     ] as const) {
       const fake = orthanc()
       fake.jobStates = [state as never]

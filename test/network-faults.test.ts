@@ -1,4 +1,7 @@
-/** What is said about failures of the network. TLS is broken by real servers; what no server can be made to do is made up. */
+/**
+ * What is said about failures of the network. TLS is broken by real servers; what no server can be made to do is made
+ * up.
+ */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -194,7 +197,7 @@ describe('authorities', () => {
     )
     return `https://127.0.0.1:${await listen(server as unknown as Server)}`
   }
-  /** In a process of its own, for they are read once. */
+  /** In a process of its own, because they are read only once. */
   const asks = async (origin: string, caFile: string | undefined, env: Record<string, string>) => {
     const script = `
       import { network } from ${JSON.stringify(join(import.meta.dirname, '..', 'src', 'stores', 'network', 'network.ts'))}

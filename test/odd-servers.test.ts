@@ -6,8 +6,9 @@ import { until } from '../harness/until.ts'
 import { Fault } from '../src/fault.ts'
 import { s3Store } from '../src/stores/s3/s3.ts'
 import { s3Options } from './support/s3-options.ts'
-import { fail, get, give, MB, serve, take, undo } from './support/scripted.ts'
+import { fail, get, give, MB, serve, take } from './support/scripted.ts'
 import { chunked, never, noise } from './support/store.suite.ts'
+import { undo } from './support/undo.ts'
 
 describe('an odd server', () => {
   it('a whole object in place of a range that is all of it is taken', async () => {

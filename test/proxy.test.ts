@@ -1,4 +1,7 @@
-/** Which way requests go, and what is said when the way is the fault. The proxy is a real one; what it leads to is a stub. */
+/**
+ * Which way requests go, and what is said when the way is the fault. The proxy is a real one; what it leads to is a
+ * stub.
+ */
 import assert from 'node:assert/strict'
 import { createServer, type Server } from 'node:http'
 import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net'

@@ -1,4 +1,6 @@
-/** Pages and errors that repeat the request they answer: no secret of it comes into a message. All providers, all verbs. */
+/**
+ * Pages and errors that repeat the request they answer: no secret of it comes into a message. All providers, all verbs.
+ */
 import assert from 'node:assert/strict'
 import { generateKeyPairSync } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'

@@ -104,7 +104,7 @@ describe('withRetry', () => {
     assert.deepEqual(asked, [range, { start: 150, end: 230 }, { start: 200, end: 230 }])
   })
 
-  it('says of an answer that announced more than there is that it is damaged, so that it is read anew', async () => {
+  it('says of an answer that announced more than there is that it is damaged, so that it is read again', async () => {
     const inner = memoryStore()
     await inner.put('x', sourceOf(bytes), never)
     const store = {

@@ -35,7 +35,7 @@ describe('the pool of worker connections', () => {
     plugin.close()
   })
 
-  it('tells what it cannot connect, and lives on', async () => {
+  it('reports a connection that fails, and lives on', async () => {
     plugin.vanish()
     control.send(Kind.grow, { argument: 3 })
     const { kind, argument, payload } = await control.receive()
@@ -59,9 +59,9 @@ describe('the pool of worker connections', () => {
 
   it('connects to nobody who takes the place of the folder while it looks', async () => {
     const stranger = await new PluginPeer().listen()
-    chmodSync(stranger.folder, 0o777) // who owns it cannot be told apart here: tests have one user
+    chmodSync(stranger.folder, 0o777) // another owner cannot be tested here: tests have one user
     const served = stranger.accept().then(() => assert.fail('it connected to a stranger'))
-    served.catch(() => {}) // heard below
+    served.catch(() => {}) // asserted below
     const swap = `
       const { renameSync } = require('node:fs')
       const [, ours, theirs] = process.argv

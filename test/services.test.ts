@@ -5,7 +5,7 @@ import { Fault } from '../src/fault.ts'
 import type { Job, JobKind, JsonObject, StepOutcome } from '../src/orthanc.ts'
 import { serveCalls } from '../src/wire/call.ts'
 import { Connection } from '../src/wire/connection.ts'
-import { AnswerKind, Kind, pack, unpack, Verb } from '../src/wire/frames.ts'
+import { AnswerKind, INLINE_BYTES, Kind, pack, unpack, Verb } from '../src/wire/frames.ts'
 import { httpReplies } from '../src/wire/http-replies.ts'
 import { Jobs } from '../src/wire/jobs.ts'
 import { type Handler, json, jsonOf } from '../src/wire/router.ts'
@@ -123,6 +123,23 @@ describe('the services of an engine', () => {
       const broken = await peer.rest(POST, '/b', Buffer.from('{'))
       assert.deepEqual([broken.flags, broken.argument], [AnswerKind.error, 8])
       assert.match(broken.text, /is not JSON/)
+    })
+
+    it('are refused when the call is shorter than the content that travels with it', async () => {
+      const requests = seen()
+      const frames = [
+        ['/b', 3],
+        ['', 1],
+        ['/b', INLINE_BYTES],
+      ] as const
+      for (const [payload, argument] of frames) {
+        peer.send(Kind.call, { flags: Verb.rest, status: POST, argument }, payload)
+        const { kind, status } = await peer.receive()
+        assert.deepEqual([kind, status], [Kind.return, httpReplies.Internal.number])
+      }
+      assert.equal(requests.length, 0)
+      await peer.rest(POST, '/b', Buffer.from('{}'))
+      assert.equal(requests.length, 1)
     })
 
     it('tell a defect of ours to the log only', async () => {

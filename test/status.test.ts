@@ -15,7 +15,7 @@ describe('the status', () => {
     }
   }
 
-  it('asks the store once for all who ask at once, and anew for the next', async () => {
+  it('asks the store once for all who ask at once, and again for the next', async () => {
     let asks = 0
     let answer = () => {}
     const poll = polled(() => {

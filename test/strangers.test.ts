@@ -1,12 +1,13 @@
 /** Answers that are not the store's prove nothing: no absence, no success. All providers, all verbs. */
 import assert from 'node:assert/strict'
 import type { ServerResponse } from 'node:http'
-import { afterEach, describe, it } from 'node:test'
+import { describe, it } from 'node:test'
 import { collect } from '../src/bytes.ts'
 import { Fault } from '../src/fault.ts'
 import type { Store } from '../src/stores/store.ts'
-import { type Cloud, providers, startCloud } from './support/clouds.ts'
+import { providers } from './support/clouds.ts'
 import { chunked, never, noise } from './support/store.suite.ts'
+import { cloudOfTest } from './support/undo.ts'
 
 type Answer = readonly [status: number, headers: Record<string, string>, body: string]
 
@@ -45,10 +46,6 @@ const verbs: Readonly<Record<string, (store: Store) => Promise<unknown>>> = {
   },
 }
 
-const undo: Cloud[] = []
-afterEach(async () => {
-  for (const cloud of undo.splice(0)) await cloud.close()
-})
 const answering =
   ([status, headers, body]: Answer) =>
   (response: ServerResponse) => {
@@ -62,8 +59,7 @@ for (const provider of providers)
     for (const [who, answer] of Object.entries(strange))
       for (const [verb, call] of Object.entries(verbs))
         it(`${who} is no answer to ${verb}, and it is asked again`, async () => {
-          const cloud = await startCloud(provider)
-          undo.push(cloud)
+          const cloud = await cloudOfTest(provider)
           const stranger = answering(answer)
           cloud.meddle = (_, response) => stranger(response)
           const fault = await call(cloud.store).then(
@@ -77,8 +73,7 @@ for (const provider of providers)
 
     for (const [verb, call] of Object.entries(verbs))
       it(`a page of somebody else's with a tag is no answer to ${verb}, once the store was met`, async () => {
-        const cloud = await startCloud(provider)
-        undo.push(cloud)
+        const cloud = await cloudOfTest(provider)
         await cloud.store.put('k', chunked(noise(1000)), never)
         await call(cloud.store)
         const stranger = answering([200, { 'content-type': 'application/json', etag: 'W/"f-1a"' }, '{"status":"up"}'])
@@ -91,8 +86,7 @@ for (const provider of providers)
 
     for (const text of ['{"status":"up"}', '{"items":[]}', page])
       it(`${text} is no answer to the check, nor to list`, async () => {
-        const cloud = await startCloud(provider, { maxRetries: 0 })
-        undo.push(cloud)
+        const cloud = await cloudOfTest(provider, { maxRetries: 0 })
         const stranger = answering([200, { 'content-type': 'application/json' }, text])
         cloud.meddle = (_, response) => stranger(response)
         for (const call of [() => cloud.store.check(never), () => verbs['list']?.(cloud.store)])
@@ -100,16 +94,14 @@ for (const provider of providers)
       })
 
     it('a page with a tag in answer to the first write of all is no acknowledgement', async () => {
-      const cloud = await startCloud(provider)
-      undo.push(cloud)
+      const cloud = await cloudOfTest(provider)
       const stranger = answering([200, { 'content-type': 'application/json', etag: 'W/"f-1a"' }, '{"status":"up"}'])
       cloud.meddle = (_, response) => stranger(response)
       await assert.rejects(cloud.store.put('k', chunked(noise(1000)), never))
     })
 
     it('a page that repeats what it was asked betrays no signature', async () => {
-      const cloud = await startCloud(provider)
-      undo.push(cloud)
+      const cloud = await cloudOfTest(provider)
       const said = 'Cannot GET /k?sv=2024&amp;sig=c2VjcmV0%3D&X-Amz-Signature=secret, Authorization: Bearer secret'
       const stranger = answering([404, { 'content-type': 'text/plain' }, said])
       cloud.meddle = (_, response) => stranger(response)
@@ -119,8 +111,7 @@ for (const provider of providers)
     })
 
     it('a stranger in between does no harm once the store answers again', async () => {
-      const cloud = await startCloud(provider)
-      undo.push(cloud)
+      const cloud = await cloudOfTest(provider)
       const stranger = answering([404, {}, 'default backend - 404'])
       const met = new Set<string>()
       cloud.meddle = ({ line }, response, done) =>

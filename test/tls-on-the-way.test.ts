@@ -1,4 +1,7 @@
-/** TLS that is damaged or cut on its way: by a proxy that knows nothing of what passes, so the records themselves are hit. */
+/**
+ * TLS that is damaged or cut on its way: by a proxy that knows nothing of what passes, so the records themselves are
+ * hit.
+ */
 import assert from 'node:assert/strict'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer as createSecureServer } from 'node:https'

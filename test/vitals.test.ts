@@ -1,4 +1,4 @@
-/** The rule by which the soak tells growth from what comes and goes. */
+/** The rule by which the soak recognises growth, and not what comes and goes. */
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { growth, VITALS } from './soak/vitals.ts'

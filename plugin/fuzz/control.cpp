@@ -50,7 +50,7 @@ int Control::Open() {
 // ---- what the plugin sends
 
 void Control::Sent(const Frame& frame) {
-  MUST(greeted_);  // else a stranger is told the configuration
+  MUST(greeted_);  // else a stranger gets the configuration
   if (!called_) {
     MUST(frame.kind == kCall && frame.flags == kStart && frame.argument == kProtocolNumber &&
          frame.payload == script_.configuration);

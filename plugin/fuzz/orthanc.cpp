@@ -6,7 +6,7 @@
 #include <cstring>
 
 extern "C" {
-// The plugin may hear of sizes that no memory has.
+// The plugin may get sizes that no memory has.
 const char* __asan_default_options() { return "allocator_may_return_null=1:quarantine_size_mb=16:abort_on_error=1"; }
 
 int32_t OrthancPluginInitialize(OrthancPluginContext* orthanc);

@@ -35,7 +35,7 @@ class Writer {
  public:
   explicit Writer(Input& in) : in_(in) {}
 
-  // Any value; of a string, its text is told.
+  // Any value. `told` is the text of a string.
   void Value(int depth, std::string* told) {
     switch (in_.Byte() % (depth < kDeepest ? 8 : 6)) {
       case 0:

@@ -46,7 +46,7 @@ Line* Find(int fd) {
 
 ssize_t Read(Line& line, void* bytes, size_t size, int flags) {
   if (Disturbed()) {
-    if ((flags & MSG_DONTWAIT) != 0) errno = EINTR;  // who does not wait is not told that there is nothing
+    if ((flags & MSG_DONTWAIT) != 0) errno = EINTR;  // a read that does not wait gets this, not EAGAIN
     return -1;
   }
   if (line.at == line.inbox.size()) line.inbox.clear(), line.at = 0;

@@ -210,7 +210,7 @@ void EngineThatCannotStartAgainFailsCallsWithItsWords() {
       CHECK(LineOf(CreateOf(""), answer).find(reason.second) != std::string::npos);
       CHECK(stage.core.Said(std::string("E cannot write '") + kUuid + "': the storage engine cannot start: "));
     }
-    stage.core.Await("E the storage engine cannot start. This is tried again");
+    stage.core.Await("E the storage engine cannot start. The plugin tries again");
     stage.Mend();
     stage.core.Await("W the storage engine runs again");
     CHECK(stage.Write().ending == Ending::Ok);

@@ -1,4 +1,4 @@
-// The library as Orthanc loads it, with an Orthanc that only notes what is asked of it.
+// The library as Orthanc loads it, with an Orthanc that only notes what it is asked for.
 #include <dlfcn.h>
 #include <orthanc/OrthancCPlugin.h>
 

@@ -146,11 +146,11 @@ void CallsGoOnWhenTheSocketHasVanished() {
       closedir(folder);
     }
     if (noticed_in_time)
-      stage.core.Await("W the storage engine's socket had vanished");
+      stage.core.Await("W the storage engine's socket was removed");
     else
       CHECK(rmdir(first.c_str()) == 0);  // not even its place is left
     CHECK(stage.Write().ending == Ending::Ok);
-    CHECK(stage.core.Count("W the storage engine's socket had vanished") == 1);
+    CHECK(stage.core.Count("W the storage engine's socket was removed") == 1);
     CHECK(!stage.core.Said("started again") && stage.core.Count("E ") == 0);
     CHECK(next.Names().empty() == noticed_in_time);
     stage.engine.reset();

@@ -12,7 +12,7 @@ export interface Attachment {
 /** What Orthanc's database knows of the bytes of a file. */
 export interface KnownContent {
   readonly size: number
-  /** In hex. Orthanc may have been told not to keep it. */
+  /** In hex. Absent when Orthanc keeps none (`StoreMD5ForAttachments`). */
   readonly md5?: string
 }
 
@@ -23,8 +23,8 @@ export interface StorageArea {
   create(attachment: Attachment, body: Source, signal: AbortSignal): Promise<void>
   read(attachment: Attachment, range: Range | undefined, signal: AbortSignal): Promise<Content>
   /**
-   * Reads, and lets `use` consume the content. What turns out wrong only when it has been consumed, by a digest or a
-   * tag, is read again: then `use` is called once more, with everything from the first byte on.
+   * Reads, and lets `use` consume the content. A digest or a tag may show at the end that the content was wrong. Then
+   * the file is read again, and `use` is called once more, with everything from the first byte on.
    */
   deliver<T>(
     attachment: Attachment,
@@ -36,11 +36,14 @@ export interface StorageArea {
   remove(attachment: Attachment, signal: AbortSignal): Promise<void>
 }
 
-/** The two places of a hybrid storage area (docs/contract.md), in the words of `POST /move-storage`. */
+/** Runs work, and repeats it after a fault that another try may mend. Bounded. */
+export type Again = <T>(work: () => Promise<T>, signal: AbortSignal) => Promise<T>
+
+/** The two places of a hybrid storage area (docs/contract.md), as `POST /move-storage` names them. */
 export type TierName = 'file-system' | 'object-storage'
 
 export interface Found {
   readonly key: string
-  /** Bytes as they are stored, so with what sealing adds. */
+  /** Of the stored bytes: with what sealing adds. */
   readonly size: number
 }

@@ -5,8 +5,8 @@ import type { Attachment, Found } from './area.ts'
 export type Find = (attachment: Attachment, signal: AbortSignal) => Promise<Found | undefined>
 
 /**
- * Where an attachment is on one store: the first of its keys that is there. Undefined only for a proven absence of all.
- * To somebody who may not list, a store's answer about one key proves nothing; but another key may be there.
+ * Where an attachment is on one store: the first of its keys that is there. Undefined only when the absence of all keys
+ * is proven. A store's answer about one key proves nothing if we may not list. But another key may be there.
  */
 export function findIn(store: Store, keysOf: (attachment: Attachment) => readonly string[]): Find {
   return async (attachment, signal) => {
@@ -24,13 +24,13 @@ export function findIn(store: Store, keysOf: (attachment: Attachment) => readonl
   }
 }
 
-/** What a look at both tiers finds. If it is nothing, it looks again: a move may have ended between the two looks. */
+/** What a look at both tiers finds. After nothing, it looks again: a move may have ended between the two looks. */
 export async function lookTwice<T>(look: () => Promise<T>, isNothing: (found: T) => boolean): Promise<T> {
   const found = await look()
   return isNothing(found) ? await look() : found
 }
 
-/** Absent, or the store does not tell somebody who may not list. The file may be under another key, or elsewhere. */
+/** Absent, or perhaps absent: a store does not say it if we may not list. The file may be under another key or tier. */
 export function mayBeAbsent(error: unknown): boolean {
   return error instanceof Fault && (error.code === 'NotFound' || error.perhapsAbsent)
 }

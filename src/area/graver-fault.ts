@@ -1,6 +1,6 @@
 import { Fault, type FaultCode } from '../fault.ts'
 
-/** From grave to harmless: which of two faults a person must hear of. An outage is no absence. */
+/** From grave to harmless: of two faults, a person must see the first one here. An outage is no absence. */
 const gravity: readonly FaultCode[] = [
   'Corrupt',
   'Internal',

@@ -18,18 +18,14 @@ export interface HybridReadsOptions {
 
 /** Reads of files that may be on either of two tiers, or be moved meanwhile. */
 export class HybridReads {
+  readonly #options: HybridReadsOptions
   readonly #primary: Tier
   readonly #secondary: Tier
-  readonly #warn: (line: string) => void
-  readonly #patienceMs: number
-  readonly #silenceMs: number
 
-  constructor({ tiers, primary, warn, patienceMs = 1_000, silenceMs = 10_000 }: HybridReadsOptions) {
-    this.#primary = tiers[primary]
-    this.#secondary = tiers[otherTier[primary]]
-    this.#warn = warn
-    this.#patienceMs = patienceMs
-    this.#silenceMs = silenceMs
+  constructor(options: HybridReadsOptions) {
+    this.#options = options
+    this.#primary = options.tiers[options.primary]
+    this.#secondary = options.tiers[otherTier[options.primary]]
   }
 
   async read(attachment: Attachment, range: Range | undefined, signal: AbortSignal): Promise<Content> {
@@ -37,8 +33,8 @@ export class HybridReads {
   }
 
   /**
-   * What breaks in the middle is delivered from its first byte on: from the other tier if that has it, else once more.
-   * What only falls silent is waited for, unless the other tier has it.
+   * A body that breaks in the middle is delivered again from its first byte: from the other tier if that has the file,
+   * else from the same one. A body that falls silent is waited for, unless the other tier has the file.
    */
   async deliver<T>(
     attachment: Attachment,
@@ -46,10 +42,11 @@ export class HybridReads {
     use: (content: Content) => Promise<T>,
     signal: AbortSignal,
   ): Promise<T> {
+    const { silenceMs = 10_000, warn } = this.#options
     const { asked, content } = await this.#open(attachment, range, signal)
     const { from, other, giveUp } = asked
     const body = new WatchedBody(content.body, {
-      silenceMs: this.#silenceMs,
+      silenceMs,
       giveUp,
       isElsewhere: async () => Boolean(await other.find(attachment, signal).catch(() => undefined)),
       where: { verb: 'read', store: from.area.name, key: attachment.uuid },
@@ -60,25 +57,25 @@ export class HybridReads {
     if (!broken || signal.aborted || broken.code === 'Canceled') throw used
     const elsewhere = await settled(other.area.deliver(attachment, range, use, signal))
     if (!(elsewhere instanceof Fault)) {
-      this.#warn(`${broken.describe()}; it was read from ${other.area.name} instead`)
+      warn(`${broken.describe()}; it was read from ${other.area.name} instead`)
       return elsewhere.value
     }
     if (!broken.retryable || signal.aborted) throw graver(broken, elsewhere)
     return await from.area.deliver(attachment, range, use, signal).catch(error => {
-      // A move may have ended since the look at the other tier. The file was here when this reading began.
+      // A move may have ended after the look at the other tier. The file was here when this reading began.
       if (!mayBeAbsent(error)) throw error
       return other.area.deliver(attachment, range, use, signal)
     })
   }
 
   /**
-   * From the primary tier. As soon as that has failed, or does not begin to answer, the secondary is asked as well, and
-   * the one that has the file sooner delivers it. So nobody waits for a store that is away while the disk has the file,
-   * and nobody waits for a disk that hangs while the store has it.
+   * From the primary tier. If that fails, or does not begin to answer in time, the secondary is asked as well, and the
+   * first of the two that has the file delivers it. So a read does not wait for a store that is away while the disk has
+   * the file, nor for a disk that hangs while the store has it.
    */
   async #open(attachment: Attachment, range: Range | undefined, signal: AbortSignal): Promise<Opened> {
     const primary = ask(this.#primary, this.#secondary, attachment, range, signal)
-    const early = await Promise.race([primary.outcome, pause(this.#patienceMs, primary.outcome)])
+    const early = await Promise.race([primary.outcome, pause(this.#options.patienceMs ?? 1_000, primary.outcome)])
     if (early && !(early instanceof Fault)) return { asked: primary, content: early }
     if (early?.code === 'Canceled') throw early
     const secondary = ask(this.#secondary, this.#primary, attachment, range, signal)
@@ -102,11 +99,12 @@ export class HybridReads {
     return { asked: repeated, content: again }
   }
 
-  /** `early`: why the primary tier did not deliver; undefined = no answer yet. An absence is not worth a line. */
+  /** `early`: why the primary tier did not deliver; undefined = no answer yet. An absence is normal and not logged. */
   #warnOfDetour({ uuid }: Attachment, early: Fault | undefined): void {
+    const { warn } = this.#options
     const { name } = this.#secondary.area
-    if (!early) this.#warn(`${this.#primary.area.name} does not answer; '${uuid}' was read from ${name} instead`)
-    else if (!mayBeAbsent(early)) this.#warn(`${early.describe()}; it was read from ${name} instead`)
+    if (!early) warn(`${this.#primary.area.name} does not answer; '${uuid}' was read from ${name} instead`)
+    else if (!mayBeAbsent(early)) warn(`${early.describe()}; it was read from ${name} instead`)
   }
 }
 
@@ -115,7 +113,7 @@ interface AskedTier {
   readonly other: Tier
   /** The content, or why there is none. */
   readonly outcome: Promise<Content | Fault>
-  /** The answer is not wanted any more. */
+  /** Nobody needs the answer any more. */
   giveUp(): void
 }
 
@@ -169,14 +167,14 @@ function settled<T>(work: Promise<T>): Promise<{ readonly value: T } | Fault> {
 
 interface Watch {
   readonly silenceMs: number
-  /** Called when the body breaks: nobody can wait for its end, it may hang. */
+  /** Called when the body breaks. Its end is not waited for: it may hang. */
   giveUp(): void
   /** Whether there is another place to read from. If not, a silent body is waited for. */
   isElsewhere(): Promise<boolean>
   readonly where: Where
 }
 
-/** A body that is given up when it is silent too long and the file can be had elsewhere. */
+/** A body that is given up when it is silent for too long and the other tier has the file. */
 class WatchedBody implements Bytes {
   /** Why it broke, if it did. */
   broken: Fault | undefined

@@ -9,7 +9,7 @@ import { otherTier, type Tier } from './tier.ts'
 
 export interface HybridOptions extends HybridReadsOptions {
   readonly digests: Digests
-  /** Rejects unless it is proven that the tiers are two places. Asked before a move, which removes from one of them. */
+  /** Rejects unless the tiers are proven to be two places. Called before a move, which removes from one of them. */
   apart?(signal: AbortSignal): Promise<void>
 }
 
@@ -21,7 +21,7 @@ export interface HybridArea extends StorageArea {
    * it was. Repeating is safe, also after a crash at any point.
    */
   move(attachment: Attachment, to: TierName, options: MoveOptions, signal: AbortSignal): Promise<MoveOutcome>
-  /** Where the file is. Rejects unless both tiers can tell. */
+  /** Where the file is. Rejects unless both tiers answer. */
   locate(attachment: Attachment, signal: AbortSignal): Promise<Partial<Record<TierName, Found>>>
 }
 
@@ -30,7 +30,7 @@ export function hybridArea(options: HybridOptions): HybridArea {
   const reads = new HybridReads(options)
   const written = tiers[primary].area
   const other = tiers[otherTier[primary]].area
-  /** Moves and removals under way, by UUID: of one file, one at a time. */
+  /** Moves and removals under way, by UUID. Each file has one at a time. */
   const busy = new Map<string, { readonly abort: AbortController; readonly done: Promise<unknown> }>()
 
   function exclusively<T>(uuid: string, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
@@ -50,7 +50,7 @@ export function hybridArea(options: HybridOptions): HybridArea {
     deliver: (attachment, range, use, signal) => reads.deliver(attachment, range, use, signal),
 
     async remove(attachment, signal) {
-      // The copy that a move is just writing would otherwise appear after the removal, and stay for ever.
+      // Otherwise the copy that a move is writing would appear after the removal, and stay for ever.
       for (let move = busy.get(attachment.uuid); move; move = busy.get(attachment.uuid)) {
         move.abort.abort(new Fault('Canceled', 'Orthanc removes the file'))
         await move.done
@@ -70,7 +70,7 @@ export function hybridArea(options: HybridOptions): HybridArea {
         const from = tiers[otherTier[to]]
         const moved = moveBetween({ ...moveOptions, from, to: tiers[to], attachment, digests, signal: joined })
         return await moved.catch(error => {
-          if (removal.aborted) return 'missing' // Orthanc does not know it any more
+          if (removal.aborted) return 'missing' // Orthanc has removed the file
           throw error
         })
       })

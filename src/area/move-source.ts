@@ -18,16 +18,16 @@ export type Digests = (algorithm: 'sha256' | 'md5') => ReturnType<NewDigest>
 export interface MoveSourceOptions {
   readonly from: Tier
   readonly attachment: Attachment
-  /** What Orthanc knows of the file. A file that is otherwise is damaged already, and stays where it is. */
+  /** What Orthanc knows of the file. A file that differs is damaged already, and stays where it is. */
   readonly known?: KnownContent | undefined
   readonly digests: Digests
   readonly signal: AbortSignal
 }
 
 /**
- * The file that is moved. The first reading of all of it compares it with what Orthanc knows, before its last bytes are
- * handed over, and remembers what they were. Later readings, whole or in parts, are compared with that. So a sealed
- * file is decrypted twice at most, whatever way its target takes it.
+ * The file that is moved. The first reading of all of it compares it with what Orthanc knows, before it hands over the
+ * last bytes, and keeps a fingerprint. Later readings, whole or in parts, are compared with the fingerprint. So a
+ * sealed file is decrypted twice at most, however the target reads it.
  */
 export class MoveSource {
   readonly #options: MoveSourceOptions
@@ -114,9 +114,9 @@ export class MoveSource {
     } catch (error) {
       this.#noteLoss(error)
     }
-    // The way from a remote store may have damaged it, so that is worth another try. A disk is read again only by the
-    // next job.
-    if (md5 && md5.hex() !== known?.md5) throw this.#damaged('its MD5 is another', !from.local)
+    // The network may have damaged what came from a remote store, so that is worth another try. A disk is read again
+    // only by the next job.
+    if (md5 && md5.hex() !== known?.md5) throw this.#damaged('its MD5 differs', !from.local)
     this.#fingerprint ??= fingerprint
     if (last) yield last
   }

@@ -17,8 +17,8 @@ export type MoveOptions = Pick<MoveTask, 'keepSource' | 'known'>
 export type MoveOutcome = 'moved' | 'already-there' | 'missing'
 
 /**
- * Moves one file so that at every moment at least one tier has it whole. Bytes on the target are never overwritten by
- * others: should the two tiers differ, a person must look, and both stay.
+ * Moves one file. At every moment at least one tier has it whole. Bytes on the target are never overwritten by other
+ * bytes. If the two tiers differ, both stay, and a person must look.
  */
 export function moveBetween(task: MoveTask): Promise<MoveOutcome> {
   const { from, known, keepSource } = task
@@ -37,22 +37,22 @@ class Move {
   }
 
   /**
-   * The source is found to be exactly what Orthanc once stored before its last byte leaves. So it may overwrite
-   * whatever the target has, and a look at the target would be a round trip for nothing.
+   * The source is compared with what Orthanc once stored before its last byte leaves. So it may overwrite whatever the
+   * target has, and no round trip is needed to look at the target.
    */
   verifyThenCopy(): Promise<MoveOutcome> {
     return this.#finish(undefined, () => this.#copy())
   }
 
-  /** The target is looked at first. What it has already is compared, and nothing else is written over it. */
+  /** Looks at the target first. What it has already is compared, and never overwritten by other bytes. */
   async copyThenVerify(): Promise<MoveOutcome> {
     const there = await this.#find()
     if (!there) return await this.#finish(there, () => this.#copy())
     if (this.#task.keepSource) return 'already-there'
     return await this.#finish(there, async () => {
       const found = await this.#compare()
-      // What somebody else has archived cannot be compared. What we write is acknowledged with its checksum, in this
-      // very call.
+      // An archived object cannot be read, so it cannot be compared. But the store acknowledges what we write with its
+      // checksum, in the same request.
       return found === 'archived' ? await this.#copy() : found === 'same'
     })
   }
@@ -70,8 +70,8 @@ class Move {
       await this.#source.end()
     }
     if (!same) {
-      // A copy of ours that went wrong must not stay: reads may find it first. If its removal fails, that is not the
-      // fault to tell.
+      // A wrong copy of ours must not stay: reads may find it first. If its removal fails, the fault to report is still
+      // the wrong copy.
       if (!there) await to.area.remove(attachment, signal).catch(() => {})
       throw this.#differs(there !== undefined)
     }
@@ -90,7 +90,7 @@ class Move {
     return (await this.#find())?.size === (to.storedSize?.(size) ?? size)
   }
 
-  /** Whether the target has what the source has. What is in an archive tells its size only. */
+  /** Whether the target has the bytes of the source. Of an archived object, only the size can be known. */
   async #compare(): Promise<'same' | 'other' | 'archived'> {
     const { to, attachment, digests, signal } = this.#task
     const fingerprintOf = ({ body }: Content) => Fingerprint.of(body, () => digests('sha256'))
@@ -108,7 +108,7 @@ class Move {
     return this.#task.to.find(this.#task.attachment, this.#task.signal)
   }
 
-  /** Two tiers that are one place in disguise lose the file here. That should be known before; if not, tell it. */
+  /** If both tiers are one place after all, the file is lost here. The start should have found that; else we say it. */
   async #removeSource(): Promise<void> {
     const { from, attachment, signal } = this.#task
     await from.area.remove(attachment, signal)
@@ -124,9 +124,9 @@ class Move {
     return wasThere
       ? this.#corrupt(
           `its bytes there differ from those on ${name}`,
-          'Both are kept. Find out which is right, and remove the other.',
+          'Both are kept. Find out which one is right, and remove the other one.',
         )
-      : this.#corrupt(`what arrived differs from what is on ${name}, where it stays`)
+      : this.#corrupt(`the copy that arrived differs from the file on ${name}; the file stays there`)
   }
 
   #corrupt(message: string, remedy?: string): Fault {

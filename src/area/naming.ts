@@ -18,7 +18,7 @@ const extensions: Readonly<Record<ContentType, string>> = {
   unknown: '.unk',
 }
 
-/** Orthanc's UUIDs. Anything else could smuggle a folder into a key. */
+/** Orthanc's UUIDs. Anything else could bring a folder into a key. */
 const UUID = '[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}'
 const IS_UUID = new RegExp(`^${UUID}$`)
 const FLAT = new RegExp(`^(${UUID})(?:${Object.values(extensions).join('|').replaceAll('.', '\\.')})(\\.enc)?$`)
@@ -42,7 +42,7 @@ export function keysOf(
 
 export interface ParsedKey {
   readonly uuid: string
-  /** undefined where a name does not tell: in the `legacy` structure. */
+  /** undefined where the name does not say it: in the `legacy` structure. */
   readonly sealed: boolean | undefined
 }
 

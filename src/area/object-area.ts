@@ -1,29 +1,24 @@
 import { type Content, orDiscard, type Range } from '../bytes.ts'
 import { Fault } from '../fault.ts'
-import type { Budget } from '../seal/budget.ts'
-import type { Envelope } from '../seal/envelope.ts'
-import type { Store } from '../stores/store.ts'
-import type { Attachment, StorageArea } from './area.ts'
-import { mayBeAbsent } from './find.ts'
-import { SealedReads, type Unseal } from './sealed-reads.ts'
-import type { VerifiedCache } from './verified-cache.ts'
 
-export interface ObjectAreaOptions {
-  readonly store: Store
+import type { Envelope } from '../seal/envelope.ts'
+
+import type { Again, Attachment, StorageArea } from './area.ts'
+import { mayBeAbsent } from './find.ts'
+import { SealedReads, type SealedReadsOptions, type Unseal } from './sealed-reads.ts'
+
+export interface ObjectAreaOptions extends SealedReadsOptions {
   /** The key that an envelope with this suffix writes, then older ones that are read and removed too. */
   keysOf(attachment: Attachment, suffix: Envelope['suffix']): readonly [string, ...string[]]
   /** The envelope of new objects, then those that older objects may have. */
   readonly envelopes: readonly [Envelope, ...Envelope[]]
-  /** Tells a sealed from a plain object where both have the same key, and unseals it. */
+  /** Where sealed and plain objects have the same key: finds out which it is, and unseals a sealed one. */
   unsealIfSealed(get: () => Promise<Content>, attachment: Attachment): Promise<Content>
-  /** Bytes being sealed and unsealed at once. */
-  readonly budget: Budget
-  readonly cache: VerifiedCache
-  /** Repeats work that fails with a fault which another try may mend. Bounded. Default: not at all. */
-  readonly again?: <T>(work: () => Promise<T>, signal: AbortSignal) => Promise<T>
+  /** Repeats work after a fault that another try may mend. Bounded. Default: not at all. */
+  readonly again?: Again
 }
 
-/** One place where an attachment may be. Two envelopes: its bytes tell which. */
+/** One key where an attachment may be. If there are two envelopes, the bytes show which one it is. */
 interface Candidate {
   readonly key: string
   readonly envelopes: readonly Envelope[]
@@ -32,9 +27,9 @@ interface Candidate {
 /** A storage area whose files are the objects of one store, sealed or not. */
 export function objectArea(options: ObjectAreaOptions): StorageArea {
   const { store, keysOf, envelopes, unsealIfSealed, budget, cache, again = work => work() } = options
-  const sealedReads = new SealedReads(store, budget, cache)
+  const sealedReads = new SealedReads(options)
   const [writing] = envelopes
-  /** The envelope of the last object that was found. In a mixed store, the next one most probably has the same. */
+  /** The envelope of the last object that was found. In a mixed store, the next object probably has the same one. */
   let recent = writing
 
   function candidatesOf(attachment: Attachment): readonly Candidate[] {
@@ -58,8 +53,8 @@ export function objectArea(options: ObjectAreaOptions): StorageArea {
         if (!mayBeAbsent(error)) throw error
         missed.set(candidate, Fault.from(error))
       }
-    // A key that is forbidden may be there, so it is the one to report. Of absences, report the key that should be
-    // there, not the last guess.
+    // A forbidden key may be there, so it is the one to report. If all keys are absent, report the key that new objects
+    // have, not the last guess.
     throw [...missed.values()].find(fault => fault.code !== 'NotFound') ?? missed.get(candidates[0])
   }
 
@@ -90,7 +85,7 @@ export function objectArea(options: ObjectAreaOptions): StorageArea {
         await store.put(key, writing.seal(body), signal)
       } finally {
         release()
-        cache.forget(key) // a reader may meanwhile have loaded what was there before
+        cache.forget(key) // a reader may have loaded what was there before
       }
     },
 

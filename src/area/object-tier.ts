@@ -2,7 +2,7 @@ import { Fault } from '../fault.ts'
 import type { Budget } from '../seal/budget.ts'
 import type { Sealing } from '../seal/sealing.ts'
 import type { Store } from '../stores/store.ts'
-import type { TierName } from './area.ts'
+import type { Again, TierName } from './area.ts'
 import { findIn } from './find.ts'
 import { keysOf, type Naming } from './naming.ts'
 import { objectArea } from './object-area.ts'
@@ -20,7 +20,7 @@ export interface ObjectTierOptions {
   readonly sealing: Sealing
   /** Bytes being sealed and unsealed at once. */
   readonly budget: Budget
-  readonly again: <T>(work: () => Promise<T>, signal: AbortSignal) => Promise<T>
+  readonly again: Again
 }
 
 /** A tier whose files are the objects of one store. */

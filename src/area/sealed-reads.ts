@@ -14,24 +14,27 @@ import type { Budget } from '../seal/budget.ts'
 import type { Store } from '../stores/store.ts'
 import type { VerifiedCache } from './verified-cache.ts'
 
-/** Makes the file out of the object that `get` brings. It may call `get` more than once. */
+/** Makes the file out of the object that `get` fetches. It may call `get` more than once. */
 export type Unseal = (get: () => Promise<Content>) => Promise<Content>
+
+export interface SealedReadsOptions {
+  readonly store: Store
+  /** Bytes being sealed and unsealed at once. */
+  readonly budget: Budget
+  readonly cache: VerifiedCache
+}
 
 /** Reads of the sealed objects of one store. */
 export class SealedReads {
-  readonly #store: Store
-  readonly #budget: Budget
-  readonly #cache: VerifiedCache
+  readonly #options: SealedReadsOptions
 
-  constructor(store: Store, budget: Budget, cache: VerifiedCache) {
-    this.#store = store
-    this.#budget = budget
-    this.#cache = cache
+  constructor(options: SealedReadsOptions) {
+    this.#options = options
   }
 
-  /** The whole file, as it is decrypted. Its body ends normally only if the whole object was right. */
+  /** The whole file, decrypted as it streams. Its body ends without a fault only if the whole object was right. */
   async whole(key: string, unseal: Unseal, signal: AbortSignal): Promise<Content> {
-    const where = { verb: 'read', store: this.#store.name, key }
+    const where = { verb: 'read', store: this.#options.store.name, key }
     try {
       const { size, body } = await unseal(() => this.#get(key, signal))
       return { size, body: located(body, where) }
@@ -43,7 +46,7 @@ export class SealedReads {
   /** A range is a success only when the whole object, read to its end, is. Small ones are kept for the next range. */
   async range(key: string, unseal: Unseal, range: Range, signal: AbortSignal): Promise<Content> {
     const open = () => this.whole(key, unseal, signal)
-    const loaded = await this.#cache.getOrLoad(key, open).catch(error => {
+    const loaded = await this.#options.cache.getOrLoad(key, open).catch(error => {
       // The load may have been that of another reader, who gave up.
       if (isCode(error, 'Canceled') && !signal.aborted) return undefined
       throw error
@@ -59,17 +62,18 @@ export class SealedReads {
   }
 
   /**
-   * A sealed object, within its share of the budget. Its size is known only from the answer, so the share is asked for
-   * then. If it is not to be had at once, the answer is given back first. A reader that waited with a connection in
-   * hand, for one that waits for a connection, would wait for ever.
+   * A sealed object, within its share of the budget. Only the answer has the size, so the share is taken then. If the
+   * share is not free at once, the answer is given back first. Otherwise two readers could wait for each other for
+   * ever: one holds a connection and waits for memory, the other holds memory and waits for a connection.
    */
   async #get(key: string, signal: AbortSignal): Promise<Content> {
-    let content = await this.#store.get(key, undefined, signal)
-    let release = this.#budget.tryTake(content.size)
+    const { store, budget } = this.#options
+    let content = await store.get(key, undefined, signal)
+    let release = budget.tryTake(content.size)
     if (!release) {
       await discard(content)
-      release = await this.#budget.take(content.size, signal)
-      content = await this.#store.get(key, undefined, signal).catch(error => {
+      release = await budget.take(content.size, signal)
+      content = await store.get(key, undefined, signal).catch(error => {
         release?.()
         throw error
       })
@@ -79,7 +83,7 @@ export class SealedReads {
   }
 }
 
-/** What unsealing finds wrong is found above the store, which otherwise says where something happened. */
+/** Adds the place to a fault of unsealing, which is above the store. Faults of the store have their place already. */
 async function* located(body: Bytes, where: Where): Bytes {
   try {
     yield* body

@@ -15,13 +15,13 @@ export interface Tier {
   /** The id of the master key that an object is sealed under; undefined when it is plain. */
   keyIdOf(found: Found, signal: AbortSignal): Promise<number | undefined>
   /**
-   * Ranges of a file of `size` bytes, which nobody verifies. The caller compares them with what a whole reading has
-   * seen. Without it, each range of a sealed file costs a reading of all of it.
+   * Ranges of a file of `size` bytes, which are not verified. The caller compares them with the fingerprint of a whole
+   * reading. Without this function, each range of a sealed file costs a reading of all of it.
    */
   ranges?(attachment: Attachment, size: number, signal: AbortSignal): Promise<(range: Range) => Promise<Content>>
-  /** How many bytes a file of `size` bytes takes where it is stored. Without it, as many. */
+  /** How many bytes a file of `size` bytes takes where it is stored. Without this function, as many. */
   storedSize?(size: number): number
-  /** Resolves when a file that is there is safe from a power cut, whoever wrote it. */
+  /** Resolves when a file that is there is safe from a power cut, also when another program wrote it. */
   settle?(attachment: Attachment, signal: AbortSignal): Promise<void>
 }
 

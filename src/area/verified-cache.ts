@@ -2,7 +2,8 @@ import { type Content, collect } from '../bytes.ts'
 
 /**
  * Plain bytes of sealed objects whose tag was verified: Orthanc asks for the ranges of one file one after the other.
- * Bounded: what was used longest ago goes first. These are plain patient data, so they live in memory only.
+ * Bounded: the entry that was not used for the longest time goes first. These are plain patient data, so they are kept
+ * in memory only.
  */
 export class VerifiedCache {
   readonly #limit: number
@@ -28,9 +29,9 @@ export class VerifiedCache {
   }
 
   /**
-   * The bytes that are kept. Else those of the content that `open` brings, which are kept then. Whoever asks for the
-   * same key meanwhile waits for the same load. An object that is too large to keep comes as the content that was
-   * opened; a reader that waited for somebody else's load of such an object gets undefined, and opens one for itself.
+   * The bytes that are kept. Else the bytes of the content that `open` opens, which are then kept. Other readers of the
+   * same key wait for the same load. If the object is too large to keep, the reader that opened it gets the content.
+   * The readers that waited get undefined, and each of them opens the object again.
    */
   async getOrLoad(key: string, open: () => Promise<Content>): Promise<Buffer | Content | undefined> {
     const found = this.get(key) ?? this.#loading.get(key)

@@ -1,7 +1,8 @@
-// Extends Orthanc Explorer, Orthanc's own web interface (jQuery Mobile): on the page of a study, where its files are, and
-// buttons to move them. Runs in browsers, in the page's global scope beside scripts of other plugins, hence the function
-// around everything. URLs are relative, as Explorer's own are: Orthanc may be below any path of a reverse proxy. Requests
-// go through jQuery, because Explorer gives it the authorization token of the page's URL. ASCII only: no charset is sent.
+// Extends Orthanc Explorer, Orthanc's own web interface (jQuery Mobile): on the page of a study, where its files are,
+// and buttons to move them. Runs in browsers, in the page's global scope beside scripts of other plugins, hence the
+// function around everything. URLs are relative, as Explorer's own are: Orthanc may be below any path of a reverse
+// proxy. Requests go through jQuery, because Explorer gives it the authorization token of the page's URL. ASCII only:
+// no charset is sent.
 ;(() => {
   const { $ } = window
   const POLL_MS = 1000
@@ -17,14 +18,14 @@
       to: 'to object storage',
     },
     'file-system': {
-      title: 'Bring back to disk',
+      title: 'Move back to disk',
       icon: 'arrow-d',
       from: 'object-storage',
       to: "to this server's disk",
     },
   }
 
-  /** Counts page views: whatever arrives for an earlier one is not shown. */
+  /** Counts page views. An answer for an earlier view is not shown. */
   let view = 0
 
   const sleep = ms => new Promise(resolve => setTimeout(resolve, ms))
@@ -68,7 +69,7 @@
       .map(tier => `${filesIn(Totals[tier].Files)}, ${sizeOf(Totals[tier].Bytes)} ${names[tier]}`)
   }
 
-  /** The section of the page, empty: below what Explorer offers, in its own style. Kept once made: the page must not jump. */
+  /** The section of the page, empty: below Explorer's own, in its style. It stays once made: the page must not jump. */
   function emptySection() {
     const section = $('#cloud-storage')
     section.children().not(':first').remove()
@@ -79,7 +80,7 @@
       .listview()
   }
 
-  /** jQuery Mobile cuts lines of lists short; these wrap. */
+  /** jQuery Mobile cuts off long lines in lists. These wrap. */
   const line = (text, kind = 'where') =>
     $('<p>')
       .addClass(`cloud-storage-${kind}`)
@@ -124,7 +125,7 @@
     }
   }
 
-  /** Also one that was started elsewhere, or before this page was loaded. */
+  /** Also a move that was started elsewhere, or before this page was loaded. */
   const isMoveOf = (study, { Type, State, Content }) =>
     Type === 'MoveStorage' && !isOver(State) && !Content.DryRun && Content.Studies?.includes(study)
 
@@ -170,7 +171,7 @@
         text.text(words)
         bar.val(percent)
       } catch (failed) {
-        // Orthanc forgets jobs when JobsHistorySize says so; how this one ended is not known, but where the files are is.
+        // Orthanc keeps only JobsHistorySize jobs. How this one ended is not known, but where the files are is known.
         if (failed.status === 404) return await refresh(study)
         if (++unanswered > PATIENCE) return await refresh(study)
       }
@@ -182,12 +183,12 @@
     const doing = { Running: `Moving ${to}`, Paused: `Paused on the way ${to}` }[State] ?? `Waiting to move ${to}`
     const named = ['Patients', 'Studies', 'Series', 'Instances'].flatMap(level => Content[level] ?? [])
     if (named.length > 1) return { words: `${doing}, with others: ${Progress} %`, percent: Progress }
-    // Exact, where the job's own progress is a guess: it does not know what it has not yet seen.
+    // Exact. The job's own progress is a guess, because it does not know the files that it has not yet seen.
     const done = Content.Moved.Files + Content.AlreadyThere.Files + Content.Failed
     return { words: `${doing}: ${done} of ${filesIn(total)}`, percent: total > 0 ? (100 * done) / total : 100 }
   }
 
-  /** What to say of a job that ended. */
+  /** What to show of a job that ended. */
   function endOf({ ID, State, Content, ErrorDescription }) {
     const { Moved, AlreadyThere, Failed, Failures, TargetStorage } = Content
     const { to } = targets[TargetStorage]
@@ -196,7 +197,7 @@
     const link = $('<a>').attr('href', `#job?uuid=${ID}`).text('All about this job')
     if (Failed === 0)
       return [alarm(`The move has ended early: ${ErrorDescription}.`), line(moved), line('').append(link)]
-    // One of each kind: most name their file and are alike otherwise.
+    // One of each kind: most reasons differ only in the name of their file.
     const kinds = new Map(Failures.map(({ Reason, Uuid }) => [Reason.replace(Uuid, ''), Reason]))
     const reasons = [...kinds.values()].slice(0, SHOWN_REASONS)
     return [
@@ -209,7 +210,7 @@
 
   $(document)
     .delegate('#study', 'pagebeforeshow', () => {
-      // Absent when somebody opens the page without naming a study; Explorer itself does nothing then.
+      // Absent when the page is opened without a study. Explorer itself does nothing then.
       const study = $.mobile.pageData?.uuid
       if (study) void refresh(study)
     })

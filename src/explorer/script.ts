@@ -3,6 +3,6 @@ import { readFileSync } from 'node:fs'
 
 declare const EXPLORER: string | undefined
 
-/** Filled in by the build, so that the engine stays one file; sources that run unbundled read it where it lies. */
+/** The build fills it in, so that the engine stays one file. Sources that run unbundled read the script's own file. */
 export const explorer =
   typeof EXPLORER === 'string' ? EXPLORER : readFileSync(new URL('explorer.js', import.meta.url), 'utf8')

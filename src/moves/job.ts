@@ -21,7 +21,7 @@ export interface MoveJobOptions {
   readonly concurrency: number
   /** One line for each file that fails. */
   error(line: string): void
-  /** How long a step lasts; Orthanc learns of progress, and the job of a wish to pause, between steps. */
+  /** How long a step lasts. Between steps, Orthanc reads the progress, and can pause the job. */
   readonly stepMs?: number
 }
 
@@ -29,9 +29,9 @@ export interface MoveJobs extends JobKind {
   create(request: MoveRequest): Job
 }
 
-/** After so many failures of the store in a row it is gone. The millionth time-out would tell nothing new. */
+/** After so many failures in a row, the store is away. A million time-outs more would say nothing new. */
 const GIVE_UP_AFTER = 200
-/** Behind one huge file, so many resources may be done and not yet counted. */
+/** Behind one huge file, so many resources may be done but not yet counted. */
 const MAX_QUEUE = 10_000
 
 /** The job type `MoveStorage`. */
@@ -100,7 +100,7 @@ class MoveJob implements Job {
       return await this.#step()
     } catch (reason) {
       await this.#commit().catch(() => {})
-      await this.stop() // the walk is broken where a question failed; the next step begins it anew at the cursor
+      await this.stop() // a failed question broke the walk; the next step begins it again at the cursor
       throw reason
     }
   }
@@ -131,7 +131,7 @@ class MoveJob implements Job {
       }
       if (this.#failuresInARow >= GIVE_UP_AFTER) {
         error(
-          `the last ${GIVE_UP_AFTER} files could not be moved: the job gives up, resubmit it when the cause is gone`,
+          `the last ${GIVE_UP_AFTER} files could not be moved: the job gives up. Resubmit it when the cause is removed`,
         )
         return 'failure'
       }
@@ -204,8 +204,8 @@ class MoveJob implements Job {
   }
 
   /**
-   * Counts the resources at the head of the queue that are done. Whatever must be asked for one is asked first, so that
-   * it is counted as a whole, with its cursor, or not at all.
+   * Counts the resources at the head of the queue that are done. All questions to Orthanc about a resource come first.
+   * So it is counted as a whole, with its cursor, or not at all.
    */
   async #commit(): Promise<void> {
     this.#endedSinceCommit = false
@@ -227,7 +227,7 @@ class MoveJob implements Job {
         this.#failuresInARow = 0
         outcome?.apply(this.#state)
       }
-    // A file that was deleted or overwritten meanwhile is not this job's any more.
+    // If the file was deleted or overwritten during the move, this job has nothing to do with it any more.
     const still = await askForFile(visit.uri, file.name, this.#ask)
     if (still?.attachment.uuid !== file.attachment.uuid) return () => {}
     return () => this.#countFailure(`${visit.uri}/attachments/${file.name}`, file.attachment.uuid, outcome.fault)
@@ -265,6 +265,6 @@ function add(tally: { Files: number; Bytes: number }, bytes: number): void {
 function missing(uuid: string): Fault {
   return new Fault('NotFound', 'the file is neither on the file system nor in the object storage', {
     where: { verb: 'move', key: uuid },
-    remedy: 'Orthanc knows it, but it is lost; look for it in a backup.',
+    remedy: "It is in Orthanc's database, but its bytes are lost. Look for it in a backup.",
   })
 }

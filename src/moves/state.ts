@@ -44,7 +44,7 @@ export interface MoveState {
   results: Results
 }
 
-/** More failures are only counted: Orthanc writes the whole state to its database, and the log says the same. */
+/** Further failures are only counted. Orthanc writes the whole state to its database, and the log has each failure. */
 export const KEPT_FAILURES = 500
 const VERSION = 1
 
@@ -129,7 +129,7 @@ function texts(value: unknown, name: string): readonly string[] {
 const odd = (name: string) =>
   new Fault(
     'BadRequest',
-    `the job cannot go on: "${name}" in the text that Orthanc kept of it is not what a job writes`,
+    `the job cannot go on: "${name}" in the state that Orthanc saved of it is not what a job writes`,
   )
 
 /** `Content` of `GET /jobs/{id}`: the ids by level, as the official plugins show them, and what has been done. */

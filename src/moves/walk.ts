@@ -14,23 +14,23 @@ export interface KnownFile {
   readonly known: KnownContent
 }
 
-/** One patient, study, series or instance, with its own files; those of its children come after it. */
+/** One patient, study, series or instance, with its own files. The files of its children come after it. */
 export interface Visit {
   /** Where it is in Orthanc's REST API: `/series/<id>`. */
   readonly uri: string
   readonly files: readonly KnownFile[]
   readonly cursor: Cursor
-  /** 0 … 1, of the whole walk. Siblings weigh the same: nobody knows their sizes beforehand. */
+  /** 0 … 1, of the whole walk. Siblings weigh the same, because their sizes are not known before. */
   readonly progress: number
 }
 
-/** The last resource that is done with. */
+/** The last resource that is done. */
 export interface Cursor {
   /** Which of the resources to walk: the index in a list, or the number of patients before it. */
   readonly top: number
   /** Ids from there down. Siblings are visited in the order of their ids. */
   readonly path: readonly string[]
-  /** Of everything: the patients before it, the latest last. They tell the place when its own was deleted. */
+  /** In a walk through everything: the patients before it, the latest last. They show the place if it was deleted. */
   readonly before?: readonly string[]
 }
 
@@ -53,7 +53,7 @@ export interface Top {
   readonly before?: readonly string[]
 }
 
-/** Visits all resources below `tops`, from the one after `cursor` on. Passes over what is not there any more. */
+/** Visits all resources below `tops`, from the one after `cursor` on. Skips what is not there any more. */
 export async function* walk(
   tops: AsyncIterable<Top>,
   cursor: Cursor,
@@ -120,7 +120,7 @@ export async function askForFile(uri: string, name: string, ask: AskOrthanc): Pr
 
 const types: Readonly<Record<number, ContentType>> = { 1: 'dicom', 2: 'dicom-as-json', 3: 'dicom-until-pixel-data' }
 
-/** Only a 404 says that something is not there. Any other answer that is no list of texts says nothing. */
+/** Only a 404 says that something is not there. Any other answer that is not a list of texts is a fault. */
 function textsOf(uri: string, answer: unknown): readonly string[] {
   if (Array.isArray(answer) && answer.every(text => typeof text === 'string')) return answer
   throw notUnderstood(uri)
@@ -138,20 +138,20 @@ export async function* listed(
 }
 
 const PAGE = 100
-/** A place is lost, and the walk begins again, only when so many patients in a row are deleted at once. */
+/** Only when so many patients in a row are deleted at once, the place is lost and the walk begins again. */
 const KEPT_BEFORE = 20
 
 /**
- * All patients, page by page, from the one that `cursor` names on. Orthanc numbers them by position, so those behind a
- * deleted one move up. Each page therefore begins with an overlap. Where none of the latest patients is in it, the walk
- * goes back until it meets one.
+ * All patients, page by page, from the one that `cursor` names on. Orthanc numbers them by position, so the patients
+ * behind a deleted one move up. Each page therefore begins with an overlap. If none of the latest patients is in it,
+ * the walk goes back until it meets one.
  */
 export async function* everything(cursor: Cursor, ask: AskOrthanc): AsyncGenerator<Top> {
   const statistics = await ask('/statistics')
   const known = isObject(statistics) ? statistics['CountPatients'] : undefined
   const count = typeof known === 'number' ? Math.max(1, known) : Math.max(1, cursor.top)
-  let since = Math.min(cursor.top, count) // from far behind the last one, the way back to it would never end
-  /** Done with, except the patient of the cursor: its path tells what of it is done. */
+  let since = Math.min(cursor.top, count) // from far behind the last one, the walk would go back for very long
+  /** These are done. The patient of the cursor may not be: the path of the cursor says what of it is done. */
   let latest: readonly string[] = cursor.before ?? []
   let entered = cursor.path[0]
   for (;;) {

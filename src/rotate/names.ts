@@ -4,13 +4,13 @@ import { type Naming, parseKey, prefixOf } from '../area/naming.ts'
 export interface SealedNames {
   /** What to list. */
   readonly prefix: string
-  /** Whatever else lies in the bucket is not ours to rewrite. */
+  /** Other objects in the bucket are not ours, and are never rewritten. */
   mayBeSealed(key: string): boolean
   /** Whether a plain object may have the same name. */
   readonly mayBePlain: boolean
   /**
-   * How much of the store comes before this key, from 0 to 1. UUIDs are random and a listing comes in their order: so a
-   * key's own digits tell, without counting the objects first.
+   * How much of the store comes before this key, from 0 to 1. UUIDs are random, and a listing comes in their order. So
+   * the digits of a key show it, and the objects need not be counted first.
    */
   shareBefore(key: string): number
 }

@@ -1,11 +1,11 @@
 /**
- * One object under another master key. A1 authenticates the wrapped data key together with the bytes, so this is no
- * edit of a header: the object is read, verified, sealed with a new data key and IV, written under its name, read back
- * and compared.
+ * One object under another master key. A1 authenticates the wrapped data key together with the bytes, so a new header
+ * is not enough: the object is read, verified, sealed with a new data key and IV, written under its key, read back and
+ * compared.
  *
- * Orthanc may be running. It never changes an object, but it may remove one at any moment, and our write would bring it
- * back, as an orphan. No store of ours can write only over what is there. So we look again at the last moment, before
- * the last bytes of the write are handed over. What remains is the time in which the store makes the write visible.
+ * Orthanc may be running. It never changes an object, but it may remove one at any moment. Then our write would make an
+ * orphan of it. None of our stores can write on the condition that the object is there. So we look again before we hand
+ * over the last bytes of the write. A race remains only while the store makes the write visible.
  */
 import { type Bytes, Fingerprint, orDiscard, type Source } from '../bytes.ts'
 import { Fault, isCode } from '../fault.ts'
@@ -14,14 +14,9 @@ import { type Keyring, keyring } from '../seal/keyring.ts'
 import type { Store } from '../stores/store.ts'
 import { newSha256, type VerifiedPlaintext, verifiedPlaintext } from './verified.ts'
 
-export interface Resealer {
-  /** Seals the object again under the current key. Resolves to false when it vanished meanwhile. */
-  reseal(key: string, signal: AbortSignal): Promise<boolean>
-  /** Reads an object to its end; rejects unless it is what was sealed. False = vanished. */
-  verify(key: string, signal: AbortSignal): Promise<boolean>
-}
+export type Resealer = ReturnType<typeof resealer>
 
-export function resealer(store: Store, keys: Keyring): Resealer {
+export function resealer(store: Store, keys: Keyring) {
   const envelope = a1(keys)
   const current = a1(keyring(keys.current, []))
 
@@ -29,22 +24,24 @@ export function resealer(store: Store, keys: Keyring): Resealer {
     const found = await orDiscard(await store.get(key, undefined, signal), content => current.unseal(content))
     if (!fingerprint.equals(await Fingerprint.of(found.body, newSha256)))
       throw new Fault('Corrupt', 'what was written reads back as something else', {
-        remedy: 'Do not go on before you know why: look at the disks and the memory of both machines.',
+        remedy: 'Find the cause before you go on: check the disks and the memory of both machines.',
       })
   }
 
   return {
-    reseal: (key, signal) =>
+    /** Seals the object again under the current key. False: the object was removed before the write ended. */
+    reseal: (key: string, signal: AbortSignal) =>
       unlessVanished(async () => {
         const plaintext = await verifiedPlaintext(store, envelope, key, signal)
         const stillThere = async () => {
-          if (!(await store.stat(key, signal))) throw new Fault('NotFound', 'the object was removed meanwhile')
+          if (!(await store.stat(key, signal))) throw new Fault('NotFound', 'the object was removed during its write')
         }
         await store.put(key, lookingAgain(current.seal(plaintext.source), stillThere), signal)
         await compare(key, plaintext, signal)
       }),
 
-    verify: (key, signal) =>
+    /** Reads an object to its end, and rejects unless it is what was sealed. False: the object was removed. */
+    verify: (key: string, signal: AbortSignal) =>
       unlessVanished(async () => {
         const { body } = await orDiscard(await store.get(key, undefined, signal), content => envelope.unseal(content))
         for await (const _ of body);

@@ -1,13 +1,14 @@
 /**
  * All objects of a store under the current master key.
  *
- * The objects themselves are the state: one whose first bytes name the current key is done. So a rotation may be killed
- * at any moment and started again. What is remembered adds only speed: the listing is in the order of keys, several
- * objects are in work at once, and `after` is the key up to which all of them are settled; a later run does not look at
- * those again. Objects that failed are remembered by name and tried again.
+ * The objects themselves are the state: an object whose first bytes name the current key is done. So a rotation may be
+ * killed at any moment and started again. What is remembered only saves time. The listing is in the order of keys, and
+ * several objects are in work at once. All objects up to the key `after` are settled, and a later run does not look at
+ * them again. Objects that failed are remembered by key and tried again.
  */
 import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Again } from '../area/area.ts'
 import { collect } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import { ID_BYTES, keyIdOf, OVERHEAD_BYTES } from '../seal/a1.ts'
@@ -27,8 +28,8 @@ export interface RotationOptions {
   readonly dryRun: boolean
   readonly concurrency: number
   readonly resume: Remembered | undefined
-  /** Repeats work that fails with a fault which another try may mend; bounded. Default: not at all. */
-  readonly again?: <T>(work: () => Promise<T>, signal: AbortSignal) => Promise<T>
+  /** Repeats work after a fault that another try may mend. Bounded. Default: not at all. */
+  readonly again?: Again
   /** Called once for each object that fails, while the others go on. */
   onFailure(fault: Fault): void
 }
@@ -43,16 +44,16 @@ export interface Remembered {
 
 interface Item {
   readonly key: string
-  /** undefined: the object failed in an earlier run, perhaps after it was written, so it is read to its end. */
+  /** undefined: the object failed in an earlier run, perhaps after it was written. So it is read to its end. */
   readonly size: number | undefined
   outcome?: ObjectOutcome
 }
 
 /** With more failed objects, nothing further is remembered: the next run looks again at everything after them. */
 const MOST_REMEMBERED = 1000
-/** A store that fails so many objects in a row, for reasons that do not lie in the objects, is given up. */
+/** The run ends when so many objects in a row fail for reasons of the store, not of the objects. */
 const MOST_IN_A_ROW = 20
-/** How far the others may run ahead of an object that takes long. It bounds memory. */
+/** How many other objects may be done before one that takes long. It bounds memory. */
 const MOST_AHEAD = 100_000
 
 export class Rotation {
@@ -61,7 +62,7 @@ export class Rotation {
   readonly failed = new Map<string, number | undefined>()
   /** Whether every object of the store has been looked at, in this or the remembered runs. */
   complete = false
-  /** Keys of ours that this run saw, looked at or not. None: perhaps the store is not that of the remembered runs. */
+  /** Keys of ours in the listing, looked at or not. None: perhaps this is not the store of the remembered runs. */
   listed = 0
 
   readonly #options: RotationOptions
@@ -76,7 +77,7 @@ export class Rotation {
   #inARow = 0
   /** The listing does not come in the order of keys, so `after` says nothing. */
   #unordered = false
-  /** Whether the listing had keys that were not looked at, because an earlier run had. */
+  /** Whether the listing had keys that this run skipped, because an earlier run had looked at them. */
   #skipped = false
   #gaveUp: Fault | undefined
 
@@ -95,7 +96,7 @@ export class Rotation {
     setMaxListeners(0, this.#signal)
   }
 
-  /** True at every moment, also in the middle of the work. */
+  /** It may be read at every moment, also in the middle of the work. */
   get remembered(): Remembered {
     if (this.#unordered) return { after: undefined, tally: emptyTally(), failed: [] }
     return (
@@ -207,7 +208,7 @@ export class Rotation {
     const id = keyIdOf(await this.#bytes(key, 0, ID_BYTES))
     if (id === undefined && !names.mayBePlain)
       throw new Fault('Corrupt', 'the object is not sealed in format A1, although its name says so')
-    // The preamble of a plain DICOM file is 128 bytes of anything, so it may look like a sealed object under any key.
+    // The preamble of a plain DICOM file may be any 128 bytes, so it may look like a sealed object under any key.
     const mayBeDicom = id !== undefined && names.mayBePlain && !keys.find(id) && size >= PEEK_BYTES
     if (mayBeDicom && isDicom(await this.#bytes(key, 0, PEEK_BYTES))) return undefined
     return id
@@ -222,7 +223,7 @@ export class Rotation {
     if (this.#inARow < MOST_IN_A_ROW) return
     this.#gaveUp ??= new Fault(fault.code, `${MOST_IN_A_ROW} objects failed one after the other`, {
       cause: fault,
-      remedy: 'Mend what the lines before say, then give the same command again.',
+      remedy: 'Remove the cause that the lines above name, then run the same command again.',
     })
   }
 
@@ -242,13 +243,13 @@ export class Rotation {
 }
 
 /**
- * What is remembered came from a file. A name in it that is not ours could have another's object rewritten, or ours
- * passed over.
+ * What is remembered came from a file. With a key in it that is not ours, this run could rewrite an object of somebody
+ * else, or skip objects of ours.
  */
 function refuseStrangers({ resume, names }: RotationOptions): void {
   const remembered = [...(resume?.after === undefined ? [] : [resume.after]), ...(resume?.failed ?? [])]
   if (remembered.every(key => names.mayBeSealed(key))) return
   throw new Fault('BadConfig', 'what is remembered of an earlier run names objects that cannot be ours', {
-    remedy: 'Remove the file that --state names: this run then looks at everything.',
+    remedy: 'Remove the file that --state names. Then the same command looks at all objects.',
   })
 }

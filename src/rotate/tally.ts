@@ -1,10 +1,10 @@
-/** What a rotation knows of the objects it has looked at. Plain data: it goes into the state file as it is. */
+/** What a rotation has counted. Plain data: it goes into the state file as it is. */
 export interface RotationTally {
   /** Objects by the id of the master key they are under now. */
   keys: Record<string, number>
-  /** Not sealed at all; the `legacy` structure gives both the same name. */
+  /** Not sealed. In the `legacy` structure, sealed and plain objects have the same keys. */
   plain: number
-  /** Re-encrypted; in a dry run: to be re-encrypted. */
+  /** Re-encrypted. In a dry run: to be re-encrypted. */
   moved: number
   /** Sealed bytes of those. */
   movedBytes: number
@@ -16,7 +16,7 @@ export type ObjectOutcome =
   | { readonly kind: 'sealed'; readonly id: number }
   | { readonly kind: 'moved'; readonly id: number; readonly bytes: number }
   | { readonly kind: 'plain' | 'vanished' }
-  /** `id` undefined: nobody can say under which key it is. */
+  /** `id` undefined: the master key of the object is not known. */
   | { readonly kind: 'failed'; readonly id: number | undefined }
 
 export const emptyTally = (): RotationTally => ({ keys: {}, plain: 0, moved: 0, movedBytes: 0, vanished: 0 })

@@ -1,15 +1,12 @@
-import { createHash } from 'node:crypto'
-import { collect, Fingerprint, type NewDigest, orDiscard, type Source, sourceOf } from '../bytes.ts'
+import { collect, Fingerprint, orDiscard, type Source, sourceOf } from '../bytes.ts'
+import { newDigest } from '../seal/digest.ts'
 import type { Envelope } from '../seal/envelope.ts'
 import type { Store } from '../stores/store.ts'
 
-/** Up to this size the plaintext stays in memory from its verification to its writing, and is read once. */
+/** Up to this size the plaintext stays in memory from its verification to its write, and is read once. */
 const HELD_BYTES = 8 * 1024 * 1024
 
-export const newSha256: NewDigest = () => {
-  const hashing = createHash('sha256')
-  return { update: bytes => void hashing.update(bytes), hex: () => hashing.digest('hex') }
-}
+export const newSha256 = () => newDigest('sha256')
 
 export interface VerifiedPlaintext {
   readonly source: Source
@@ -17,9 +14,9 @@ export interface VerifiedPlaintext {
 }
 
 /**
- * The plaintext of a sealed object, after one pass over the whole object has verified its tag. What the source delivers
- * later, in whatever order and as often as a write wants, is that plaintext or a fault: each slice is compared with
- * what the verifying pass has seen. Nothing of it touches a disk, and memory does not grow with the object.
+ * The plaintext of a sealed object, after one pass over the whole object has verified its tag. A write may read the
+ * source in any order, and more than once. Each slice is compared with the fingerprint of the verifying pass, so the
+ * source delivers that plaintext or a fault. Nothing is written to a disk, and memory does not grow with the object.
  */
 export async function verifiedPlaintext(
   store: Store,

@@ -48,7 +48,7 @@ function optionsOf(body: unknown) {
 function idsOf(resources: unknown): readonly string[] {
   if (!Array.isArray(resources)) throw bad('"Resources" must be an array of Orthanc ids')
   if (resources.length === 0) throw bad('"Resources" is empty')
-  if (!resources.every(id => typeof id === 'string')) throw bad('"Resources" must hold nothing but strings')
+  if (!resources.every(id => typeof id === 'string')) throw bad('"Resources" must have only strings')
   return resources
 }
 
@@ -94,7 +94,7 @@ async function waitFor(id: string, orthanc: Orthanc, signal: AbortSignal): Promi
     if (!isObject(job))
       return {
         error: OrthancError.plugin,
-        details: `Orthanc has forgotten the job ${id}: JobsHistorySize must not be 0`,
+        details: `Orthanc has no job ${id} any more. Set JobsHistorySize in its configuration to more than 0`,
       }
     if (job['State'] === 'Success') return json(job['Content'] ?? {})
     if (job['State'] === 'Failure') return { error: OrthancError.plugin, details: failureOf(id, job['Content']) }

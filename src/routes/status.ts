@@ -1,13 +1,13 @@
 import { Fault } from '../fault.ts'
 import { json, type Route } from '../wire/router.ts'
 
-/** What the engine knows without asking anybody. */
+/** What the engine knows without a question to a store or to Orthanc. */
 export interface Status {
   readonly Version: string
-  /** Where files go, as people read it. */
+  /** Where files go, for people. */
   readonly Store: string
   readonly HybridMode: 'Disabled' | 'WriteToFileSystem' | 'WriteToObjectStorage'
-  /** How often an engine was started again since Orthanc started. The counts are those of the engine that runs. */
+  /** How often an engine was started again since Orthanc started. The counts below belong to the running engine. */
   readonly EngineRestarts: number
   readonly RunningMoves: number
   readonly Reads: number
@@ -22,8 +22,8 @@ export interface Status {
 const CHECK_MS = 5000
 
 /**
- * `GET /cloud-storage/status`. `check` proves that the object store answers and lets us in. Requests that come while a
- * check is under way, or hangs, share it.
+ * `GET /cloud-storage/status`. `check` proves that the object store answers and accepts our credentials. Requests that
+ * come during a check, also during one that hangs, share it.
  */
 export function statusRoute(
   status: () => Status,

@@ -11,7 +11,7 @@ const CONCURRENCY = 8
 
 type Tiers = Readonly<Partial<Record<TierName, Tier>>>
 
-/** `GET /instances/{id}/cloud-storage`, also of series, studies, patients: where each file is, and totals per tier. */
+/** `GET /instances/{id}/cloud-storage`, the same for series, studies, patients: where files are, totals per tier. */
 export function whereRoute(tiers: Tiers): Route {
   return {
     pattern: `/(${levels.map(level => level.toLowerCase()).join('|')})/([0-9a-f-]{44})/cloud-storage`,
@@ -65,7 +65,7 @@ async function located(tiers: Tiers, files: readonly Named[], signal: AbortSigna
   }
   const workers = Array.from({ length: CONCURRENCY }, () =>
     worker().catch(error => {
-      stop.abort(error) // nobody waits for the others any more
+      stop.abort(error) // the answers of the others are not needed any more
       throw error
     }),
   )

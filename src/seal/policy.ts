@@ -7,10 +7,11 @@ import { type Envelope, plain } from './envelope.ts'
 export type Encryption = 'none' | 'on' | 'on, and plain objects are read' | 'ended'
 
 type Name = 'plain' | 'sealed'
-type TierName = 'object-storage' | 'file-system'
 
 /** The first is written; all are read, in this order. */
-const policy: Readonly<Record<Encryption, Readonly<Record<TierName, readonly [Name, ...Name[]]>>>> = {
+const policy: Readonly<
+  Record<Encryption, Readonly<Record<'object-storage' | 'file-system', readonly [Name, ...Name[]]>>>
+> = {
   none: { 'object-storage': ['plain'], 'file-system': ['plain'] },
   // Orthanc's own disk is trusted, and has plain files of the time before: there the bytes tell.
   on: { 'object-storage': ['sealed'], 'file-system': ['sealed', 'plain'] },
@@ -29,7 +30,7 @@ export function encryptionStateOf(
 /** `sealed`: the envelope that encrypts. */
 export function envelopesOf(
   encryption: Encryption,
-  tier: TierName,
+  tier: keyof (typeof policy)[Encryption],
   sealed: Envelope,
 ): readonly [Envelope, ...Envelope[]] {
   const envelopes = { plain, sealed }

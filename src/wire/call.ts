@@ -33,7 +33,7 @@ export async function serveCalls(connection: Connection, services: Services): Pr
       }
     }
   } catch {
-    // The connection is over. The plugin repeats the call on another one, or has given it up.
+    // The connection has ended. The plugin repeats the call on another one, or has given the call up.
     connection.close()
   }
 }

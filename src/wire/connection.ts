@@ -21,7 +21,7 @@ export interface Frame extends Header {
 /** Smaller payloads get a new buffer each time. */
 const SMALL_PAYLOAD = 4096
 
-/** No more frames than this may wait unread. The plugin takes turns, so only GROW and PING can queue at all. */
+/** No more frames than this may wait unread. The plugin waits for its turn, so only GROW and PING can queue at all. */
 const MAX_WAITING = 1024
 /** Nor may more bytes wait than the largest frame has. */
 const MAX_WAITING_BYTES = MAX_PAYLOAD
@@ -33,7 +33,7 @@ const MAX_WAITING_BYTES = MAX_PAYLOAD
  */
 const scratch = Buffer.allocUnsafeSlow(256 * 1024)
 
-/** One connection to the plugin, which carries frames. Any error closes it for good, and rejects whoever waits. */
+/** One connection to the plugin, which carries frames. Any error closes it for good, and rejects all who wait. */
 export class Connection {
   readonly #socket: Socket
   readonly #header = Buffer.allocUnsafe(HEADER_BYTES)
@@ -50,7 +50,7 @@ export class Connection {
 
   readonly #over = Promise.withResolvers<void>()
 
-  /** Resolves when the connection is over, for whatever reason. */
+  /** Resolves when the connection has ended, for any reason. */
   readonly closed = this.#over.promise
   /** Called once, at that moment. */
   onClose: () => void = () => {}
@@ -72,8 +72,8 @@ export class Connection {
   }
 
   /**
-   * The socket's folder is our own, and nobody else can put anything there. If it was cleaned away from /tmp, another
-   * user can make a folder of this name, and would be served as if he were Orthanc.
+   * The socket's folder is our own, and no other user can put anything there. If somebody deleted it from /tmp, another
+   * user can make a folder of this name, and would be served like Orthanc.
    */
   static async open(path: string): Promise<Connection> {
     const folder = await open(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
@@ -96,11 +96,11 @@ export class Connection {
   }
 
   /**
-   * The next frame, which must be of this kind if one is given. Rejects with `Canceled` when the connection is over,
-   * and with `Internal` when somebody waits already: a frame has one owner.
+   * The next frame, which must be of this kind if one is given. Rejects with `Canceled` when the connection has ended,
+   * and with `Internal` when another caller waits already: a frame has one owner.
    */
   async receive(kind?: number): Promise<Frame> {
-    if (this.#receiver) throw new Fault('Internal', 'two wait for one frame of the plugin')
+    if (this.#receiver) throw new Fault('Internal', 'two callers wait for one frame of the plugin')
     let frame = this.#waiting.shift()
     if (frame) this.#waitingBytes -= frame.length
     else {
@@ -128,9 +128,13 @@ export class Connection {
    * needs no owner, because the next receive() rejects with the same fault.
    */
   send(kind: number, fields: Fields = {}, payload?: Uint8Array): Promise<void> | undefined {
-    if (this.#fault) return unowned(this.#fault)
+    if (this.#fault) return unowned(Promise.reject(this.#fault))
     if (payload && payload.byteLength > MAX_PAYLOAD)
-      return unowned(new Fault('TooLarge', `${payload.byteLength} bytes are more than a frame holds (${MAX_PAYLOAD})`))
+      return unowned(
+        Promise.reject(
+          new Fault('TooLarge', `${payload.byteLength} bytes are more than a frame holds (${MAX_PAYLOAD})`),
+        ),
+      )
     if (this.#socket.writableCorked === 0) {
       this.#socket.cork()
       process.nextTick(() => this.#socket.uncork())
@@ -138,11 +142,8 @@ export class Connection {
     let free = this.#socket.write(encodeHeader(kind, payload?.byteLength ?? 0, fields))
     if (payload && payload.byteLength > 0) free = this.#socket.write(payload)
     if (free) return undefined
-    if (!this.#drained) {
-      this.#drained = Promise.withResolvers<void>()
-      this.#drained.promise.catch(() => {})
-    }
-    return this.#drained.promise
+    this.#drained ??= Promise.withResolvers<void>()
+    return unowned(this.#drained.promise)
   }
 
   /** What was sent still goes out. Then the connection ends. */
@@ -197,8 +198,8 @@ export class Connection {
   }
 
   /**
-   * Takes a frame's payload back, to read into it again. A call of 220 KB costs a third less processor time when its
-   * buffer need not be made and collected. Only for payloads that certainly nobody reads any more.
+   * Takes a frame's payload back, to read into it again. A call of 220 KB needs a third less processor time when its
+   * buffer is used again. Only for payloads that nothing reads any more.
    */
   recycle({ payload }: Frame): void {
     if (payload.buffer.byteLength === this.#spareBytes) this.#spare = Buffer.from(payload.buffer)
@@ -217,7 +218,7 @@ export class Connection {
     } else {
       this.#waitingBytes += frame.length
       if (this.#waiting.push(frame) > MAX_WAITING || this.#waitingBytes > MAX_WAITING_BYTES)
-        this.#broken('the plugin does not wait for its turn')
+        this.#broken('the plugin sends more than may wait')
     }
   }
 
@@ -230,7 +231,7 @@ export class Connection {
   #end(fault: Fault): void {
     if (this.#fault) return
     this.#fault = fault
-    this.#waiting = [] // nobody is left to be answered
+    this.#waiting = [] // nothing can be answered any more
     this.#socket.destroy()
     this.#receiver?.reject(fault)
     this.#receiver = undefined
@@ -241,9 +242,8 @@ export class Connection {
   }
 }
 
-/** A rejection that nobody needs to hear of. */
-function unowned(fault: Fault): Promise<never> {
-  const rejected = Promise.reject(fault)
-  rejected.catch(() => {})
-  return rejected
+/** The same promise, whose rejection needs no handler. */
+export function unowned<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => {})
+  return promise
 }

@@ -13,9 +13,9 @@ export interface Return {
 }
 
 /**
- * One call, from CALL to RETURN, and its only way to the plugin. The plugin answers one question at a time: whoever
- * asks while another one waits comes next. Work that has failed may go on for a while. Once the call has ended, whatever
- * that work still asks or delivers is rejected here, because the connection belongs to the next call.
+ * One call, from CALL to RETURN, and its only way to the plugin. The plugin answers one question at a time, so
+ * questions wait for each other. Work that has failed may go on for a while. Once the call has ended, everything that
+ * this work still asks or delivers is rejected here, because the connection belongs to the next call.
  */
 export class Conversation {
   readonly call: Frame
@@ -89,13 +89,13 @@ export class Conversation {
         await drained
         this.#check(delivery)
         const piece = chunk.subarray(from, from + MAX_PAYLOAD)
-        if (at + piece.byteLength > size) throw new Fault('Internal', `more than ${size} bytes came to be delivered`)
+        if (at + piece.byteLength > size) throw new Fault('Internal', `a result has more than its ${size} bytes`)
         if (at === 0) void this.#connection.send(Kind.reserve, { argument: size })
         drained = this.#connection.send(Kind.fill, { argument: at }, piece)
         at += piece.byteLength
       }
     this.#check(delivery)
-    if (at < size) throw new Fault('Internal', `${at} bytes came to be delivered instead of ${size}`)
+    if (at < size) throw new Fault('Internal', `a result has only ${at} of its ${size} bytes`)
     if (size === 0) void this.#connection.send(Kind.reserve, { argument: 0 })
   }
 
@@ -117,13 +117,13 @@ export class Conversation {
       this.#check()
       return turn()
     })
-    this.#turn = taken.catch(() => {}) // whoever took the turn hears of it, if anybody still waits
+    this.#turn = taken.catch(() => {}) // the caller gets the rejection; the next turn needs only the end
     return taken
   }
 
   #check(delivery = this.#deliveries): void {
     if (this.#ended) throw new Fault('Canceled', 'the call has ended')
-    if (delivery !== this.#deliveries) throw new Fault('Canceled', 'the content is delivered anew')
+    if (delivery !== this.#deliveries) throw new Fault('Canceled', 'a later delivery replaces this one')
   }
 }
 

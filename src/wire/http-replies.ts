@@ -1,6 +1,6 @@
 import type { FaultCode } from '../fault.ts'
 
-/** What Orthanc answers its HTTP client. The details are in Orthanc's log: they are not for the network. */
+/** What Orthanc answers its HTTP client. The details are in Orthanc's log, because they must not leave the machine. */
 interface HttpReply {
   /** The number of the fault on the socket, and of the error code that the plugin registers. */
   readonly number: number

@@ -21,7 +21,7 @@ export class Jobs {
     const job = this.#running.get(number) ?? this.restore(serialized)
     this.#running.set(number, job)
     const outcome = await job.step(orthanc, signal).catch(error => {
-      if (Fault.from(error).code === 'Canceled') return 'continue' as const // Orthanc stops; the job goes on later
+      if (Fault.from(error).code === 'Canceled') return 'continue' as const // Orthanc stops. The job goes on later
       throw error
     })
     return [job, outcome]
@@ -55,5 +55,5 @@ function parsed(serialized: string): JsonObject {
   } catch {
     // as below
   }
-  throw new Fault('BadRequest', 'the text that Orthanc kept of a job is not a JSON object')
+  throw new Fault('BadRequest', 'the state that Orthanc saved of a job is not a JSON object')
 }

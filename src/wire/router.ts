@@ -73,7 +73,7 @@ export async function jsonOf(request: RouteRequest): Promise<unknown> {
   }
 }
 
-/** The caller is told what the caller did wrong. What went wrong here goes to the log; the caller gets a code. */
+/** The client gets the details of its own mistakes. Details of all other faults go to the log, and it gets a code. */
 function refusal(error: unknown): RouteAnswer {
   const fault = Fault.from(error)
   if (fault.code === 'BadRequest') return { error: OrthancError.badRequest, details: fault.message }

@@ -9,7 +9,7 @@ import type { Services } from './service-calls.ts'
 /** One per thread of Orthanc: 50 for HTTP by default, DICOM associations, jobs. More calls wait in the plugin. */
 const MAX_WORKERS = 512
 
-/** INFO lines wait so long and leave together: one wake-up of Orthanc instead of one per operation. */
+/** INFO lines wait so long and leave together: Orthanc wakes up once, not once per operation. */
 const LOG_DELAY_MS = 20
 const MAX_LOG_LINES = 200
 
@@ -64,7 +64,7 @@ export class Server {
     return this.#restarts
   }
 
-  /** Tells Orthanc to start: with what is `on`, or without a storage of ours. */
+  /** Lets Orthanc start: with the storage `on`, or without a storage of ours. */
   async accept(description: string, on: Start | undefined): Promise<void> {
     this.#flush()
     for (const { number, http, message } of Object.values(httpReplies))
@@ -76,7 +76,7 @@ export class Server {
     await this.#control.send(Kind.return, fields, cutText(description))
   }
 
-  /** Tells Orthanc not to start, and why. */
+  /** Keeps Orthanc from starting, and says why. */
   refuse(fault: Fault): void {
     this.#flush()
     void this.#control.send(Kind.return, { status: httpReplies[fault.code].number }, cutText(fault.describe()))
@@ -100,7 +100,7 @@ export class Server {
     return this.#control.closed
   }
 
-  /** Serves until the plugin says STOP or is gone. Resolves in both cases: nobody is left to hear of a rejection. */
+  /** Serves until the plugin sends STOP or is gone. Resolves in both cases: Orthanc cannot read an error any more. */
   async serve(services: Services): Promise<void> {
     for (;;) {
       const frame = await this.#control.receive().catch(() => undefined)
@@ -113,7 +113,7 @@ export class Server {
     }
   }
 
-  /** Opens worker connections. The first failure is told and ends it: the plugin sees to its socket and asks again. */
+  /** Opens worker connections. Reports the first failure and ends: the plugin mends its socket and asks again. */
   async #grow(count: number, services: Services): Promise<void> {
     for (let missing = count; missing > 0; missing--) {
       const problem = await this.#addWorker(services)
@@ -128,7 +128,7 @@ export class Server {
     const worker = await Connection.open(this.#path).catch((error: Error) => error)
     if (worker instanceof Error) return worker.message
     this.#workers.add(worker)
-    void worker.closed.then(() => this.#workers.delete(worker)) // whatever the last call still does
+    void worker.closed.then(() => this.#workers.delete(worker)) // also when work of its last call still goes on
     void worker.send(Kind.hello, { argument: PROTOCOL, flags: 1 }, Buffer.from(this.#version))
     void serveCalls(worker, services)
     return undefined
@@ -141,7 +141,7 @@ export class Server {
   }
 }
 
-/** The third value says whether it sends upcalls, which an old Orthanc does not allow. */
+/** The third value: whether it sends upcalls, which an old Orthanc does not allow. */
 function* registrationsOf({ routes = [], jobs, metrics, explorer }: Services): Generator<[number, string, boolean?]> {
   for (const { pattern, asksOrthanc } of routes) yield [Registration.route, pattern, asksOrthanc ?? true]
   if (jobs) yield [Registration.jobType, jobs.kind.type]

@@ -1,6 +1,6 @@
 import { Fault } from '../fault.ts'
 import type { Job, Json, Orthanc } from '../orthanc.ts'
-import type { Frame } from './connection.ts'
+import { type Frame, unowned } from './connection.ts'
 import type { Conversation } from './conversation.ts'
 import { Kind, MAX_PAYLOAD } from './frames.ts'
 
@@ -11,14 +11,14 @@ export type Method = keyof typeof methods
 /** The flags of a REPLY. */
 const STOPPING = 1
 
-/** Error codes of Orthanc, for answers without an HTTP status: an item or a resource is not there. */
+/** Error codes of Orthanc, in answers without an HTTP status: an item or a resource is not there. */
 const NOT_THERE: readonly number[] = [7, 17]
 const DATABASE_UNAVAILABLE = 36
 
 /** Priorities are signed, the arguments of frames are not. */
 const PRIORITY_ZERO = 2 ** 31
 
-/** Orthanc, for the time of one call. A rejection needs no owner: whoever asked may be gone when the call ends. */
+/** Orthanc, for the time of one call. A rejection needs no handler: the caller may be gone when the call ends. */
 export function orthancDuring(conversation: Conversation): Orthanc {
   async function request(method: Method, uri: string, body: string, signal: AbortSignal): Promise<Json | undefined> {
     const reply = await conversation.ask(Kind.upcall, { flags: methods[method] }, [uri, body], signal)
@@ -28,7 +28,7 @@ export function orthancDuring(conversation: Conversation): Orthanc {
 
   async function post(uri: string, body: Json, signal: AbortSignal): Promise<Json> {
     const answer = await request('POST', uri, JSON.stringify(body), signal)
-    if (answer === undefined) throw new Fault('NotFound', `Orthanc knows no ${uri}`)
+    if (answer === undefined) throw new Fault('NotFound', `Orthanc has no ${uri}`)
     return answer
   }
 
@@ -45,11 +45,6 @@ export function orthancDuring(conversation: Conversation): Orthanc {
     post: (uri, body, signal) => unowned(post(uri, body, signal)),
     submit: (job, priority, signal) => unowned(submit(job, priority, signal)),
   }
-}
-
-function unowned<T>(promise: Promise<T>): Promise<T> {
-  promise.catch(() => {})
-  return promise
 }
 
 /** What Orthanc keeps of a job: its content and its serialized state. */

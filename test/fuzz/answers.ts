@@ -33,7 +33,10 @@ interface Case {
 
 const touches = (names: RegExp, { headers }: Tampering) => headers.some(([name]) => names.test(name))
 
-/** Documented: where an answer does not tell the right digest, its bytes cannot be compared. A second one beside it is noticed. */
+/**
+ * Documented: without the right digest in an answer, its bytes cannot be compared. A second digest beside it is
+ * noticed.
+ */
 const DIGESTS =
   /^(etag|content-md5|x-ms-blob-content-md5|x-amz-server-side-encryption|x-goog-hash|x-goog-stored-content-encoding|X-.*)$/
 const changesBytes = ({ body }: Tampering) => body !== 'same'
@@ -47,7 +50,7 @@ function cannotBeCompared(verb: string, { provider, known, size, tamperings }: C
   if (tamperings.some(one => touches(DIGESTS, one))) return true
   // Before the store was met, a stranger with bytes and without a tag passes for a small server.
   if (!known && tamperings.some(isMadeUp)) return true
-  // Two readings that agree, where nothing else is there to tell.
+  // Two readings that agree, if nothing else shows the right bytes.
   return provider === 's3' && !known && tamperings.filter(changesBytes).length > 1
 }
 

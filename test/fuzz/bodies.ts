@@ -1,4 +1,7 @@
-/** Bodies that no store would write, and bodies that others write in its place. None of them is a store's word for an absence. */
+/**
+ * Bodies that no store would write, and bodies that others write in its place. None of them is a store's word for an
+ * absence.
+ */
 
 const KB = 1024
 const xml = (code: string, message: string) =>
@@ -71,7 +74,7 @@ export const others: Readonly<Record<string, string>> = {
   quotes: "expecting '".repeat(6 * KB),
 }
 
-/** Listings in the words of the providers that tell less, or more, than a listing may. */
+/** Listings in the providers' XML and JSON that have less, or more, than a listing may have. */
 export const listings: Readonly<Record<string, string>> = {
   s3NoKey: '<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Size>1</Size></Contents></ListBucketResult>',
   s3TextContents: '<ListBucketResult><IsTruncated>false</IsTruncated><Contents>x</Contents></ListBucketResult>',

@@ -1,4 +1,7 @@
-/** Calls as Orthanc's threads make them, several at once, on a bad day: the answers are those of a model, or say what failed. */
+/**
+ * Calls as Orthanc's threads make them, several at once, on a bad day: the answers are those of a model, or say what
+ * failed.
+ */
 import assert from 'node:assert/strict'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { StorageArea } from '../../src/area/area.ts'
@@ -21,7 +24,9 @@ import { fc } from '../support/property.ts'
 import { naming } from '../support/tiers.ts'
 import type { Claims } from './claim.ts'
 
-/** Files of each lane. Lanes are threads of Orthanc; nobody else touches their files, so the model knows what to expect. */
+/**
+ * Files of each lane. Lanes are threads of Orthanc; nobody else touches their files, so the model knows what to expect.
+ */
 const FILES = 2
 const BUDGET = 500_000
 

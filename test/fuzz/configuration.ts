@@ -1,4 +1,6 @@
-/** Orthanc's configuration: whatever somebody writes there is taken or refused in one line, and never half understood. */
+/**
+ * Orthanc's configuration: whatever somebody writes there is taken or refused in one line, and never half understood.
+ */
 import assert from 'node:assert/strict'
 import { distance } from 'fastest-levenshtein'
 import { compose } from '../../src/compose.ts'

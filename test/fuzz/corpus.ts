@@ -1,6 +1,7 @@
 /**
- * What fuzzing has found, kept as files: `corpus/<target>/<name>.json` holds one input that once broke one claim. Every run
- * begins with these. Inputs are plain data; what JSON cannot say is written as an object with one field that begins with `$`.
+ * What fuzzing has found, kept as files: `corpus/<target>/<name>.json` holds one input that once broke one claim. Every
+ * run begins with these. Inputs are plain data; what JSON cannot say is written as an object with one field that begins
+ * with `$`.
  */
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'

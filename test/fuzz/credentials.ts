@@ -1,4 +1,6 @@
-/** Services that give tokens, and what names them: whatever they answer, a request gets a token or an error that tells why. */
+/**
+ * Services that give tokens, and what names them: after any answer, a request gets a token or an error that says why.
+ */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'

@@ -1,4 +1,6 @@
-/** An engine's services over a real socket, with the plugin's side played by peer.ts and everything stored in memory. */
+/**
+ * An engine's services over a real socket, with the plugin's side played by peer.ts and everything stored in memory.
+ */
 
 import { moveJobs } from '../../src/moves/job.ts'
 import { moveStorageRoute } from '../../src/routes/move-storage.ts'

@@ -1,4 +1,7 @@
-/** Files that people give to the command line, and those that it left behind itself: keys, states, configurations, objects. */
+/**
+ * Files that people give to the command line, and those that it left behind itself: keys, states, configurations,
+ * objects.
+ */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'

@@ -1,4 +1,7 @@
-/** Frames, and peers that are not our plugin. The engine must outlive each of them, and serve the others as if nothing were. */
+/**
+ * Frames, and peers that are not our plugin. The engine must outlive each of them, and serve the others as if nothing
+ * were.
+ */
 import assert from 'node:assert/strict'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { StorageArea } from '../../src/area/area.ts'
@@ -109,7 +112,9 @@ interface Engine {
   workers(count: number): Promise<PeerConnection[]>
 }
 
-/** An engine's server with a control connection of our own, for as long as `use` lasts; then nothing of it may be left. */
+/**
+ * An engine's server with a control connection of our own, for as long as `use` lasts; then nothing of it may be left.
+ */
 async function withEngine(use: (engine: Engine) => Promise<void>, services = servicesInMemory()): Promise<void> {
   const before = pipes()
   const plugin = await new PluginPeer().listen()
@@ -130,7 +135,7 @@ async function withEngine(use: (engine: Engine) => Promise<void>, services = ser
     await served
     plugin.close()
   }
-  while (pipes() > before) await turn() // whoever never lets go of one never ends
+  while (pipes() > before) await turn() // a connection that is never closed never ends this
 }
 
 const pipes = () => process.getActiveResourcesInfo().filter(name => name === 'PipeWrap').length

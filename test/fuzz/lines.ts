@@ -21,7 +21,10 @@ const CODES: readonly string[] = [
   'Internal',
 ]
 
-/** Whether all of a failure was made by us: what a library or the language threw by itself is Internal, and nobody foresaw it. */
+/**
+ * Whether all of a failure was made by us: what a library or the language threw by itself is Internal, and nobody
+ * foresaw it.
+ */
 export function isForeseen(error: Fault): boolean {
   if (!CODES.includes(error.code)) return false
   for (let at: unknown = error; at instanceof Fault; at = at.cause)

@@ -1,4 +1,6 @@
-/** JSON as nobody should write it: wrong types, names of JavaScript's own, names that come twice, deep and long values. */
+/**
+ * JSON as nobody should write it: wrong types, names of JavaScript's own, names that come twice, deep and long values.
+ */
 import { fc } from '../support/property.ts'
 
 const scalars = [
@@ -18,10 +20,13 @@ const scalars = [
 const strings = ['ü', '\u0000', '\ud800', '../..', '__proto__', 'A'.repeat(5000), '\u2028\'"<&%00']
 const protos = ['__proto__', 'constructor', 'toString', 'valueOf', 'toJSON', 'then', 'length', '']
 
-/** Characters of a value with many values: as many as tell whether time or depth grows with them. */
+/** Characters of a value with many values: enough to show whether time or depth grows with them. */
 const LARGEST = 200_000
 
-/** The text of any JSON value. `names` and `values` are what the reader looks for: without them it would look at nothing else. */
+/**
+ * The text of any JSON value. `names` and `values` are what the reader looks for: without them it would look at nothing
+ * else.
+ */
 export function oddJson(names: readonly string[], values: readonly unknown[] = []): fc.Arbitrary<string> {
   const name = fc.constantFrom(...names, ...names, ...protos)
   const scalar = fc.oneof(

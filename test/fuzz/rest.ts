@@ -1,4 +1,7 @@
-/** What comes by REST, what Orthanc answers, and what it kept of a job: none of it is ours, and all of it may be anything. */
+/**
+ * What comes by REST, what Orthanc answers, and what it kept of a job: none of it is ours, and all of it may be
+ * anything.
+ */
 import assert from 'node:assert/strict'
 import { AnswerKind, Kind, unpack, Verb } from '../../src/wire/frames.ts'
 import { orthancId } from '../support/fake-orthanc.ts'
@@ -107,7 +110,7 @@ function inTurn(replies: Answers): Reply {
   }
 }
 
-/** What a job of ours has told about itself, somewhere in the middle of everything. */
+/** What a job of ours has said about itself, somewhere in the middle of the other frames. */
 const tally = { Files: 3, Bytes: 30 }
 const state = (scope: boolean) => ({
   Version: 1,

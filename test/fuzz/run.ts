@@ -1,4 +1,4 @@
-/** npm run fuzz: every claim with free seeds, for as long as it is told. `--help` lists the options. */
+/** npm run fuzz: every claim with free seeds, for as long as the options say. `--help` lists the options. */
 import { fork, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { Command, InvalidArgumentError } from 'commander'

@@ -1,4 +1,7 @@
-/** Sealed objects as a store may give them back: changed, cut, mixed up. Nothing of them is ever taken for what was stored. */
+/**
+ * Sealed objects as a store may give them back: changed, cut, mixed up. Nothing of them is ever taken for what was
+ * stored.
+ */
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { keysOf } from '../../src/area/naming.ts'
@@ -29,7 +32,7 @@ const LARGEST_PLAIN = 2 ** 36 - 32
 
 const key = (id: number, fill: number) => masterKey(id, Buffer.alloc(32, fill).toString('base64'))
 const keys = keyring(key(7, 1), [key(8, 2)])
-/** Whoever seals with the same input seals the same. */
+/** The same input is sealed to the same bytes. */
 const envelopeOf = (random: Uint8Array) =>
   a1(keys, () => ({
     dataKey: createHash('sha256').update(random).update('key').digest(),
@@ -110,7 +113,7 @@ const sealedBytes = (bytes: Buffer, seed: Uint8Array) => {
   return collect({ size, body: open() })
 }
 
-/** What an attempt gave, or its fault, which tells in the right words. */
+/** What an attempt gave, or its fault, which has the right words. */
 async function attempted(work: () => Promise<Buffer>): Promise<Buffer | Fault> {
   try {
     return await work()
@@ -210,7 +213,8 @@ export const claims: Claims = {
         await store.put(sealed && structure === 'flat' ? `${name}.enc` : name, sourceOf(object), never)
         const attachment = { uuid, type }
         const got = await attempted(() => area.deliver(attachment, undefined, collect, never))
-        // Where the name does not tell, what does not begin as a sealed object is a plain one, and so is any DICOM file.
+        // If the name does not say it, an object that does not begin as a sealed one is plain, and so is any DICOM
+        // file.
         const mayBePlain =
           !sealed ||
           (structure === 'legacy' &&

@@ -1,4 +1,4 @@
-/** One target, in a process of its own: what crashes or hangs here is told by run.ts, with the seed that did it. */
+/** One target, in a process of its own: run.ts reports what crashes or hangs here, with the seed that did it. */
 import { randomInt } from 'node:crypto'
 import { claimsOf, type Finding, type Round, replay, round } from './targets.ts'
 
@@ -13,7 +13,7 @@ export interface Order {
   readonly path?: string | undefined
 }
 
-/** What a session tells: which round begins, and what became of a claim. */
+/** What a session reports: which round begins, and what became of a claim. */
 export type News =
   | { readonly kind: 'round'; readonly claim: string; readonly seed: number }
   | {

@@ -1,6 +1,7 @@
 /**
- * What becomes of an answer between a store and us. Written to the socket byte by byte, because an HTTP server would not write
- * most of it. A tampering never makes up what only the store can know: its words for an absence, or its mark with a success.
+ * What becomes of an answer between a store and us. Written to the socket byte by byte, because an HTTP server would
+ * not write most of it. A tampering never makes up what only the store can know: its words for an absence, or its mark
+ * with a success.
  */
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
@@ -14,7 +15,7 @@ const EVERY = 99
 export interface Tampering {
   /** Which request, from 0; EVERY = all of them. */
   readonly nth: number
-  /** `instead`: the store never hears of the request. `after`: it does, and its answer is lost. `changed`: its answer is changed. */
+  /** `instead`: the store never gets the request. `after`: its answer is lost. `changed`: its answer is changed. */
   readonly how: 'instead' | 'after' | 'changed'
   /** 0 = as it is, or 200. */
   readonly status: number
@@ -270,7 +271,7 @@ function bodyOf(name: string, { line, headers }: Request, right: Buffer): Buffer
   return Buffer.from(bodies[name] ?? '')
 }
 
-/** Until whoever reads has had enough. */
+/** Until the reader ends. */
 function endless(socket: Socket, chunks: boolean): void {
   const piece = Buffer.alloc(64 * 1024, 'a')
   const sent = chunks ? Buffer.concat([Buffer.from('10000\r\n'), piece, Buffer.from('\r\n')]) : piece

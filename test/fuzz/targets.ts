@@ -72,7 +72,7 @@ function owned(property: Property): Property {
     for (const event of events) process.on(event, hear)
     try {
       const failure = await property.run(value)
-      await turn() // Node tells of them when it has nothing else to do
+      await turn() // Node reports them when it has nothing else to do
       if (failure || unowned.length === 0) return failure
       return { error: new Error('nobody owns this error', { cause: unowned[0] }), errorMessage: 'nobody owns an error' }
     } finally {

@@ -173,7 +173,10 @@ const deep = fc
   .map(({ open, depth }) => `${open.repeat(depth)}1${(open === '[' ? ']' : '}').repeat(depth)}`)
 const huge = fc.constantFrom('1', '"a"', 'null', '[]', '{}').map(one => `[${`${one},`.repeat(20_000)}${one}]`)
 
-/** JSON as text, so that duplicate names, deep nesting and odd numbers are what they are. `mark` is in every string of it. */
+/**
+ * JSON as text, so that duplicate names, deep nesting and odd numbers are what they are. `mark` is in every string of
+ * it.
+ */
 export function anyJson(mark = ''): fc.Arbitrary<string> {
   const string = text.map(value => JSON.stringify(`${value}${mark}`))
   const leaf = fc.oneof(

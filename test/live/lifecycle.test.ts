@@ -86,7 +86,7 @@ describe('the plugin in an Orthanc that lives long', () => {
     const all = Array.from({ length: 20 }, (_, seed) => upload(on, seed + 1, 512))
     assert.equal((await Promise.all(all)).length, 20)
     assert.equal(socketFolder(), place)
-    await on.logged(/socket had vanished/)
+    await on.logged(/socket was removed/)
     never(on, /is started again/)
   })
 

@@ -1,4 +1,7 @@
-/** Several clients at once, each doing one thing after the other, chosen by chance; what they see is held against the model. */
+/**
+ * Several clients at once, each doing one thing after the other, chosen by chance; what they see is held against the
+ * model.
+ */
 import { type IncomingMessage, request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { OrthancProcess } from '../../harness/orthanc.ts'
@@ -26,7 +29,7 @@ export interface Counts {
 
 export class Clients {
   readonly counts: Counts = { done: new Map(), failures: 0, cut: 0, broken: [] }
-  /** Orthanc starts anew, and cuts the connections that there are. */
+  /** Orthanc starts again, and cuts the connections that there are. */
   resets = 0
   resetting = false
   operations = 0
@@ -142,7 +145,7 @@ export class Clients {
     })
   }
 
-  /** Metadata are in Orthanc's database alone: they tell whether instance and label still belong together. */
+  /** Metadata are only in Orthanc's database: they show whether instance and label still belong together. */
   async label(chance: Chance): Promise<void> {
     await this.#model.change(chance, async instance => {
       const path = `/instances/${instance.id}/metadata/3000`

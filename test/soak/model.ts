@@ -1,4 +1,6 @@
-/** What Orthanc has acknowledged, and so must have. Of each file only its digest is kept: the bytes can be made again. */
+/**
+ * What Orthanc has acknowledged, and so must have. Of each file only its digest is kept: the bytes can be made again.
+ */
 import { makeImage } from '../../harness/dicom.ts'
 import { type Chance, chanceOf } from '../support/chance.ts'
 
@@ -6,7 +8,7 @@ export interface Instance {
   readonly seed: number
   readonly rows: number
   readonly study: number
-  /** Orthanc's, once it has told it. */
+  /** Orthanc's id, once it is known. */
   id?: string
   digest?: string
   /** What one may find: more than one value after a change that failed. `undefined`: there is none. */

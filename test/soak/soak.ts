@@ -1,6 +1,7 @@
 /**
  * A soak: clients work while everything happens that may happen (the storm), then while only the network and the store
- * fail (the long haul: one engine, whose memory and descriptors must be flat); then all is quiet, and the books are checked.
+ * fail (the long haul: one engine, whose memory and descriptors must be flat); then all is quiet, and the books are
+ * checked.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { until } from '../../harness/until.ts'

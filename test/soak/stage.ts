@@ -77,8 +77,8 @@ export async function setStage({ place, origin, encrypted, hybrid }: StageOption
 }
 
 /**
- * A share of all exchanges comes to harm. Plain objects that are asked for in parts cannot be compared (docs/reliability.md,
- * "What cannot be compared"), so there no byte of an answer is flipped.
+ * A share of all exchanges comes to harm. Plain objects that are asked for in parts cannot be compared
+ * (docs/reliability.md, "What cannot be compared"), so there no byte of an answer is flipped.
  */
 export function harm(seed: number, share: number, encrypted: boolean): Decide {
   const any = mishaps(seed, share)

@@ -1,4 +1,7 @@
-/** When all is quiet again: what Orthanc believes is in the store and right, and what else is there was reported as failed. */
+/**
+ * When all is quiet again: what Orthanc believes is in the store and right, and what else is there was reported as
+ * failed.
+ */
 
 import { sha256 } from '../support/sha256.ts'
 import type { Clients } from './clients.ts'
@@ -57,7 +60,8 @@ export async function verify(stage: Stage, model: Model, clients: Clients): Prom
   }
   await Promise.all(Array.from({ length: 6 }, worker))
 
-  // Of a write to a folder whose engine was killed its temporary file stays (docs/operations.md); listings do not show it.
+  // Of a write to a folder whose engine was killed its temporary file stays (docs/operations.md); listings do not show
+  // it.
   const stored = await place.keys()
   const onDisk = hybrid ? stage.onDisk().filter(name => !name.endsWith('.tmp')) : []
   const found = [...stored, ...onDisk].map(name => ({

@@ -34,8 +34,8 @@ export function median(values: readonly number[]): number {
 }
 
 /**
- * Samples at even distances. The first quarter is for warming up; the last may be above the second by the slack only: of
- * 20 000 operations, 10 000 lie between the middles of the two.
+ * Samples at even distances. The first quarter is for warming up; the last may be above the second by the slack only:
+ * of 20 000 operations, 10 000 lie between the middles of the two.
  */
 export function growth(vital: Vital, samples: readonly number[]): string | undefined {
   const quarter = Math.floor(samples.length / 4)
@@ -47,7 +47,7 @@ export function growth(vital: Vital, samples: readonly number[]): string | undef
   return `${vital} grows: ${second.toFixed(1)} in the second quarter, ${last.toFixed(1)} in the last`
 }
 
-/** To be loaded by the engine's Node.js before the engine: on SIGUSR2 it collects, and tells what is left. */
+/** The engine's Node.js loads this before the engine: on SIGUSR2 it collects garbage, and reports what is left. */
 export const PROBE = `
 import { renameSync, writeFileSync } from 'node:fs'
 process.on('SIGUSR2', () => {

@@ -1,6 +1,6 @@
 /**
- * The least that each provider's server does, in memory, where no real one can be made to fail in the way a test wants: every
- * request can be answered by somebody else, or be carried out and its answer lost. Real servers are in test/live.
+ * The least that each provider's server does, in memory, where no real one can be made to fail in the way a test wants:
+ * every request can be answered by somebody else, or be carried out and its answer lost. Real servers are in test/live.
  */
 import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'

@@ -1,6 +1,7 @@
 /**
- * The clouds' own hosts, as seen from a corporate network: every connection goes through a proxy and ends at one scripted
- * server, whose certificate only a CA file makes trusted. A stub, because what is tested is which host is asked for what.
+ * The clouds' own hosts, as seen from a corporate network: every connection goes through a proxy and ends at one
+ * scripted server, whose certificate only a CA file makes trusted. A stub, because what is tested is which host is
+ * asked for what.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -107,4 +108,14 @@ export function makeCertificate(folder: string, hosts: readonly string[]): { key
     stdio: 'ignore',
   })
   return { key, cert }
+}
+
+/** For the time of `work`. */
+export async function withEnvironment(variables: Record<string, string>, work: () => Promise<void>): Promise<void> {
+  Object.assign(process.env, variables)
+  try {
+    await work()
+  } finally {
+    for (const name of Object.keys(variables)) delete process.env[name]
+  }
 }

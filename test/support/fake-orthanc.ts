@@ -1,4 +1,6 @@
-/** As much of Orthanc's REST API as moving files needs, in memory; for tests of what happens when it changes meanwhile. */
+/**
+ * As much of Orthanc's REST API as moving files needs, in memory; for tests of what happens when it changes meanwhile.
+ */
 import { createHash, randomUUID } from 'node:crypto'
 import { Fault } from '../../src/fault.ts'
 import type { Job, Json, Orthanc } from '../../src/orthanc.ts'

@@ -2,7 +2,7 @@ import type { Bytes } from '../../src/bytes.ts'
 import { Fault } from '../../src/fault.ts'
 import type { Store } from '../../src/stores/store.ts'
 
-/** One verb on one key fails so often and no more: who tries ten times gets through, whoever else comes in between. */
+/** One verb on one key fails so often and no more: ten tries succeed, also with other calls in between. */
 const MOST_FAILURES = 9
 
 /** A store whose every third call fails, before, after, or in the middle of its work: what a bad day looks like. */
@@ -18,7 +18,7 @@ export function flaky(store: Store): Store {
     const turn = calls++ % 6
     if (turn === 1) breaks(what)
     const result = await work()
-    if (turn === 4) breaks(what) // it was done, but nobody heard of it
+    if (turn === 4) breaks(what) // it was done, but its answer is lost
     return result
   }
   async function* cut(key: string, body: Bytes): Bytes {

@@ -5,7 +5,9 @@ import { join } from 'node:path'
 const root = join(import.meta.dirname, '..', '..')
 const built = join(root, 'dist', 'cli.mjs')
 
-/** What was built, which is what people get; the sources where nothing was, or before the last change (`npm run check`). */
+/**
+ * What was built, which is what people get; the sources where nothing was, or before the last change (`npm run check`).
+ */
 export const program: readonly string[] = [
   process.execPath,
   isNewest(built) ? built : join(root, 'src', 'cli', 'main.ts'),

@@ -1,14 +1,13 @@
 /** A server that answers as a test says, for the S3 store. */
 import { createHash } from 'node:crypto'
-import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { afterEach } from 'node:test'
+import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
 import { collect } from '../../src/bytes.ts'
 import { type S3Options, s3Store } from '../../src/stores/s3/s3.ts'
 import type { Store } from '../../src/stores/store.ts'
 import { withRetry } from '../../src/stores/wrappers/retry.ts'
 import { s3Options } from './s3-options.ts'
 import { never } from './store.suite.ts'
+import { listen, undo } from './undo.ts'
 
 export interface Seen {
   readonly line: string
@@ -18,19 +17,6 @@ export interface Seen {
 export type Script = (request: Seen, response: ServerResponse, nth: number) => void
 
 export const MB = 1024 * 1024
-export const undo: (() => unknown)[] = []
-afterEach(async () => {
-  for (const step of undo.splice(0).reverse()) await step()
-})
-
-export async function listen(server: Server): Promise<number> {
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  undo.push(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  return (server.address() as AddressInfo).port
-}
 
 /** A server that answers as `script` says, and remembers what it was asked. */
 export function scripted(script: Script): { seen: Seen[]; listener: RequestListener } {

@@ -1,4 +1,6 @@
-/** The contract of src/stores/store.ts as one suite, for every store and every wrapper. It asserts codes, not messages. */
+/**
+ * The contract of src/stores/store.ts as one suite, for every store and every wrapper. It asserts codes, not messages.
+ */
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { type Bytes, collect, type Range, type Source, sourceOf } from '../../src/bytes.ts'
@@ -28,7 +30,10 @@ function chunked(bytes: Buffer, chunk = 100_000): Source {
 /** More than one page of every provider: S3 and Google give 1 000 keys at a time, Azure 5 000. */
 export const MANY = 5_001
 
-/** `listed`: how many objects the test of long listings makes; a wrapper over a store that was tested with MANY needs fewer. */
+/**
+ * `listed`: how many objects the test of long listings makes; a wrapper over a store that was tested with MANY needs
+ * fewer.
+ */
 export function describeStore(name: string, make: () => Promise<Made>, { listed = 1_001 } = {}): void {
   describe(name, () => {
     let made: Made

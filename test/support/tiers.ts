@@ -9,6 +9,7 @@ import { VerifiedCache } from '../../src/area/verified-cache.ts'
 import { collect, sourceOf } from '../../src/bytes.ts'
 import { Fault, type FaultCode } from '../../src/fault.ts'
 import { Budget } from '../../src/seal/budget.ts'
+import { newDigest } from '../../src/seal/digest.ts'
 import { plain } from '../../src/seal/envelope.ts'
 import { memoryStore } from '../../src/stores/memory.ts'
 import type { Store } from '../../src/stores/store.ts'
@@ -17,11 +18,7 @@ export const never = new AbortController().signal
 export const fileSystem = 'file-system'
 export const objectStorage = 'object-storage'
 export const moveOptions = { keepSource: false }
-
-export const digests = (algorithm: string) => {
-  const hash = createHash(algorithm)
-  return { update: (bytes: Uint8Array) => void hash.update(bytes), hex: () => hash.digest('hex') }
-}
+export const digests = newDigest
 
 export const naming = {
   [objectStorage]: { rootPath: 'x', structure: 'flat', legacyUnknownFiles: false },
