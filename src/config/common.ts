@@ -34,7 +34,7 @@ export const common = {
   NamingScheme: z
     .undefined({
       error:
-        'left out: this plugin has the names of StorageStructure only, so it would neither find nor remove what is stored under others',
+        'left out: this plugin has only the names of StorageStructure. It would neither find nor remove objects with other names',
     })
     .optional(),
 }
@@ -47,12 +47,12 @@ export interface Read<Provider> {
   readonly common: Common
 }
 
-/** For the log: `option` names a class of objects that cannot be read at once. */
+/** A warning that `option` names a storage class whose objects cannot be read at once. */
 export function archiveWarning(option: string, value: string): string {
-  return `${option} is "${value}": what is stored so cannot be read by Orthanc before somebody has restored it, which takes hours`
+  return `${option} is "${value}": Orthanc cannot read such objects before somebody has restored them, which takes hours`
 }
 
-/** What libraries make of a path before they send it: without some parts, by default empty ones and ".". */
+/** A path as libraries send it: without some parts, by default empty ones and ".". */
 export function tidy(path: string, without: readonly string[] = ['', '.']): string {
   return path
     .split('/')

@@ -31,7 +31,7 @@ export function readGcs(name: string, value: unknown, warnings: string[]): Read<
     throw bad(`${name}.ServiceAccountFile holds a key; it must be the path of the file that holds the key`)
   if (o.ServiceAccountFile && o.Endpoint && !isPrivate(o.Endpoint))
     throw bad(
-      `${name}.Endpoint begins with http://: the token of ServiceAccountFile must not travel unencrypted; write https://, or leave ServiceAccountFile out for an emulator, which wants no token`,
+      `${name}.Endpoint begins with http://: the token of ServiceAccountFile must not be sent unencrypted; write https://, or leave ServiceAccountFile out for an emulator, which needs no token`,
     )
   const provider: GcsConfig = {
     kind: 'gcs',

@@ -34,14 +34,14 @@ export function readJson(json: string): Record<string, unknown> {
   return root
 }
 
-/** What nobody has defined counts as absent; nor has who left it empty, as a variable of the environment often is. */
+/** An option that is not defined counts as absent. So does an empty one, which environment variables often make. */
 export function isUnset(value: unknown): boolean {
   return (
     value === undefined || value === null || (typeof value === 'string' && ['', UNSET_BY_IMAGE].includes(value.trim()))
   )
 }
 
-/** Checks one section, after its aliases were renamed and its unknown options warned of. */
+/** Checks one section. First its aliases are renamed, and there is a warning for each unknown option. */
 export function section<T extends z.ZodObject>(
   schema: T,
   name: string,
@@ -77,15 +77,15 @@ function ignored(name: string, given: string, known: readonly string[], warnings
 }
 
 /**
- * Throws for what cannot be meant, whatever the option: too long, too many, too deep, or with half a character, which
- * nothing that is sent or signed can hold.
+ * Throws for values that no option can have: too long, too many members, too deep, or with half a character, which can
+ * be neither sent nor signed.
  */
 function refuseImpossible(path: string, value: unknown, depth = 0): void {
   if (typeof value === 'string' && value.length > LONGEST_TEXT)
     throw bad(`${path} has ${value.length} characters, but must not have more than ${LONGEST_TEXT}`)
   const names = typeof value === 'object' && value !== null ? Object.keys(value) : []
   if ([value, ...names].some(text => typeof text === 'string' && !text.isWellFormed()))
-    throw bad(`${path} has broken characters: type it anew`)
+    throw bad(`${path} has broken characters: type it again`)
   if (typeof value !== 'object' || value === null) return
   const members = Object.values(value)
   if (members.length > MOST_MEMBERS)

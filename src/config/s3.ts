@@ -65,11 +65,11 @@ export function readS3(name: string, value: unknown, warnings: string[], notes: 
     warnings.push(archiveWarning(`${name}.StorageClass`, String(o.StorageClass)))
   for (const option of ['AccessKey', 'StorageClass'] as const) {
     const character = unsendable(o[option] ?? '')
-    if (character) throw bad(`${name}.${option} has a character that cannot be sent (${character}): type it anew`)
+    if (character) throw bad(`${name}.${option} has a character that cannot be sent (${character}): type it again`)
   }
   if (/[\p{Cc}\p{Cf}\u00a0]/u.test(o.SecretKey ?? ''))
     warnings.push(
-      `${name}.SecretKey has an invisible character (${unsendable(o.SecretKey ?? '')}): if it should not be there, type the key anew`,
+      `${name}.SecretKey has an invisible character (${unsendable(o.SecretKey ?? '')}): if it should not be there, type the key again`,
     )
   const provider: S3Config = {
     kind: 's3',
@@ -87,17 +87,17 @@ export function readS3(name: string, value: unknown, warnings: string[], notes: 
     tags: o.Tags,
     logRequests: o.EnableAwsSdkLogs,
   }
-  // The official plugin's AWS library sends no doubled slashes, so its objects lie under keys without them.
+  // The official plugin's AWS library sends no doubled slashes, so the keys of its objects have none.
   return { provider, common: { ...o, RootPath: tidy(o.RootPath) } }
 }
 
-/** Regions are a notion of AWS. Other servers take any, and those that do not tell the right one. */
+/** Only AWS has regions. Most other servers accept any; the others name the right one in their error. */
 function regionOf(name: string, given: string | undefined, endpoint: string | undefined, notes: string[]): string {
   // A part of the host's name at AWS, and of the signature everywhere.
   if (given !== undefined && !(endpoint === undefined ? /^[a-z0-9-]+$/i : /^[!-+.0-~-]+$/).test(given))
     throw bad(`${name}.Region is ${shown('Region', given)}, but must be the bucket's region, such as eu-west-1`)
   if (given !== undefined) return given
   if (endpoint === undefined) throw bad(`${name}.Region is missing; it must be the bucket's region, such as eu-west-1`)
-  notes.push(`${name}.Region is not given: with an own Endpoint it is taken for us-east-1`)
+  notes.push(`${name}.Region is not set: as there is an Endpoint, us-east-1 is used`)
   return 'us-east-1'
 }

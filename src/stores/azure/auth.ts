@@ -32,7 +32,7 @@ export function azureAuthorizer(
     'x-ms-version': API_VERSION,
     'x-ms-date': new Date(clock.now()).toUTCString(),
   })
-  /** A signature has its own times, which are compared with the server's clock alone. */
+  /** A shared access signature has its own times, which the server compares with its own clock only. */
   const skewed = ({ headers, text }: HttpRefusal) =>
     [headers['x-ms-error-code'], /<Code>([^<]*)</.exec(text)?.[1]].includes('AuthenticationFailed') &&
     clock.learn(headers)
@@ -68,14 +68,14 @@ function chainOf(dispatcher: Dispatcher, warn: (line: string) => void): Tokens<s
         async () => {
           current ??= credential()
           const opened = current
-          current = undefined // after a failure, too, it has a cache of its own
+          current = undefined // after a failure a new one is made: this one would keep the failure in its cache
           const { token, expiresOnTimestamp } = await (await opened).getToken(SCOPE)
           current = opened
           return { value: token, expiresAt: expiresOnTimestamp }
         },
         saidBy,
         () =>
-          'Give a ConnectionString, or let the default chain of Azure find an identity (managed or workload identity, AZURE_CLIENT_ID and its fellows).',
+          'Set ConnectionString, or provide an identity where the default chain of Azure finds it (managed or workload identity, AZURE_CLIENT_ID and related variables).',
       ),
     warn,
   )
@@ -94,14 +94,14 @@ function expectsMetadata(): boolean {
   return named.some(name => process.env[name]) || /microsoft/i.test(machineMaker())
 }
 
-/** The chain's own message says only that it failed; what each of its members says tells why. */
+/** The chain's own message says only that it failed. The messages of its members say why. */
 function saidBy(error: unknown): string {
   const { errors } = error as { errors?: unknown }
   const all: readonly unknown[] = Array.isArray(errors) && errors.length > 0 ? errors : [error]
   return all.map(one => messageOf(one).split('\n')[0]).join('; ')
 }
 
-/** What @azure/identity asks of its `httpClient` option, and what it gets back. */
+/** What @azure/identity passes to its `httpClient` option. */
 interface SdkRequest {
   readonly url: string
   readonly method: string

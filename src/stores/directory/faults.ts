@@ -11,7 +11,7 @@ const denied: Row = {
   code: 'Denied',
   remedy: folder => `The user that runs Orthanc must own ${folder} or be allowed to write there.`,
 }
-const away: Row = { code: 'Unavailable', remedy: folder => `Look at the disk, or at the network mount, of ${folder}.` }
+const away: Row = { code: 'Unavailable', remedy: folder => `Check the disk or the network mount of ${folder}.` }
 const unable: Row = {
   code: 'BadConfig',
   remedy: folder =>
@@ -19,7 +19,7 @@ const unable: Row = {
 }
 
 const table: Readonly<Record<string, Row>> = {
-  // An absence that is proven is told in other ways; here the folder around it is gone, or something else came between.
+  // A proven absence does not come here. The folder above is gone, or something else changes files at the same time.
   ENOENT: { code: 'Unavailable' },
   ENOTDIR: { code: 'BadConfig', remedy: folder => `There is a file below ${folder} where a folder should be.` },
   EISDIR: { code: 'BadConfig', remedy: folder => `There is a folder below ${folder} where a file should be.` },

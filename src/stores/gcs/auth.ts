@@ -11,7 +11,7 @@ import { cachedToken, type Token, type Tokens } from '../http/token.ts'
 import { TokenServices } from '../http/token-service.ts'
 
 const SCOPE = 'https://www.googleapis.com/auth/devstorage.read_write'
-/** We look no more often whether an operator has replaced the credential file. The next request uses the new one. */
+/** How often we look whether an operator has replaced the credential file. The next request uses the new one. */
 const LOOK_MS = 2_000
 const SELF_SIGNED_MS = 3600_000
 const LONGEST_NAME = 100
@@ -40,7 +40,7 @@ export function googleAuthorizer(
     const headers = await current.get(signal)
     const again = (answer: HttpRefusal) => {
       if (answer.status !== 401) return false
-      // Its own words: those of a proxy are no JSON and no XML of Google's.
+      // Only Google itself answers in JSON or XML; a proxy does not.
       if (/^\s*(\{|<\?xml)/.test(answer.text)) place.clock.learn(answer.headers)
       return current.refused(headers)
     }
@@ -56,7 +56,7 @@ function tokensOf(file: string | undefined, place: Place): () => Promise<Tokens<
   return () => Promise.resolve(tokens)
 }
 
-/** Opens `file` anew whenever it has changed; once, however many ask. */
+/** Opens `file` again whenever it has changed, once for all requests that wait. */
 function following<T>(file: string, open: () => Promise<T>): () => Promise<T> {
   let current: { readonly stamp: string; readonly opened: T } | undefined
   let looking: Promise<T> | undefined
@@ -104,7 +104,7 @@ async function accountOf(file: string): Promise<Account> {
   const account: { [name: string]: unknown } = JSON.parse(await readFile(file, 'utf8'))
   const { type, client_email: email, private_key: key, private_key_id: keyId, quota_project_id: project } = account
   if (type !== 'service_account' || typeof email !== 'string' || typeof key !== 'string')
-    throw new Error('it is not the key of a service account; name others in GOOGLE_APPLICATION_CREDENTIALS')
+    throw new Error('it is not the key of a service account; for other credentials use GOOGLE_APPLICATION_CREDENTIALS')
   const optional = (value: unknown) => (typeof value === 'string' ? value : undefined)
   return { email, key, keyId: optional(keyId), quotaProject: optional(project) }
 }
@@ -114,7 +114,7 @@ async function selfSignedIn(file: string, place: Place): Promise<Tokens<Headers>
   return type === 'service_account' ? selfSigned(await accountOf(file), place) : undefined
 }
 
-/** Google takes a token that the account's own key has signed: no request to fetch one, and none that could fail. */
+/** Google accepts a token that is signed with the account's key, so no request is needed that could fail. */
 function selfSigned({ email, key, keyId, quotaProject }: Account, { clock, warn }: Place): Tokens<Headers> {
   return cachedToken(async (): Promise<Token<Headers>> => {
     const iat = Math.floor(clock.now() / 1000)
@@ -154,7 +154,7 @@ function fetched({ dispatcher, warn }: Place): Tokens<Headers> {
         },
         error => messageOf(error).split('\n')[0] ?? '',
         () =>
-          'Give ServiceAccountFile, or application default credentials (workload identity, GOOGLE_APPLICATION_CREDENTIALS, metadata server).',
+          'Set ServiceAccountFile, or provide application default credentials (workload identity, GOOGLE_APPLICATION_CREDENTIALS, metadata server).',
       ),
     warn,
   )
@@ -171,8 +171,8 @@ function fetched({ dispatcher, warn }: Place): Tokens<Headers> {
 async function clientOf(services: TokenServices): Promise<AuthClient> {
   const { GoogleAuth, gaxios, gcpMetadata } = await import('google-auth-library')
   const through = throughOurs(services) as unknown as typeof globalThis.fetch
-  gaxios.instance.defaults.fetchImplementation = through // that of metadata, which has no option
-  gcpMetadata.resetIsAvailableCache() // a "no" would hold for ever, though the service may only be late
+  gaxios.instance.defaults.fetchImplementation = through // for the metadata client, which has no option
+  gcpMetadata.resetIsAvailableCache() // it keeps a "no" for ever, though the service may only be late
   return new GoogleAuth({
     scopes: SCOPE,
     clientOptions: { transporterOptions: { fetchImplementation: through } },
@@ -189,7 +189,7 @@ function throughOurs(services: TokenServices) {
       body: (await request.text()) || undefined,
       signal: init.signal ?? undefined,
     })
-    // The library writes to stderr what a metadata service says in an error, whatever it is.
+    // The library writes the error text of a metadata service to stderr, which may hold anything.
     const told = status >= 300 && request.url.includes('/computeMetadata/') ? `HTTP ${status}` : new Uint8Array(body)
     return new Response([204, 304].includes(status) ? null : told, { status, headers })
   }

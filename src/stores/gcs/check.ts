@@ -13,9 +13,9 @@ const READ = 'storage.objects.get'
 const WRITE = 'storage.objects.create'
 const REMOVE = 'storage.objects.delete'
 
-/** Google tells which permissions we have, to anybody who asks, so nothing needs to be tried. */
+/** Google answers everybody which permissions they have, so the check needs no test write. */
 export function gcsCheck(key: string, { bucket, bucketPath }: GcsCheckOptions): DialectCheck {
-  /** Emulators do not know the question about permissions. */
+  /** Emulators do not support the request for permissions. */
   let tellsPermissions = true
 
   const question = (asked: readonly string[]): Draft => ({
@@ -39,11 +39,11 @@ export function gcsCheck(key: string, { bucket, bucketPath }: GcsCheckOptions): 
   function judge(name: string, answer: HttpAnswer, asked: readonly string[], warn: (line: string) => void): void {
     const { kind, permissions: granted } = parsed(answer)
     if (kind !== 'storage#testIamPermissionsResponse' && granted === undefined && !isMarkedByGoogle(answer.headers))
-      throw notTheStores(answer, 'no permissions')
+      throw notTheStores(answer, 'no list of permissions')
     const missing = asked.filter(permission => !(Array.isArray(granted) && granted.includes(permission)))
     const needed = missing.filter(permission => permission !== REMOVE)
     if (needed.length > 0) throw lacks(needed)
-    // Google wants this permission for writing an object again, too.
+    // Google also requires this permission for writing an object again.
     if (missing.length > 0) warn(removalWarning(name, lacks(missing)))
   }
 
@@ -71,7 +71,7 @@ function parsed(answer: HttpAnswer): Record<string, unknown> {
   throw notTheStores(answer, 'no JSON')
 }
 
-/** What was asked is about the bucket, so nothing else can be missing. */
+/** The request was about the bucket, so nothing else can be missing. */
 function isMissing(fault: Fault): boolean {
   return fault.code === 'BadConfig' && /bucket does not exist|HTTP 404/i.test(fault.message)
 }

@@ -35,7 +35,7 @@ const GOOGLE = 'https://storage.googleapis.com'
 
 export function gcsStore(options: GcsOptions, environment: Environment, log: (line: string) => void): Store {
   const http = httpOptions(options, environment, new URL(options.endpoint ?? GOOGLE).origin, log)
-  // A token must not travel in the clear: without a file, an http endpoint is an emulator, which wants none.
+  // A token must not be sent unencrypted: without a file, an http endpoint is an emulator, which needs none.
   const anonymous = options.serviceAccountFile === undefined && options.endpoint?.startsWith('http:')
   const authorize = anonymous
     ? async ({ headers = {} }: Draft) => ({ headers: { ...headers }, query: '' })
@@ -43,7 +43,7 @@ export function gcsStore(options: GcsOptions, environment: Environment, log: (li
   return httpStore({ ...gcsDialect(options, environment.probeKey), authorize }, http)
 }
 
-/** As long as a dialect has verbs: a table, of which each row is read by itself. */
+/** Long, because a dialect has many verbs. It is a table: each row can be read by itself. */
 function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'authorize'> {
   const { bucket, storageClass } = options
   const url = new URL(options.endpoint ?? GOOGLE)
@@ -70,7 +70,7 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
       ...related({ name: key, crc32c: crc, ...onWrite }),
     }),
     marked: isMarkedByGoogle,
-    // An answer without a word is no acknowledgement either.
+    // An empty answer is no acknowledgement either.
     acknowledges: (answer, crc) => {
       if (answer.text === '' && isMarkedByGoogle(answer.headers)) return 'other'
       const { crc32c } = objectOf(answer)
@@ -82,7 +82,7 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
       path: objectPath(key),
       query: [media, ...(generation === undefined ? [] : [['generation', generation] as const])],
       headers: partHeaders(range),
-      wordless: [404], // of emulators; Google says it, and in a request for metadata everybody does
+      wordless: [404], // from emulators; Google answers with a text, as both do to a request for metadata
     }),
     versionOf: headers => textOf(headers, 'x-goog-generation'),
     digestOf: (_key, headers) => {
@@ -172,7 +172,7 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
   }
 }
 
-/** Nobody can write a file that holds it. */
+/** Random, so that no file can contain it on purpose. */
 const BOUNDARY = randomBytes(16).toString('hex')
 
 const session = (id: string) => [['uploadType', 'resumable'] as const, ['upload_id', id] as const]

@@ -1,4 +1,4 @@
-/** What the tables from a provider's errors to faults are made of: s3/faults.ts, azure/faults.ts, gcs/faults.ts. */
+/** The rows of the tables from a provider's errors to faults: s3/faults.ts, azure/faults.ts, gcs/faults.ts. */
 import { Fault, type FaultCode } from '../../fault.ts'
 import type { HttpRefusal } from './dialect.ts'
 import { quoteOf, retryAfter, strangersFault } from './stranger.ts'
@@ -20,13 +20,13 @@ export const replaced: FaultRow<unknown> = {
   code: 'Corrupt',
   retryable: true,
   beginAnew: true,
-  remedy: 'The object was replaced while it was read, as rotate-keys does; nothing else should.',
+  remedy: 'The object was replaced while it was being read. Only rotate-keys should do that.',
 }
 
 /** The server saw the connection end before the request did: MinIO and nginx say 499, load balancers of AWS 460. */
 const brokenOff: FaultRow<unknown> = { code: 'Unavailable', doubtful: true }
 
-/** What a status means where the store's words tell nothing more. A status alone never proves an absence. */
+/** What a status means where the store's text says nothing more. A status alone never proves an absence. */
 export const usualStatus: Readonly<Record<number, FaultRow<unknown>>> = {
   400: { code: 'BadRequest' },
   403: { code: 'Denied' },
@@ -46,19 +46,19 @@ export const usualStatus: Readonly<Record<number, FaultRow<unknown>>> = {
   507: { code: 'TooLarge' },
 }
 
-/** A status that is in no table: what a server or gateway makes of its own troubles passes, what it lacks does not. */
+/** A status in no table. Troubles of a server or gateway (5xx) pass; a feature that it lacks (501, 505) stays away. */
 function unknown(status: number): FaultRow<unknown> {
   return status > 500 && status !== 501 && status !== 505 ? busy : { code: 'Internal' }
 }
 
 /**
- * Who writes an object, or lists them all, misses none. A server that says so all the same has lost its way, as Ceph
- * does between two writes of one object; and it may have written.
+ * A write or a listing cannot miss an object. A server that says so all the same is confused, as Ceph is between two
+ * writes of one object, and it may have written.
  */
 const lostItsWay = { code: 'Unavailable', doubtful: true } as const
 const missesNothing = ({ verb }: HttpRefusal) => verb === 'write' || verb === 'list'
 
-/** Asking about one object: here some stores say "forbidden" for what is absent. */
+/** Requests about one object. For these, some stores answer "forbidden" when the object is absent. */
 export const asksForOne = ({ verb }: HttpRefusal) => verb === 'read' || verb === 'stat'
 
 /** `words`: the store's own; '' = it gave none. `own`: whether the answer is the store's at all. */

@@ -1,4 +1,4 @@
-/** Answers in XML, of S3 and Azure: what is damaged, or is no XML at all, tells nothing. */
+/** Answers in XML, of S3 and Azure. An answer that is damaged, or is not XML, proves nothing. */
 import { XMLParser } from 'fast-xml-parser'
 import type { HttpAnswer } from './dialect.ts'
 import { isCutOff, notTheStores } from './stranger.ts'
@@ -14,10 +14,10 @@ export function xmlError(text: string): { readonly code: string; readonly messag
   return { code: typeof code === 'string' ? code : '', message: typeof message === 'string' ? message : '' }
 }
 
-/** The element that the answer to this request has, and nobody else's. */
+/** The root element that only the answer to this request has. */
 export function elementOf(reader: XMLParser, answer: HttpAnswer, name: string): unknown {
   const element = parsed(reader, answer.text)?.[name]
-  if (element === undefined || isCutOff(answer, name)) throw notTheStores(answer, `no whole ${name}`)
+  if (element === undefined || isCutOff(answer, name)) throw notTheStores(answer, `no complete ${name}`)
   return element
 }
 

@@ -32,12 +32,12 @@ const noCommonTls: Row = {
 }
 const clientCertificate: Row = {
   code: 'BadConfig',
-  remedy: 'The server wants a client certificate, which this plugin does not have: turn that off for this machine.',
+  remedy: 'The server requires a client certificate, which this plugin does not have: turn that off for this machine.',
 }
 const gone: Row = { code: 'Unavailable' }
 const noWay: Row = {
   code: 'Unavailable',
-  remedy: 'There is no way to this host: check the network, firewall and HttpProxy.',
+  remedy: 'There is no route to this host: check the network, firewall and HttpProxy.',
 }
 const exhausted: Row = {
   code: 'Unavailable',
@@ -45,7 +45,7 @@ const exhausted: Row = {
     'This machine has no more descriptors, ports or memory for connections: raise its limits, or lower MaxConnections.',
 }
 
-/** Our own names for what the parser of HTTP finds: undici (7 and 8) means to give its errors codes, and does not. */
+/** Our own codes for errors of undici's HTTP parser, which have none in versions 7 and 8. */
 const NO_HTTP = 'HPE_NO_HTTP'
 const DAMAGED_HTTP = 'HPE_DAMAGED'
 
@@ -125,7 +125,7 @@ const table: Readonly<Record<string, Row>> = {
 
 /** What X509 calls the other faults of a certificate. */
 const CERTIFICATE = /^(CERT_|CRL_|INVALID_CA$|INVALID_PURPOSE$|PATH_LENGTH_EXCEEDED$|UNABLE_TO_|ERR_TLS_CERT_)/
-/** What is a failure of the network, not of ours, whatever it is. */
+/** All other codes that mean a failure of the network, not a defect of ours. */
 const NETWORK = /^(UND_ERR_|ERR_SSL_|ERR_TLS_|HPE_|E[A-Z]+$|ERR_SOCKET_|ERR_STREAM_PREMATURE)/
 
 /** Whatever a request rejected with, as a Fault. An aborted signal wins: its reason is the truth. */
@@ -145,21 +145,21 @@ export function faultOfNetwork(error: unknown, signal: AbortSignal): Fault {
   })
 }
 
-/** What concerns the proxy must not send anybody to the endpoint. */
+/** A failure of the proxy must not make an operator look at the endpoint. */
 function ofProxy({ proxy: name, status, host }: ProxyTrouble, known: Row): Row {
   const proxy = `T${name.slice(1)}`
   if (status === 407)
     return {
       code: 'Denied',
-      remedy: `${proxy} wants a user and a password, or does not accept those given: http://user:password@host:port.`,
+      remedy: `${proxy} requires a user and a password, or does not accept the given ones: http://user:password@host:port.`,
     }
   if (status !== undefined)
     return {
       code: 'Unavailable',
-      remedy: `${proxy} does not let requests through to ${host}: allow this host there, or name it in NoProxy.`,
+      remedy: `${proxy} does not let requests through to ${host}: allow this host there, or add it to NoProxy.`,
     }
   const code = known.code === 'Timeout' ? 'Timeout' : 'Unavailable'
-  return { code, remedy: `${proxy} cannot be reached: check that it runs, or name the store's host in NoProxy.` }
+  return { code, remedy: `${proxy} cannot be reached: check that it runs, or add the store's host to NoProxy.` }
 }
 
 interface Inside {
@@ -169,7 +169,7 @@ interface Inside {
   readonly proxy?: ProxyTrouble
 }
 
-/** Node wraps the telling error: in a cause, or, when a host has several addresses, in an AggregateError. */
+/** Node wraps the error that matters: in a cause, or, when a host has several addresses, in an AggregateError. */
 function innermost(error: unknown): Inside {
   if (error instanceof Fault) return { code: '', message: error.message, fault: error }
   if (!(error instanceof Error)) return { code: '', message: String(error) }
@@ -180,11 +180,11 @@ function innermost(error: unknown): Inside {
     const found = innermost(inner)
     if (found.code !== '' || found.fault) return found
   }
-  if (code === DAMAGED_HTTP) return { code, message: 'the answer does not follow the rules of HTTP' }
+  if (code === DAMAGED_HTTP) return { code, message: 'the answer is not valid HTTP' }
   return { code, message: opensslReason(error) ?? error.message }
 }
 
-/** That there is no IPv6 is no news. */
+/** Not an error that only says that there is no IPv6. */
 function mostTelling(errors: readonly unknown[]): unknown {
   return errors.find(error => !(error instanceof Error && /^E(NET|HOST)UNREACH$/.test(codeOf(error)))) ?? errors[0]
 }
