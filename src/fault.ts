@@ -66,9 +66,8 @@ export class Fault extends Error {
 
   /** The same failure with another message or options. Options that are not given stay; `where` is only completed. */
   with(options: FaultOptions, message = this.message): Fault {
-    const { code, cause, remedy, retryable, retryAfterMs, perhapsAbsent, beginAnew, doubtful } = this
-    const kept = { cause, remedy, retryable, retryAfterMs, perhapsAbsent, beginAnew, doubtful }
-    return new Fault(code, message, { ...kept, ...options, where: { ...options.where, ...this.where } })
+    const where = { ...options.where, ...this.where }
+    return new Fault(this.code, message, { ...this, cause: this.cause, ...options, where })
   }
 
   /** The same failure with `where` completed. What is already known stays: the thrower knows best. */
@@ -133,6 +132,11 @@ export function isErrno(error: unknown, ...codes: readonly string[]): boolean {
 /** The row under a name from outside. It may be "constructor", so only the table's own members count. */
 export function rowFor<T>(table: Readonly<Record<string, T>>, name: string): T | undefined {
   return Object.hasOwn(table, name) ? table[name] : undefined
+}
+
+/** One row under several names. */
+export function sameRow<T>(row: T, ...names: readonly string[]): Readonly<Record<string, T>> {
+  return Object.fromEntries(names.map(name => [name, row]))
 }
 
 /** An object as JSON knows it: neither null nor an array. */

@@ -61,10 +61,6 @@ async function firstBytes(input: Input & { readonly size: number }): Promise<Buf
 }
 
 function discardOutput(error: unknown): never {
-  const fault = Fault.from(error)
-  throw new Fault(fault.code, fault.message, {
-    where: fault.where,
-    cause: error,
-    remedy: 'Discard what was written to standard output: it is incomplete.',
-  })
+  const remedy = 'Discard what was written to standard output: it is incomplete.'
+  throw Fault.from(error).with({ cause: error, remedy })
 }

@@ -85,9 +85,7 @@ function reading<T>(path: string, work: () => T): T {
     return work()
   } catch (error) {
     if (error instanceof Fault) throw error
-    throw new Fault('BadConfig', `cannot read ${path}: ${messageOf(error)}`, {
-      cause: error,
-    })
+    throw new Fault('BadConfig', `cannot read ${path}: ${messageOf(error)}`, { cause: error })
   }
 }
 

@@ -44,18 +44,8 @@ export async function rotateKeys(options: RotateOptions): Promise<void> {
     const work = describeRotation(place.name, config, naming, keys, from)
     const resume = stateFile === undefined ? undefined : readState(stateFile, work)
     const names = sealedNames(naming)
-    const onFailure = fail
-    const rotation = new Rotation({
-      store: place,
-      keys,
-      names,
-      from,
-      dryRun,
-      concurrency,
-      resume,
-      again,
-      onFailure,
-    })
+    const how = { from, dryRun, concurrency, resume, again, onFailure: fail }
+    const rotation = new Rotation({ store: place, keys, names, ...how })
     return { place, rotation, work, state: dryRun ? undefined : stateFile }
   }
   const runs = [begin(store, config.naming, state)]

@@ -1,16 +1,12 @@
 import { z } from 'zod'
 import { archiveWarning, type Common, common, type Read, tidy } from './common.ts'
-import { type ConnectionConfig, connection, connectionOf } from './connection.ts'
+import { connection, connectionOf } from './connection.ts'
 import { type AzureAccount, readConnectionString } from './connection-string.ts'
 import { bad, section } from './reading.ts'
 import { BARE, endpoint, flag, isBare, isPrivate, oneOf, optionalText, requiredText } from './values.ts'
 
-export interface AzureConfig extends ConnectionConfig, AzureAccount {
-  readonly kind: 'azure'
-  readonly container: string
-  readonly createContainer: boolean
-  readonly accessTier: string | undefined
-}
+/** In base units: AzureOptions of stores/azure/azure.ts. */
+export type AzureConfig = Readonly<ReturnType<typeof readAzure>['provider']>
 
 const container = requiredText("the container's name").refine(
   name => /^(\$root|[a-z0-9](-?[a-z0-9])+)$/.test(name) && name.length <= 63,
@@ -51,7 +47,7 @@ export const oldAzureSchema = z.object({
 })
 
 /** `name`: of the section, which is `value`. */
-export function readAzure(name: string, value: unknown, warnings: string[]): Read<AzureConfig> {
+export function readAzure(name: string, value: unknown, warnings: string[]) {
   const o = section(azureSchema, name, value, warnings)
   if (!o.ConnectionString && !o.AccountUrl)
     throw bad(`${name}.ConnectionString is missing; give it, or AccountUrl for the default credentials of Azure`)

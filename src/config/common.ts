@@ -1,13 +1,6 @@
 import { z } from 'zod'
 import { flag, oneOf, text } from './values.ts'
 
-/** What names objects: docs/contract.md, "Object keys". */
-export interface NamingConfig {
-  readonly rootPath: string
-  readonly structure: 'flat' | 'legacy'
-  readonly legacyUnknownFiles: boolean
-}
-
 /**
  * Joined to a name as the official plugin does it: a slash comes between, unless there is one at the end. Nothing else
  * of the path changes. ".." is refused: no request with it arrives as it was signed, with the official plugin neither.
@@ -60,6 +53,8 @@ export function tidy(path: string, without: readonly string[] = ['', '.']): stri
     .join('/')
 }
 
-export function namingOf(o: Common): NamingConfig {
+/** What names objects: docs/contract.md, "Object keys". */
+export type NamingConfig = Readonly<ReturnType<typeof namingOf>>
+export function namingOf(o: Common) {
   return { rootPath: o.RootPath, structure: o.StorageStructure, legacyUnknownFiles: o.EnableLegacyUnknownFiles }
 }

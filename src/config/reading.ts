@@ -1,5 +1,4 @@
 /** From JSON text to checked options, with messages that name the option's path and never show a secret. */
-import { closest, distance } from 'fastest-levenshtein'
 import type { z } from 'zod'
 import { Fault, isObject } from '../fault.ts'
 import { didYouMean, kindOf, nearest, quoted, shown } from './shown.ts'
@@ -116,13 +115,8 @@ export function checked<T extends z.ZodObject>(schema: T, name: string, value: R
 /** One line for each section whose name is nearly one of `ours`. */
 export function* misspelt(root: Record<string, unknown>, ours: readonly string[]): Iterable<string> {
   for (const given of Object.keys(root)) {
-    const near = closest(
-      given.trim().toLowerCase(),
-      ours.map(name => name.toLowerCase()),
-    )
-    const right = ours.find(name => name.toLowerCase() === near)
-    if (right && !ours.includes(given) && distance(given.trim().toLowerCase(), near) <= 2)
-      yield `the section "${quoted(given)}" is ignored; did you mean "${right}"?`
+    const right = ours.includes(given) ? undefined : nearest(given.trim(), ours, () => 2)
+    if (right) yield `the section "${quoted(given)}" is ignored; did you mean "${right}"?`
   }
 }
 

@@ -2,15 +2,12 @@
 import { bad } from './reading.ts'
 import { quoted } from './shown.ts'
 
-/** A bucket's access point, which AWS has under a host of its own. */
-export interface AccessPoint {
-  readonly name: string
-  readonly account: string
-}
-
 const ACCESS_POINT = /^arn:aws[a-z-]*:s3:([a-z0-9-]+):(\d{12}):accesspoint[:/]([a-z0-9][a-z0-9-]{1,48}[a-z0-9])$/
 
-/** `name`: of the section. undefined = `bucket` is a bucket's name or an alias. Throws for what cannot be used. */
+/**
+ * The access point that `bucket` is the ARN of: AWS has it under a host of its own. undefined = `bucket` is a name or an
+ * alias. `name`: of the section. Throws for what cannot be used.
+ */
 export function accessPointOf(name: string, bucket: string, endpoint: string | undefined) {
   // Other servers than AWS may have such names for ordinary buckets.
   if (/--xa?-s3$/.test(bucket) && endpoint === undefined)

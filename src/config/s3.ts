@@ -1,27 +1,13 @@
 import { z } from 'zod'
-import { archiveWarning, common, type Read, tidy } from './common.ts'
-import { type ConnectionConfig, connection, connectionOf } from './connection.ts'
+import { archiveWarning, common, tidy } from './common.ts'
+import { connection, connectionOf } from './connection.ts'
 import { bad, section } from './reading.ts'
-import { type AccessPoint, accessPointOf, checkEndpoint } from './s3-bucket.ts'
+import { accessPointOf, checkEndpoint } from './s3-bucket.ts'
 import { shown } from './shown.ts'
 import { bareEndpoint, bucketName, flag, MB, optionalText, text, unsendable, whole } from './values.ts'
 
-export interface S3Config extends ConnectionConfig {
-  readonly kind: 's3'
-  readonly bucket: string
-  /** What `bucket` is the ARN of; undefined = it is a name. */
-  readonly accessPoint: AccessPoint | undefined
-  readonly region: string
-  /** undefined = AWS's default credential chain. */
-  readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string } | undefined
-  /** Scheme included; undefined = AWS. */
-  readonly endpoint: string | undefined
-  readonly virtualAddressing: boolean
-  readonly transfer: { readonly concurrency: number; readonly partBytes: number } | undefined
-  readonly storageClass: string | undefined
-  readonly tags: Readonly<Record<string, string>>
-  readonly logRequests: boolean
-}
+/** In base units: S3Options of stores/s3/s3.ts. */
+export type S3Config = Readonly<ReturnType<typeof readS3>['provider']>
 
 /** S3 takes no smaller ones. */
 const SMALLEST_PART_MB = 5
@@ -54,7 +40,7 @@ export const s3Schema = z.object({
 })
 
 /** `name`: of the section, which is `value`. */
-export function readS3(name: string, value: unknown, warnings: string[], notes: string[]): Read<S3Config> {
+export function readS3(name: string, value: unknown, warnings: string[], notes: string[]) {
   const o = section(s3Schema, name, value, warnings)
   if ((o.AccessKey === undefined) !== (o.SecretKey === undefined))
     throw bad(`${name} has only one of AccessKey and SecretKey; give both, or neither for the default credentials`)
@@ -71,8 +57,8 @@ export function readS3(name: string, value: unknown, warnings: string[], notes: 
     warnings.push(
       `${name}.SecretKey has an invisible character (${unsendable(o.SecretKey ?? '')}): if it should not be there, type the key again`,
     )
-  const provider: S3Config = {
-    kind: 's3',
+  const provider = {
+    kind: 's3' as const,
     bucket: o.BucketName,
     accessPoint: arn?.accessPoint,
     region: arn?.region ?? regionOf(name, o.Region, endpoint, notes),

@@ -39,10 +39,14 @@ export function didYouMean(given: string, known: readonly string[]): string {
   return near === undefined ? '' : `; did you mean ${near}?`
 }
 
-export function nearest(given: string, known: readonly string[]): string | undefined {
+/** `most`: how many characters may differ from a name. */
+export function nearest(
+  given: string,
+  known: readonly string[],
+  most = (name: string) => Math.max(2, name.length / 3),
+): string | undefined {
   if (known.length === 0) return undefined
   const lower = known.map(name => name.toLowerCase())
   const near = closest(given.toLowerCase(), lower)
-  const isNear = distance(given.toLowerCase(), near) <= Math.max(2, near.length / 3)
-  return isNear ? known[lower.indexOf(near)] : undefined
+  return distance(given.toLowerCase(), near) <= most(near) ? known[lower.indexOf(near)] : undefined
 }

@@ -31,15 +31,10 @@ export const bucketName = requiredText("the bucket's name").superRefine((name, {
 
 export const optionalText = text().transform(value => (value.trim() === '' ? undefined : value.trim()))
 
-const FLAGS: ReadonlyMap<string, boolean> = new Map([
-  ['true', true],
-  ['1', true],
-  ['false', false],
-  ['0', false],
-])
 export const flag = text('true or false')
-  .transform(value => FLAGS.get(value.trim().toLowerCase()))
-  .refine((value): value is boolean => value !== undefined, { error: 'true or false' })
+  .transform(value => value.trim().toLowerCase())
+  .refine(value => /^(true|false|1|0)$/.test(value), { error: 'true or false' })
+  .transform(value => value === 'true' || value === '1')
 
 export const whole = (min: number, max: number, unit: string) => {
   const error = `a whole number of ${unit} from ${min} to ${max}`

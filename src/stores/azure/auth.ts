@@ -2,7 +2,7 @@
 import type { Dispatcher } from 'undici'
 import { messageOf } from '../../fault.ts'
 import { Clock } from '../http/clock.ts'
-import type { Authorized, Draft, HttpRefusal } from '../http/dialect.ts'
+import type { Dialect, Draft, HttpRefusal } from '../http/dialect.ts'
 import { machineMaker } from '../http/machine.ts'
 import { cachedToken, type Tokens } from '../http/token.ts'
 import { TokenServices } from '../http/token-service.ts'
@@ -19,13 +19,11 @@ export type AzureCredentials =
 const API_VERSION = '2021-12-02'
 const SCOPE = 'https://storage.azure.com/.default'
 
-type Authorize = (draft: Draft, length: number, streamed: boolean, signal: AbortSignal) => Promise<Authorized>
-
 export function azureAuthorizer(
   credentials: AzureCredentials,
   dispatcher: Dispatcher,
   warn: (line: string) => void,
-): Authorize {
+): Dialect['authorize'] {
   const clock = new Clock(warn)
   const headersOf = (draft: Draft): Record<string, string> => ({
     ...draft.headers,
@@ -62,7 +60,7 @@ function chainOf(dispatcher: Dispatcher, warn: (line: string) => void): Tokens<s
     return new DefaultAzureCredential({ httpClient: clientOf(services) } as object)
   }
   let current: ReturnType<typeof credential> | undefined
-  const tokens = cachedToken(
+  return cachedToken(
     () =>
       services.credentials(
         async () => {
@@ -78,15 +76,10 @@ function chainOf(dispatcher: Dispatcher, warn: (line: string) => void): Tokens<s
           'Set ConnectionString, or provide an identity where the default chain of Azure finds it (managed or workload identity, AZURE_CLIENT_ID and related variables).',
       ),
     warn,
-  )
-  return {
-    get: signal => tokens.get(signal),
-    refused(token) {
-      if (!tokens.refused(token)) return false
+    () => {
       current = undefined
-      return true
     },
-  }
+  )
 }
 
 function expectsMetadata(): boolean {

@@ -102,14 +102,11 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
     page: answer => {
       const result = listingOf(answer)
       const objects = (result.Blobs?.Blob ?? []).map(({ Name, Properties }) =>
-        statFrom(
-          {
-            key: nameOf(Name, answer),
-            size: Properties?.['Content-Length'],
-            modified: Properties?.['Last-Modified'],
-          },
-          answer,
-        ),
+        statFrom(answer, {
+          key: nameOf(Name, answer),
+          size: Properties?.['Content-Length'],
+          modified: Properties?.['Last-Modified'],
+        }),
       )
       return { objects, next: nextFrom(result.NextMarker, answer) }
     },

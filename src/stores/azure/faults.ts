@@ -1,8 +1,8 @@
 /** The one table from Azure's errors to faults. Error codes: "Blob service error codes" of the REST reference. */
-import { type Fault, rowFor } from '../../fault.ts'
+import { type Fault, rowFor, sameRow } from '../../fault.ts'
 import { clockRemedy } from '../http/clock.ts'
 import type { Headers, HttpRefusal } from '../http/dialect.ts'
-import { type FaultRow, faultOfRow, replaced, usualStatus } from '../http/fault-row.ts'
+import { busy, damaged, type FaultRow, faultOfRow, replaced, usualStatus } from '../http/fault-row.ts'
 import { xmlError } from '../http/xml.ts'
 import type { AzureCredentials } from './auth.ts'
 
@@ -49,13 +49,11 @@ const permission: FaultRow<AzureRemedyContext> = {
     return `Most probably AccountKey is wrong, or the account's firewall does not let this machine in.`
   },
 }
-const busy: FaultRow<AzureRemedyContext> = { code: 'Unavailable' }
 const discarded: FaultRow<AzureRemedyContext> = {
   code: 'Unavailable',
   beginAnew: true,
   remedy: 'Something else discarded blocks of the upload.',
 }
-const damaged: FaultRow<AzureRemedyContext> = { code: 'Corrupt', retryable: true }
 const kept: FaultRow<AzureRemedyContext> = {
   code: 'Denied',
   remedy: 'A policy, hold, lease or snapshot of the container protects the object.',
@@ -68,11 +66,8 @@ const table: Readonly<Record<string, FaultRow<AzureRemedyContext>>> = {
     remedy: ({ account, container }) =>
       `There is no container '${container}' in account '${account}': check ContainerName, or create it.`,
   },
-  ContainerBeingDeleted: busy,
-  AuthenticationFailed: refused,
-  InvalidAuthenticationInfo: refused,
-  AuthorizationFailure: permission,
-  AuthorizationPermissionMismatch: permission,
+  ...sameRow(refused, 'AuthenticationFailed', 'InvalidAuthenticationInfo'),
+  ...sameRow(permission, 'AuthorizationFailure', 'AuthorizationPermissionMismatch'),
   AuthorizationProtocolMismatch: { code: 'Denied', remedy: 'The shared access signature is for https only.' },
   AuthorizationSourceIPMismatch: {
     code: 'Denied',
@@ -87,8 +82,7 @@ const table: Readonly<Record<string, FaultRow<AzureRemedyContext>>> = {
     code: 'Denied',
     remedy: 'The account does not allow keys: replace ConnectionString by AccountUrl, and provide an identity.',
   },
-  InsufficientAccountPermissions: { code: 'Denied' },
-  AccountIsDisabled: { code: 'Denied' },
+  ...sameRow({ code: 'Denied' } as const, 'InsufficientAccountPermissions', 'AccountIsDisabled'),
   InvalidResourceName: { code: 'BadConfig', remedy: ({ container }) => `'${container}' cannot be a container's name.` },
   BlobArchived: {
     code: 'Archived',
@@ -98,18 +92,13 @@ const table: Readonly<Record<string, FaultRow<AzureRemedyContext>>> = {
     code: 'Archived',
     remedy: 'The object is being rehydrated from the archive tier, which takes hours.',
   },
-  Md5Mismatch: damaged,
-  InvalidMd5: damaged,
+  ...sameRow(damaged, 'Md5Mismatch', 'InvalidMd5'),
   InvalidRange: { code: 'BadRequest' },
   ConditionNotMet: replaced,
-  InvalidBlockList: discarded,
-  InvalidBlobOrBlock: discarded,
+  ...sameRow(discarded, 'InvalidBlockList', 'InvalidBlobOrBlock'),
   RequestBodyTooLarge: { code: 'TooLarge' },
-  BlobImmutableDueToPolicy: kept,
-  SnapshotsPresent: kept,
-  LeaseIdMissing: kept,
-  ServerBusy: busy,
-  InternalError: busy,
+  ...sameRow(kept, 'BlobImmutableDueToPolicy', 'SnapshotsPresent', 'LeaseIdMissing'),
+  ...sameRow(busy, 'ContainerBeingDeleted', 'ServerBusy', 'InternalError'),
   OperationTimedOut: { code: 'Timeout' },
 }
 

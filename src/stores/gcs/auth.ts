@@ -5,7 +5,7 @@ import type { AuthClient } from 'google-auth-library'
 import type { Dispatcher } from 'undici'
 import { Fault, messageOf, oneLine } from '../../fault.ts'
 import { Clock } from '../http/clock.ts'
-import type { Authorized, Draft, HttpRefusal } from '../http/dialect.ts'
+import type { Dialect, HttpRefusal } from '../http/dialect.ts'
 import { machineMaker } from '../http/machine.ts'
 import { cachedToken, type Token, type Tokens } from '../http/token.ts'
 import { TokenServices } from '../http/token-service.ts'
@@ -25,14 +25,12 @@ interface Place {
   readonly clock: Clock
 }
 
-type Authorize = (draft: Draft, length: number, streamed: boolean, signal: AbortSignal) => Promise<Authorized>
-
 /** `file` undefined = application default credentials. */
 export function googleAuthorizer(
   file: string | undefined,
   dispatcher: Dispatcher,
   warn: (line: string) => void,
-): Authorize {
+): Dialect['authorize'] {
   const place = { dispatcher, warn, clock: new Clock(warn) }
   const tokens = tokensOf(file, place)
   return async (draft, _length, _streamed, signal) => {
@@ -141,7 +139,7 @@ function headersOf(authorization: string, quotaProject: string | null | undefine
 function fetched({ dispatcher, warn }: Place): Tokens<Headers> {
   const services = new TokenServices(dispatcher, expectsMetadata)
   let client: AuthClient | undefined
-  const tokens = cachedToken(
+  return cachedToken(
     (): Promise<Token<Headers>> =>
       services.credentials(
         async () => {
@@ -157,15 +155,10 @@ function fetched({ dispatcher, warn }: Place): Tokens<Headers> {
           'Set ServiceAccountFile, or provide application default credentials (workload identity, GOOGLE_APPLICATION_CREDENTIALS, metadata server).',
       ),
     warn,
-  )
-  return {
-    get: signal => tokens.get(signal),
-    refused(headers) {
-      if (!tokens.refused(headers)) return false
-      client = undefined // it has a cache of its own
-      return true
+    () => {
+      client = undefined
     },
-  }
+  )
 }
 
 async function clientOf(services: TokenServices): Promise<AuthClient> {

@@ -2,19 +2,14 @@ import { Fault } from '../../fault.ts'
 import { removalWarning, worthAskingAgain } from '../check.ts'
 import type { DialectCheck, Draft, HttpAnswer } from '../http/dialect.ts'
 import { notTheStores } from '../http/stranger.ts'
-import { isMarkedByGoogle, parsedObject, permissionRemedy } from './faults.ts'
-
-export interface GcsCheckOptions {
-  readonly bucket: string
-  readonly bucketPath: string
-}
+import { isMarkedByGoogle, objectOf, permissionRemedy } from './faults.ts'
 
 const READ = 'storage.objects.get'
 const WRITE = 'storage.objects.create'
 const REMOVE = 'storage.objects.delete'
 
 /** Google answers everybody which permissions they have, so the check needs no test write. */
-export function gcsCheck(key: string, { bucket, bucketPath }: GcsCheckOptions): DialectCheck {
+export function gcsCheck(key: string, bucket: string, bucketPath: string): DialectCheck {
   /** Emulators do not support the request for permissions. */
   let tellsPermissions = true
 
@@ -37,7 +32,7 @@ export function gcsCheck(key: string, { bucket, bucketPath }: GcsCheckOptions): 
     })
 
   function judge(name: string, answer: HttpAnswer, asked: readonly string[], warn: (line: string) => void): void {
-    const { kind, permissions: granted } = parsed(answer)
+    const { kind, permissions: granted } = objectOf<Granted>(answer)
     if (kind !== 'storage#testIamPermissionsResponse' && granted === undefined && !isMarkedByGoogle(answer.headers))
       throw notTheStores(answer, 'no list of permissions')
     const missing = asked.filter(permission => !(Array.isArray(granted) && granted.includes(permission)))
@@ -60,15 +55,14 @@ export function gcsCheck(key: string, { bucket, bucketPath }: GcsCheckOptions): 
     if (listed instanceof Fault) {
       if (isMissing(listed)) throw worthAskingAgain(listed)
       if (listed.code !== 'Denied' || !listed.message.includes('storage.objects.list')) throw listed
-    } else parsed(listed)
+    } else objectOf(listed)
     if (answer instanceof Fault) tellsPermissions = false
   }
 }
 
-function parsed(answer: HttpAnswer): Record<string, unknown> {
-  const value = parsedObject(answer.text)
-  if (value) return value as Record<string, unknown>
-  throw notTheStores(answer, 'no JSON')
+interface Granted {
+  readonly kind?: unknown
+  readonly permissions?: unknown
 }
 
 /** The request was about the bucket, so nothing else can be missing. */

@@ -1,8 +1,9 @@
 /** The one table from Google's errors to faults. Codes: "HTTP status and error codes for JSON" of its reference. */
 import type { Fault } from '../../fault.ts'
 import { clockRemedy } from '../http/clock.ts'
-import type { Headers, HttpRefusal } from '../http/dialect.ts'
-import { asksForOne, type FaultRow, faultOfRow, usualStatus } from '../http/fault-row.ts'
+import type { Headers, HttpAnswer, HttpRefusal } from '../http/dialect.ts'
+import { asksForOne, busy, damaged, type FaultRow, faultOfRow, usualStatus } from '../http/fault-row.ts'
+import { notTheStores } from '../http/stranger.ts'
 
 export interface GcsRemedyContext {
   readonly bucket: string
@@ -22,8 +23,6 @@ export function permissionRemedy(bucket: string, missing: string): string {
   return `The credentials need ${missing} on bucket '${bucket}', as the role Storage Object User (roles/storage.objectUser) has.`
 }
 
-const busy: FaultRow<GcsRemedyContext> = { code: 'Unavailable' }
-const damaged: FaultRow<GcsRemedyContext> = { code: 'Corrupt', retryable: true }
 const noBucket: FaultRow<GcsRemedyContext> = {
   code: 'BadConfig',
   remedy: ({ bucket }) => `There is no bucket '${bucket}': check BucketName, or create it.`,
@@ -114,8 +113,15 @@ function jsonError(
   return typeof error === 'object' && error !== null && 'message' in error ? error : undefined
 }
 
+/** An answer about metadata is an object in JSON. */
+export function objectOf<T extends object>(answer: HttpAnswer): T {
+  const value = parsedObject(answer.text)
+  if (value === undefined) throw notTheStores(answer, 'no JSON')
+  return value as T
+}
+
 /** An object in JSON, or undefined. */
-export function parsedObject(text: string): object | undefined {
+function parsedObject(text: string): object | undefined {
   try {
     const value: unknown = JSON.parse(text)
     return typeof value === 'object' && value !== null ? value : undefined

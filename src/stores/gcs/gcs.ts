@@ -18,7 +18,7 @@ import { notTheStores } from '../http/stranger.ts'
 import type { Store } from '../store.ts'
 import { googleAuthorizer } from './auth.ts'
 import { gcsCheck } from './check.ts'
-import { gcsFault, isMarkedByGoogle, parsedObject } from './faults.ts'
+import { gcsFault, isMarkedByGoogle, objectOf } from './faults.ts'
 
 /** `GoogleCloudStorage` of docs/configuration.md, in base units. */
 export interface GcsOptions extends ConnectionOptions {
@@ -73,7 +73,7 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
     // An empty answer is no acknowledgement either.
     acknowledges: (answer, crc) => {
       if (answer.text === '' && isMarkedByGoogle(answer.headers)) return 'other'
-      const { crc32c } = objectOf(answer)
+      const { crc32c } = objectOf<Metadata>(answer)
       if (crc32c === undefined) throw notTheStores(answer, 'no crc32c')
       return crc32c === crc ? 'same' : 'other'
     },
@@ -92,11 +92,11 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
     },
     stat: key => ({ method: 'GET', path: objectPath(key), query: [['fields', 'size,updated,crc32c']] }),
     statOf: (key, answer) => {
-      const { size, updated } = objectOf(answer)
-      return statFrom({ key, size, modified: updated }, answer)
+      const { size, updated } = objectOf<Metadata>(answer)
+      return statFrom(answer, { key, size, modified: updated })
     },
     compare: (answer, crc) => {
-      const { crc32c } = objectOf(answer)
+      const { crc32c } = objectOf<Metadata>(answer)
       if (crc === undefined || crc32c === undefined) return 'unclear'
       return crc32c === crc ? 'same' : 'other'
     },
@@ -116,11 +116,11 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
         throw notTheStores(answer, 'no listing')
       const objects = items.map(item => {
         const { name, size, updated } = Object(item)
-        return statFrom({ key: name, size, modified: updated }, answer)
+        return statFrom(answer, { key: name, size, modified: updated })
       })
       return { objects, next: nextFrom(nextPageToken, answer) }
     },
-    check: gcsCheck(probeKey, { bucket, bucketPath }),
+    check: gcsCheck(probeKey, bucket, bucketPath),
 
     // Google takes the parts of an upload one after the other, so they bring no speed (measured: one request is faster
     // at every size), but when the network breaks, only a part is sent again. Its way to send in parallel leaves
@@ -204,26 +204,17 @@ function arrived(answer: HttpAnswer, { range, total, whole }: Part) {
     const words = `only the bytes up to ${last ?? 'none'} of a part up to ${range.end} arrived`
     return new Fault('Unavailable', words, { beginAnew: Number(last ?? -1) + 1 < range.start })
   }
-  return whole !== undefined && answer.text !== '' && objectOf(answer).crc32c === whole ? undefined : otherBytes()
+  return whole !== undefined && answer.text !== '' && objectOf<Metadata>(answer).crc32c === whole
+    ? undefined
+    : otherBytes()
 }
 
-interface Metadata {
-  readonly size?: unknown
-  readonly updated?: unknown
-  readonly crc32c?: unknown
-}
+type Metadata = { readonly [name in 'size' | 'updated' | 'crc32c']?: unknown }
 
 interface Listing {
   readonly kind?: unknown
   readonly items?: unknown
   readonly nextPageToken?: unknown
-}
-
-/** An answer about metadata is an object in JSON. */
-function objectOf<T extends object = Metadata>(answer: HttpAnswer): T {
-  const value = parsedObject(answer.text)
-  if (value === undefined) throw notTheStores(answer, 'no JSON')
-  return value as T
 }
 
 function textOf(headers: Headers, name: string): string | undefined {

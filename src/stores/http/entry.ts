@@ -10,7 +10,7 @@ export interface Entry {
   readonly modified: unknown
 }
 
-export function statFrom({ key, size, modified }: Entry, answer: HttpAnswer): Stat {
+export function statFrom(answer: HttpAnswer, { key, size, modified }: Entry): Stat {
   const bytes = typeof size === 'number' || (typeof size === 'string' && /^\d+$/.test(size)) ? Number(size) : Number.NaN
   if (typeof key !== 'string' || key === '') throw notTheStores(answer, 'an object without a name')
   if (!Number.isSafeInteger(bytes) || bytes < 0) throw notTheStores(answer, 'an object without a size')
@@ -22,7 +22,7 @@ export function statFromHead(key: string, answer: HttpAnswer): Stat {
   const { 'content-length': length, 'last-modified': modified } = answer.headers
   const size = Number(length ?? Number.NaN)
   if (!Number.isSafeInteger(size)) throw notTheStores(answer, 'no Content-Length')
-  return statFrom({ key, size, modified }, answer)
+  return statFrom(answer, { key, size, modified })
 }
 
 /** The token of the next page; undefined = there is none. */

@@ -1,5 +1,5 @@
 /** The rows of the tables from a provider's errors to faults: s3/faults.ts, azure/faults.ts, gcs/faults.ts. */
-import { Fault, type FaultCode } from '../../fault.ts'
+import { Fault, type FaultCode, sameRow } from '../../fault.ts'
 import type { HttpRefusal } from './dialect.ts'
 import { quoteOf, retryAfter, strangersFault } from './stranger.ts'
 
@@ -14,7 +14,9 @@ export interface FaultRow<RemedyContext> {
   readonly remedy?: string | ((context: RemedyContext, answer: HttpRefusal) => string)
 }
 
-const busy = { code: 'Unavailable' } as const
+export const busy = { code: 'Unavailable' } as const
+/** What arrived is not what was sent. */
+export const damaged = { code: 'Corrupt', retryable: true } as const
 /** The same request would fail again; reading from the first byte helps. */
 export const replaced: FaultRow<unknown> = {
   code: 'Corrupt',
@@ -30,20 +32,13 @@ const brokenOff: FaultRow<unknown> = { code: 'Unavailable', doubtful: true }
 export const usualStatus: Readonly<Record<number, FaultRow<unknown>>> = {
   400: { code: 'BadRequest' },
   403: { code: 'Denied' },
-  404: busy,
   408: { code: 'Timeout' },
   412: replaced,
   413: { code: 'TooLarge' },
   416: { code: 'BadRequest' },
-  425: busy,
-  429: busy,
-  460: brokenOff,
-  499: brokenOff,
-  500: busy,
-  502: busy,
-  503: busy,
-  504: busy,
   507: { code: 'TooLarge' },
+  ...sameRow(busy, '404', '425', '429', '500', '502', '503', '504'),
+  ...sameRow(brokenOff, '460', '499'),
 }
 
 /** A status in no table. Troubles of a server or gateway (5xx) pass; a feature that it lacks (501, 505) stays away. */

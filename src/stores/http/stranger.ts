@@ -50,10 +50,9 @@ function redirected({ status, headers, origin }: HttpRefusal): Fault {
   const there = URL.canParse(location, origin) ? new URL(location, origin) : undefined
   const here = new URL(origin)
   const words = `the server redirects${there ? ` to ${oneLine(there.origin, LONGEST_PLACE)}` : ''} (HTTP ${status})`
-  if (there?.hostname === here.hostname && there.protocol === 'https:' && here.protocol === 'http:')
-    return new Fault('BadConfig', words, { remedy: 'Write https:// in front of the endpoint.' })
-  if (there?.hostname === here.hostname && there.protocol === 'http:' && here.protocol === 'https:')
-    return new Fault('BadConfig', words, { remedy: 'Write http:// in front of the endpoint.' })
+  const otherScheme = there && /^https?:$/.test(there.protocol) && there.protocol !== here.protocol
+  if (otherScheme && there.hostname === here.hostname)
+    return new Fault('BadConfig', words, { remedy: `Write ${there.protocol}// in front of the endpoint.` })
   return new Fault('Unavailable', words, {
     remedy: `Redirects are not followed. If ${oneLine(there?.host || 'that host', LONGEST_PLACE)} is the store, write it as the endpoint; else a proxy or captive portal asks for something, such as a login.`,
   })
@@ -94,11 +93,6 @@ export function markWatch(marked: (headers: Headers) => boolean) {
     marking.add(kind)
     return false
   }
-}
-
-/** Whether an answer in XML ended too early: parsers take one that was cut off between two elements for a short one. */
-export function isCutOff({ text }: HttpAnswer, root: string): boolean {
-  return !text.trimEnd().endsWith(`</${root}>`)
 }
 
 /** The status and the first words of a page, such as its title. */

@@ -29,8 +29,13 @@ const PAUSE_MS = 30_000
 /**
  * One token for all requests, fetched once even if many wait for it. While the old one is valid, the next is fetched in
  * the background: no request waits for it, and a failure is only a warning.
+ * `forget`: called after a refusal, for a library that has a cache of its own.
  */
-export function cachedToken<T>(fetch: () => Promise<Token<T>>, warn: (line: string) => void): Tokens<T> {
+export function cachedToken<T>(
+  fetch: () => Promise<Token<T>>,
+  warn: (line: string) => void,
+  forget = () => {},
+): Tokens<T> {
   let token: Token<T> | undefined
   let renewAt = 0
   let coming: Promise<Token<T>> | undefined
@@ -74,9 +79,11 @@ export function cachedToken<T>(fetch: () => Promise<Token<T>>, warn: (line: stri
       return token.value
     },
     refused(value) {
-      // Not the current token: another request was refused before, and a newer one is there or is being fetched.
-      if (token?.value !== value) return true
-      if (Date.now() < quietUntil) return false
+      // If not, another request was refused before, and a newer one is there or is being fetched.
+      const isCurrent = token?.value === value
+      if (isCurrent && Date.now() < quietUntil) return false
+      forget()
+      if (!isCurrent) return true
       quietUntil = Date.now() + PAUSE_MS
       token = undefined
       return true

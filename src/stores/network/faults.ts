@@ -1,5 +1,5 @@
 /** The one table from failures of the network to faults: sockets, name service, TLS, HTTP itself, and proxies. */
-import { Fault, type FaultCode, rowFor } from '../../fault.ts'
+import { Fault, type FaultCode, rowFor, sameRow } from '../../fault.ts'
 import { ProxyTrouble } from './proxy.ts'
 
 interface Row {
@@ -35,6 +35,7 @@ const clientCertificate: Row = {
   remedy: 'The server requires a client certificate, which this plugin does not have: turn that off for this machine.',
 }
 const gone: Row = { code: 'Unavailable' }
+const late: Row = { code: 'Timeout' }
 const noWay: Row = {
   code: 'Unavailable',
   remedy: 'There is no route to this host: check the network, firewall and HttpProxy.',
@@ -49,6 +50,8 @@ const exhausted: Row = {
 const NO_HTTP = 'HPE_NO_HTTP'
 const DAMAGED_HTTP = 'HPE_DAMAGED'
 
+const ofTls = (row: Row, ...reasons: readonly string[]) => sameRow(row, ...reasons.map(reason => `ERR_SSL_${reason}`))
+
 const table: Readonly<Record<string, Row>> = {
   ENOTFOUND: {
     code: 'Unavailable',
@@ -59,24 +62,13 @@ const table: Readonly<Record<string, Row>> = {
     code: 'Unavailable',
     remedy: 'Nothing listens there: check host and port of the endpoint, and that the server runs.',
   },
-  EHOSTUNREACH: noWay,
-  ENETUNREACH: noWay,
-  ENETDOWN: noWay,
-  EHOSTDOWN: noWay,
-  EACCES: noWay,
-  EPERM: noWay,
-  EADDRNOTAVAIL: exhausted,
-  EMFILE: exhausted,
-  ENFILE: exhausted,
-  ENOBUFS: exhausted,
-  ENOMEM: exhausted,
-  ETIMEDOUT: { code: 'Timeout' },
+  ...sameRow(noWay, 'EHOSTUNREACH', 'ENETUNREACH', 'ENETDOWN', 'EHOSTDOWN', 'EACCES', 'EPERM'),
+  ...sameRow(exhausted, 'EADDRNOTAVAIL', 'EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM'),
+  ...sameRow(late, 'ETIMEDOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'),
   UND_ERR_CONNECT_TIMEOUT: {
     code: 'Timeout',
     remedy: 'No connection within ConnectionTimeout: check host and port of the endpoint, firewall and HttpProxy.',
   },
-  UND_ERR_HEADERS_TIMEOUT: { code: 'Timeout' },
-  UND_ERR_BODY_TIMEOUT: { code: 'Timeout' },
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: { code: 'Corrupt', retryable: true },
   UND_ERR_REQ_CONTENT_LENGTH_MISMATCH: { code: 'Corrupt' },
   UND_ERR_INVALID_ARG: {
@@ -88,28 +80,16 @@ const table: Readonly<Record<string, Row>> = {
     code: 'Unavailable',
     remedy: 'What answers there does not speak HTTP: check scheme and port of the endpoint.',
   },
-  ERR_SSL_WRONG_VERSION_NUMBER: noTls,
-  ERR_SSL_PACKET_LENGTH_TOO_LONG: noTls,
-  ERR_SSL_HTTP_REQUEST: noTls,
-  ERR_SSL_UNSUPPORTED_PROTOCOL: oldTls,
-  ERR_SSL_VERSION_TOO_LOW: oldTls,
-  ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION: oldTls,
-  ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE: noCommonTls,
-  'ERR_SSL_SSL/TLS_ALERT_HANDSHAKE_FAILURE': noCommonTls,
-  ERR_SSL_TLSV1_ALERT_INSUFFICIENT_SECURITY: noCommonTls,
-  ERR_SSL_TLSV1_UNRECOGNIZED_NAME: noCommonTls,
-  ERR_SSL_DH_KEY_TOO_SMALL: oldTls,
-  ERR_SSL_UNSAFE_LEGACY_RENEGOTIATION_DISABLED: oldTls,
-  ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: clientCertificate,
-  ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE: clientCertificate,
-  'ERR_SSL_SSL/TLS_ALERT_BAD_CERTIFICATE': clientCertificate,
-  ERR_SSL_TLSV1_ALERT_UNKNOWN_CA: clientCertificate,
-  SELF_SIGNED_CERT_IN_CHAIN: certificate,
-  DEPTH_ZERO_SELF_SIGNED_CERT: certificate,
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: certificate,
-  UNABLE_TO_GET_ISSUER_CERT: certificate,
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: certificate,
-  CERT_UNTRUSTED: certificate,
+  ...ofTls(noTls, 'WRONG_VERSION_NUMBER', 'PACKET_LENGTH_TOO_LONG', 'HTTP_REQUEST'),
+  ...ofTls(oldTls, 'UNSUPPORTED_PROTOCOL', 'VERSION_TOO_LOW', 'TLSV1_ALERT_PROTOCOL_VERSION', 'DH_KEY_TOO_SMALL'),
+  ...ofTls(oldTls, 'UNSAFE_LEGACY_RENEGOTIATION_DISABLED'),
+  ...ofTls(noCommonTls, 'SSLV3_ALERT_HANDSHAKE_FAILURE', 'SSL/TLS_ALERT_HANDSHAKE_FAILURE'),
+  ...ofTls(noCommonTls, 'TLSV1_ALERT_INSUFFICIENT_SECURITY', 'TLSV1_UNRECOGNIZED_NAME'),
+  ...ofTls(clientCertificate, 'TLSV13_ALERT_CERTIFICATE_REQUIRED', 'SSLV3_ALERT_BAD_CERTIFICATE'),
+  ...ofTls(clientCertificate, 'SSL/TLS_ALERT_BAD_CERTIFICATE', 'TLSV1_ALERT_UNKNOWN_CA'),
+  ...sameRow(certificate, 'SELF_SIGNED_CERT_IN_CHAIN', 'DEPTH_ZERO_SELF_SIGNED_CERT', 'CERT_UNTRUSTED'),
+  ...sameRow(certificate, 'UNABLE_TO_GET_ISSUER_CERT', 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY'),
+  ...sameRow(certificate, 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'),
   CERT_REVOKED: { code: 'Denied', remedy: "The server's certificate was revoked: it needs a new one." },
   CERT_HAS_EXPIRED: {
     code: 'Denied',
@@ -119,8 +99,7 @@ const table: Readonly<Record<string, Row>> = {
     code: 'Unavailable', // a machine that starts without a clock of its own gets the time in a moment
     remedy: "The server's certificate is not valid yet: most probably this machine's clock is behind (NTP).",
   },
-  ERR_TLS_CERT_ALTNAME_INVALID: otherName,
-  HOSTNAME_MISMATCH: otherName,
+  ...sameRow(otherName, 'ERR_TLS_CERT_ALTNAME_INVALID', 'HOSTNAME_MISMATCH'),
 }
 
 /** What X509 calls the other faults of a certificate. */

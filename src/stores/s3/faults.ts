@@ -1,7 +1,7 @@
 /** The one table from errors of S3 and compatible servers to faults. Codes: "Error responses" of the S3 reference. */
-import { type Fault, oneLine, rowFor } from '../../fault.ts'
+import { type Fault, oneLine, rowFor, sameRow } from '../../fault.ts'
 import type { Headers, HttpRefusal } from '../http/dialect.ts'
-import { asksForOne, type FaultRow, faultOfRow, replaced, usualStatus } from '../http/fault-row.ts'
+import { asksForOne, busy, damaged, type FaultRow, faultOfRow, replaced, usualStatus } from '../http/fault-row.ts'
 import { xmlError } from '../http/xml.ts'
 
 interface S3RemedyContext {
@@ -26,7 +26,6 @@ const region: FaultRow<S3RemedyContext> = {
     return `Region is '${options.region}', but the bucket is ${right ? `in '${oneLine(String(right), LONGEST_REGION)}'` : 'elsewhere'}.`
   },
 }
-const busy: FaultRow<S3RemedyContext> = { code: 'Unavailable' }
 const archived: FaultRow<S3RemedyContext> = {
   code: 'Archived',
   remedy: 'The object is in an archive class: restore it first (S3 RestoreObject), or change the lifecycle rule.',
@@ -40,7 +39,6 @@ const kmsActions: Readonly<Record<string, string>> = {
   read: 'kms:Decrypt',
   stat: 'kms:Decrypt',
 }
-const damaged: FaultRow<S3RemedyContext> = { code: 'Corrupt', retryable: true }
 const permissions: Readonly<Record<string, string>> = {
   write: 's3:PutObject',
   read: 's3:GetObject',
@@ -81,9 +79,7 @@ const table: Readonly<Record<string, FaultRow<S3RemedyContext>>> = {
   },
   InvalidToken: { code: 'Denied' },
   RequestTimeTooSkewed: { code: 'Denied', remedy: "This machine's clock is wrong: synchronise it (NTP)." },
-  PermanentRedirect: region,
-  AuthorizationHeaderMalformed: region,
-  IllegalLocationConstraintException: region,
+  ...sameRow(region, 'PermanentRedirect', 'AuthorizationHeaderMalformed', 'IllegalLocationConstraintException'),
   TemporaryRedirect: {
     code: 'Unavailable',
     remedy: 'The bucket is new and its name is not known everywhere yet: wait, or use its regional endpoint.',
@@ -93,14 +89,9 @@ const table: Readonly<Record<string, FaultRow<S3RemedyContext>>> = {
     code: 'BadConfig',
     remedy: options => `The server does not know StorageClass '${options.storageClass}'.`,
   },
-  BadDigest: damaged,
-  InvalidDigest: damaged,
-  IncompleteBody: damaged,
+  ...sameRow(damaged, 'BadDigest', 'InvalidDigest', 'IncompleteBody'),
   RequestTimeout: { code: 'Timeout' },
-  SlowDown: busy,
-  ServiceUnavailable: busy,
-  InternalError: busy,
-  OperationAborted: busy,
+  ...sameRow(busy, 'SlowDown', 'ServiceUnavailable', 'InternalError', 'OperationAborted'),
   InvalidRange: { code: 'BadRequest' },
   PreconditionFailed: replaced,
   NoSuchUpload: {

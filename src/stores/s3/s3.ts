@@ -26,6 +26,7 @@ import { type Credentials, EMPTY_PAYLOAD, sha256Hex, signer, UNSIGNED_PAYLOAD } 
 
 /** `AwsS3Storage` of docs/configuration.md, in base units. */
 export interface S3Options extends ConnectionOptions, S3Place {
+  /** undefined = AWS's default credential chain. */
   readonly credentials: Credentials | undefined
   readonly transfer: Transfer | undefined
   readonly storageClass: string | undefined
@@ -117,14 +118,11 @@ export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signi
       if (more && !next) throw new Fault('Internal', 'the listing goes on, but has no token for the next page')
       const encoded = result.EncodingType === 'url'
       const objects = (result.Contents ?? []).map(({ Key, Size, LastModified }) =>
-        statFrom(
-          {
-            key: encoded && typeof Key === 'string' ? decodedKey(Key.replaceAll('+', ' '), answer) : Key,
-            size: Size,
-            modified: LastModified,
-          },
-          answer,
-        ),
+        statFrom(answer, {
+          key: encoded && typeof Key === 'string' ? decodedKey(Key.replaceAll('+', ' '), answer) : Key,
+          size: Size,
+          modified: LastModified,
+        }),
       )
       return { objects, next }
     },
