@@ -4,13 +4,13 @@ export type FaultCode =
   | 'Denied' // credentials or permissions
   | 'Archived' // the object is there, but in an archive class: it cannot be read before it is restored
   | 'Corrupt' // bytes are not what they must be: length, checksum, tag
-  | 'Unavailable' // nobody answered, or "try again later"
+  | 'Unavailable' // no answer, or "try again later"
   | 'Timeout' // a deadline passed
   | 'TooLarge' // it does not fit: disk full, quota, object or frame limit
   | 'BadRequest' // the caller asked for something impossible, such as a range outside the object
   | 'BadConfig' // the configuration must be changed by a person
   | 'Canceled' // the caller went away
-  | 'Internal' // a defect of ours, or an answer nobody foresaw
+  | 'Internal' // a defect of ours, or an answer that we did not expect
 
 /** Where a failure happened, as data. A wrapper or caller fills in what the thrower did not know. */
 export interface Where {
@@ -29,11 +29,11 @@ export interface FaultOptions {
   readonly retryable?: boolean
   /** The provider's own wish (Retry-After), in milliseconds. */
   readonly retryAfterMs?: number | undefined
-  /** The store answers "forbidden" for what is absent, too: the object may be under another key or on another tier. */
+  /** The store also answers "forbidden" for an absent object, which may be under another key or on another tier. */
   readonly perhapsAbsent?: boolean
-  /** To repeat this request cannot help, but to begin the whole write anew can: the store forgot what came before. */
+  /** Repeating this request cannot help, but repeating the whole operation can: the store forgot what came before. */
   readonly beginAnew?: boolean
-  /** The answer was lost, or came from somebody else: the store may have done what it was asked. */
+  /** The answer was lost, or did not come from the store: the store may have carried out the request. */
   readonly doubtful?: boolean
 }
 
@@ -64,14 +64,13 @@ export class Fault extends Error {
     this.doubtful = options.doubtful ?? false
   }
 
-  /** The same failure with another message or options. What is not given stays; its place is only completed. */
+  /** The same failure with another message or options. Options that are not given stay; `where` is only completed. */
   with(options: FaultOptions, message = this.message): Fault {
-    const { code, cause, remedy, retryable, retryAfterMs, perhapsAbsent, beginAnew, doubtful } = this
-    const kept = { cause, remedy, retryable, retryAfterMs, perhapsAbsent, beginAnew, doubtful }
-    return new Fault(code, message, { ...kept, ...options, where: { ...options.where, ...this.where } })
+    const where = { ...options.where, ...this.where }
+    return new Fault(this.code, message, { ...this, cause: this.cause, ...options, where })
   }
 
-  /** The same failure with its place completed. What is already known is kept: the thrower knows best. */
+  /** The same failure with `where` completed. What is already known stays: the thrower knows best. */
   at(where: Where): Fault {
     return this.with({ where })
   }
@@ -86,7 +85,7 @@ export class Fault extends Error {
   static ofAbort({ reason }: AbortSignal, message?: string): Fault {
     if (reason instanceof Fault) return reason
     const late = reason instanceof Error && reason.name === 'TimeoutError'
-    const usual = late ? 'the deadline has passed' : 'the operation was given up'
+    const usual = late ? 'the deadline has passed' : 'the operation was canceled'
     return new Fault(late ? 'Timeout' : 'Canceled', message ?? usual, { cause: reason, retryable: false })
   }
 
@@ -100,7 +99,7 @@ export class Fault extends Error {
   }
 }
 
-/** What others throw, such as a source that breaks, leaves as a Fault. */
+/** Rethrows any error, such as that of a source that broke, as a Fault. */
 export function throwFault(error: unknown): never {
   throw Fault.from(error)
 }
@@ -110,13 +109,13 @@ export function throwIfAborted(signal: AbortSignal): void {
   if (signal.aborted) throw Fault.ofAbort(signal)
 }
 
-/** What an error says. Of some libraries' errors the message is no text, but what a server has sent in its place. */
+/** The text of an error. In errors of some libraries, `message` is not a text but an object that a server sent. */
 export function messageOf(error: unknown): string {
   const said: unknown = error instanceof Error ? error.message : error
-  return typeof said === 'object' && said !== null ? 'an error without words' : String(said)
+  return typeof said === 'object' && said !== null ? 'an error without a message' : String(said)
 }
 
-/** The same of an error about a file, without the path, which the fault's place already names. */
+/** The same for an error about a file, without the path, which `Fault.where` already has. */
 export function messageWithoutPath(error: unknown): string {
   return messageOf(error).replace(/, \w+ '.*$/s, '')
 }
@@ -130,9 +129,14 @@ export function isErrno(error: unknown, ...codes: readonly string[]): boolean {
   return codes.includes(errnoOf(error))
 }
 
-/** The row under a name that others chose, perhaps "constructor": an object has more members than its rows. */
+/** The row under a name from outside. It may be "constructor", so only the table's own members count. */
 export function rowFor<T>(table: Readonly<Record<string, T>>, name: string): T | undefined {
   return Object.hasOwn(table, name) ? table[name] : undefined
+}
+
+/** One row under several names. */
+export function sameRow<T>(row: T, ...names: readonly string[]): Readonly<Record<string, T>> {
+  return Object.fromEntries(names.map(name => [name, row]))
 }
 
 /** An object as JSON knows it: neither null nor an array. */
@@ -140,13 +144,13 @@ export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** What others have written, as a part of one line: without control characters, cut after `most` characters. */
+/** Text from outside as a part of one line: without control characters, cut after `most` characters. */
 export function oneLine(text: string, most = Number.POSITIVE_INFINITY): string {
   const some = text.length > most ? `${text.slice(0, most)}...` : text
   return some.replace(/\s+/g, ' ').replace(/[\p{Cc}\p{Cf}\p{Cs}]/gu, '\ufffd')
 }
 
-/** Whether `error` is a Fault with this code: what a caller acts on. */
+/** Whether `error` is a Fault with this code. Callers decide by it. */
 export function isCode(error: unknown, code: FaultCode): error is Fault {
   return error instanceof Fault && error.code === code
 }

@@ -1,32 +1,32 @@
-/** Asking at start whether a store lets us in: once, for some time, or while Orthanc works already. */
+/** The check of a store at start: once, repeated for some time, or in the background while Orthanc already works. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Fault } from './fault.ts'
 import type { Logger } from './log.ts'
 import type { CheckOptions, Store } from './stores/store.ts'
 
-/** What is asked, and who is told. */
+/** The store to check, and the log for what is found. */
 export interface Asking {
   readonly store: Store
   readonly options: CheckOptions
   readonly log: Pick<Logger, 'warn' | 'error'>
 }
 
-/** A store that does not answer must not keep Orthanc from saying so. */
+/** The longest that one check takes: Orthanc must be able to report that a store does not answer. */
 const ASK_MS = 60_000
-/** The same, where Orthanc can do without the store. */
+/** The same when Orthanc can start without the store. */
 const GLANCE_MS = 5_000
-/** For its own words, which tell more than that it was silent. */
+/** Extra time for the store's own message, which says more than "it does not answer". */
 const WORDS_MS = 1_000
 const LEAST_ASK_MS = 1_000
 const FIRST_PAUSE_MS = 250
 const LONGEST_PAUSE_MS = 2_000
 const LONGEST_LATER_PAUSE_MS = 30_000
-/** Who waits wants to see that somebody does; the plugin takes a longer silence of its engine for its end. */
+/** How often the log says that we still wait. The plugin believes that an engine is dead if it is silent for longer. */
 const SAY_EACH_MS = 10_000
 
 /**
- * Resolves when the store lets us in. Asks again for up to `patienceMs` where that can help: nobody answers yet, or the
- * bucket is still to be made. A wrong setting or key rejects at once.
+ * Resolves when the check succeeds. Repeats it for up to `patienceMs` where that can help: there is no answer yet, or
+ * the bucket does not exist yet. Rejects at once for a wrong setting or key.
  */
 export async function untilReady({ store, options, log }: Asking, patienceMs: number): Promise<void> {
   const end = performance.now() + patienceMs
@@ -34,7 +34,7 @@ export async function untilReady({ store, options, log }: Asking, patienceMs: nu
   let last = await ask(store, options, ASK_MS)
   if (!last) return
   if (!canHelp(last) || patienceMs === 0) throw last
-  log.warn(`waiting for up to ${patienceMs / 1000} s until the store is there: ${last.describe()}`)
+  log.warn(`waiting up to ${patienceMs / 1000} s for the store: ${last.describe()}`)
   let saidAt = performance.now()
   let pause = FIRST_PAUSE_MS
   do {
@@ -42,18 +42,18 @@ export async function untilReady({ store, options, log }: Asking, patienceMs: nu
     pause = Math.min(2 * pause, LONGEST_PAUSE_MS)
     const fault: Fault | undefined = await ask(store, options, Math.min(ASK_MS, Math.max(left(), LEAST_ASK_MS)))
     if (!fault) return void log.warn(`${store.name} answers now`)
-    // One that only says that our own time is over tells less than the one before it.
+    // A fault that only says that our own time is over says less than the one before it.
     if (fault.code !== 'Timeout' || left() > 0) last = fault
     if (performance.now() - saidAt < SAY_EACH_MS) continue
     saidAt = performance.now()
-    log.warn(`still waiting, for up to ${(left() / 1000).toFixed(0)} s more: ${last.describe()}`)
+    log.warn(`still waiting, up to ${(left() / 1000).toFixed(0)} s more: ${last.describe()}`)
   } while (canHelp(last) && left() > 0)
-  throw canHelp(last) ? last.with({}, `${last.message} (asked again for ${patienceMs / 1000} s)`) : last
+  throw canHelp(last) ? last.with({}, `${last.message} (after waiting for ${patienceMs / 1000} s)`) : last
 }
 
 /**
- * For an Orthanc that can do without the store for a while. Rejects for a wrong setting or key, as far as that is known soon.
- * Resolves with what goes on asking, once Orthanc has started; undefined = the store lets us in.
+ * For an Orthanc that can start without the store. Rejects for a wrong setting or key, if that is known soon enough.
+ * Resolves with a function that repeats the check once Orthanc has started; undefined = the check succeeded.
  */
 export async function glance(
   { store, options, log }: Asking,
@@ -62,7 +62,9 @@ export async function glance(
   const fault = await ask(store, options, glanceMs)
   if (!fault) return undefined
   if (!canHelp(fault)) throw fault
-  log.warn(`Orthanc starts without its object store, which is asked again until it answers: ${fault.describe()}`)
+  log.warn(
+    `Orthanc starts without its object store; the check is repeated until the store answers: ${fault.describe()}`,
+  )
   return signal => askUntilKnown({ store, options, log }, signal)
 }
 
@@ -76,7 +78,7 @@ async function askUntilKnown({ store, options, log }: Asking, signal: AbortSigna
   }
 }
 
-/** Also in time when the store is a disk that hangs: no signal ends that. */
+/** Ends in time also when the store is a disk that hangs, which no signal ends. */
 async function ask(store: Store, options: CheckOptions, ms: number, signal?: AbortSignal): Promise<Fault | undefined> {
   const late = AbortSignal.timeout(Math.ceil(ms))
   const either = signal ? AbortSignal.any([signal, late]) : late
@@ -95,7 +97,7 @@ async function ask(store: Store, options: CheckOptions, ms: number, signal?: Abo
   }
 }
 
-/** Our own deadline counts as silence, however it is marked. */
+/** Our own deadline counts as "no answer", whatever its `retryable` says. */
 function canHelp({ retryable, code }: Fault): boolean {
   return retryable || code === 'Unavailable' || code === 'Timeout'
 }

@@ -116,7 +116,7 @@ describe("credentials of AWS's default chain", () => {
 
   it('say what to do when there are none', async () => {
     profile()
-    await assert.rejects(signing().keys(never), { code: 'Denied', remedy: /Give AccessKey and SecretKey/ })
+    await assert.rejects(signing().keys(never), { code: 'Denied', remedy: /Set AccessKey and SecretKey/ })
   })
 
   it('name the hop limit where a container is likely', async () => {

@@ -146,7 +146,7 @@ describe('the default chain of Azure', () => {
       const store = open()
       await assert.rejects(store.check(never), (error: unknown) => {
         assert.ok(error instanceof Fault && error.code === 'Denied', String(error))
-        assert.match(error.describe(), /no credentials: .*Give a ConnectionString, or let the default chain/)
+        assert.match(error.describe(), /no credentials: .*Set ConnectionString, or .*the default chain/)
         return true
       })
       await store.close()

@@ -176,7 +176,10 @@ for (const [name, open, says] of [
       const opened = await open(
         ({ method, right }, response) => method === 'PUT' && !right && says(response, 500, 'InternalError'),
       )
-      assert.match((await check(opened)).join('\n'), /takes writes, but answered .*InternalError.*HTTP 500.*not known$/)
+      assert.match(
+        (await check(opened)).join('\n'),
+        /accepts writes, .*Content-MD5: .*InternalError.*HTTP 500.*not known$/,
+      )
       assert.equal(opened.objects.size, 0)
     })
 
@@ -196,7 +199,7 @@ for (const [name, open, says] of [
         opened.objects.set(path, body)
         response.writeHead(200, { ...marks, etag: '"e"' }).end()
       })
-      assert.match((await check(opened)).join('\n'), /does not check Content-MD5/)
+      assert.match((await check(opened)).join('\n'), /does not verify Content-MD5/)
       assert.equal(opened.objects.size, 0)
       assert.deepEqual(await check(opened), [])
       assert.equal(opened.lines.filter(line => line.startsWith('PUT')).length, 1)
@@ -208,7 +211,7 @@ for (const [name, open, says] of [
         if (method === 'PUT' && !right) says(response, 500, 'InternalError')
         if (method === 'DELETE' && !mayRemove) says(response, 403, 'AccessDenied')
       })
-      assert.match((await check(opened)).join('\n'), /the object 'probe' of the check at start stays in/)
+      assert.match((await check(opened)).join('\n'), /the check wrote the object 'probe' to .*not remove it/)
       assert.equal(opened.objects.size, 1)
       await check(opened, { purpose: 'status' })
       mayRemove = true
@@ -279,12 +282,12 @@ describe('the container of Azure', () => {
 
   it('is made when Orthanc starts, with a warning', async () => {
     const opened = await azure(missing(), true)
-    assert.match((await check(opened)).join('\n'), /^the container 'b' was missing and is now made: check in Azure/)
+    assert.match((await check(opened)).join('\n'), /^the container 'b' was missing and was created: make sure/)
   })
 
   it('is not made by anything else', async () => {
     const opened = await azure(missing(), true)
-    assert.match((await check(opened, { purpose: 'look' })).join('\n'), /Orthanc makes it when it starts$/)
+    assert.match((await check(opened, { purpose: 'look' })).join('\n'), /Orthanc creates it when it starts$/)
     for (const options of [{ purpose: 'status' }, { writes: false }] as const)
       await assert.rejects(check(opened, options), { code: 'BadConfig' })
     const source = { size: 1, open: async function* () {} }

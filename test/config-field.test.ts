@@ -97,7 +97,7 @@ describe('values that the official plugin takes', () => {
     for (const Region of [undefined, '', ' ', null, UNSET]) {
       const { config, notes } = parse(s3({ Region, Endpoint: 'http://minio:9000' }))
       assert.ok(config?.provider.kind === 's3' && config.provider.region === 'us-east-1')
-      assert.match(notes.join(), /^AwsS3Storage\.Region is not given: .* us-east-1$/)
+      assert.match(notes.join(), /^AwsS3Storage\.Region is not set: .* us-east-1 is used$/)
     }
     refused(s3({ Region: '' }), /^AwsS3Storage\.Region is missing/)
   })
@@ -205,14 +205,14 @@ describe('what stands for a bucket', () => {
   })
   it('another ARN is refused, and the line says what to give', () => {
     const arn = (text: string) => s3({ BucketName: `arn:aws:s3:${text}` })
-    refused(arn('::scans'), /give its name alone, "scans"/)
+    refused(arn('::scans'), /write its name alone, "scans"/)
     refused(arn(':123456789012:accesspoint/x.mrap'), /alias of the access point/)
     refused(s3({ BucketName: 'arn:aws:s3-outposts:eu-west-1:1:outpost/o/accesspoint/a' }), /cannot be used here/)
     const own = {
       BucketName: 'arn:aws:s3:eu-west-1:123456789012:accesspoint/orthanc',
       Endpoint: 'http://127.0.0.1:9000',
     }
-    refused(s3(own), /cannot be used with an own Endpoint; give the bucket's name, or the alias/)
+    refused(s3(own), /cannot be used together with Endpoint; write the bucket's name, or the alias/)
   })
   it('a directory bucket is refused at AWS, and is a name like others elsewhere', () => {
     const BucketName = 'scans--euw1-az1--x-s3'
@@ -295,7 +295,7 @@ describe('a warning', () => {
       s3({ StorageClass: 'deep_archive' }),
       azure({ AccessTier: 'archive' }),
     ])
-      assert.match(warnings(root), /(StorageClass|AccessTier) is ".*cannot be read by Orthanc before/)
+      assert.match(warnings(root), /(StorageClass|AccessTier) is ".*Orthanc cannot read such objects before/)
     for (const root of [
       s3({ StorageClass: 'GLACIER_IR' }),
       azure({ AccessTier: 'Cold' }),
@@ -335,10 +335,10 @@ describe('the official plugin beside ours', () => {
     for (const path of [official, join(folder, 'official'), 'official'])
       refused(
         { ...s3({}), Plugins: ['/nowhere', path] },
-        /^Plugins names .*libOrthancAwsS3Storage\.so\.2\.5\.4, .*AwsS3Storage/,
+        /^Plugins has .*libOrthancAwsS3Storage\.so\.2\.5\.4, .*AwsS3Storage/,
         folder,
       )
-    refused({ ...s3({}), Plugins: [advanced], AdvancedStorage: { Enable: true } }, /^Plugins names .*AdvancedStorage/)
+    refused({ ...s3({}), Plugins: [advanced], AdvancedStorage: { Enable: true } }, /^Plugins has .*AdvancedStorage/)
   })
   it('is let alone where it is off: another section, or none', () => {
     for (const root of [

@@ -64,7 +64,7 @@ describe('a place that is named twice', () => {
     for (const VirtualAddressing of [true, false])
       assert.match(
         warnings(s3({ BucketName: 'scans', Endpoint: 'https://gw.host/s3/scans/', VirtualAddressing })),
-        /^AwsS3Storage\.Endpoint has the bucket's name in it.*folder "scans\/".*"https:\/\/gw\.host\/s3" would/,
+        /^AwsS3Storage\.Endpoint has the bucket's name in it.*folder "scans\/".*still empty, write "https:\/\/gw\.host\/s3"/,
       )
     assert.equal(warnings(s3({ BucketName: 'scans', Endpoint: 'https://gw.host/other-scans' })), '')
   })
@@ -114,6 +114,6 @@ describe('what stands in a wrong place', () => {
     for (const root of [s3({ BucketName: 's3://scans' }), google({ BucketName: 'gs://scans/' })])
       refused(root, /BucketName is "..?:\/\/scans.*alone, "scans"/)
     for (const section of [s3, google])
-      refused(section({ BucketName: 'scans/images' }), /"scans".*"images" belongs into RootPath/)
+      refused(section({ BucketName: 'scans/images' }), /"scans".*"images" belongs in RootPath/)
   })
 })

@@ -156,7 +156,7 @@ describe('what all providers share', () => {
       parse({ DirectoryStorage: { Path: '/o', ...options }, StorageDirectory: '/var/lib/orthanc' })
     const alone = of({ MigrationFromFileSystemEnabled: true })
     assert.equal(alone.config?.hybrid?.writesTo, 'object-storage')
-    assert.match(alone.warnings.join(), /deprecated: it is taken for HybridMode "WriteToObjectStorage"/)
+    assert.match(alone.warnings.join(), /deprecated: it is read as HybridMode "WriteToObjectStorage"/)
     const both = of({ MigrationFromFileSystemEnabled: true, HybridMode: 'WriteToFileSystem' })
     assert.equal(both.config?.hybrid?.writesTo, 'file-system')
     assert.match(both.warnings.join(), /deprecated and ignored/)

@@ -114,7 +114,7 @@ for (const provider of providers)
         }
         await assert.rejects(cloud.store.get('a', range, never), {
           code: 'Unavailable',
-          message: /compressed on its way \(gzip\)/,
+          message: /compressed on the way \(gzip\)/,
         })
       })
   })

@@ -207,7 +207,7 @@ describe("Orthanc's own disk, where new files go to the object store", () => {
     const file = join(root, 'file')
     writeFileSync(file, 'x')
     for (const mode of ['WriteToObjectStorage', 'WriteToFileSystem'])
-      await assert.rejects(hybrid(mode, file).check(), { code: 'BadConfig', message: /is no folder/ })
+      await assert.rejects(hybrid(mode, file).check(), { code: 'BadConfig', message: /is not a folder/ })
   })
 })
 

@@ -251,7 +251,7 @@ describe('the role of a process', () => {
   it('a look makes nothing and says what would be made', async () => {
     const warnings: string[] = []
     await make('owner').check(never, { purpose: 'look', warn: line => warnings.push(line) })
-    assert.match(warnings[0] ?? '', /is not there yet: Orthanc makes it/)
+    assert.match(warnings[0] ?? '', /is not there yet: Orthanc creates it/)
     assert.equal(existsSync(root), false)
     mkdirSync(root)
     await make('owner').check(never, { purpose: 'look' })
@@ -325,7 +325,10 @@ describe('symbolic links that an administrator made', () => {
     symlinkSync(join(folder, 'not-mounted'), join(root, '0a'))
     symlinkSync(join(folder, 'not-mounted', 'x'), join(root, flat))
     for (const key of ['0a/1b/file', flat]) {
-      await assert.rejects(store.get(key, undefined, never), { code: 'Unavailable', remedy: /^Mount what it leads to/ })
+      await assert.rejects(store.get(key, undefined, never), {
+        code: 'Unavailable',
+        remedy: /^Mount what it points to/,
+      })
       await assert.rejects(store.stat(key, never), { code: 'Unavailable' })
     }
     await assert.rejects(store.remove('0a/1b/file', never), { code: 'Unavailable' })

@@ -134,7 +134,7 @@ describe('what is said about TLS', () => {
     ['EADDRNOTAVAIL', 'connect EADDRNOTAVAIL', 'Unavailable', /descriptors, ports/],
     ['EMFILE', 'connect EMFILE', 'Unavailable', /descriptors, ports/],
     ['ENFILE', 'connect ENFILE', 'Unavailable', /descriptors, ports/],
-    ['ENETDOWN', 'connect ENETDOWN', 'Unavailable', /no way to this host/],
+    ['ENETDOWN', 'connect ENETDOWN', 'Unavailable', /no route to this host/],
     ['ECONNABORTED', 'connect ECONNABORTED', 'Unavailable', /^$/],
     ['UND_ERR_INVALID_ARG', 'invalid authorization header', 'BadConfig', /character that HTTP cannot carry/],
     ['ERR_ASSERTION', 'a defect of ours', 'Internal', /^$/],

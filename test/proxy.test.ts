@@ -89,7 +89,7 @@ describe('the way to a host', () => {
   it('tells of exceptions that nobody can mean', () => {
     assert.equal(wayTo('http://10.0.0.1', { proxy, noProxy: ['10.0.0.0/99', 'minio/x'] }), through)
     assert.equal(warnings.length, 2)
-    assert.match(warnings[0] ?? '', /'10\.0\.0\.0\/99', which is no range/)
+    assert.match(warnings[0] ?? '', /'10\.0\.0\.0\/99', which is not a range/)
   })
 
   it('is through the HTTPS_PROXY of the environment to the hosts of the clouds and to token services', () => {
@@ -207,12 +207,12 @@ describe('a proxy', () => {
     await assert.rejects(read(open({}, { proxy })), {
       code: 'Unavailable',
       message: /ECONNREFUSED/,
-      remedy: `The proxy ${proxy} (HttpProxy) cannot be reached: check that it runs, or name the store's host in NoProxy.`,
+      remedy: `The proxy ${proxy} (HttpProxy) cannot be reached: check that it runs, or add the store's host to NoProxy.`,
     })
   })
 
   for (const [status, code, remedy] of [
-    [407, 'Denied', /wants a user and a password/],
+    [407, 'Denied', /requires a user and a password/],
     [403, 'Unavailable', new RegExp(`does not let requests through to ${HOST}`)],
     [502, 'Unavailable', new RegExp(`does not let requests through to ${HOST}`)],
   ] as const)
@@ -279,7 +279,7 @@ describe('a proxy', () => {
       assert.deepEqual(await Promise.all([1, 2, 3].map(() => ask(dispatcher, `https://${HOST}`))), [200, 200, 200])
       assert.ok(net.connects.length > 0 && net.connects.every(({ to }) => to === `${HOST}:443`))
       assert.equal(lines.length, 1)
-      assert.match(lines[0] ?? '', /^WARNING there is no direct way to https:\/\/store.*the proxy .*NoProxy/)
+      assert.match(lines[0] ?? '', /^WARNING https:\/\/store.*cannot be reached directly.*the proxy .*NoProxy/)
       assert.ok(!lines.join().includes('SECRET'))
     })
 

@@ -43,10 +43,7 @@ describe('a start', () => {
     const { asking, lines, count } = asked(away, noBucket, undefined)
     await untilReady(asking, 60_000)
     assert.equal(count(), 3)
-    assert.deepEqual(lines, [
-      'W waiting for up to 60 s until the store is there: nobody there [Unavailable]',
-      'W memory answers now',
-    ])
+    assert.deepEqual(lines, ['W waiting up to 60 s for the store: nobody there [Unavailable]', 'W memory answers now'])
   })
 
   it('says nothing of a store that answers', async () => {
@@ -74,7 +71,7 @@ describe('a start', () => {
     const { asking, count } = asked(away, noBucket)
     await assert.rejects(untilReady(asking, 700), {
       code: 'BadConfig',
-      message: 'NoSuchBucket (asked again for 0.7 s)',
+      message: 'NoSuchBucket (after waiting for 0.7 s)',
       remedy: noBucket.remedy,
     })
     assert.ok(count() > 1)
@@ -188,11 +185,11 @@ describe('the engine', () => {
     assert.equal(last(frames).status, 0)
     const lines = linesOf(frames)
     assert.ok(
-      lines.some(line => /^waiting for up to 60 s .*NoSuchBucket.*'scans'/.test(line)),
+      lines.some(line => /^waiting up to 60 s .*NoSuchBucket.*'scans'/.test(line)),
       lines.join('\n'),
     )
     assert.ok(lines.includes('s3:scans answers now'))
-    assert.ok(lines.some(line => /Region is not given.*us-east-1/.test(line)))
+    assert.ok(lines.some(line => /Region is not set.*us-east-1/.test(line)))
   })
 
   it('refuses at once for a wrong key', async () => {
@@ -206,7 +203,7 @@ describe('the engine', () => {
     says = () => [404, 'NoSuchBucket']
     const frames = await control.start({ ...bucket(), CloudStorage: { StartupTimeout: 1 } })
     assert.equal(last(frames).status, httpReplies.BadConfig.number)
-    assert.match(last(frames).payload.toString(), /NoSuchBucket.*asked again for 1 s.*'scans'/)
+    assert.match(last(frames).payload.toString(), /NoSuchBucket.*after waiting for 1 s.*'scans'/)
   })
 
   it('does not look at the store where StartupCheck is false', async () => {

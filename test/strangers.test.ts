@@ -68,7 +68,7 @@ for (const provider of providers)
           )
           assert.equal(fault.code, 'Unavailable', fault.describe())
           assert.ok(cloud.seen.length > 1, 'it was asked again')
-          assert.match(fault.describe(), /not the store's|redirects/)
+          assert.match(fault.describe(), /does not come from the store|redirects/)
         })
 
     for (const [verb, call] of Object.entries(verbs))

@@ -71,7 +71,7 @@ describe('a token', () => {
       t.mock.timers.tick(MINUTE)
     }
     assert.equal(warnings.length, 1)
-    assert.match(warnings[0] ?? '', /still good, but new ones cannot be had: .*nobody answers/)
+    assert.match(warnings[0] ?? '', /still valid, but they could not be renewed: .*nobody answers/)
     t.mock.timers.tick(2 * MINUTE)
     const waiting = tokens.get(never)
     asked[4]?.fail(unreachable())

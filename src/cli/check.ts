@@ -7,7 +7,7 @@ import { say, sayJson, warn } from './terminal.ts'
 export interface CheckArguments {
   readonly connect: boolean
   readonly json?: true
-  /** Seconds; true = as long as Orthanc's start would; undefined = ask once. */
+  /** Seconds; true = as long as Orthanc waits at start; undefined = one check. */
   readonly wait?: number | true
 }
 

@@ -23,7 +23,7 @@ export async function decrypt(from: string, to: string, { masterKey, force }: De
     await checkKey(input, keys)
     await withProgress(position, async () => {
       if (to === '-') {
-        // What went to standard output cannot be taken back, so first all of it is verified.
+        // Nothing can be taken back from standard output, so first all of it is verified.
         verb = 'verified'
         for await (const _ of plaintext(input, keys));
         verb = 'decrypted'
@@ -44,12 +44,12 @@ async function* plaintext(input: Input & { readonly size: number }, keys: Keyrin
   }
 }
 
-/** The faults of the envelope tell what to do in Orthanc's configuration; here it is another command. */
+/** Checked here, because the remedies of the envelope's faults are about Orthanc's configuration. */
 async function checkKey(input: Input & { readonly size: number }, keys: Keyring): Promise<void> {
   const id = keyIdOf(await firstBytes(input))
-  if (id === undefined) throw new Fault('Corrupt', `${input.name} is not sealed in format A1`)
+  if (id === undefined) throw new Fault('Corrupt', `${input.name} is not encrypted in format A1`)
   if (!keys.find(id))
-    throw new Fault('BadConfig', `${input.name} is sealed under master key ${id}, which was not given`, {
+    throw new Fault('BadConfig', `${input.name} is encrypted under master key ${id}, which was not given`, {
       remedy: `Add --master-key ${id}:FILE.`,
     })
 }
@@ -61,10 +61,6 @@ async function firstBytes(input: Input & { readonly size: number }): Promise<Buf
 }
 
 function discardOutput(error: unknown): never {
-  const fault = Fault.from(error)
-  throw new Fault(fault.code, fault.message, {
-    where: fault.where,
-    cause: error,
-    remedy: 'Throw away what was written to standard output: it is not whole.',
-  })
+  const remedy = 'Discard what was written to standard output: it is incomplete.'
+  throw Fault.from(error).with({ cause: error, remedy })
 }

@@ -10,7 +10,7 @@ const SLICE_BYTES = 1024 * 1024
 /** Where bytes come from: a file, or standard input (`-`). */
 export interface Input {
   readonly name: string
-  /** undefined: it is known only at the end. */
+  /** undefined = known only at the end. */
   readonly size: number | undefined
   /** How many bytes have been read, for the progress. */
   readonly position: number
@@ -21,7 +21,7 @@ export interface Input {
 
 export async function openInput(path: string, signal: AbortSignal): Promise<Input> {
   if (path === '-') return standardInput(signal)
-  // Else the opening of a pipe that nobody writes to would never end.
+  // Otherwise, opening a pipe without a writer would never end.
   const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch(cause => {
     throw cannotRead(path, cause)
   })
@@ -32,8 +32,8 @@ export async function openInput(path: string, signal: AbortSignal): Promise<Inpu
 }
 
 /**
- * An input that can be read twice and knows its size. Standard input is copied into a temporary file which has no name
- * any more when its first byte is written, so nothing can leave it behind.
+ * An input that can be read twice and has a known size. Standard input is copied into a temporary file. That file loses
+ * its name before its first byte is written, so it cannot stay behind.
  */
 export async function openTwice(path: string, signal: AbortSignal): Promise<Input & { readonly size: number }> {
   const input = await openInput(path, signal)

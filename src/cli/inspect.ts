@@ -17,7 +17,7 @@ interface Report {
   readonly dicom?: true
 }
 
-/** Needs no key, so it tells what a file says of itself, not whether that is true. */
+/** Needs no key, so it reports what a file says of itself, not whether that is true. */
 export function inspect(files: readonly string[], { json }: { json?: true }): void {
   const reports: Report[] = []
   for (const file of files)
@@ -42,16 +42,16 @@ function reportOf(file: string): Report {
 
 function sentence({ file, kind, keyId, size, plainSize, dicom }: Report): string {
   if (kind === 'sealed')
-    return `${file}: sealed, format A1, master key ${keyId}, ${size} bytes, ${plainSize} when decrypted`
-  if (kind === 'plain') return `${file}: not sealed${dicom ? ', a DICOM file' : ''}, ${size} bytes`
-  return `${file}: damaged, begins like a file sealed under master key ${keyId}, but has only ${size} bytes`
+    return `${file}: encrypted, format A1, master key ${keyId}, ${size} bytes, ${plainSize} when decrypted`
+  if (kind === 'plain') return `${file}: not encrypted${dicom ? ', a DICOM file' : ''}, ${size} bytes`
+  return `${file}: damaged, begins like a file encrypted under master key ${keyId}, but has only ${size} bytes`
 }
 
 /** The first bytes and the size, whatever the size. */
 function read(file: string): { head: Buffer; size: number } {
   let handle: number | undefined
   try {
-    handle = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK) // a pipe that nobody writes to is no file either
+    handle = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK) // does not wait for the writer of a pipe
     const stats = fstatSync(handle)
     if (!stats.isFile()) throw new Error('it is not a file')
     const head = Buffer.alloc(PEEK_BYTES)

@@ -18,7 +18,7 @@ export interface KeyOption {
   readonly path: string
 }
 
-/** `ID:FILE`: the key itself never stands in a command, which every user of the machine can see. */
+/** `ID:FILE`: the key itself is never in a command, which every user of the machine can see. */
 export function keyOption(text: string): KeyOption {
   const colon = text.indexOf(':')
   if (isKey(text.slice(colon + 1)))
@@ -33,6 +33,6 @@ export function loadKey({ id, path }: KeyOption): MasterKey {
     return loadMasterKey({ id, path, option: '--master-key' }, warn)
   } catch (error) {
     const { code, message } = Fault.from(error)
-    throw new Fault(code, message, { cause: error }) // the remedy speaks of Orthanc's start
+    throw new Fault(code, message, { cause: error }) // without the remedy, which is about Orthanc's start
   }
 }

@@ -14,7 +14,7 @@ import { fail } from './terminal.ts'
 
 /** Exit codes: 0 done, 1 it failed, 2 the command line was wrong. */
 const program = new Command('orthanc-cloud-storage')
-  .description('Looks after the object storage of an Orthanc server, from outside Orthanc.')
+  .description('Works on the object storage of an Orthanc server, from outside Orthanc.')
   .version(version)
   .helpCommand(false)
   .exitOverride()
@@ -34,12 +34,12 @@ const CONFIG = "Orthanc's configuration: a file or a folder of *.json; may be gi
 
 program
   .command('check')
-  .description("Read Orthanc's configuration as the plugin does, and ask the store whether it lets us in.")
+  .description("Read Orthanc's configuration as the plugin does, and check that the store can be used.")
   .argument('<file...>', "Orthanc's configuration: files (JSON, comments allowed) or folders of *.json")
   .option('--no-connect', 'only read the configuration, do not contact the store')
   .option(
     '--wait [SECONDS]',
-    'ask again while the store or its bucket is not there yet; without a number, as long as Orthanc waits',
+    'repeat the check while the store or its bucket is not there yet; without a number, as long as Orthanc waits',
     seconds,
   )
   .option('--json', 'print the result as JSON')
@@ -62,7 +62,7 @@ copy in a safe place: without the key, nothing that is encrypted with it can eve
 
 program
   .command('inspect')
-  .description('Say of files whether they are sealed, under which master key, and how large they are. Needs no key.')
+  .description('Say whether files are encrypted, under which master key, and how large they are. Needs no key.')
   .argument('<FILE...>', 'objects of the store, copied to this machine')
   .option('--json', 'print the results as JSON')
   .action(inspect)
@@ -93,19 +93,19 @@ program
 Example:
   orthanc-cloud-storage decrypt --master-key 1:/etc/orthanc/key1 3a0c...e1.dcm.enc image.dcm
 
-The file's own number says which key it needs ("inspect" shows it). Standard input is first copied, still encrypted, to a
-nameless temporary file (TMPDIR). Before anything goes to standard output, all of it is verified, in a pass of its own.`,
+A file names the key that it needs; "inspect" shows it. Standard input is first copied, still encrypted, to a temporary
+file without a name (TMPDIR). Before anything goes to standard output, all of it is verified, in a pass of its own.`,
   )
   .action(decrypt)
 
 program
   .command('rotate-keys')
-  .description('Encrypt every object of the store again that is under another master key than the current one.')
+  .description('Re-encrypt all objects of the store that are under another master key than the current one.')
   .requiredOption('--config <PATH>', CONFIG, several(String))
   .option('--from <ID>', 'only objects under this key; may be given several times', several(keyId))
-  .option('--dry-run', 'change nothing, say how many objects and bytes there are to do')
+  .option('--dry-run', 'change nothing, say how many objects and bytes would be re-encrypted')
   .option('--concurrency <N>', 'objects in work at once', concurrency, 8)
-  .option('--state <FILE>', 'remember here how far it got, so that a later run need not look at everything again')
+  .option('--state <FILE>', 'keep the progress in this file, so that a later run need not look at everything again')
   .option('--json', 'print the result as JSON')
   .addHelpText(
     'after',
@@ -114,11 +114,11 @@ Steps:
   1. Make a key ("keygen"). In Orthanc's configuration make it the MasterKey and move the old one to PreviousMasterKeys.
   2. Restart Orthanc: from now on it writes with the new key and reads both.
   3. orthanc-cloud-storage rotate-keys --config /etc/orthanc --state rotation.json
-  4. When it says "key 1 is no longer used", take that key out of PreviousMasterKeys and restart Orthanc.
+  4. When it says "key 1 is no longer used", remove that key from PreviousMasterKeys and restart Orthanc.
 
-Orthanc may go on working meanwhile. The run may be stopped (Ctrl-C) or killed at any moment; the same command goes on where
-it was. Each object is verified before it is written and read back and compared after. Objects that cannot be read are
-named and left alone. Run it on one machine at a time, with the same access to store and keys that Orthanc has.`,
+Orthanc may work meanwhile. The run may be stopped (Ctrl-C) or killed at any moment; the same command goes on where it
+was. Each object is verified before it is written, and read back and compared after. Objects that cannot be read are
+named and left as they are. Run it on one machine at a time, with the same access to store and keys as Orthanc.`,
   )
   .action(rotateKeys)
 
@@ -135,7 +135,7 @@ function concurrency(text: string): number {
   return count
 }
 
-/** "error: ...", sometimes with a second line about the nearest option. What was given for a key may be the key. */
+/** "error: ...", sometimes with a second line about the nearest option. Hides a --master-key that may be the key. */
 function oneLine(text: string): string {
   return `${text
     .trim()

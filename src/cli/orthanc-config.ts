@@ -11,7 +11,7 @@ import { Fault, messageOf } from '../fault.ts'
 import { folderOf } from '../orthanc-folder.ts'
 import { note, warn } from './terminal.ts'
 
-/** The engine's configuration; undefined when no section of ours is there. Says its warnings. */
+/** The engine's configuration; undefined when no section of ours is there. Prints its warnings. */
 export function readConfig(paths: readonly string[]): EngineConfig | undefined {
   const { config, warnings, notes } = parseConfig(mergedText(paths), folderOf(paths[0] ?? ''))
   for (const warning of warnings) warn(warning)
@@ -32,7 +32,7 @@ function mergedText(paths: readonly string[]): string {
       const other = sections.get(name)
       if (other)
         throw new Fault('BadConfig', `the section "${name}" is in two files, ${other.file} and ${file}`, {
-          remedy: 'Orthanc refuses that: take one of them out.',
+          remedy: 'Orthanc refuses that: remove one of them.',
         })
       sections.set(name, { file, json })
     }
@@ -85,9 +85,7 @@ function reading<T>(path: string, work: () => T): T {
     return work()
   } catch (error) {
     if (error instanceof Fault) throw error
-    throw new Fault('BadConfig', `cannot read ${path}: ${messageOf(error)}`, {
-      cause: error,
-    })
+    throw new Fault('BadConfig', `cannot read ${path}: ${messageOf(error)}`, { cause: error })
   }
 }
 

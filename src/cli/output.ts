@@ -46,11 +46,11 @@ async function syncFolder(path: string): Promise<void> {
   }
 }
 
-/** What can be refused before hours of work are. */
+/** Refuses what can be refused before hours of work. */
 export async function checkOutput(path: string, { force }: { readonly force: boolean }): Promise<void> {
   if (path === '-') {
     if (process.stdout.isTTY)
-      throw new Fault('BadRequest', 'standard output is a terminal, which these bytes would garble', {
+      throw new Fault('BadRequest', 'standard output is a terminal, which cannot show these bytes', {
         remedy: 'Name a file, or redirect standard output.',
       })
     return
@@ -63,7 +63,7 @@ export async function checkOutput(path: string, { force }: { readonly force: boo
 async function publish(temporary: string, path: string, force: boolean): Promise<void> {
   if (!force)
     try {
-      // Unlike rename(), link() fails when somebody else has made the file meanwhile.
+      // Unlike rename(), link() fails when something else has made the file meanwhile.
       await link(temporary, path)
       return await unlink(temporary)
     } catch (error) {

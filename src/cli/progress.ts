@@ -2,7 +2,7 @@ import { createLogUpdate } from 'log-update'
 import { note, setFooter } from './terminal.ts'
 
 export interface Position {
-  /** From 0 to 1; undefined when nobody knows how much there is. */
+  /** From 0 to 1; undefined when it is not known how much there is. */
   readonly share: number | undefined
   readonly text: string
 }

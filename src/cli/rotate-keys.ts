@@ -35,7 +35,7 @@ export async function rotateKeys(options: RotateOptions): Promise<void> {
   const from = options.from && checkedIds(options.from, keys)
   const { store, hybrid, again } = compose(
     withRoomFor(config, concurrency),
-    logTo(() => {}), // what fails is told below, and what is warned of was told already
+    logTo(() => {}), // failures are reported below, and warnings were printed already
     'guest',
   )
   const stop = interruption()
@@ -44,18 +44,8 @@ export async function rotateKeys(options: RotateOptions): Promise<void> {
     const work = describeRotation(place.name, config, naming, keys, from)
     const resume = stateFile === undefined ? undefined : readState(stateFile, work)
     const names = sealedNames(naming)
-    const onFailure = fail
-    const rotation = new Rotation({
-      store: place,
-      keys,
-      names,
-      from,
-      dryRun,
-      concurrency,
-      resume,
-      again,
-      onFailure,
-    })
+    const how = { from, dryRun, concurrency, resume, again, onFailure: fail }
+    const rotation = new Rotation({ store: place, keys, names, ...how })
     return { place, rotation, work, state: dryRun ? undefined : stateFile }
   }
   const runs = [begin(store, config.naming, state)]
@@ -63,7 +53,7 @@ export async function rotateKeys(options: RotateOptions): Promise<void> {
   if (hybrid) runs.push(begin(hybrid.fileSystem, diskNaming, state && `${state}.disk`))
   const names = hybrid ? `${store.name} and ${hybrid.fileSystem.name}` : store.name
   try {
-    // Each place first: that nothing is found where nothing is mounted would be a promise that destroys keys.
+    // All places first: "no longer used" for an empty folder that should be a mount would make people destroy keys.
     for (const { place } of runs)
       await place.check(AbortSignal.timeout(CHECK_DEADLINE_MS), { purpose: 'look', writes: !dryRun, warn })
     for (const run of runs) await carryOut(run, dryRun, stop)
@@ -80,12 +70,12 @@ export async function rotateKeys(options: RotateOptions): Promise<void> {
   if (!result.complete)
     fail(
       new Fault('Canceled', 'the rotation was interrupted before its end', {
-        remedy: 'Nothing is lost: give the same command again to go on.',
+        remedy: 'Nothing is lost: run the same command again to go on.',
       }),
     )
   else if (result.failed > 0)
     fail(
-      new Fault('Corrupt', `${objects(result.failed)} could not be re-encrypted, as said above`, {
+      new Fault('Corrupt', `${objects(result.failed)} could not be re-encrypted, as reported above`, {
         remedy: 'The others are done.',
       }),
     )
@@ -121,7 +111,7 @@ async function carryOut({ rotation, work, state }: Run, dryRun: boolean, stop: A
       warned = true
     }
   }
-  write() // what cannot be written at all is told before the work
+  write() // if it cannot be written at all, the run ends here, before the work
   const timer = setInterval(remember, REMEMBER_MS)
   try {
     await withProgress(position, () => rotation.run(stop))
@@ -134,12 +124,12 @@ async function carryOut({ rotation, work, state }: Run, dryRun: boolean, stop: A
 function keyringOf({ encryption }: EngineConfig): Keyring {
   if (!encryption?.enabled)
     throw new Fault('BadConfig', 'the configuration has no StorageEncryption that is enabled', {
-      remedy: 'Objects are re-encrypted under its MasterKey; the keys before it belong into PreviousMasterKeys.',
+      remedy: 'Objects are re-encrypted under its MasterKey; older keys belong in PreviousMasterKeys.',
     })
   return loadKeyring(encryption, warn)
 }
 
-/** A number that is mistyped would otherwise end in "0 objects" and a false belief. */
+/** Otherwise a mistyped number would end in "0 objects", as if the key were not used. */
 function checkedIds(ids: readonly number[], keys: Keyring): ReadonlySet<number> {
   for (const id of ids) {
     if (id === keys.current?.id) throw new Fault('BadRequest', `--from ${id}: it is the current key`)

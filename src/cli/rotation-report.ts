@@ -17,14 +17,14 @@ export interface RotationReport {
   readonly keys: Readonly<Record<string, number>>
   /** Configured keys that no object is under; only a complete run can tell, which found something in every place. */
   readonly unusedKeys: readonly number[]
-  /** Places without a single object of ours, if there are any: perhaps they are not what they should be. */
+  /** Places without a single object of ours, if there are any: perhaps they are the wrong ones. */
   readonly emptyPlaces?: readonly string[]
   readonly plain: number
   readonly vanished: number
   readonly failed: number
 }
 
-/** One report for all places of the files; they are one store to whoever changes a key. */
+/** One report for all places of the files: for a change of the key they are one store. */
 export function rotationReport(
   store: string,
   rotations: readonly Rotation[],
@@ -71,7 +71,7 @@ export function report(result: RotationReport): void {
   for (const place of emptyPlaces)
     say(
       `no file of Orthanc's was found in ${place}: if that is right, no key is used there; ` +
-        'nothing is said of keys that are no longer used',
+        'this run does not say which keys are no longer used',
     )
   for (const id of unusedKeys) say(`key ${id} is no longer used`)
 }

@@ -8,7 +8,7 @@ import type { Remembered } from '../rotate/rotation.ts'
 
 const FORMAT = 1
 
-/** undefined = there is none yet. `work`: what this run is about, in words; a state of another work is refused. */
+/** undefined = there is none yet. `work`: what this run does, in words. The state of another work is refused. */
 export function readState(file: string, work: string): Remembered | undefined {
   let text: string
   try {
@@ -18,7 +18,7 @@ export function readState(file: string, work: string): Remembered | undefined {
     throw new Fault('BadConfig', `cannot read ${file}: ${messageOf(cause)}`, { cause })
   }
   const state = parsed(text)
-  if (!state) throw refused(file, 'it is not a state of rotate-keys')
+  if (!state) throw refused(file, 'it was not written by rotate-keys')
   if (state.work !== work) throw refused(file, `it is about "${state.work}", this run about "${work}"`)
   return state.remembered
 }

@@ -44,7 +44,7 @@ export function objects(count: number): string {
 }
 
 /**
- * Aborted by the first Ctrl-C, or by whoever else wants the program to end, with a Fault as its reason. A second Ctrl-C
+ * Aborted by the first Ctrl-C, or by another signal that ends programs, with a Fault as its reason. A second Ctrl-C
  * ends the program at once.
  */
 export function interruption(): AbortSignal {

@@ -1,16 +1,12 @@
 import { z } from 'zod'
 import { archiveWarning, type Common, common, type Read, tidy } from './common.ts'
-import { type ConnectionConfig, connection, connectionOf } from './connection.ts'
+import { connection, connectionOf } from './connection.ts'
 import { type AzureAccount, readConnectionString } from './connection-string.ts'
 import { bad, section } from './reading.ts'
 import { BARE, endpoint, flag, isBare, isPrivate, oneOf, optionalText, requiredText } from './values.ts'
 
-export interface AzureConfig extends ConnectionConfig, AzureAccount {
-  readonly kind: 'azure'
-  readonly container: string
-  readonly createContainer: boolean
-  readonly accessTier: string | undefined
-}
+/** In base units: AzureOptions of stores/azure/azure.ts. */
+export type AzureConfig = Readonly<ReturnType<typeof readAzure>['provider']>
 
 const container = requiredText("the container's name").refine(
   name => /^(\$root|[a-z0-9](-?[a-z0-9])+)$/.test(name) && name.length <= 63,
@@ -26,7 +22,7 @@ const shared = {
 const accountUrl = endpoint
   .refine(url => !/[?&]sig=/i.test(url), {
     error:
-      'a URL without a signature: give that in ConnectionString, as "BlobEndpoint=https://ACCOUNT.blob.core.windows.net/;SharedAccessSignature=sv=..."',
+      'a URL without a signature: write that in ConnectionString, as "BlobEndpoint=https://ACCOUNT.blob.core.windows.net/;SharedAccessSignature=sv=..."',
     abort: true,
   })
   .refine(isBare, { ...BARE, abort: true })
@@ -51,7 +47,7 @@ export const oldAzureSchema = z.object({
 })
 
 /** `name`: of the section, which is `value`. */
-export function readAzure(name: string, value: unknown, warnings: string[]): Read<AzureConfig> {
+export function readAzure(name: string, value: unknown, warnings: string[]) {
   const o = section(azureSchema, name, value, warnings)
   if (!o.ConnectionString && !o.AccountUrl)
     throw bad(`${name}.ConnectionString is missing; give it, or AccountUrl for the default credentials of Azure`)
@@ -61,16 +57,16 @@ export function readAzure(name: string, value: unknown, warnings: string[]): Rea
     )
   if (o.AccountUrl && !isPrivate(o.AccountUrl))
     throw bad(
-      `${name}.AccountUrl begins with http://: the token of an identity must not travel unencrypted; write https://`,
+      `${name}.AccountUrl begins with http://: the token of an identity must not be sent unencrypted; write https://`,
     )
   const account: AzureAccount = o.ConnectionString
     ? readConnectionString(`${name}.ConnectionString`, o.ConnectionString)
     : { account: accountOf(o.AccountUrl), endpoint: o.AccountUrl, credentials: { kind: 'chain' } }
   if (account.credentials.kind === 'sas' && !isPrivate(account.endpoint))
-    warnings.push(`${name}.ConnectionString sends its signature unencrypted (http://): whoever sees it can use it`)
+    warnings.push(`${name}.ConnectionString sends its signature unencrypted (http://): anybody who sees it can use it`)
   if (o.ConnectionString && new URL(account.endpoint).pathname.replace(/\/+$/, '').endsWith(`/${o.ContainerName}`))
     warnings.push(
-      `${name}.ConnectionString has the container's name in its BlobEndpoint. If that is the container's own URL, all objects lie in a folder "${o.ContainerName}/" of the container, as with the official plugin; without it would be right for a container that is still empty`,
+      `${name}.ConnectionString has the container's name in its BlobEndpoint. If that is the container's own URL, all objects are in a folder "${o.ContainerName}/" of the container, as with the official plugin. If the container is still empty, leave the name out`,
     )
   if (o.AccessTier === 'Archive') warnings.push(archiveWarning(`${name}.AccessTier`, o.AccessTier))
   return { provider: { ...providerOf(o), ...account, accessTier: o.AccessTier }, common: sharedOf(o) }
@@ -100,7 +96,7 @@ function providerOf(o: Pick<z.output<typeof oldAzureSchema>, keyof typeof shared
   }
 }
 
-/** `https://acct.blob.core.windows.net`; of an appliance or emulator the account is in the path. */
+/** The account of `https://acct.blob.core.windows.net`; for an appliance or emulator it is in the path. */
 function accountOf(url: string): string {
   const { hostname, pathname } = new URL(url)
   const [, inPath] = /^\/([^/]+)\/?$/.exec(pathname) ?? []

@@ -1,13 +1,6 @@
 import { z } from 'zod'
 import { flag, oneOf, text } from './values.ts'
 
-/** What names objects: docs/contract.md, "Object keys". */
-export interface NamingConfig {
-  readonly rootPath: string
-  readonly structure: 'flat' | 'legacy'
-  readonly legacyUnknownFiles: boolean
-}
-
 /**
  * Joined to a name as the official plugin does it: a slash comes between, unless there is one at the end. Nothing else
  * of the path changes. ".." is refused: no request with it arrives as it was signed, with the official plugin neither.
@@ -34,7 +27,7 @@ export const common = {
   NamingScheme: z
     .undefined({
       error:
-        'left out: this plugin has the names of StorageStructure only, so it would neither find nor remove what is stored under others',
+        'left out: this plugin has only the names of StorageStructure. It would neither find nor remove objects with other names',
     })
     .optional(),
 }
@@ -47,12 +40,12 @@ export interface Read<Provider> {
   readonly common: Common
 }
 
-/** For the log: `option` names a class of objects that cannot be read at once. */
+/** A warning that `option` names a storage class whose objects cannot be read at once. */
 export function archiveWarning(option: string, value: string): string {
-  return `${option} is "${value}": what is stored so cannot be read by Orthanc before somebody has restored it, which takes hours`
+  return `${option} is "${value}": Orthanc cannot read such objects before somebody has restored them, which takes hours`
 }
 
-/** What libraries make of a path before they send it: without some parts, by default empty ones and ".". */
+/** A path as libraries send it: without some parts, by default empty ones and ".". */
 export function tidy(path: string, without: readonly string[] = ['', '.']): string {
   return path
     .split('/')
@@ -60,6 +53,8 @@ export function tidy(path: string, without: readonly string[] = ['', '.']): stri
     .join('/')
 }
 
-export function namingOf(o: Common): NamingConfig {
+/** What names objects: docs/contract.md, "Object keys". */
+export type NamingConfig = Readonly<ReturnType<typeof namingOf>>
+export function namingOf(o: Common) {
   return { rootPath: o.RootPath, structure: o.StorageStructure, legacyUnknownFiles: o.EnableLegacyUnknownFiles }
 }

@@ -25,7 +25,7 @@ export interface EngineConfig {
   readonly moveConcurrency: number
   readonly http: HttpConfig
   readonly startupCheck: boolean
-  /** How long a store that is not there yet is asked again when Orthanc starts; 0 = once. */
+  /** How long the check of a store is repeated when Orthanc starts and the store is not there yet; 0 = one check. */
   readonly startupTimeoutMs: number
   /** Orthanc's `ReadOnly`: nothing is ever written or removed. */
   readonly readOnly: boolean
@@ -38,7 +38,7 @@ export interface HttpConfig {
   readonly caFile: string | undefined
   /** May hold a password: never log it. */
   readonly proxy: string | undefined
-  /** Hosts that no proxy leads to: names, addresses, ranges. */
+  /** Hosts to reach without a proxy: names, addresses, ranges. */
   readonly noProxy: readonly string[]
 }
 
@@ -52,7 +52,7 @@ export interface Parsed {
 }
 
 interface Provider {
-  /** The option without which a section is no more than a stray variable of the environment. */
+  /** The option that says where to store. A section without it may come from a leftover environment variable. */
   readonly place: string
   read(name: string, section: unknown, warnings: string[], notes: string[]): Read<ProviderConfig>
 }

@@ -36,7 +36,7 @@ export function readConnectionString(path: string, text: string): AzureAccount {
   for (const pair of text.split(';').map(part => part.trim())) {
     if (pair === '') continue
     const at = pair.indexOf('=')
-    if (at < 1) throw bad(`${path} is not a connection string of Azure: it must be Name=value pairs with ";" between`)
+    if (at < 1) throw bad(`${path} is not a connection string of Azure: it must be Name=value pairs, separated by ";"`)
     const given = pair.slice(0, at).trim()
     const name = NAMES.find(known => known.toLowerCase() === given.toLowerCase()) ?? given
     pairs.set(name, pair.slice(at + 1).trim())
@@ -69,10 +69,10 @@ export function readConnectionString(path: string, text: string): AzureAccount {
 function standard(path: string, account: string, pairs: ReadonlyMap<string, string>): string {
   const protocol = pairs.get('DefaultEndpointsProtocol') ?? 'https'
   const suffix = (pairs.get('EndpointSuffix') ?? 'core.windows.net').replace(/\/$/, '')
-  // Else requests would go to another host, with their signature.
+  // Else signed requests could go to another host.
   if (!/^[\w-]+$/.test(account) || !/^[\w.-]+(:\d+)?$/.test(suffix) || !/^https?$/i.test(protocol))
     throw bad(
-      `${path} has an AccountName or EndpointSuffix that is no part of a host's name, or a protocol beside http and https`,
+      `${path} has an AccountName or EndpointSuffix that cannot be a part of a host's name, or a protocol other than http and https`,
     )
   return `${protocol}://${account}.blob.${suffix}`
 }

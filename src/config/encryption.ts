@@ -60,14 +60,14 @@ export function readEncryption(name: string, value: unknown, warnings: string[])
   try {
     return read(path, value, warnings)
   } catch (error) {
-    // The official plugin does not look at the rest then, nor need the keys of an example be there.
+    // The official plugin then ignores the rest. The keys of an example need not exist.
     if (!(isObject(value) && flag.safeParse(value['Enable']).data === false)) throw error
     warnings.push(`${Fault.from(error).message}. As Enable is false, the rest of ${path} is ignored`)
     return undefined
   }
 }
 
-/** Refuses encryption where nobody looks for it: files would be stored plain. `name`: of the provider's section. */
+/** Refuses StorageEncryption in a wrong place: files would be stored plain. `name`: of the provider's section. */
 export function refuseMisplaced(root: Record<string, unknown>, name: string): void {
   for (const [above, section] of [
     ['', root],
@@ -75,9 +75,7 @@ export function refuseMisplaced(root: Record<string, unknown>, name: string): vo
   ] as const)
     for (const given of isObject(section) ? Object.keys(section) : [])
       if (meansEncryption(given))
-        throw bad(
-          `${above}${quoted(given)} is in the wrong place: StorageEncryption belongs into the section "${name}"`,
-        )
+        throw bad(`${above}${quoted(given)} is in the wrong place: StorageEncryption belongs in the section "${name}"`)
 }
 
 function read(path: string, value: unknown, warnings: string[]): EncryptionConfig | undefined {
@@ -86,7 +84,7 @@ function read(path: string, value: unknown, warnings: string[]): EncryptionConfi
   const previous = o.PreviousMasterKeys.map((pair, i) => fileOf(pair, `${path}.PreviousMasterKeys[${i}]`))
   const keys = masterKey ? [masterKey, ...previous] : previous
   const twice = keys.find((key, i) => keys.findIndex(other => other.id === key.id) < i)
-  if (twice) throw bad(`${twice.option} has the id ${twice.id}, which another key has too; each needs its own`)
+  if (twice) throw bad(`${twice.option} has the id ${twice.id}, which another key has, too: each key needs its own id`)
   if (o.Enable && !masterKey) throw bad(`${path}.MasterKey is missing; it must be ${PAIR}`)
   if (!o.Enable) warnings.push(disabled(path, keys))
   if (keys.length === 0) return undefined
@@ -106,7 +104,7 @@ function disabled(path: string, keys: readonly KeyFile[]): string {
 }
 
 function fileOf([id, path]: z.output<typeof keyFile>, option: string): KeyFile {
-  // Whoever puts the key itself there must not find it in a log.
+  // If somebody writes the key itself there, it must not appear in a log.
   if (isKey(path)) throw bad(`${option} holds a key; it must be [id, "path of the file that holds the key"]`)
   return { id, path, option }
 }

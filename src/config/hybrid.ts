@@ -36,7 +36,7 @@ export function readHybrid(
 ): HybridConfig | undefined {
   let mode = o.HybridMode
   if (o.MigrationFromFileSystemEnabled) {
-    const instead = mode === 'Disabled' ? ': it is taken for HybridMode "WriteToObjectStorage"' : ' and ignored'
+    const instead = mode === 'Disabled' ? ': it is read as HybridMode "WriteToObjectStorage"' : ' and ignored'
     warnings.push(`${name}.MigrationFromFileSystemEnabled is deprecated${instead}`)
     if (mode === 'Disabled') mode = 'WriteToObjectStorage'
   }

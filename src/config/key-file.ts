@@ -19,7 +19,7 @@ export function loadKeyring(config: EncryptionConfig, warn: (line: string) => vo
   return keyring(masterKey && loadMasterKey(masterKey, warn), previous)
 }
 
-/** Nothing is encrypted, so nothing can become plaintext for want of the key. */
+/** Encryption is off, so nothing can become plaintext because a key is missing. */
 function loadIfThere(file: KeyFile, warn: (line: string) => void): MasterKey | undefined {
   try {
     return loadMasterKey(file, warn)

@@ -1,4 +1,4 @@
-/** Other plugins that would store Orthanc's files. Orthanc takes one of them, and tells nobody which. */
+/** Other plugins that would store Orthanc's files. Orthanc uses one of them and does not say which. */
 import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { isObject } from '../fault.ts'
@@ -12,7 +12,7 @@ const LIBRARIES: Readonly<Record<string, RegExp>> = {
 }
 const ADVANCED = /^lib(Orthanc)?AdvancedStorage.*\.so|^OrthancAdvancedStorage.*\.so/i
 
-/** Our own library may have been put in the place of an official one, under its name. It is small, and names itself. */
+/** Our own library may have replaced an official one under its name. It is small and contains our name. */
 const LARGEST_OURS = 4 * 1024 * 1024
 const OUR_NAME = 'orthanc-cloud-storage'
 
@@ -25,11 +25,11 @@ export function refuseOthers(root: Record<string, unknown>, section: string, fol
   for (const library of paths.flatMap(path => librariesAt(resolve(folder ?? '.', path))))
     if (others.some(name => name?.test(basename(library))) && !isOurs(library))
       throw bad(
-        `Plugins names ${library}, which stores files, too, when ${section} is configured; take it out of there, or this plugin: with both, nobody knows which one stores`,
+        `Plugins has ${library}, which also stores files when ${section} is configured; remove it or this plugin from there: with both, Orthanc does not say which one stores`,
       )
 }
 
-/** As Orthanc does: a file, or what lies directly in a folder. What cannot be read Orthanc itself tells of. */
+/** As Orthanc does: a file, or what is directly in a folder. Orthanc itself reports what cannot be read. */
 function librariesAt(path: string): readonly string[] {
   try {
     return statSync(path).isDirectory() ? readdirSync(path).map(name => join(path, name)) : [path]

@@ -1,5 +1,4 @@
 /** From JSON text to checked options, with messages that name the option's path and never show a secret. */
-import { closest, distance } from 'fastest-levenshtein'
 import type { z } from 'zod'
 import { Fault, isObject } from '../fault.ts'
 import { didYouMean, kindOf, nearest, quoted, shown } from './shown.ts'
@@ -34,14 +33,14 @@ export function readJson(json: string): Record<string, unknown> {
   return root
 }
 
-/** What nobody has defined counts as absent; nor has who left it empty, as a variable of the environment often is. */
+/** An option that is not defined counts as absent. So does an empty one, which environment variables often make. */
 export function isUnset(value: unknown): boolean {
   return (
     value === undefined || value === null || (typeof value === 'string' && ['', UNSET_BY_IMAGE].includes(value.trim()))
   )
 }
 
-/** Checks one section, after its aliases were renamed and its unknown options warned of. */
+/** Checks one section. First its aliases are renamed, and there is a warning for each unknown option. */
 export function section<T extends z.ZodObject>(
   schema: T,
   name: string,
@@ -77,15 +76,15 @@ function ignored(name: string, given: string, known: readonly string[], warnings
 }
 
 /**
- * Throws for what cannot be meant, whatever the option: too long, too many, too deep, or with half a character, which
- * nothing that is sent or signed can hold.
+ * Throws for values that no option can have: too long, too many members, too deep, or with half a character, which can
+ * be neither sent nor signed.
  */
 function refuseImpossible(path: string, value: unknown, depth = 0): void {
   if (typeof value === 'string' && value.length > LONGEST_TEXT)
     throw bad(`${path} has ${value.length} characters, but must not have more than ${LONGEST_TEXT}`)
   const names = typeof value === 'object' && value !== null ? Object.keys(value) : []
   if ([value, ...names].some(text => typeof text === 'string' && !text.isWellFormed()))
-    throw bad(`${path} has broken characters: type it anew`)
+    throw bad(`${path} has broken characters: type it again`)
   if (typeof value !== 'object' || value === null) return
   const members = Object.values(value)
   if (members.length > MOST_MEMBERS)
@@ -116,13 +115,8 @@ export function checked<T extends z.ZodObject>(schema: T, name: string, value: R
 /** One line for each section whose name is nearly one of `ours`. */
 export function* misspelt(root: Record<string, unknown>, ours: readonly string[]): Iterable<string> {
   for (const given of Object.keys(root)) {
-    const near = closest(
-      given.trim().toLowerCase(),
-      ours.map(name => name.toLowerCase()),
-    )
-    const right = ours.find(name => name.toLowerCase() === near)
-    if (right && !ours.includes(given) && distance(given.trim().toLowerCase(), near) <= 2)
-      yield `the section "${quoted(given)}" is ignored; did you mean "${right}"?`
+    const right = ours.includes(given) ? undefined : nearest(given.trim(), ours, () => 2)
+    if (right) yield `the section "${quoted(given)}" is ignored; did you mean "${right}"?`
   }
 }
 

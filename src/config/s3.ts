@@ -1,27 +1,13 @@
 import { z } from 'zod'
-import { archiveWarning, common, type Read, tidy } from './common.ts'
-import { type ConnectionConfig, connection, connectionOf } from './connection.ts'
+import { archiveWarning, common, tidy } from './common.ts'
+import { connection, connectionOf } from './connection.ts'
 import { bad, section } from './reading.ts'
-import { type AccessPoint, accessPointOf, checkEndpoint } from './s3-bucket.ts'
+import { accessPointOf, checkEndpoint } from './s3-bucket.ts'
 import { shown } from './shown.ts'
 import { bareEndpoint, bucketName, flag, MB, optionalText, text, unsendable, whole } from './values.ts'
 
-export interface S3Config extends ConnectionConfig {
-  readonly kind: 's3'
-  readonly bucket: string
-  /** What `bucket` is the ARN of; undefined = it is a name. */
-  readonly accessPoint: AccessPoint | undefined
-  readonly region: string
-  /** undefined = AWS's default credential chain. */
-  readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string } | undefined
-  /** Scheme included; undefined = AWS. */
-  readonly endpoint: string | undefined
-  readonly virtualAddressing: boolean
-  readonly transfer: { readonly concurrency: number; readonly partBytes: number } | undefined
-  readonly storageClass: string | undefined
-  readonly tags: Readonly<Record<string, string>>
-  readonly logRequests: boolean
-}
+/** In base units: S3Options of stores/s3/s3.ts. */
+export type S3Config = Readonly<ReturnType<typeof readS3>['provider']>
 
 /** S3 takes no smaller ones. */
 const SMALLEST_PART_MB = 5
@@ -54,7 +40,7 @@ export const s3Schema = z.object({
 })
 
 /** `name`: of the section, which is `value`. */
-export function readS3(name: string, value: unknown, warnings: string[], notes: string[]): Read<S3Config> {
+export function readS3(name: string, value: unknown, warnings: string[], notes: string[]) {
   const o = section(s3Schema, name, value, warnings)
   if ((o.AccessKey === undefined) !== (o.SecretKey === undefined))
     throw bad(`${name} has only one of AccessKey and SecretKey; give both, or neither for the default credentials`)
@@ -65,14 +51,14 @@ export function readS3(name: string, value: unknown, warnings: string[], notes: 
     warnings.push(archiveWarning(`${name}.StorageClass`, String(o.StorageClass)))
   for (const option of ['AccessKey', 'StorageClass'] as const) {
     const character = unsendable(o[option] ?? '')
-    if (character) throw bad(`${name}.${option} has a character that cannot be sent (${character}): type it anew`)
+    if (character) throw bad(`${name}.${option} has a character that cannot be sent (${character}): type it again`)
   }
   if (/[\p{Cc}\p{Cf}\u00a0]/u.test(o.SecretKey ?? ''))
     warnings.push(
-      `${name}.SecretKey has an invisible character (${unsendable(o.SecretKey ?? '')}): if it should not be there, type the key anew`,
+      `${name}.SecretKey has an invisible character (${unsendable(o.SecretKey ?? '')}): if it should not be there, type the key again`,
     )
-  const provider: S3Config = {
-    kind: 's3',
+  const provider = {
+    kind: 's3' as const,
     bucket: o.BucketName,
     accessPoint: arn?.accessPoint,
     region: arn?.region ?? regionOf(name, o.Region, endpoint, notes),
@@ -87,17 +73,17 @@ export function readS3(name: string, value: unknown, warnings: string[], notes: 
     tags: o.Tags,
     logRequests: o.EnableAwsSdkLogs,
   }
-  // The official plugin's AWS library sends no doubled slashes, so its objects lie under keys without them.
+  // The official plugin's AWS library sends no doubled slashes, so the keys of its objects have none.
   return { provider, common: { ...o, RootPath: tidy(o.RootPath) } }
 }
 
-/** Regions are a notion of AWS. Other servers take any, and those that do not tell the right one. */
+/** Only AWS has regions. Most other servers accept any; the others name the right one in their error. */
 function regionOf(name: string, given: string | undefined, endpoint: string | undefined, notes: string[]): string {
   // A part of the host's name at AWS, and of the signature everywhere.
   if (given !== undefined && !(endpoint === undefined ? /^[a-z0-9-]+$/i : /^[!-+.0-~-]+$/).test(given))
     throw bad(`${name}.Region is ${shown('Region', given)}, but must be the bucket's region, such as eu-west-1`)
   if (given !== undefined) return given
   if (endpoint === undefined) throw bad(`${name}.Region is missing; it must be the bucket's region, such as eu-west-1`)
-  notes.push(`${name}.Region is not given: with an own Endpoint it is taken for us-east-1`)
+  notes.push(`${name}.Region is not set: as there is an Endpoint, us-east-1 is used`)
   return 'us-east-1'
 }

@@ -1,4 +1,4 @@
-/** What somebody wrote in the configuration, as a message may show it: never a secret, never long, on one line. */
+/** Values of the configuration, as a message may show them: never a secret, never long, on one line. */
 import { closest, distance } from 'fastest-levenshtein'
 import { oneLine } from '../fault.ts'
 
@@ -6,8 +6,8 @@ const secrets = /(Keys?|HttpProxy|ConnectionString|ServiceAccountFile)([.[]|$)/
 const MOST = 100
 
 /**
- * A value of the option at `path`. What stands where a whole section or a list is `meant`, or is one where none is, may
- * hold anything.
+ * A value of the option at `path`. A whole section or a list is not shown, nor anything in the place of one (`meant`):
+ * it may hold any secret.
  */
 export function shown(path: string, value: unknown, meant = ''): string {
   if (secrets.test(path)) return 'a secret that is not shown'
@@ -15,7 +15,7 @@ export function shown(path: string, value: unknown, meant = ''): string {
   return oneLine(typeof value === 'string' ? JSON.stringify(bared(value)) : String(value), MOST)
 }
 
-/** What has nothing in it is shown as it is. */
+/** Empty objects and arrays are shown as they are. */
 export function kindOf(value: unknown): string {
   if (typeof value === 'string') return 'a string'
   if (typeof value !== 'object' || value === null || Object.keys(value).length === 0) return JSON.stringify(value)
@@ -39,10 +39,14 @@ export function didYouMean(given: string, known: readonly string[]): string {
   return near === undefined ? '' : `; did you mean ${near}?`
 }
 
-export function nearest(given: string, known: readonly string[]): string | undefined {
+/** `most`: how many characters may differ from a name. */
+export function nearest(
+  given: string,
+  known: readonly string[],
+  most = (name: string) => Math.max(2, name.length / 3),
+): string | undefined {
   if (known.length === 0) return undefined
   const lower = known.map(name => name.toLowerCase())
   const near = closest(given.toLowerCase(), lower)
-  const isNear = distance(given.toLowerCase(), near) <= Math.max(2, near.length / 3)
-  return isNear ? known[lower.indexOf(near)] : undefined
+  return distance(given.toLowerCase(), near) <= most(near) ? known[lower.indexOf(near)] : undefined
 }

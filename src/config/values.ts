@@ -1,7 +1,7 @@
 /**
  * The kinds of values that options have. Values of the usual Docker image come from environment variables through a
- * JSON parser (docs/contract.md): numbers and booleans stand where strings are meant, and the reverse; who writes them
- * by hand writes True. Each message is the end of the sentence "... is X, but must be".
+ * JSON parser (docs/contract.md): there may be a number or a boolean instead of a string, or the other way round, and
+ * people write True by hand. Each message is the end of the sentence "... is X, but must be".
  */
 import { z } from 'zod'
 import { quoted } from './shown.ts'
@@ -16,30 +16,25 @@ export const requiredText = (what: string) =>
     .transform(value => value.trim())
     .refine(value => value !== '', { error: what })
 
-/** A URI or a path in its place is told, with what is meant. */
+/** If it is a URI or a path, the message says what to write instead. */
 export const bucketName = requiredText("the bucket's name").superRefine((name, { addIssue }) => {
   if (name.startsWith('arn:')) return
-  if (/^\.+$/.test(name)) return addIssue("the bucket's name, which is no folder")
-  const place = name.replace(/^[a-z0-9]+:\/\//i, '').replace(/^.*@|[?#].*$/gs, '') // keys and signatures are not shown
+  if (/^\.+$/.test(name)) return addIssue("the bucket's name, not a folder")
+  const place = name.replace(/^[a-z0-9]+:\/\//i, '').replace(/^.*@|[?#].*$/gs, '') // without keys and signatures
   const [bucket = '', ...folders] = place.split('/')
   const folder = folders.filter(part => part !== '').join('/')
   if (name !== bucket)
     addIssue(
-      `the bucket's name alone, "${quoted(bucket)}"${folder && `: the folder "${quoted(folder)}" belongs into RootPath`}`,
+      `the bucket's name alone, "${quoted(bucket)}"${folder && `: the folder "${quoted(folder)}" belongs in RootPath`}`,
     )
 })
 
 export const optionalText = text().transform(value => (value.trim() === '' ? undefined : value.trim()))
 
-const FLAGS: ReadonlyMap<string, boolean> = new Map([
-  ['true', true],
-  ['1', true],
-  ['false', false],
-  ['0', false],
-])
 export const flag = text('true or false')
-  .transform(value => FLAGS.get(value.trim().toLowerCase()))
-  .refine((value): value is boolean => value !== undefined, { error: 'true or false' })
+  .transform(value => value.trim().toLowerCase())
+  .refine(value => /^(true|false|1|0)$/.test(value), { error: 'true or false' })
+  .transform(value => value === 'true' || value === '1')
 
 export const whole = (min: number, max: number, unit: string) => {
   const error = `a whole number of ${unit} from ${min} to ${max}`
@@ -67,7 +62,7 @@ export const endpoint = text()
     abort: true,
   })
 
-/** For refine(): nothing may follow an endpoint that would be dropped, or that is a secret. */
+/** For refine(): an endpoint has no parts that would be ignored or that are secret. */
 export function isBare(url: string): boolean {
   if (url === '') return true
   const { username, password, search, hash } = new URL(url)
@@ -88,7 +83,7 @@ export function isPrivate(url: string): boolean {
   return protocol === 'https:' || /^(localhost|.*\.localhost|127\.[\d.]+|\[::1\])$/.test(hostname)
 }
 
-/** For what goes into a header as it is. An invisible character is named by its number, because nobody can see it. */
+/** For a value that becomes a header unchanged: its first character that cannot be sent, by its number. */
 export function unsendable(value: string): string | undefined {
   const at = [...value].findIndex(c => !/^[ -~]$/.test(c))
   return at < 0

@@ -39,7 +39,7 @@ function* pieces(chunk: Uint8Array): Iterable<Uint8Array> {
   for (let at = 0; at < chunk.byteLength; at += PIECE_BYTES) yield chunk.subarray(at, at + PIECE_BYTES)
 }
 
-/** Data key and IV of one object. Only vectors of tests give them; everybody else gets fresh random ones. */
+/** Data key and IV of one object. Only tests with vectors choose them; in use they are random. */
 export interface Randomness {
   readonly dataKey: Buffer
   readonly iv: Buffer
@@ -60,7 +60,7 @@ export function a1(keys: Keyring, randomness: () => Randomness = fresh): Envelop
     sealedSize: size => size + OVERHEAD_BYTES,
     plainSize,
     seal(source) {
-      if (!keys.current) throw new Fault('Internal', 'there is no master key to seal with')
+      if (!keys.current) throw new Fault('Internal', 'there is no master key to encrypt with')
       if (source.size > LARGEST_PLAIN_BYTES)
         throw new Fault('TooLarge', `a file of ${source.size} bytes cannot be encrypted, the limit is 64 GiB`)
       return sealed(source, keys.current, randomness())
@@ -84,14 +84,15 @@ async function* decrypted(body: Bytes, { dataKey, iv }: Randomness, offset: numb
 
 function plainSize(size: number): number {
   if (size < OVERHEAD_BYTES)
-    throw damaged(`the object has ${size} bytes, fewer than the ${OVERHEAD_BYTES} of an empty sealed one`)
+    throw damaged(`the object has ${size} bytes, fewer than the ${OVERHEAD_BYTES} of an empty encrypted one`)
   if (size - OVERHEAD_BYTES > LARGEST_PLAIN_BYTES)
-    throw damaged(`the object has ${size} bytes, more than a sealed one of 64 GiB can have`)
+    throw damaged(`the object has ${size} bytes, more than an encrypted file of 64 GiB can have`)
   return size - OVERHEAD_BYTES
 }
 
 /**
- * What every IV and data key is combined with: computed once for a key, it saves 30 µs an object. As secret as the key.
+ * What every IV and data key is combined with. Computed once for a key: that saves 30 µs an object. As secret as the
+ * key.
  */
 const keystreams = new WeakMap<KeyObject, Buffer>()
 
@@ -144,8 +145,7 @@ function sealed(source: Source, key: MasterKey, random: Randomness): Source {
   const whole = () => sealStream(openWhole(source), key, random)
 
   /**
-   * The tag depends on every byte: whoever wants it after parts in any other order than their own reads the source once
-   * more.
+   * The tag depends on every byte. When the parts were not read in their order, it takes one more pass over the source.
    */
   async function lastBytes(): Promise<Buffer> {
     let last: Uint8Array = header
@@ -218,20 +218,20 @@ async function* opened({ size, body }: Content, keys: Keyring): Bytes {
   try {
     decipher.setAuthTag(tag).final()
   } catch (cause) {
-    throw new Fault('Corrupt', 'the object is not what was sealed: its tag does not fit its bytes', {
+    throw new Fault('Corrupt', 'the object is not what was encrypted: its tag does not match its bytes', {
       cause,
       retryable: true, // the way to it may be to blame
       remedy:
-        'It was damaged or changed in the store, or a key file holds another key than the one it was sealed with.',
+        'It was damaged or changed in the store, or a key file holds another key than the one it was encrypted with.',
     })
   }
 }
 
-/** Data key and IV that a header says its object was sealed with. Only the object's tag tells whether that is true. */
+/** Data key and IV that a header says its object was sealed with. Only the object's tag proves whether that is true. */
 function randomnessOf(header: Buffer, keys: Keyring): Randomness {
   const id = keyIdOf(header)
   if (id === undefined)
-    throw new Fault('Corrupt', 'the object is not sealed in format A1', {
+    throw new Fault('Corrupt', 'the object is not encrypted in format A1', {
       remedy: 'If it was stored before encryption was turned on, set StorageEncryption.AllowUnencryptedRead to true.',
     })
   const { secret } = requireKey(keys, id)

@@ -4,8 +4,8 @@ import { Fault } from '../fault.ts'
 export type Release = () => void
 
 /**
- * Bytes that may be in work at once (`MaxConcurrentInputSize`). Shares are handed out in the order of asking, so that a
- * large object is not passed over for ever; one that is larger than everything passes when it is alone.
+ * Bytes that may be in work at once (`MaxConcurrentInputSize`). Shares are given in the order of the requests, so that a
+ * large object does not wait for ever. An object that is larger than the whole budget passes when it is alone.
  */
 export class Budget {
   readonly #total: number
@@ -17,14 +17,14 @@ export class Budget {
     this.#free = bytes
   }
 
-  /** A share, if one is to be had at once. */
+  /** A share, if it is free at once. */
   tryTake(bytes: number): Release | undefined {
     const share = Math.min(bytes, this.#total)
     if (this.#waiting.length > 0 || share > this.#free) return undefined
     return this.#hand(share)
   }
 
-  /** A share, as soon as it is one's turn. Rejects when `signal` is aborted first. */
+  /** A share, as soon as it is free and all earlier requests have theirs. Rejects when `signal` is aborted first. */
   take(bytes: number, signal: AbortSignal): Promise<Release> {
     const release = this.tryTake(bytes)
     if (release) return Promise.resolve(release)
@@ -39,7 +39,7 @@ export class Budget {
     }
     const giveUp = () => {
       this.#waiting.splice(this.#waiting.indexOf(waiting), 1)
-      this.#next() // whoever waits behind may fit
+      this.#next() // the next that waits may fit
       reject(gaveUp(signal))
     }
     if (signal.aborted) return Promise.reject(gaveUp(signal))
@@ -68,5 +68,5 @@ export class Budget {
 }
 
 function gaveUp(signal: AbortSignal): Fault {
-  return Fault.ofAbort(signal, 'given up while waiting for a share of StorageEncryption.MaxConcurrentInputSize')
+  return Fault.ofAbort(signal, 'canceled while waiting for a share of StorageEncryption.MaxConcurrentInputSize')
 }

@@ -4,7 +4,7 @@ import { keyIdOf } from './a1.ts'
 import type { Envelope } from './envelope.ts'
 import type { Keyring } from './keyring.ts'
 
-/** A DICOM file has its mark behind a preamble of 128 bytes of anything. */
+/** A DICOM file has its mark after a preamble of 128 bytes, which may be anything. */
 const DICM_AT = 128
 /** How much of the beginning isDicom() needs to see. */
 export const PEEK_BYTES = DICM_AT + 4
@@ -15,10 +15,10 @@ export function isDicom(start: Buffer): boolean {
 }
 
 /**
- * Delivers a file that is stored sealed or plain under one and the same name, which only its bytes tell
+ * Delivers a file that is stored sealed or plain under the same name, so that only its bytes show which
  * (docs/contract.md). `get` may be called up to three times. `mayBePlain`: whether a plain file of this type could
  * begin like a sealed one. DICOM and JSON cannot, so for them an unknown key id is a missing key, not a plain file.
- * `doubtful` is called for a file that is taken for plain, though it begins like a sealed one under a key that is not
+ * `doubtful` is called for a file that is treated as plain, though it begins like a sealed one under a key that is not
  * configured.
  */
 export async function unsealIfSealed(
@@ -38,7 +38,7 @@ export async function unsealIfSealed(
   }
   const unsealed = (sealed: Content) => orDiscard(sealed, envelope.unseal)
   if (!dicom) return unsealed(content)
-  // It looks like both, which chance does once in 2^32: only the tag tells, and it is known only at the end.
+  // It looks like both, which happens by chance once in 2^32. Only the tag decides, and it is known only at the end.
   return (await verifies(await unsealed(content))) ? unsealed(await get()) : get()
 }
 

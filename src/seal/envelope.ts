@@ -7,7 +7,7 @@ export interface Envelope {
 
   sealedSize(plain: number): number
 
-  /** `Corrupt` when no object of ours can have this size; asked before anything is allocated. */
+  /** `Corrupt` when no object of ours can have this size; called before anything is allocated. */
   plainSize(sealed: number): number
 
   /** One call = one data key, one nonce, one plaintext. The result can be opened again and in ranges, as any Source. */

@@ -1,13 +1,13 @@
 /**
  * The ciphertext of AES-256-GCM from any offset on, without the bytes before it: what a part of a large upload needs.
- * GCM encrypts in counter mode; only its first counter block is hidden inside, and only its tag needs the whole.
+ * GCM encrypts in counter mode. Its first counter block is not accessible, and only its tag needs the whole.
  */
 import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject } from 'node:crypto'
 
 const BLOCK_BYTES = 16
 
 /**
- * The counter block J0 of NIST SP 800-38D. The tag of nothing at all is E(key, J0) XOR GHASH(nothing), and the latter
+ * The counter block J0 of NIST SP 800-38D. The tag of an empty message is E(key, J0) XOR GHASH(empty), and the latter
  * is zero: so decrypting that tag as one block gives J0, for any length of IV.
  */
 function firstCounter(key: KeyObject, iv: Buffer): Buffer {

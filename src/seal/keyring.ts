@@ -37,7 +37,7 @@ export function masterKey(id: number, text: string): MasterKey {
 export function requireKey(keys: Keyring, id: number): MasterKey {
   const key = keys.find(id)
   if (key) return key
-  throw new Fault('BadConfig', `the object is sealed under master key ${id}, which is not configured`, {
+  throw new Fault('BadConfig', `the object is encrypted under master key ${id}, which is not configured`, {
     remedy: `Add key ${id} to StorageEncryption.PreviousMasterKeys.`,
   })
 }

@@ -1,4 +1,4 @@
-/** Which envelopes objects are written and read in: one table, so that "never plain by accident" can be read off it. */
+/** Which envelopes objects are written and read in: one table, which shows that nothing is plain by accident. */
 import { type Envelope, plain } from './envelope.ts'
 
 /**
@@ -13,7 +13,7 @@ const policy: Readonly<
   Record<Encryption, Readonly<Record<'object-storage' | 'file-system', readonly [Name, ...Name[]]>>>
 > = {
   none: { 'object-storage': ['plain'], 'file-system': ['plain'] },
-  // Orthanc's own disk is trusted, and has plain files of the time before: there the bytes tell.
+  // Orthanc's own disk is trusted, and has plain files from before encryption: there the bytes show which is which.
   on: { 'object-storage': ['sealed'], 'file-system': ['sealed', 'plain'] },
   'on, and plain objects are read': { 'object-storage': ['sealed', 'plain'], 'file-system': ['sealed', 'plain'] },
   ended: { 'object-storage': ['plain', 'sealed'], 'file-system': ['plain', 'sealed'] },

@@ -36,7 +36,7 @@ export class Sealing {
   }
 
   /**
-   * See detect.ts. Warns of a file that is taken for plain though it may be sealed under a key that is not configured.
+   * See detect.ts. Warns of a file that is treated as plain though it may be sealed under a key that is not configured.
    */
   unsealIfSealed(
     get: () => Promise<Content>,

@@ -6,7 +6,7 @@ import type { Store } from './store.ts'
 export interface ApartOptions {
   readonly disk: Store
   readonly store: Store
-  /** Where the store's keys begin; a store may be seen by the disk from its root, or from there. */
+  /** Where the store's keys begin. The folder on the disk may be a mount of the bucket's root, or of this path. */
   readonly rootPath: string
   /** For the fault: what to change, by the names of the options. */
   readonly remedy: string
@@ -19,9 +19,9 @@ export type Apart = (signal: AbortSignal, byDisk?: boolean) => Promise<void>
 
 /**
  * Rejects unless two stores are proven to be two places. Paths prove nothing: links, bind mounts, two mounts of one
- * export and buckets that are mounted as a folder all lead to one place by different ways. So a file is written in one
- * and looked for in the other: first on the disk. One that is full or read-only is just what is moved away from; then
- * the other way round. Proven once, it is not asked again.
+ * export and buckets that are mounted as a folder all lead to one place by different ways. So a file is written to the
+ * disk and looked for in the store. A disk that is full or read-only is a usual reason for a move: then the file is
+ * written to the store and looked for on the disk. Once it is proven, nothing is written again.
  */
 export function apart({ disk, store, rootPath, remedy }: ApartOptions): Apart {
   let proven = false
@@ -36,7 +36,7 @@ export function apart({ disk, store, rootPath, remedy }: ApartOptions): Apart {
     try {
       for (const one of keys) {
         const seen = await other.stat(one, signal).catch(error => {
-          if (error instanceof Fault && error.perhapsAbsent) return undefined // we would be told of it if it were there
+          if (error instanceof Fault && error.perhapsAbsent) return undefined // if it were there, we could read it
           throw isCode(error, 'BadConfig') ? saysNothing(error) : error
         })
         if (!seen) continue
@@ -45,7 +45,7 @@ export function apart({ disk, store, rootPath, remedy }: ApartOptions): Apart {
         })
       }
     } finally {
-      // Also when nobody waits for the answer any more.
+      // Also after the caller has gone away.
       await first.remove(key, AbortSignal.timeout(REMOVE_MS)).catch(error => {
         if (!isCode(error, 'Denied')) throw error // it stays, once for each engine
       })

@@ -1,17 +1,17 @@
-/** What the check of a store says, whatever the store. */
+/** Messages and faults of the check that all stores share. */
 import type { Fault } from '../fault.ts'
 
-/** For a failure that somebody may be about to mend, such as a side container that makes the bucket. */
+/** For a failure that may soon be repaired, for example by a side container that creates the bucket. */
 export function worthAskingAgain(fault: Fault): Fault {
   return fault.with({ retryable: true })
 }
 
-/** What is full can still be read, and only an Orthanc that runs can make room there. */
+/** A full store can still be read, and only a running Orthanc can make room in it. */
 export function fullWarning(store: string, fault: Fault): string {
-  return `${store} takes no more files until there is room: ${fault.describe()}`
+  return `${store} is full and takes no more files until there is room: ${fault.describe()}`
 }
 
-/** A missing permission to remove stops nothing: a store may be meant to keep everything. */
+/** A missing permission to remove is only a warning: a store may be meant to keep everything. */
 export function removalWarning(store: string, fault: Fault): string {
   return `there is no permission to remove, so what Orthanc removes will stay in ${store}: ${fault.describe()}`
 }

@@ -7,7 +7,7 @@ const WAYS = 8
 
 type Numbers = { readonly [at: number]: number } // no index below is outside
 
-/** WAYS tables of 256, one after the other: table k tells what a byte does to the remainder k bytes later. */
+/** WAYS tables of 256, one after the other: table k has what a byte does to the remainder k bytes later. */
 const tables = new Int32Array(256 * WAYS)
 const t: Numbers = tables
 for (let byte = 0; byte < 256; byte++) {

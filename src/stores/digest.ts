@@ -3,7 +3,7 @@ import { type Bytes, type Digest, openWhole, type Source } from '../bytes.ts'
 import { throwIfAborted } from '../fault.ts'
 import { crc32c } from './crc32c.ts'
 
-/** How a provider checks what it is sent, and says what it has: MD5 (RFC 1321), or CRC-32C as four big-endian bytes. */
+/** How a provider verifies what it receives and describes what it has: MD5 (RFC 1321), or CRC-32C in big-endian. */
 export type DigestName = Digest['name']
 
 export interface Hasher {
@@ -35,7 +35,7 @@ export function digestOfSource(name: DigestName, body: Source, signal: AbortSign
   return digestOfBody(name, openWhole(body), signal)
 }
 
-/** Of all bytes of a body, which is consumed. */
+/** Of all bytes of a body, which it consumes. */
 export async function digestOfBody(name: DigestName, body: Bytes, signal: AbortSignal): Promise<string> {
   const whole = hasher(name)
   for await (const chunk of body) {

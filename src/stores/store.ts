@@ -15,7 +15,7 @@ export interface CheckOptions {
   readonly purpose?: 'start' | 'look' | 'status'
   /** Whether the permission to write is needed, too. Default true. */
   readonly writes?: boolean
-  /** Told what is not as it should be, but stops nothing. */
+  /** Called for each thing that is wrong but does not stop Orthanc. */
   readonly warn?: (line: string) => void
 }
 
@@ -24,10 +24,10 @@ export interface CheckOptions {
  *
  * Every method rejects with a `Fault` and with nothing else, and none throws before it has returned. When `signal` is
  * aborted the method rejects with `Fault.ofAbort(signal)`, and has let go of every connection and file when it does.
- * Only an operation that hangs in the operating system is let go of when it ends. Keys are relative, `/`-separated,
+ * Only an operation that hangs in the operating system keeps them until it ends. Keys are relative, `/`-separated,
  * without empty, `.` or `..` segments.
  *
- * A store is an object whose functions do not need `this`: a wrapper may hand on as it is what it leaves alone.
+ * A store is an object whose functions do not need `this`: a wrapper may pass a function on that it does not change.
  */
 export interface Store {
   /** For logs and metrics, such as `s3:my-bucket`. Never a secret. */
@@ -52,10 +52,10 @@ export interface Store {
   /** An absent object is a success. */
   remove(key: string, signal: AbortSignal): Promise<void>
 
-  /** Whether the object is there with exactly these bytes: asked after a lost answer. Not every store can lose one. */
+  /** Whether the object is there with exactly these bytes: called after a lost answer. Not every store can lose one. */
   readonly holds?: ((key: string, body: Source, signal: AbortSignal) => Promise<boolean>) | undefined
 
-  /** All objects whose key begins with `prefix`, ascending by the UTF-8 bytes of the key. Pages are its own matter. */
+  /** All objects whose key begins with `prefix`, ascending by the UTF-8 bytes of the key. Pages are hidden. */
   list(prefix: string, signal: AbortSignal): AsyncIterable<Stat>
 
   /**
@@ -64,11 +64,11 @@ export interface Store {
    */
   check(signal: AbortSignal, options?: CheckOptions): Promise<void>
 
-  /** Lets go of connections and files. Calls under way are aborted. */
+  /** Closes connections and files. Calls under way are aborted. */
   close(): Promise<void>
 }
 
-/** What a wrapper returns. It does not compile until it names every verb, so nobody forgets a new one. */
+/** What a wrapper returns. It does not compile until it names every verb, so a new verb cannot be forgotten. */
 export type Wrapped = { readonly [Verb in keyof Required<Store>]: Store[Verb] }
 
 /** A store around a store. */

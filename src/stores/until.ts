@@ -1,8 +1,7 @@
 import { Fault } from '../fault.ts'
 
 /**
- * What `work` resolves to, unless `signal` is aborted first. `late`: lets go of a result that comes when nobody waits
- * for it any more.
+ * What `work` resolves to, unless `signal` is aborted first. `late`: closes a result that comes after that.
  */
 export function until<T>(work: Promise<T>, signal: AbortSignal, late?: (result: T) => void): Promise<T> {
   return new Promise((resolve, reject) => {

@@ -136,7 +136,7 @@ if (server) {
       await assert.rejects(store.put('x', chunked(noise(5)), never), { code: 'BadConfig' }, 'a write makes none')
       await assert.rejects(store.check(never, { purpose: 'status', warn }), { code: 'BadConfig' })
       await store.check(never, { purpose: 'look', warn })
-      assert.match(lines.splice(0).join('\n'), /^there is no container .* yet: Orthanc makes it when it starts$/)
+      assert.match(lines.splice(0).join('\n'), /^there is no container .* yet: Orthanc creates it when it starts$/)
       await store.check(never, { warn })
       await store.put('x', chunked(noise(5)), never)
       await store.check(never, { warn })

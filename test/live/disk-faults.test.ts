@@ -110,7 +110,7 @@ for (const { name, s3, mode } of missing ? [] : LONG && s3Server() ? [folderOnly
 
     it('is taken away and comes back', async () => {
       unmountAll(disk)
-      await feels(/E.*cannot (write|read) .*(is not what it was|there is another folder).*\[Unavailable\]\. Mount/)
+      await feels(/E.*cannot (write|read) .*(is not the one that was used|is another folder).*\[Unavailable\]\. Mount/)
       // A write makes its temporary file before it knows that the folder is another one, and then removes it.
       const written = () => readdirSync(disk)
       assert.deepEqual(

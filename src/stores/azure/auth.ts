@@ -2,7 +2,7 @@
 import type { Dispatcher } from 'undici'
 import { messageOf } from '../../fault.ts'
 import { Clock } from '../http/clock.ts'
-import type { Authorized, Draft, HttpRefusal } from '../http/dialect.ts'
+import type { Dialect, Draft, HttpRefusal } from '../http/dialect.ts'
 import { machineMaker } from '../http/machine.ts'
 import { cachedToken, type Tokens } from '../http/token.ts'
 import { TokenServices } from '../http/token-service.ts'
@@ -19,20 +19,18 @@ export type AzureCredentials =
 const API_VERSION = '2021-12-02'
 const SCOPE = 'https://storage.azure.com/.default'
 
-type Authorize = (draft: Draft, length: number, streamed: boolean, signal: AbortSignal) => Promise<Authorized>
-
 export function azureAuthorizer(
   credentials: AzureCredentials,
   dispatcher: Dispatcher,
   warn: (line: string) => void,
-): Authorize {
+): Dialect['authorize'] {
   const clock = new Clock(warn)
   const headersOf = (draft: Draft): Record<string, string> => ({
     ...draft.headers,
     'x-ms-version': API_VERSION,
     'x-ms-date': new Date(clock.now()).toUTCString(),
   })
-  /** A signature has its own times, which are compared with the server's clock alone. */
+  /** A shared access signature has its own times, which the server compares with its own clock only. */
   const skewed = ({ headers, text }: HttpRefusal) =>
     [headers['x-ms-error-code'], /<Code>([^<]*)</.exec(text)?.[1]].includes('AuthenticationFailed') &&
     clock.learn(headers)
@@ -62,31 +60,26 @@ function chainOf(dispatcher: Dispatcher, warn: (line: string) => void): Tokens<s
     return new DefaultAzureCredential({ httpClient: clientOf(services) } as object)
   }
   let current: ReturnType<typeof credential> | undefined
-  const tokens = cachedToken(
+  return cachedToken(
     () =>
       services.credentials(
         async () => {
           current ??= credential()
           const opened = current
-          current = undefined // after a failure, too, it has a cache of its own
+          current = undefined // after a failure a new one is made: this one would keep the failure in its cache
           const { token, expiresOnTimestamp } = await (await opened).getToken(SCOPE)
           current = opened
           return { value: token, expiresAt: expiresOnTimestamp }
         },
         saidBy,
         () =>
-          'Give a ConnectionString, or let the default chain of Azure find an identity (managed or workload identity, AZURE_CLIENT_ID and its fellows).',
+          'Set ConnectionString, or provide an identity where the default chain of Azure finds it (managed or workload identity, AZURE_CLIENT_ID and related variables).',
       ),
     warn,
-  )
-  return {
-    get: signal => tokens.get(signal),
-    refused(token) {
-      if (!tokens.refused(token)) return false
+    () => {
       current = undefined
-      return true
     },
-  }
+  )
 }
 
 function expectsMetadata(): boolean {
@@ -94,14 +87,14 @@ function expectsMetadata(): boolean {
   return named.some(name => process.env[name]) || /microsoft/i.test(machineMaker())
 }
 
-/** The chain's own message says only that it failed; what each of its members says tells why. */
+/** The chain's own message says only that it failed. The messages of its members say why. */
 function saidBy(error: unknown): string {
   const { errors } = error as { errors?: unknown }
   const all: readonly unknown[] = Array.isArray(errors) && errors.length > 0 ? errors : [error]
   return all.map(one => messageOf(one).split('\n')[0]).join('; ')
 }
 
-/** What @azure/identity asks of its `httpClient` option, and what it gets back. */
+/** What @azure/identity passes to its `httpClient` option. */
 interface SdkRequest {
   readonly url: string
   readonly method: string

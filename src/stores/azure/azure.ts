@@ -51,7 +51,7 @@ interface Blob {
   readonly Properties?: { readonly 'Content-Length'?: unknown; readonly 'Last-Modified'?: unknown }
 }
 
-/** As long as a dialect has verbs: a table, of which each row is read by itself. */
+/** Long, because a dialect has many verbs. It is a table: each row can be read by itself. */
 function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'authorize'> {
   const { container, accessTier } = options
   const url = new URL(options.endpoint)
@@ -102,14 +102,11 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
     page: answer => {
       const result = listingOf(answer)
       const objects = (result.Blobs?.Blob ?? []).map(({ Name, Properties }) =>
-        statFrom(
-          {
-            key: nameOf(Name, answer),
-            size: Properties?.['Content-Length'],
-            modified: Properties?.['Last-Modified'],
-          },
-          answer,
-        ),
+        statFrom(answer, {
+          key: nameOf(Name, answer),
+          size: Properties?.['Content-Length'],
+          modified: Properties?.['Last-Modified'],
+        }),
       )
       return { objects, next: nextFrom(result.NextMarker, answer) }
     },
@@ -123,7 +120,7 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
       mostParts: 50_000,
       usual: { concurrency: 4, partBytes: 8 * MIB },
       inOrder: false,
-      wantsWhole: true, // Azure keeps no MD5 of an object in blocks unless it is told
+      wantsWhole: true, // Azure has an MD5 of an object in blocks only if we send it
       begin: () => undefined,
       uploadId: () => randomBytes(12).toString('hex'), // two uploads of one object must not mix their blocks
       part: (key, id, { number, digest }) => ({
@@ -159,23 +156,23 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
   }
 }
 
-/** Every answer of Azure's names the request. */
+/** Every answer of Azure has an id of the request. */
 function marked(answer: HttpAnswer): void {
   if (!isMarkedByAzure(answer.headers)) throw notTheStores(answer, 'no x-ms-request-id')
 }
 
-/** The same of an answer about a blob, which more may prove. */
+/** The same for an answer about a blob, which an ETag may prove as well. */
 function own(answer: HttpAnswer): HttpAnswer {
   return ownAnswer(answer, isMarkedByAzure(answer.headers), 'no x-ms-request-id')
 }
 
 function listingOf(answer: HttpAnswer) {
   const result = Object(elementOf(parser, answer, 'EnumerationResults'))
-  if (result.Blobs === undefined && result.NextMarker === undefined) throw notTheStores(answer, 'no whole listing')
+  if (result.Blobs === undefined && result.NextMarker === undefined) throw notTheStores(answer, 'no complete listing')
   return result as { readonly Blobs?: { readonly Blob?: readonly Blob[] }; readonly NextMarker?: unknown }
 }
 
-/** A name that XML cannot hold is encoded, which an attribute tells. */
+/** A name that XML cannot hold is encoded, and has an attribute that says so. */
 function nameOf(name: unknown, answer: HttpAnswer): unknown {
   if (typeof name !== 'object' || name === null) return name
   const { '#text': text, '@_Encoded': encoded } = name as { '#text'?: unknown; '@_Encoded'?: unknown }

@@ -9,7 +9,7 @@ export interface AzureCheckOptions {
   readonly createContainer: boolean
 }
 
-/** Only Orthanc's start makes a missing container: one that was deleted later may be about to be restored. */
+/** A missing container is created only when Orthanc starts: one that was deleted later may be restored soon. */
 export function azureCheck(
   key: string,
   { container, containerPath, createContainer }: AzureCheckOptions,
@@ -28,14 +28,14 @@ export function azureCheck(
     )
     if (!missing) return
     if (options.purpose === 'look')
-      return options.warn(`there is no container '${container}' yet: Orthanc makes it when it starts`)
+      return options.warn(`there is no container '${container}' yet: Orthanc creates it when it starts`)
     const made = await ask('create the container', create)
-    // Somebody else may be about to make it, as of a bucket of S3.
+    // Somebody may be about to create it, as with a bucket of S3.
     if (isCode(made, 'Denied'))
       throw worthAskingAgain(missing.with({}, `${missing.message}, and it may not be created: ${made.message}`))
     if (made instanceof Fault && !made.message.startsWith('ContainerAlreadyExists')) throw made // another was faster
     await probe(dialect, ask, options)
     if (!(made instanceof Fault))
-      options.warn(`the container '${container}' was missing and is now made: check in Azure that it is private`)
+      options.warn(`the container '${container}' was missing and was created: make sure in Azure that it is private`)
   }
 }

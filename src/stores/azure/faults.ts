@@ -1,8 +1,8 @@
 /** The one table from Azure's errors to faults. Error codes: "Blob service error codes" of the REST reference. */
-import { type Fault, rowFor } from '../../fault.ts'
+import { type Fault, rowFor, sameRow } from '../../fault.ts'
 import { clockRemedy } from '../http/clock.ts'
 import type { Headers, HttpRefusal } from '../http/dialect.ts'
-import { type FaultRow, faultOfRow, replaced, usualStatus } from '../http/fault-row.ts'
+import { busy, damaged, type FaultRow, faultOfRow, replaced, usualStatus } from '../http/fault-row.ts'
 import { xmlError } from '../http/xml.ts'
 import type { AzureCredentials } from './auth.ts'
 
@@ -13,7 +13,7 @@ export interface AzureRemedyContext {
   readonly credentials: AzureCredentials
 }
 
-/** What a shared access signature must hold for each verb. */
+/** The permission that a shared access signature needs for each verb. */
 const letters: Readonly<Record<string, string>> = {
   read: 'r (read)',
   stat: 'r (read)',
@@ -49,13 +49,11 @@ const permission: FaultRow<AzureRemedyContext> = {
     return `Most probably AccountKey is wrong, or the account's firewall does not let this machine in.`
   },
 }
-const busy: FaultRow<AzureRemedyContext> = { code: 'Unavailable' }
 const discarded: FaultRow<AzureRemedyContext> = {
   code: 'Unavailable',
   beginAnew: true,
-  remedy: 'Blocks of the upload were discarded by somebody else.',
+  remedy: 'Something else discarded blocks of the upload.',
 }
-const damaged: FaultRow<AzureRemedyContext> = { code: 'Corrupt', retryable: true }
 const kept: FaultRow<AzureRemedyContext> = {
   code: 'Denied',
   remedy: 'A policy, hold, lease or snapshot of the container protects the object.',
@@ -68,27 +66,23 @@ const table: Readonly<Record<string, FaultRow<AzureRemedyContext>>> = {
     remedy: ({ account, container }) =>
       `There is no container '${container}' in account '${account}': check ContainerName, or create it.`,
   },
-  ContainerBeingDeleted: busy,
-  AuthenticationFailed: refused,
-  InvalidAuthenticationInfo: refused,
-  AuthorizationFailure: permission,
-  AuthorizationPermissionMismatch: permission,
+  ...sameRow(refused, 'AuthenticationFailed', 'InvalidAuthenticationInfo'),
+  ...sameRow(permission, 'AuthorizationFailure', 'AuthorizationPermissionMismatch'),
   AuthorizationProtocolMismatch: { code: 'Denied', remedy: 'The shared access signature is for https only.' },
   AuthorizationSourceIPMismatch: {
     code: 'Denied',
-    remedy: "The shared access signature is for other addresses than this machine's.",
+    remedy: "The shared access signature does not allow this machine's address.",
   },
   AuthorizationServiceMismatch: { code: 'Denied', remedy: 'The shared access signature is not for the Blob service.' },
   AuthorizationResourceTypeMismatch: {
     code: 'Denied',
-    remedy: 'The shared access signature must be for resource type Object (srt=o), and Container to make one.',
+    remedy: 'The shared access signature must allow resource type Object (srt=o), and Container (srt=c) to create one.',
   },
   KeyBasedAuthenticationNotPermitted: {
     code: 'Denied',
-    remedy: 'The account forbids keys: give AccountUrl instead of ConnectionString, and an identity.',
+    remedy: 'The account does not allow keys: replace ConnectionString by AccountUrl, and provide an identity.',
   },
-  InsufficientAccountPermissions: { code: 'Denied' },
-  AccountIsDisabled: { code: 'Denied' },
+  ...sameRow({ code: 'Denied' } as const, 'InsufficientAccountPermissions', 'AccountIsDisabled'),
   InvalidResourceName: { code: 'BadConfig', remedy: ({ container }) => `'${container}' cannot be a container's name.` },
   BlobArchived: {
     code: 'Archived',
@@ -96,20 +90,15 @@ const table: Readonly<Record<string, FaultRow<AzureRemedyContext>>> = {
   },
   BlobBeingRehydrated: {
     code: 'Archived',
-    remedy: 'The object is on its way out of the archive tier, which takes hours.',
+    remedy: 'The object is being rehydrated from the archive tier, which takes hours.',
   },
-  Md5Mismatch: damaged,
-  InvalidMd5: damaged,
+  ...sameRow(damaged, 'Md5Mismatch', 'InvalidMd5'),
   InvalidRange: { code: 'BadRequest' },
   ConditionNotMet: replaced,
-  InvalidBlockList: discarded,
-  InvalidBlobOrBlock: discarded,
+  ...sameRow(discarded, 'InvalidBlockList', 'InvalidBlobOrBlock'),
   RequestBodyTooLarge: { code: 'TooLarge' },
-  BlobImmutableDueToPolicy: kept,
-  SnapshotsPresent: kept,
-  LeaseIdMissing: kept,
-  ServerBusy: busy,
-  InternalError: busy,
+  ...sameRow(kept, 'BlobImmutableDueToPolicy', 'SnapshotsPresent', 'LeaseIdMissing'),
+  ...sameRow(busy, 'ContainerBeingDeleted', 'ServerBusy', 'InternalError'),
   OperationTimedOut: { code: 'Timeout' },
 }
 
@@ -129,7 +118,7 @@ export function azureFault(answer: HttpRefusal, context: AzureRemedyContext): Fa
     tier && context.accessTier !== undefined
       ? { code: 'BadConfig', remedy: `Most probably the account does not know AccessTier '${context.accessTier}'.` }
       : (rowFor(table, name) ?? byStatus[status])
-  // The further lines of a message are the request's id and time; AuthenticationErrorDetail would hold what was signed.
+  // The other lines of a message are the request's id and time. AuthenticationErrorDetail has what was signed.
   const said = error?.message.split('\n')[0]
   const own = name !== '' || isMarkedByAzure(headers)
   return faultOfRow<AzureRemedyContext>(row, [name, said].filter(Boolean).join(': '), own, answer, context)
@@ -140,12 +129,12 @@ export function isMarkedByAzure(headers: Headers): boolean {
   return headers['x-ms-request-id'] !== undefined || headers['x-ms-version'] !== undefined
 }
 
-/** Its times are in the signature itself, so nobody has to guess. */
+/** What is wrong with the times of a shared access signature, which it contains. */
 function expired(sas: string, now = Date.now()): string | undefined {
   const parameters = new URLSearchParams(sas)
   const [start, end] = [parameters.get('st'), parameters.get('se')]
   if (end && Date.parse(end) < now) return `The shared access signature expired at ${end}: make a new one.`
   if (start && Date.parse(start) > now)
-    return `The shared access signature begins at ${start} only, or this machine's clock is wrong.`
+    return `The shared access signature is not valid before ${start}, or this machine's clock is wrong.`
   return undefined
 }

@@ -36,7 +36,7 @@ const STANDARD = [
   'range',
 ]
 
-/** Returns a function to the value of the Authorization header. */
+/** Returns a function from a request to the value of its Authorization header. */
 export function sharedKeySigner({ account, key }: SharedKey): (request: AzureSignableRequest) => string {
   const secret = createSecretKey(key, 'base64') // given bytes, createHmac() costs four times as much
   return ({ method, path, query, headers, length }) => {

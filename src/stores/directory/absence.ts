@@ -6,7 +6,7 @@ import { ifThere } from './faults.ts'
 import type { FolderRoot } from './root.ts'
 import { danglingLink, statIfThere } from './walk.ts'
 
-/** Of what others make and remove at the same moment. */
+/** For files that others make and remove at the same moment. */
 export const MOST_ATTEMPTS = 10
 
 /** What `look` finds; undefined only for an absence that is proven: the root was there before and after. */
@@ -23,7 +23,7 @@ export async function unlessAbsent<T>(
     await root.prove()
     return undefined
   }
-  throw new Fault('Unavailable', 'the file comes and goes')
+  throw new Fault('Unavailable', 'something else keeps creating and removing the file')
 }
 
 /** A link on the way that leads nowhere does not prove an absence, but hides what may be there. */

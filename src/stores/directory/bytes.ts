@@ -15,12 +15,12 @@ export async function* slices(file: DiskFile, { start, end }: Range, signal: Abo
       const slice = Buffer.allocUnsafeSlow(Math.min(SLICE_BYTES, end - at))
       const position = at
       const { bytesRead } = await file.run(handle => handle.read(slice, 0, slice.byteLength, position))
-      if (bytesRead === 0) return // shorter than it was: checkedContent() makes a fault of it
+      if (bytesRead === 0) return // the file became shorter: checkedContent() makes a fault of it
       throwIfAborted(signal) // it may have hung
       at += bytesRead
       if (at === end) {
         closing = file.close() // while the last slice is on its way: most files are one slice
-        closing.catch(() => {}) // heard below
+        closing.catch(() => {}) // the error is thrown below; before that it must not end the process
       }
       yield slice.subarray(0, bytesRead)
     }

@@ -1,4 +1,4 @@
-/** What a write and a removal do, done once, so that a file system that cannot do it is told of at the start. */
+/** Does once what a write and a removal do, so that a file system that cannot do it is found at start. */
 import { mkdir, readFile, rename, rm, rmdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Fault, isCode } from '../../fault.ts'
@@ -9,7 +9,7 @@ import { syncOnce } from './sync.ts'
 
 const TEXT = 'orthanc-cloud-storage tries whether it can store files here. This may be removed.\n'
 
-/** `folder`: to be made below `root` and removed again; its name is that of something unfinished. */
+/** `folder`: is made below `root` and removed again. Its name is that of an unfinished write. */
 export async function tryToWrite(
   disk: Disk,
   root: string,

@@ -22,7 +22,7 @@ export interface DirectoryOptions extends Partial<Omit<RootOptions, 'path'>> {
 }
 
 export interface DirectoryStore extends Store {
-  /** Resolves when a file that is there has reached the disk, with its name, whoever wrote it. */
+  /** Resolves when an existing file and its name have reached the disk. */
   settle(key: string, signal: AbortSignal): Promise<void>
 }
 
@@ -44,7 +44,7 @@ export function directoryStore(folder: string, options: DirectoryOptions = {}): 
     })
 
   // On a disk that hangs, a look ends with its signal. A change ends only when the operation ends or the disk gives it
-  // up: what is said to have ended must not go on behind the caller's back.
+  // up: an operation that the caller believes to have ended must not go on.
   return {
     name,
     put: (key, body, signal) => verb(key, signal, file => writer.put(file, body, signal)),
@@ -67,7 +67,7 @@ function pathOf(root: string, key: string): string {
   const segments = key.split('/')
   const odd = (s: string) => s === '' || s === '.' || s === '..' || s.includes('\0') || TEMPORARY.test(s)
   if (segments[0] === MARKER || !key.isWellFormed() || segments.some(odd))
-    throw new Fault('BadRequest', 'the key is not one that a file can have')
+    throw new Fault('BadRequest', 'no file can have this key as its name')
   return join(root, ...segments)
 }
 
@@ -102,7 +102,7 @@ async function check(
     let above = dirname(path)
     while (!marked && !(await statIfThere(disk, above)) && above !== '/') above = dirname(above)
     if (!(await statIfThere(disk, above))?.isDirectory()) throw cannotMake(path, 'there is no folder above it')
-    return warn(`the folder ${path} is not there yet: Orthanc makes it when it starts`)
+    return warn(`the folder ${path} is not there yet: Orthanc creates it when it starts`)
   }
   await root.establish(purpose === 'start' && writes, warn)
   if (!writes) return

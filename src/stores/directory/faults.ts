@@ -1,5 +1,5 @@
 /** What the operating system says about files, as Faults. */
-import { errnoOf, Fault, type FaultCode, isErrno, messageWithoutPath, rowFor } from '../../fault.ts'
+import { errnoOf, Fault, type FaultCode, isErrno, messageWithoutPath, rowFor, sameRow } from '../../fault.ts'
 
 interface Row {
   readonly code: FaultCode
@@ -11,7 +11,8 @@ const denied: Row = {
   code: 'Denied',
   remedy: folder => `The user that runs Orthanc must own ${folder} or be allowed to write there.`,
 }
-const away: Row = { code: 'Unavailable', remedy: folder => `Look at the disk, or at the network mount, of ${folder}.` }
+/** The disk, or the way to it. */
+const away: Row = { code: 'Unavailable', remedy: folder => `Check the disk or the network mount of ${folder}.` }
 const unable: Row = {
   code: 'BadConfig',
   remedy: folder =>
@@ -19,31 +20,21 @@ const unable: Row = {
 }
 
 const table: Readonly<Record<string, Row>> = {
-  // An absence that is proven is told in other ways; here the folder around it is gone, or something else came between.
+  // A proven absence does not come here. The folder above is gone, or something else changes files at the same time.
   ENOENT: { code: 'Unavailable' },
   ENOTDIR: { code: 'BadConfig', remedy: folder => `There is a file below ${folder} where a folder should be.` },
   EISDIR: { code: 'BadConfig', remedy: folder => `There is a folder below ${folder} where a file should be.` },
   ELOOP: { code: 'BadConfig', remedy: folder => `Symbolic links below ${folder} lead in a circle: remove them.` },
-  EACCES: denied,
-  EPERM: denied,
-  EROFS: denied,
-  ENOSPC: full,
-  EDQUOT: full,
-  EFBIG: full,
+  ...sameRow(denied, 'EACCES', 'EPERM', 'EROFS'),
+  ...sameRow(full, 'ENOSPC', 'EDQUOT', 'EFBIG'),
+  ...sameRow(unable, 'EINVAL', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP'),
+  ...sameRow(away, 'EIO', 'ESTALE', 'ETIMEDOUT', 'ENODEV', 'ENXIO', 'EBUSY', 'EAGAIN', 'EINTR', 'ENOMEM', 'ENOLINK'),
+  ...sameRow(away, 'EREMOTEIO', 'ENOTCONN', 'ECONNABORTED', 'ECONNREFUSED', 'ECONNRESET'),
+  ...sameRow(away, 'EHOSTDOWN', 'EHOSTUNREACH', 'ENETDOWN', 'ENETUNREACH'),
   EMFILE: { code: 'Unavailable', remedy: () => 'Raise the limit of open files (ulimit -n) of Orthanc.' },
   ENFILE: { code: 'Unavailable' },
-  EINVAL: unable,
-  ENOSYS: unable,
-  ENOTSUP: unable,
-  EOPNOTSUPP: unable,
   ENAMETOOLONG: { code: 'BadRequest' },
 }
-/** The disk, or the way to it. */
-for (const code of [
-  ...['EIO', 'ESTALE', 'ETIMEDOUT', 'ENODEV', 'ENXIO', 'EBUSY', 'EAGAIN', 'EINTR', 'ENOMEM', 'ENOLINK', 'EREMOTEIO'],
-  ...['ENOTCONN', 'ECONNABORTED', 'ECONNREFUSED', 'ECONNRESET', 'EHOSTDOWN', 'EHOSTUNREACH', 'ENETDOWN', 'ENETUNREACH'],
-])
-  Object.assign(table, { [code]: away })
 
 export function faultOf(error: unknown, folder: string): Fault {
   if (error instanceof Fault) return error

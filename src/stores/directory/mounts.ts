@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises'
 
-/** What this machine says of its mounts. A container has no /etc/fstab that says anything, and no answer then. */
+/** What this machine says of its mounts. In a container, /etc/fstab is absent or empty; then nothing is known. */
 async function textOf(file: string): Promise<string> {
   return await readFile(file, 'utf8').catch(() => '')
 }
 
-/** Octal, as both files write what would end a field. */
+/** Both files write characters that would end a field as octal numbers. */
 const unescaped = (field: string) =>
   field.replace(/\\([0-7]{3})/g, (_, octal) => String.fromCharCode(parseInt(octal, 8)))
 

@@ -8,8 +8,8 @@ export const TEMPORARY = /^\..*\.tmp$/
 
 let writes = Math.floor(Math.random() * 2 ** 32)
 
-/** A name for what becomes `of` when it is whole. */
+/** A name for an unfinished write of `of`. */
 export const temporaryName = (of: string) => `.${of}.${process.pid.toString(36)}${(writes++).toString(36)}.tmp`
 
-/** Whether a name at the top of a folder is neither a file of anybody's nor a part of one. */
+/** Whether a name at the top of a folder is neither a stored file nor a part of one. */
 export const isReserved = (name: string) => name === 'lost+found' || name === MARKER || TEMPORARY.test(name)

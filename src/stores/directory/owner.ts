@@ -1,4 +1,4 @@
-/** Whose a file is. A rewrite makes a new file, which would belong to whoever runs the program. */
+/** Keeps the owners of files. A rewrite makes a new file, which would belong to the user that runs the program. */
 import type { Stats } from 'node:fs'
 import { chown, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
@@ -14,7 +14,7 @@ export interface Owners {
   ofFolder(folder: string): Promise<void>
 }
 
-/** `guest`: the program is not Orthanc's, and may be run by somebody else. */
+/** `guest`: the program is not Orthanc's, and may be run by another user. */
 export function createOwners(disk: Disk, guest: boolean): Owners {
   const root = process.geteuid?.() === 0
 
@@ -28,7 +28,7 @@ export function createOwners(disk: Disk, guest: boolean): Owners {
           if (!isErrno(error, 'EPERM', 'EACCES')) throw error
           throw new Fault(
             'Denied',
-            `the file belongs to user ${uid} and group ${gid}; written by this user, it would not`,
+            `the file belongs to user ${uid} and group ${gid}, and this user may not keep it so`,
             {
               cause: error,
               remedy: 'Run this as the user that runs Orthanc, or as root.',

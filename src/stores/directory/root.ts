@@ -1,7 +1,7 @@
 /**
- * Whether a folder is what it was. A network mount that is gone leaves an empty folder behind, or none: its files are
- * not lost then, and what is written there would be. So a folder of ours has a file that marks it; Orthanc's own is
- * known by its device and inode.
+ * Proves that a folder is still the same one. When a network mount is gone, an empty folder stays, or none. The files
+ * are not lost then, but files that are written there now would be. So a folder of ours has a file that marks it;
+ * Orthanc's own folder is known by its device and inode.
  */
 import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
@@ -18,9 +18,8 @@ const FULL = ['ENOSPC', 'EDQUOT']
 const ID = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/
 
 /**
- * `owner`: it may make the folder and its marker. `successor`: of an owner that died, so what that one made must be
- * there.
- * `guest`: it makes nothing, and takes a folder that has no marker yet.
+ * `owner`: may make the folder and its marker. `successor`: of an owner that died. What the owner made must be there.
+ * `guest`: makes nothing, and accepts a folder that has no marker yet.
  */
 export type Role = 'owner' | 'successor' | 'guest'
 
@@ -39,13 +38,13 @@ interface Sight {
   readonly birthtimeNs: bigint
 }
 
-/** What is remembered of a folder: the id of its marker, and how marker or folder looked when they were last seen. */
+/** What is remembered of a folder: the id of its marker, and the last stat of the marker, or else of the folder. */
 interface Known {
   readonly id: string | undefined
   readonly sight: Sight
 }
 
-/** The folder itself, on its disk. What is below it is the business of others. */
+/** The folder itself, on its disk. Other classes read and write below it. */
 export class FolderRoot {
   readonly path: string
   readonly disk: Disk
@@ -72,7 +71,7 @@ export class FolderRoot {
     return text === undefined ? undefined : (ID.exec(text)?.[0] ?? '')
   }
 
-  /** Rejects unless the folder is there and the one that it was. */
+  /** Rejects unless the folder is there and the same as before. */
   async prove(): Promise<void> {
     const known = this.#known
     if (!known) return this.establish(false, () => {})
@@ -84,7 +83,7 @@ export class FolderRoot {
     this.#known = { id, sight: now } // the same one, mounted again
   }
 
-  /** Makes the folder what it must be, if it was never seen before; else as prove(). */
+  /** At the first call, makes the folder and its marker as far as needed and allowed. Later the same as prove(). */
   async establish(make: boolean, warn: (line: string) => void): Promise<void> {
     const makes = make && this.#role === 'owner'
     const marks = makes && this.#marked
@@ -124,13 +123,13 @@ export class FolderRoot {
       .catch(error => {
         if (!isErrno(error, 'EEXIST')) throw cannotMake(this.path, messageWithoutPath(error), error)
       })
-    // Its own name must be safe, too. Who may not read the folder above cannot see to that.
+    // Its own name must be safe, too. Without the permission to read the folder above that is not possible.
     await syncOnce(this.disk, dirname(this.path)).catch(error => {
       if (!isErrno(error, 'EACCES', 'EPERM')) throw error
     })
   }
 
-  /** Gives the folder its marker and returns the id; undefined where nothing can be written, which a check tells. */
+  /** Gives the folder its marker and returns the id; undefined where nothing can be written: a check reports it. */
   async #mark(): Promise<string | undefined> {
     const id = randomUUID()
     const torn = (await this.#idOf()) === ''
@@ -138,18 +137,18 @@ export class FolderRoot {
       if (isErrno(error, 'EROFS', 'EACCES', 'EPERM', 'EEXIST', ...FULL)) return undefined
       throw isAbsence(error) ? missing(this.path) : error
     })
-    if (!file) return (await this.#idOf()) || undefined // of somebody who was faster
+    if (!file) return (await this.#idOf()) || undefined // another process was faster
     try {
       await file.run(handle =>
         handle.writeFile(`orthanc-cloud-storage keeps files in this folder. Do not remove this file. ${id}\n`),
       )
       await file.sync()
     } catch (error) {
-      if (!isErrno(error, ...FULL)) throw error // what stays of it is written anew when there is room
+      if (!isErrno(error, ...FULL)) throw error // the incomplete marker is written again when there is room
     } finally {
       await file.close()
     }
-    return (await this.#idOf()) || undefined // two may have begun at once
+    return (await this.#idOf()) || undefined // two processes may have begun at once
   }
 
   async #isEmpty(): Promise<boolean> {
@@ -173,7 +172,7 @@ export class FolderRoot {
   async #refuseUnmounted(): Promise<void> {
     const point = (await this.#unmounted(this.path)) ?? (await this.#unmounted(await this.#real()))
     if (point === undefined) return
-    const words = `nothing is mounted on ${point}, which /etc/fstab names, and ${this.path} has no files`
+    const words = `/etc/fstab has ${point}, but nothing is mounted on it, and ${this.path} has no files`
     throw new Fault('Unavailable', words, { remedy: `Mount ${point}.` })
   }
 
@@ -182,7 +181,7 @@ export class FolderRoot {
   }
 }
 
-/** A device gets a new number when it is mounted again. Then the birth time tells, where the system keeps one. */
+/** A device gets a new number when it is mounted again. Then the birth time decides, where the system has one. */
 function same(before: Sight, now: Sight): boolean {
   if (before.ino !== now.ino) return false
   return before.dev === now.dev || (now.birthtimeNs > 0n && before.birthtimeNs === now.birthtimeNs)
@@ -195,13 +194,17 @@ export const cannotMake = (path: string, why: string, cause?: unknown) =>
     remedy: `Create the folder ${dirname(path)}, where Orthanc must be allowed to write, or mount what should be there.`,
   })
 const noFolder = (path: string) =>
-  new Fault('BadConfig', `${path} is no folder`, { remedy: 'Name the folder in which files are to be stored.' })
+  new Fault('BadConfig', `${path} is not a folder`, {
+    remedy: 'Set the path of the folder that files are to be stored in.',
+  })
 const missing = (path: string) =>
   new Fault('Unavailable', `the folder ${path} is not there`, { remedy: 'Mount what should be there.' })
 const unmarked = (path: string) =>
-  new Fault('Unavailable', `the folder ${path} is not what it was: its file ${MARKER} is not there`, { remedy })
+  new Fault('Unavailable', `the folder ${path} is not the one that was used before: its file ${MARKER} is missing`, {
+    remedy,
+  })
 const another = (path: string) =>
-  new Fault('Unavailable', `there is another folder on ${path} than the one that was used before`, { remedy })
+  new Fault('Unavailable', `${path} is another folder than the one that was used before`, { remedy })
 const unreadable = (path: string, cause: unknown) =>
   new Fault('Denied', `the file ${MARKER} in ${path} cannot be read: ${messageWithoutPath(cause)}`, {
     cause,
@@ -209,7 +212,7 @@ const unreadable = (path: string, cause: unknown) =>
   })
 const notYet = (path: string) =>
   new Fault('Unavailable', `the folder ${path} is not there yet`, {
-    remedy: `Orthanc makes it when it starts; the folder ${dirname(path)} must be there.`,
+    remedy: `Orthanc creates it when it starts; the folder ${dirname(path)} must be there.`,
   })
 const emptyNow = (path: string) =>
   `the folder ${path} is empty: if files were stored there before, stop Orthanc and mount what should be there`

@@ -4,8 +4,8 @@ import { isErrno } from '../../fault.ts'
 import type { Disk } from './disk.ts'
 
 /**
- * Syncs folders: without it a power cut can take the name of a file whose bytes were synced. Who asks while a folder is
- * being synced shares the next sync with all others who ask meanwhile, for the one under way may not see their names.
+ * Syncs folders: without it a power cut can take the name of a file whose bytes were synced. Calls that come while a
+ * folder is being synced share the next sync: the one under way may not see their names.
  */
 export function folderSync(sync: (folder: string) => Promise<void>): (folder: string) => Promise<void> {
   const running = new Map<string, Promise<void>>()
@@ -34,7 +34,7 @@ export interface MadeFolders {
   /** A folder was made: its name is safe only when the folder above it was synced. */
   made(folder: string): void
   removed(folder: string): void
-  /** Syncs a folder, and those above it whose new names are not safe yet, whoever made them. */
+  /** Syncs a folder, and those above it whose new names are not safe yet, whichever write made them. */
   sync(folder: string): Promise<void>
 }
 
@@ -57,7 +57,7 @@ export function madeFolders(root: string, syncFolder: (folder: string) => Promis
   }
 }
 
-/** False: this file system cannot sync a folder. SQLite and Git go on all the same. */
+/** False: this file system cannot sync a folder. SQLite and Git ignore that, too. */
 export async function syncOnce(disk: Disk, folder: string): Promise<boolean> {
   const cannot = (error: unknown) => {
     if (!isErrno(error, 'EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS')) throw error

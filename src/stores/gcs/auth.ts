@@ -5,13 +5,13 @@ import type { AuthClient } from 'google-auth-library'
 import type { Dispatcher } from 'undici'
 import { Fault, messageOf, oneLine } from '../../fault.ts'
 import { Clock } from '../http/clock.ts'
-import type { Authorized, Draft, HttpRefusal } from '../http/dialect.ts'
+import type { Dialect, HttpRefusal } from '../http/dialect.ts'
 import { machineMaker } from '../http/machine.ts'
 import { cachedToken, type Token, type Tokens } from '../http/token.ts'
 import { TokenServices } from '../http/token-service.ts'
 
 const SCOPE = 'https://www.googleapis.com/auth/devstorage.read_write'
-/** We look no more often whether an operator has replaced the credential file. The next request uses the new one. */
+/** How often we look whether an operator has replaced the credential file. The next request uses the new one. */
 const LOOK_MS = 2_000
 const SELF_SIGNED_MS = 3600_000
 const LONGEST_NAME = 100
@@ -25,14 +25,12 @@ interface Place {
   readonly clock: Clock
 }
 
-type Authorize = (draft: Draft, length: number, streamed: boolean, signal: AbortSignal) => Promise<Authorized>
-
 /** `file` undefined = application default credentials. */
 export function googleAuthorizer(
   file: string | undefined,
   dispatcher: Dispatcher,
   warn: (line: string) => void,
-): Authorize {
+): Dialect['authorize'] {
   const place = { dispatcher, warn, clock: new Clock(warn) }
   const tokens = tokensOf(file, place)
   return async (draft, _length, _streamed, signal) => {
@@ -40,7 +38,7 @@ export function googleAuthorizer(
     const headers = await current.get(signal)
     const again = (answer: HttpRefusal) => {
       if (answer.status !== 401) return false
-      // Its own words: those of a proxy are no JSON and no XML of Google's.
+      // Only Google itself answers in JSON or XML; a proxy does not.
       if (/^\s*(\{|<\?xml)/.test(answer.text)) place.clock.learn(answer.headers)
       return current.refused(headers)
     }
@@ -56,7 +54,7 @@ function tokensOf(file: string | undefined, place: Place): () => Promise<Tokens<
   return () => Promise.resolve(tokens)
 }
 
-/** Opens `file` anew whenever it has changed; once, however many ask. */
+/** Opens `file` again whenever it has changed, once for all requests that wait. */
 function following<T>(file: string, open: () => Promise<T>): () => Promise<T> {
   let current: { readonly stamp: string; readonly opened: T } | undefined
   let looking: Promise<T> | undefined
@@ -104,7 +102,7 @@ async function accountOf(file: string): Promise<Account> {
   const account: { [name: string]: unknown } = JSON.parse(await readFile(file, 'utf8'))
   const { type, client_email: email, private_key: key, private_key_id: keyId, quota_project_id: project } = account
   if (type !== 'service_account' || typeof email !== 'string' || typeof key !== 'string')
-    throw new Error('it is not the key of a service account; name others in GOOGLE_APPLICATION_CREDENTIALS')
+    throw new Error('it is not the key of a service account; for other credentials use GOOGLE_APPLICATION_CREDENTIALS')
   const optional = (value: unknown) => (typeof value === 'string' ? value : undefined)
   return { email, key, keyId: optional(keyId), quotaProject: optional(project) }
 }
@@ -114,7 +112,7 @@ async function selfSignedIn(file: string, place: Place): Promise<Tokens<Headers>
   return type === 'service_account' ? selfSigned(await accountOf(file), place) : undefined
 }
 
-/** Google takes a token that the account's own key has signed: no request to fetch one, and none that could fail. */
+/** Google accepts a token that is signed with the account's key, so no request is needed that could fail. */
 function selfSigned({ email, key, keyId, quotaProject }: Account, { clock, warn }: Place): Tokens<Headers> {
   return cachedToken(async (): Promise<Token<Headers>> => {
     const iat = Math.floor(clock.now() / 1000)
@@ -141,7 +139,7 @@ function headersOf(authorization: string, quotaProject: string | null | undefine
 function fetched({ dispatcher, warn }: Place): Tokens<Headers> {
   const services = new TokenServices(dispatcher, expectsMetadata)
   let client: AuthClient | undefined
-  const tokens = cachedToken(
+  return cachedToken(
     (): Promise<Token<Headers>> =>
       services.credentials(
         async () => {
@@ -154,25 +152,20 @@ function fetched({ dispatcher, warn }: Place): Tokens<Headers> {
         },
         error => messageOf(error).split('\n')[0] ?? '',
         () =>
-          'Give ServiceAccountFile, or application default credentials (workload identity, GOOGLE_APPLICATION_CREDENTIALS, metadata server).',
+          'Set ServiceAccountFile, or provide application default credentials (workload identity, GOOGLE_APPLICATION_CREDENTIALS, metadata server).',
       ),
     warn,
-  )
-  return {
-    get: signal => tokens.get(signal),
-    refused(headers) {
-      if (!tokens.refused(headers)) return false
-      client = undefined // it has a cache of its own
-      return true
+    () => {
+      client = undefined
     },
-  }
+  )
 }
 
 async function clientOf(services: TokenServices): Promise<AuthClient> {
   const { GoogleAuth, gaxios, gcpMetadata } = await import('google-auth-library')
   const through = throughOurs(services) as unknown as typeof globalThis.fetch
-  gaxios.instance.defaults.fetchImplementation = through // that of metadata, which has no option
-  gcpMetadata.resetIsAvailableCache() // a "no" would hold for ever, though the service may only be late
+  gaxios.instance.defaults.fetchImplementation = through // for the metadata client, which has no option
+  gcpMetadata.resetIsAvailableCache() // it keeps a "no" for ever, though the service may only be late
   return new GoogleAuth({
     scopes: SCOPE,
     clientOptions: { transporterOptions: { fetchImplementation: through } },
@@ -189,7 +182,7 @@ function throughOurs(services: TokenServices) {
       body: (await request.text()) || undefined,
       signal: init.signal ?? undefined,
     })
-    // The library writes to stderr what a metadata service says in an error, whatever it is.
+    // The library writes the error text of a metadata service to stderr, which may hold anything.
     const told = status >= 300 && request.url.includes('/computeMetadata/') ? `HTTP ${status}` : new Uint8Array(body)
     return new Response([204, 304].includes(status) ? null : told, { status, headers })
   }

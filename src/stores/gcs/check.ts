@@ -2,20 +2,15 @@ import { Fault } from '../../fault.ts'
 import { removalWarning, worthAskingAgain } from '../check.ts'
 import type { DialectCheck, Draft, HttpAnswer } from '../http/dialect.ts'
 import { notTheStores } from '../http/stranger.ts'
-import { isMarkedByGoogle, parsedObject, permissionRemedy } from './faults.ts'
-
-export interface GcsCheckOptions {
-  readonly bucket: string
-  readonly bucketPath: string
-}
+import { isMarkedByGoogle, objectOf, permissionRemedy } from './faults.ts'
 
 const READ = 'storage.objects.get'
 const WRITE = 'storage.objects.create'
 const REMOVE = 'storage.objects.delete'
 
-/** Google tells which permissions we have, to anybody who asks, so nothing needs to be tried. */
-export function gcsCheck(key: string, { bucket, bucketPath }: GcsCheckOptions): DialectCheck {
-  /** Emulators do not know the question about permissions. */
+/** Google answers everybody which permissions they have, so the check needs no test write. */
+export function gcsCheck(key: string, bucket: string, bucketPath: string): DialectCheck {
+  /** Emulators do not support the request for permissions. */
   let tellsPermissions = true
 
   const question = (asked: readonly string[]): Draft => ({
@@ -37,13 +32,13 @@ export function gcsCheck(key: string, { bucket, bucketPath }: GcsCheckOptions): 
     })
 
   function judge(name: string, answer: HttpAnswer, asked: readonly string[], warn: (line: string) => void): void {
-    const { kind, permissions: granted } = parsed(answer)
+    const { kind, permissions: granted } = objectOf<Granted>(answer)
     if (kind !== 'storage#testIamPermissionsResponse' && granted === undefined && !isMarkedByGoogle(answer.headers))
-      throw notTheStores(answer, 'no permissions')
+      throw notTheStores(answer, 'no list of permissions')
     const missing = asked.filter(permission => !(Array.isArray(granted) && granted.includes(permission)))
     const needed = missing.filter(permission => permission !== REMOVE)
     if (needed.length > 0) throw lacks(needed)
-    // Google wants this permission for writing an object again, too.
+    // Google also requires this permission for writing an object again.
     if (missing.length > 0) warn(removalWarning(name, lacks(missing)))
   }
 
@@ -60,18 +55,17 @@ export function gcsCheck(key: string, { bucket, bucketPath }: GcsCheckOptions): 
     if (listed instanceof Fault) {
       if (isMissing(listed)) throw worthAskingAgain(listed)
       if (listed.code !== 'Denied' || !listed.message.includes('storage.objects.list')) throw listed
-    } else parsed(listed)
+    } else objectOf(listed)
     if (answer instanceof Fault) tellsPermissions = false
   }
 }
 
-function parsed(answer: HttpAnswer): Record<string, unknown> {
-  const value = parsedObject(answer.text)
-  if (value) return value as Record<string, unknown>
-  throw notTheStores(answer, 'no JSON')
+interface Granted {
+  readonly kind?: unknown
+  readonly permissions?: unknown
 }
 
-/** What was asked is about the bucket, so nothing else can be missing. */
+/** The request was about the bucket, so nothing else can be missing. */
 function isMissing(fault: Fault): boolean {
   return fault.code === 'BadConfig' && /bucket does not exist|HTTP 404/i.test(fault.message)
 }

@@ -1,8 +1,9 @@
 /** The one table from Google's errors to faults. Codes: "HTTP status and error codes for JSON" of its reference. */
 import type { Fault } from '../../fault.ts'
 import { clockRemedy } from '../http/clock.ts'
-import type { Headers, HttpRefusal } from '../http/dialect.ts'
-import { asksForOne, type FaultRow, faultOfRow, usualStatus } from '../http/fault-row.ts'
+import type { Headers, HttpAnswer, HttpRefusal } from '../http/dialect.ts'
+import { asksForOne, busy, damaged, type FaultRow, faultOfRow, usualStatus } from '../http/fault-row.ts'
+import { notTheStores } from '../http/stranger.ts'
 
 export interface GcsRemedyContext {
   readonly bucket: string
@@ -22,14 +23,12 @@ export function permissionRemedy(bucket: string, missing: string): string {
   return `The credentials need ${missing} on bucket '${bucket}', as the role Storage Object User (roles/storage.objectUser) has.`
 }
 
-const busy: FaultRow<GcsRemedyContext> = { code: 'Unavailable' }
-const damaged: FaultRow<GcsRemedyContext> = { code: 'Corrupt', retryable: true }
 const noBucket: FaultRow<GcsRemedyContext> = {
   code: 'BadConfig',
   remedy: ({ bucket }) => `There is no bucket '${bucket}': check BucketName, or create it.`,
 }
 
-/** By the words of the message, where the status alone does not tell. The first that matches counts. */
+/** By words of the message, where the status alone is not enough. The first that matches counts. */
 const byWords: readonly [RegExp, FaultRow<GcsRemedyContext>][] = [
   [/bucket does not exist/i, noBucket],
   [/doesn't match calculated|BadDigest/i, damaged],
@@ -57,14 +56,14 @@ const byStatus: Readonly<Record<number, FaultRow<GcsRemedyContext>>> = {
   },
   403: {
     code: 'Denied',
-    // Google says so of an absent object, too, to somebody who may not list the bucket.
+    // Google also answers so for an absent object when the credentials may not list the bucket.
     perhapsAbsent: asksForOne,
     remedy: ({ bucket }, { verb }) => permissionRemedy(bucket, permissions[verb] ?? 'a permission'),
   },
 }
-/** Of the words. */
+/** Characters of the message. */
 const LOOKED_AT = 300
-/** Of objects and accounts: they may hold any word. */
+/** Names of objects and accounts, which may contain any word. */
 const NAMES = /\S*[/@]\S*/g
 
 const absent: FaultRow<GcsRemedyContext> = { code: 'NotFound' }
@@ -88,15 +87,15 @@ function rowOf(
   if (words) return words
   if (inUpload && (status === 404 || status === 410)) return forgotten
   if (status !== 404 || !own) return byStatus[status]
-  // What lists or writes can miss nothing but the bucket, unless the words are about an object.
+  // A listing or a write can miss only the bucket, unless the message is about an object.
   if (!isAbsent && (verb === 'list' || verb === 'write')) return noBucket
   return isAbsent || jsonError(text)?.code === 404 ? absent : byStatus[status]
 }
 
-/** Requests for metadata fail in JSON, those for bytes in plain text or XML. `proven`: only Google speaks like this. */
+/** Requests for metadata fail in JSON, those for bytes in plain text or XML. `proven`: only Google answers like this. */
 function errorWords(text: string): { readonly said: string; readonly proven: boolean } {
   const error = jsonError(text)
-  // Many services put a code and a message there; only Google, and its emulators, give a list of reasons as well.
+  // Many services give a code and a message; only Google and its emulators also give a list of reasons.
   if (error)
     return {
       said: typeof error.message === 'string' ? error.message : '',
@@ -114,8 +113,15 @@ function jsonError(
   return typeof error === 'object' && error !== null && 'message' in error ? error : undefined
 }
 
+/** An answer about metadata is an object in JSON. */
+export function objectOf<T extends object>(answer: HttpAnswer): T {
+  const value = parsedObject(answer.text)
+  if (value === undefined) throw notTheStores(answer, 'no JSON')
+  return value as T
+}
+
 /** An object in JSON, or undefined. */
-export function parsedObject(text: string): object | undefined {
+function parsedObject(text: string): object | undefined {
   try {
     const value: unknown = JSON.parse(text)
     return typeof value === 'object' && value !== null ? value : undefined

@@ -18,7 +18,7 @@ import { notTheStores } from '../http/stranger.ts'
 import type { Store } from '../store.ts'
 import { googleAuthorizer } from './auth.ts'
 import { gcsCheck } from './check.ts'
-import { gcsFault, isMarkedByGoogle, parsedObject } from './faults.ts'
+import { gcsFault, isMarkedByGoogle, objectOf } from './faults.ts'
 
 /** `GoogleCloudStorage` of docs/configuration.md, in base units. */
 export interface GcsOptions extends ConnectionOptions {
@@ -35,7 +35,7 @@ const GOOGLE = 'https://storage.googleapis.com'
 
 export function gcsStore(options: GcsOptions, environment: Environment, log: (line: string) => void): Store {
   const http = httpOptions(options, environment, new URL(options.endpoint ?? GOOGLE).origin, log)
-  // A token must not travel in the clear: without a file, an http endpoint is an emulator, which wants none.
+  // A token must not be sent unencrypted: without a file, an http endpoint is an emulator, which needs none.
   const anonymous = options.serviceAccountFile === undefined && options.endpoint?.startsWith('http:')
   const authorize = anonymous
     ? async ({ headers = {} }: Draft) => ({ headers: { ...headers }, query: '' })
@@ -43,7 +43,7 @@ export function gcsStore(options: GcsOptions, environment: Environment, log: (li
   return httpStore({ ...gcsDialect(options, environment.probeKey), authorize }, http)
 }
 
-/** As long as a dialect has verbs: a table, of which each row is read by itself. */
+/** Long, because a dialect has many verbs. It is a table: each row can be read by itself. */
 function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'authorize'> {
   const { bucket, storageClass } = options
   const url = new URL(options.endpoint ?? GOOGLE)
@@ -70,10 +70,10 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
       ...related({ name: key, crc32c: crc, ...onWrite }),
     }),
     marked: isMarkedByGoogle,
-    // An answer without a word is no acknowledgement either.
+    // An empty answer is no acknowledgement either.
     acknowledges: (answer, crc) => {
       if (answer.text === '' && isMarkedByGoogle(answer.headers)) return 'other'
-      const { crc32c } = objectOf(answer)
+      const { crc32c } = objectOf<Metadata>(answer)
       if (crc32c === undefined) throw notTheStores(answer, 'no crc32c')
       return crc32c === crc ? 'same' : 'other'
     },
@@ -82,7 +82,7 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
       path: objectPath(key),
       query: [media, ...(generation === undefined ? [] : [['generation', generation] as const])],
       headers: partHeaders(range),
-      wordless: [404], // of emulators; Google says it, and in a request for metadata everybody does
+      wordless: [404], // from emulators; Google answers with a text, as both do to a request for metadata
     }),
     versionOf: headers => textOf(headers, 'x-goog-generation'),
     digestOf: (_key, headers) => {
@@ -92,11 +92,11 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
     },
     stat: key => ({ method: 'GET', path: objectPath(key), query: [['fields', 'size,updated,crc32c']] }),
     statOf: (key, answer) => {
-      const { size, updated } = objectOf(answer)
-      return statFrom({ key, size, modified: updated }, answer)
+      const { size, updated } = objectOf<Metadata>(answer)
+      return statFrom(answer, { key, size, modified: updated })
     },
     compare: (answer, crc) => {
-      const { crc32c } = objectOf(answer)
+      const { crc32c } = objectOf<Metadata>(answer)
       if (crc === undefined || crc32c === undefined) return 'unclear'
       return crc32c === crc ? 'same' : 'other'
     },
@@ -116,11 +116,11 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
         throw notTheStores(answer, 'no listing')
       const objects = items.map(item => {
         const { name, size, updated } = Object(item)
-        return statFrom({ key: name, size, modified: updated }, answer)
+        return statFrom(answer, { key: name, size, modified: updated })
       })
       return { objects, next: nextFrom(nextPageToken, answer) }
     },
-    check: gcsCheck(probeKey, { bucket, bucketPath }),
+    check: gcsCheck(probeKey, bucket, bucketPath),
 
     // Google takes the parts of an upload one after the other, so they bring no speed (measured: one request is faster
     // at every size), but when the network breaks, only a part is sent again. Its way to send in parallel leaves
@@ -172,7 +172,7 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
   }
 }
 
-/** Nobody can write a file that holds it. */
+/** Random, so that no file can contain it on purpose. */
 const BOUNDARY = randomBytes(16).toString('hex')
 
 const session = (id: string) => [['uploadType', 'resumable'] as const, ['upload_id', id] as const]
@@ -204,26 +204,17 @@ function arrived(answer: HttpAnswer, { range, total, whole }: Part) {
     const words = `only the bytes up to ${last ?? 'none'} of a part up to ${range.end} arrived`
     return new Fault('Unavailable', words, { beginAnew: Number(last ?? -1) + 1 < range.start })
   }
-  return whole !== undefined && answer.text !== '' && objectOf(answer).crc32c === whole ? undefined : otherBytes()
+  return whole !== undefined && answer.text !== '' && objectOf<Metadata>(answer).crc32c === whole
+    ? undefined
+    : otherBytes()
 }
 
-interface Metadata {
-  readonly size?: unknown
-  readonly updated?: unknown
-  readonly crc32c?: unknown
-}
+type Metadata = { readonly [name in 'size' | 'updated' | 'crc32c']?: unknown }
 
 interface Listing {
   readonly kind?: unknown
   readonly items?: unknown
   readonly nextPageToken?: unknown
-}
-
-/** An answer about metadata is an object in JSON. */
-function objectOf<T extends object = Metadata>(answer: HttpAnswer): T {
-  const value = parsedObject(answer.text)
-  if (value === undefined) throw notTheStores(answer, 'no JSON')
-  return value as T
 }
 
 function textOf(headers: Headers, name: string): string | undefined {

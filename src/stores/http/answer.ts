@@ -1,4 +1,4 @@
-/** What becomes of an answer over HTTP: its text, or the bytes of an object. */
+/** From an answer over HTTP to its text, or to the bytes of an object. */
 import type { Dispatcher } from 'undici'
 import { type Bytes, type Content, checkedContent, type Range } from '../../bytes.ts'
 import { Fault } from '../../fault.ts'
@@ -12,10 +12,10 @@ export type Sent = Dispatcher.ResponseData & Pick<HttpAnswer, 'secrets'>
 /** Up to this size a body travels in one buffer, either way. */
 export const WHOLE_BYTES = 1024 * 1024
 const LONGEST_MESSAGE = 64 * 1024
-/** Headers that bytes are compared with. */
+/** Headers that the bytes of an object are compared with. */
 const TAGS = ['etag', 'content-md5', 'x-ms-blob-content-md5']
 
-/** An answer with its text. A listing must be whole; of a message, which may be a page, its beginning is enough. */
+/** An answer with its text. A listing must be whole; of an error, which may be a long page, the beginning is enough. */
 export async function readAnswer(
   { statusCode: status, headers, body, secrets }: Sent,
   signal: AbortSignal,
@@ -28,7 +28,7 @@ export async function readAnswer(
     for await (const chunk of body as AsyncIterable<Buffer>) {
       size += chunk.byteLength
       if (size > longest && longestPage !== undefined)
-        throw new Fault('Internal', `more than ${longest} bytes came where a page of a listing was expected`)
+        throw new Fault('Internal', `a page of a listing has more than ${longest} bytes`)
       chunks.push(chunk)
       if (size > longest) break
     }
@@ -39,13 +39,13 @@ export async function readAnswer(
   return { status, headers, text: status < 300 ? text : withoutSecrets(text, secrets()), secrets }
 }
 
-/** What the network did to a request: whether the store has done what it was asked is not known. */
+/** A failure of the network during a request. Whether the store carried it out is not known. */
 export function faultOfSending(error: unknown, signal: AbortSignal): Fault {
   const fault = faultOfNetwork(error, signal)
   return error instanceof Fault ? fault : fault.with({ doubtful: true })
 }
 
-/** A header that came twice, the same each time, came once. */
+/** Replaces headers that came several times with the same value by one. */
 export function withoutDoubles(answer: Sent): Sent {
   const headers = Object.entries(answer.headers)
   if (!headers.some(([, value]) => Array.isArray(value))) return answer
@@ -56,13 +56,13 @@ export function withoutDoubles(answer: Sent): Sent {
   return { ...answer, headers: Object.fromEntries(once) }
 }
 
-/** The content of a whole object, with what the answer tells of its digest. */
+/** The content of a whole object, with the digest that the answer names. */
 export function withDigest(content: Content, dialect: Dialect, key: string, { headers }: Sent): Content {
   const digest = dialect.digestOf(key, headers)
   return digest === undefined ? content : { ...content, digest }
 }
 
-/** How far a server that was asked for more than there is, from the first byte on, says it goes. */
+/** The range that a server says it sent, when the request was for more than there is, from the first byte on. */
 export function arrivedRange({ headers }: Sent): Range | undefined {
   const [, end] = /^bytes \d+-(\d+)\//.exec(String(headers['content-range'])) ?? []
   return end === undefined ? undefined : { start: 0, end: Number(end) + 1 }
@@ -74,14 +74,14 @@ export function requestLine({ method, path }: Draft, answer: Sent, ms: number, i
   return `${method} ${path}: HTTP ${answer.statusCode} in ${ms.toFixed(0)} ms, request ${id}`
 }
 
-/** Lets go of an answer that is not wanted, and of its connection. */
+/** Closes an answer that is not wanted, and its connection. */
 export function dropAnswer({ body }: Sent): void {
   body.on('error', () => {}).destroy()
 }
 
 /**
- * The content of an answer to GET, after its head was checked: exactly the range asked for, or the whole object. What
- * is wrong with a head may be the way's doing, so another try may help. `total`: bytes of the object.
+ * The content of an answer to GET, after its headers were checked: exactly the requested range, or the whole object.
+ * Wrong headers may come from something on the way, so another try may help. `total`: bytes of the object.
  */
 export async function contentOfAnswer(dialect: Dialect, answer: Sent, range: Range | undefined, signal: AbortSignal) {
   if (isStrange(answer.headers, dialect.marked(answer.headers)))
@@ -92,16 +92,16 @@ export async function contentOfAnswer(dialect: Dialect, answer: Sent, range: Ran
   const compressed =
     /^(x-)?(gzip|deflate|br|zstd|compress)$/i.test(String(encoding)) && /^W\/|-gzip"?$|^undefined$/.test(String(etag))
   const wrong = (words: string) => new Fault('Internal', words, { retryable: true })
-  // Which of two different ones would be compared?
+  // With two different ones, we would not know which to compare.
   const twice = TAGS.find(name => Array.isArray(answer.headers[name]))
   let length = Number(answer.headers['content-length'] ?? Number.NaN)
   let problem: Fault | undefined
   let total = length
-  // A server may give all where a range was asked for; if that is the same, it is as good.
+  // A server may answer with the whole object instead of a range. That is right if the range is all of it.
   const isAll = answer.statusCode === 200 && range?.start === 0 && range.end === length
   if (compressed)
-    problem = new Fault('Unavailable', `the answer was compressed on its way (${encoding})`, {
-      remedy: 'A proxy before the store compresses what it hands on: let it not do so for the store.',
+    problem = new Fault('Unavailable', `the answer was compressed on the way (${encoding})`, {
+      remedy: 'A proxy in front of the store compresses answers: turn that off for the store.',
     })
   else if (twice) problem = wrong(`the answer has two different headers ${twice}`)
   else if (range && !isAll) {
@@ -113,12 +113,12 @@ export async function contentOfAnswer(dialect: Dialect, answer: Sent, range: Ran
     else if (total < range.end)
       problem = new Fault(
         'BadRequest',
-        `bytes ${range.start} to ${range.end} were asked of an object of ${total} bytes`,
+        `bytes ${range.start} to ${range.end} were requested of an object of ${total} bytes`,
       )
     else if (Number(end) + 1 !== range.end || length !== range.end - range.start)
-      problem = wrong('the server answered with another range of bytes')
+      problem = wrong('the server sent another range of bytes than the requested one')
   } else if (answer.statusCode !== 200) problem = wrong(`the server answered ${answer.statusCode} to a GET`)
-  if (!problem && !Number.isSafeInteger(length)) problem = wrong('the answer does not tell its length')
+  if (!problem && !Number.isSafeInteger(length)) problem = wrong('the answer does not say how long it is')
   if (problem) {
     dropAnswer(answer)
     throw problem

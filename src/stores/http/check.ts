@@ -1,4 +1,4 @@
-/** The check of a store, as far as providers have it in common: what is asked, and what the answers prove. */
+/** The part of the check that providers share: which requests are made, and what the answers prove. */
 import { createHash } from 'node:crypto'
 import { Fault } from '../../fault.ts'
 import { fullWarning, removalWarning, worthAskingAgain } from '../check.ts'
@@ -30,15 +30,15 @@ const MD5_OF_NOTHING = createHash('md5').digest('base64')
 
 /**
  * For a store that takes a Content-MD5 with each write: S3, Azure. All requests are about the object `key`, which
- * nobody writes. Reads, and tries the permission to write by a body whose checksum is wrong: permission is looked at
- * first, so nothing is written where the checksum is looked at. What a server wrote all the same is removed, at once or
- * at the next start.
- * `harmless`: how to ask for a removal where nothing is, so that nothing at all changes.
+ * Orthanc never writes. Reads it, and tests the permission to write with a body whose checksum is wrong: servers look
+ * at the permission first, and those that verify the checksum write nothing. If a server writes the object all the
+ * same, it is removed at once or at the next start.
+ * `harmless`: turns a removal into one that changes nothing when the object is absent.
  */
 export function probeObject(key: string, harmless: (remove: Draft) => Draft = remove => remove): DialectCheck {
   let takesAnything = false
 
-  /** Just as real writes are, with their headers, tags and class: what it passes, real writes pass. */
+  /** With the headers, tags and class of real writes: if this request succeeds, they do. */
   async function put(dialect: Dialect, ask: SendProbe, md5: string): Promise<Fault | undefined> {
     const answer = await ask('write', dialect.put(key, md5), BODY)
     if (answer instanceof Fault) return answer
@@ -52,13 +52,13 @@ export function probeObject(key: string, harmless: (remove: Draft) => Draft = re
     if (!wrong) {
       takesAnything = true
       warn(
-        `${dialect.name} does not check Content-MD5: it took a body with a wrong one. Bytes that are damaged on their way there are not refused: use https, which finds such damage`,
+        `${dialect.name} does not verify Content-MD5: it accepted a body with a wrong one. It will not notice when bytes are damaged on the way: use https, which does`,
       )
       return true
     }
     if (wrong.code === 'Corrupt') return false
     if (wrong.code === 'Denied' || wrong.code === 'BadConfig') throw wrong
-    // Some servers answer a wrong checksum as if they were broken. Whether they are, a right one tells.
+    // Some servers answer a wrong checksum with an internal error. A write with a right one shows whether they work.
     const right = wrong.code === 'TooLarge' ? wrong : await put(dialect, ask, MD5_OF_BODY)
     if (right?.code === 'TooLarge') {
       warn(fullWarning(dialect.name, right))
@@ -66,7 +66,7 @@ export function probeObject(key: string, harmless: (remove: Draft) => Draft = re
     }
     if (right) throw right
     warn(
-      `${dialect.name} takes writes, but answered one with a wrong Content-MD5 by: ${wrong.message}. Whether it checks what it is sent is not known`,
+      `${dialect.name} accepts writes, but this was its answer to a wrong Content-MD5: ${wrong.message}. Whether it verifies what it receives is not known`,
     )
     return true
   }
@@ -75,16 +75,16 @@ export function probeObject(key: string, harmless: (remove: Draft) => Draft = re
     const removed = await ask('remove', isThere ? remove(key) : harmless(remove(key)))
     if (!(removed instanceof Fault) || removed.code === 'NotFound') return
     if (removed.code === 'Denied') warn(removalWarning(name, removed))
-    if (isThere) warn(`the object '${key}' of the check at start stays in ${name}: ${removed.message}`)
+    if (isThere) warn(`the check wrote the object '${key}' to ${name} and could not remove it: ${removed.message}`)
   }
 
   return async (dialect, ask, { purpose, writes, warn }) => {
     const read = await ask('read', dialect.get(key, undefined))
     if (read instanceof Fault) {
       if (isPlaceMissing(read)) throw worthAskingAgain(read)
-      // To somebody who may not list, S3 says "forbidden" of what is absent; to list is not needed for normal work.
+      // S3 answers "forbidden" for an absent object when we may not list, which Orthanc does not need.
       if (read.code !== 'NotFound' && !read.perhapsAbsent) throw read
-    } else if (read.text !== BODY.toString()) throw notTheStores(read, 'an object that nobody writes')
+    } else if (read.text !== BODY.toString()) throw notTheStores(read, 'content for an object that does not exist')
     if (purpose === 'status' || !writes) return
     const wasThere = !(read instanceof Fault)
     const isThere = takesAnything ? wasThere : (await write(dialect, ask, warn)) || wasThere

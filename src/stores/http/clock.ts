@@ -5,7 +5,7 @@ const TOLERATED_MS = 5 * 60_000
 
 const [EARLIEST, LATEST] = [Date.UTC(2020), Date.UTC(2120)]
 
-/** NaN for one that no clock shows: nothing can be signed with it. */
+/** NaN for a date that cannot be right: nothing can be signed with it. */
 function dateOf(headers: Headers): number {
   const date = Date.parse(String(headers['date']))
   return date > EARLIEST && date < LATEST ? date : Number.NaN
@@ -36,8 +36,8 @@ export class Clock {
   }
 
   /**
-   * For a refusal of which it is proven that the store made it. Whether its Date differs from the time that requests
-   * are signed with, which is then corrected.
+   * `headers`: of a refusal that certainly comes from the store. True = its Date differs from the time that requests
+   * are signed with, which is now corrected.
    */
   learn(headers: Headers): boolean {
     const theirs = dateOf(headers)

@@ -5,7 +5,7 @@ import type { CheckOptions, Stat } from '../store.ts'
 
 export type Query = readonly (readonly [name: string, value: string])[]
 
-/** A request as a dialect words it, before it is authorised. */
+/** A request as a dialect builds it, before it is authorised. */
 export interface Draft {
   readonly method: 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE'
   /** Of the object or bucket, encoded as it goes on the wire, without query. */
@@ -15,13 +15,13 @@ export interface Draft {
   readonly headers?: Readonly<Record<string, string>>
   /** Small bodies only, such as XML; what is stored is streamed beside the draft. */
   readonly text?: string
-  /** What stands before and after the bytes that are streamed beside the draft. */
+  /** What is sent before and after the bytes that are streamed beside the draft. */
   readonly around?: { readonly before: Buffer; readonly after: Buffer }
   /** A status beyond 2xx that is no failure. */
   readonly alsoFine?: number
   /** The request belongs to an upload that began before. */
   readonly inUpload?: boolean
-  /** An answer with such a status has no words that prove anything. It is no failure yet: the caller asks on. */
+  /** Statuses whose answers have no text that proves anything. They are no failure yet: the caller asks again. */
   readonly wordless?: readonly number[]
   /** The server has much to do before it answers. */
   readonly slow?: boolean
@@ -33,7 +33,7 @@ export interface HttpAnswer {
   readonly headers: Headers
   /** Of a failure: without the secrets of the request. */
   readonly text: string
-  /** What the request said that no message may repeat. */
+  /** Values of the request that no message may repeat. */
   readonly secrets: () => readonly string[]
 }
 
@@ -47,8 +47,8 @@ export interface HttpRefusal extends HttpAnswer {
 }
 
 /**
- * What an answer says of bytes that were sent or found: the same as ours, others, or nothing that can be compared; then
- * only reading the object back tells.
+ * What an answer says of bytes that were sent or found: the same as ours, others, or nothing that can be compared. In
+ * the last case only reading the object back shows which.
  */
 export type Verdict = 'same' | 'other' | 'unclear'
 
@@ -56,7 +56,7 @@ export type Headers = Readonly<Record<string, string | string[] | undefined>>
 
 export interface Page {
   readonly objects: readonly Stat[]
-  /** What the next page is asked with; undefined = this was the last one. */
+  /** The token of the next page; undefined = this was the last one. */
   readonly next: string | undefined
 }
 
@@ -65,7 +65,7 @@ export interface Authorized {
   readonly headers: Record<string, string>
   /** Encoded, such as a shared access signature; '' = nothing. */
   readonly query: string
-  /** The server refused: whether it may take what authorize() makes now. Such a request is repeated once. */
+  /** Called after a refusal: whether the server may accept what authorize() makes now. Then it is sent once more. */
   readonly again?: (answer: HttpRefusal) => boolean
 }
 
@@ -89,9 +89,9 @@ export interface Part {
   readonly whole: string | undefined
 }
 
-/** How a large object is sent in parts that become visible together. */
+/** How a large object is uploaded in parts that become visible together. */
 export interface PartsDialect {
-  /** Larger objects always go up in parts: the provider takes no larger ones at once, or is slower then. Bytes. */
+  /** Larger objects always go up in parts: the provider does not take them in one request, or is slower. Bytes. */
   readonly largestPut: number
   readonly smallestPart: number
   readonly mostParts: number
@@ -101,14 +101,14 @@ export interface PartsDialect {
   readonly inOrder: boolean
   /** Whether the digest of the whole object is wanted, by its last part or by finish(). */
   readonly wantsWhole: boolean
-  /** undefined = parts can be sent without further ado. */
+  /** undefined = parts need no request before them. */
   begin(key: string): Draft | undefined
-  /** What the parts are known by, out of the answer to begin(). */
+  /** The id of the upload, from the answer to begin(). */
   uploadId(answer: HttpAnswer | undefined): string
   part(key: string, id: string, part: Part): Draft
-  /** What finish() must be told of a part that arrived. Throws when it did not arrive whole. */
+  /** What finish() needs to know of a part that arrived. Throws when it did not arrive whole. */
   receipt(answer: HttpAnswer, part: Part, id: string): string
-  /** undefined = the last part was the end of it. */
+  /** undefined = the last part ended the upload. */
   finish(key: string, id: string, receipts: readonly string[], whole: string | undefined): Draft | undefined
   /** Throws unless the answer to finish() says that the object is there now. Absent: any success does. */
   finished?(answer: HttpAnswer): void
@@ -119,12 +119,12 @@ export interface PartsDialect {
 /** One request. A failure is an answer, too; only the end of the check's own time is thrown. */
 export type SendProbe = (verb: string, draft: Draft, body?: Buffer) => Promise<HttpAnswer | Fault>
 
-/** How one provider is asked whether it lets us in. */
+/** The check of one provider. */
 export type DialectCheck = (dialect: Dialect, ask: SendProbe, options: Required<CheckOptions>) => Promise<void>
 
 /**
- * What one provider's HTTP interface differs in: words, signatures, errors. How requests are sent, bodies streamed,
- * lengths and digests checked and failures repeated is the business of the files beside this one.
+ * What differs between the providers' HTTP: requests, signatures, errors. The files beside this one send requests,
+ * stream bodies, check lengths and digests, and repeat what failed.
  */
 export interface Dialect {
   /** For logs: `s3:my-bucket`. */
@@ -133,25 +133,25 @@ export interface Dialect {
   readonly origin: string
   /** Which header has the provider's name for a request, for the log. */
   readonly requestId: string
-  /** With which digest the provider checks what it is sent. */
+  /** The digest by which the provider verifies what it receives. */
   readonly digest: DigestName
   put(key: string, digest: string): Draft
   /**
-   * Whether an answer bears a mark that only the provider gives, such as its own id of the request. Proxies, load
-   * balancers and captive portals answer, too, and they answer 200.
+   * Whether an answer has a mark that only the provider gives, such as its own id of the request. Proxies, load
+   * balancers and captive portals answer, too, even with 200.
    */
   marked(headers: Headers): boolean
   /** What an answer to put() acknowledges. Throws when it is no acknowledgement. */
   acknowledges(answer: HttpAnswer, digest: string): Verdict
   /**
-   * An object that a write acknowledged by `headers`, which proved nothing, was read back and is what was sent; `tag`:
-   * the tag that it was read with. So such acknowledgements are right on this server.
+   * Called when `headers` acknowledged a write without proving anything, and reading the object back showed that it is
+   * what was sent. So such acknowledgements are right on this server. `tag`: the ETag that came with the reading.
    */
   provenRight?(headers: Headers, tag: unknown): void
-  /** `version`: only if the object is still the one that versionOf() was asked about. */
+  /** `version`: only if the object is still the one that versionOf() gave it for. */
   get(key: string, range: Range | undefined, version?: string): Draft
   versionOf(headers: Headers): string | undefined
-  /** The digest of the whole object, where an answer to get() tells it. */
+  /** The digest of the whole object, where an answer to get() has it. */
   digestOf(key: string, headers: Headers): Digest | undefined
   stat(key: string): Draft
   /** Throws when the answer is not about an object. */
@@ -177,13 +177,13 @@ export function encode(text: string): string {
 }
 
 /**
- * A key in the path of a request. Servers, and proxies before them, resolve "." and "..", and nothing at all is the
- * bucket itself: such a request would be about something else than it was meant for.
+ * A key in the path of a request. Servers and proxies resolve "." and "..", and an empty key means the bucket itself:
+ * such a request would reach something else.
  */
 export function encodeKey(key: string, slash: '/' | '%2F' = '/'): string {
   const parts = slash === '/' ? key.split('/') : [key]
   if (key === '' || !key.isWellFormed() || parts.some(part => part === '.' || part === '..'))
-    throw new Fault('BadRequest', 'the key is not one that a request can name')
+    throw new Fault('BadRequest', 'a request cannot name this key')
   return parts.map(encode).join('/')
 }
 

@@ -1,4 +1,4 @@
-/** What answers tell of one object, as Stat. What does not tell it as the store would is not believed. */
+/** From an answer to the Stat of an object. An answer without a name or a size does not come from the store. */
 import type { Stat } from '../store.ts'
 import type { HttpAnswer } from './dialect.ts'
 import { notTheStores } from './stranger.ts'
@@ -10,29 +10,29 @@ export interface Entry {
   readonly modified: unknown
 }
 
-export function statFrom({ key, size, modified }: Entry, answer: HttpAnswer): Stat {
+export function statFrom(answer: HttpAnswer, { key, size, modified }: Entry): Stat {
   const bytes = typeof size === 'number' || (typeof size === 'string' && /^\d+$/.test(size)) ? Number(size) : Number.NaN
   if (typeof key !== 'string' || key === '') throw notTheStores(answer, 'an object without a name')
   if (!Number.isSafeInteger(bytes) || bytes < 0) throw notTheStores(answer, 'an object without a size')
   return { key, size: bytes, modified: new Date(typeof modified === 'string' ? modified : Number.NaN) }
 }
 
-/** Of an answer to HEAD about the object `key`, on S3 and Azure. */
+/** From an answer to HEAD about the object `key`, on S3 and Azure. */
 export function statFromHead(key: string, answer: HttpAnswer): Stat {
   const { 'content-length': length, 'last-modified': modified } = answer.headers
   const size = Number(length ?? Number.NaN)
   if (!Number.isSafeInteger(size)) throw notTheStores(answer, 'no Content-Length')
-  return statFrom({ key, size, modified }, answer)
+  return statFrom(answer, { key, size, modified })
 }
 
-/** What the next page is asked with; undefined = there is none. */
+/** The token of the next page; undefined = there is none. */
 export function nextFrom(token: unknown, answer: HttpAnswer): string | undefined {
   if (token === undefined || token === '') return undefined
-  if (typeof token !== 'string') throw notTheStores(answer, 'a listing without its end')
+  if (typeof token !== 'string') throw notTheStores(answer, 'a listing that does not say whether it goes on')
   return token
 }
 
-/** A name that was encoded for its way. */
+/** A key that was encoded for the answer. */
 export function decodedKey(key: unknown, answer: HttpAnswer): string {
   try {
     return decodeURIComponent(String(key))

@@ -8,9 +8,9 @@ import type { Headers, Verdict } from './dialect.ts'
 const MD5 = /^(?:W\/)?"?([0-9a-f]{32})"?$/i
 const OF_PARTS = /^(?:W\/)?"?([0-9a-f]{32}-\d+)"?$/i
 const MOST_ODD = 100
-/** So many objects whose ETag is not their MD5, and none whose is: then it is the server's way. */
+/** After so many objects whose ETag is not their MD5, and none whose ETag is, the server's ETags are something else. */
 const ENOUGH_ODD = 3
-/** How many other objects are looked at to know. */
+/** How many other objects are read to find out. */
 const MOST_READ = 3
 const MOST_LISTED = 1000
 const LARGEST_READ = 16 * 1024 * 1024
@@ -27,18 +27,18 @@ export function strongTag({ etag }: Headers): string | undefined {
 
 /**
  * ETags of S3, which are the MD5 of the bytes on most servers, and of most objects: not of those in parts (the MD5 of
- * the parts' MD5s), not of those encrypted with KMS, and on some servers never. What a server does is learnt from what
- * it answers: an ETag that is the MD5 of bytes we know cannot be so by chance.
+ * the parts' MD5s), not of those encrypted with KMS, and on some servers never. What a server does is learnt from its
+ * answers: an ETag that is the MD5 of bytes we know cannot be so by chance.
  */
 export class Etags {
   /** 'md5': seen to be so. 'other': an ETag was proven to be something else, so none is compared any more. */
   #are: 'unknown' | 'md5' | 'other' = 'unknown'
-  /** Bodies that did not fit their ETag, while nothing was known: the same twice is no accident of the way. */
+  /** Bodies that did not match their ETag, while nothing was known: the same twice is no damage on the way. */
   readonly #odd = new Map<string, string>()
   /** Keys of which two readings agreed. One alone may be damaged at rest. */
   readonly #agreed = new Set<string>()
 
-  /** What an ETag says of bytes with this MD5 (base64), sent as one or in parts with these MD5s. */
+  /** What an ETag says of bytes with this MD5 (base64), sent in one request or in parts with these MD5s. */
   compare(headers: Headers, md5: string | undefined, parts?: readonly string[]): Verdict {
     const etag = String(headers['etag'] ?? '')
     if (parts && OF_PARTS.exec(etag)?.[1]?.toLowerCase() === etagOfParts(parts)) return 'same'
@@ -51,22 +51,22 @@ export class Etags {
     return this.#are === 'md5' && !isEncrypted(headers) ? 'other' : 'unclear'
   }
 
-  /** Whether an ETag that cannot be compared is worth reading the object back: not where that is known to be usual. */
+  /** Whether an ETag that cannot be compared is a reason to read the object back: not where that is usual. */
   surprises(headers: Headers): boolean {
     return this.#are === 'unknown' && MD5.test(String(headers['etag'] ?? '')) && !isEncrypted(headers)
   }
 
-  /** An object was seen to be right, although its ETag, told twice, is another. */
+  /** Called when an object is proven right although its ETag, seen twice, is not its MD5. */
   learnOther(headers: Headers): void {
     if (this.surprises(headers)) this.#are = 'other'
   }
 
-  /** Whether an object did not fit its ETag and nothing tells yet which of the two is wrong. */
+  /** Whether an object did not match its ETag and it is not known yet which of the two is wrong. */
   doubts(key: string): boolean {
     return this.#are === 'unknown' && this.#odd.has(key) && !this.#agreed.has(key)
   }
 
-  /** What a whole body must have, as far as its ETag tells. */
+  /** The digest that a whole body must have, if its ETag says so. */
   digestOf(key: string, headers: Headers): Digest | undefined {
     const etag = MD5.exec(String(headers['etag'] ?? ''))?.[1]
     if (etag === undefined || this.#are === 'other' || isEncrypted(headers)) return undefined
@@ -93,8 +93,8 @@ export class Etags {
 }
 
 /**
- * Looks at some other objects: one whose ETag is its MD5 tells that this is so on this server, which the store's own
- * content takes note of. Where they cannot be looked at, nothing is learnt.
+ * Reads some other objects. One whose ETag is its MD5 shows that ETags are MD5s on this server; `digest.confirms`
+ * remembers that. Where they cannot be read, nothing is learnt.
  */
 export async function learnFromOthers(store: Store, prefix: string, but: string, signal: AbortSignal): Promise<void> {
   let [listed, read] = [0, 0]

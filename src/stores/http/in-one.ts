@@ -8,7 +8,7 @@ import type { Send } from './send.ts'
 
 const EVERYTHING = { start: 0, end: Number.MAX_SAFE_INTEGER }
 
-/** An object up and down in one request. */
+/** Uploads and downloads in one request. */
 export function inOneRequest(dialect: Dialect, send: Send, look: Look) {
   async function put(key: string, body: Source, signal: AbortSignal): Promise<void> {
     // Larger ones are read twice: for their digest, then for the wire.
@@ -26,10 +26,10 @@ export function inOneRequest(dialect: Dialect, send: Send, look: Look) {
     if (verdict === 'unclear') await compareBack(key, digest, answer.headers, signal)
   }
 
-  /** What an acknowledgement does not prove the bytes do. If they are right, it is known what tags are here. */
+  /** Where an acknowledgement proves nothing, the bytes are read. If they are right, we know what its ETag means. */
   async function compareBack(key: string, digest: string, headers: Headers, signal: AbortSignal): Promise<void> {
     const found = await look.readBack(key, signal).catch(error => {
-      if (isUnreadable(error)) return undefined // then we must believe that the server looked at the digest
+      if (isUnreadable(error)) return undefined // then we must believe that the server verified the digest
       throw error
     })
     if (found && found.digest !== digest) throw otherBytes()
@@ -40,13 +40,13 @@ export function inOneRequest(dialect: Dialect, send: Send, look: Look) {
     const answer = await send('read', dialect.get(key, range), signal)
     if (answer.statusCode >= 300) throw await look.absent(key, answer, signal)
     if (!range && answer.headers['content-length'] === undefined && dialect.marked(answer.headers)) {
-      // Proxies that look into bodies hand them on without their length. Of a range, its place tells it.
+      // Proxies that inspect bodies pass them on without their length. For a range, Content-Range has it.
       dropAnswer(answer)
       const ranged = await send('read', dialect.get(key, EVERYTHING), signal)
       const { content, total } = await contentOfAnswer(dialect, ranged, arrivedRange(ranged), signal)
       if (content.size === total) return withDigest(content, dialect, key, ranged)
       dropAnswer(ranged)
-      throw new Fault('Internal', 'the server gives an object neither with its length nor as a whole')
+      throw new Fault('Internal', 'the server sent neither the length of the object nor all of its bytes')
     }
     const { content, total } = await contentOfAnswer(dialect, answer, range, signal)
     return content.size === total ? withDigest(content, dialect, key, answer) : content

@@ -10,7 +10,7 @@ import type { Transfers } from './transfer.ts'
 const MB = 1024 * 1024
 const ABANDON_MS = 10_000
 
-/** What one part is, once it has arrived. */
+/** A part that has arrived. */
 interface SentPart {
   readonly receipt: string
   readonly digest: string
@@ -24,7 +24,7 @@ function partsOf(size: number, { transfer, dialect: { parts } }: Transfers): rea
   return Array.from({ length: count }, (_, i) => ({ start: i * bytes, end: Math.min((i + 1) * bytes, size) }))
 }
 
-/** Large objects up in parts that become visible together. */
+/** Uploads large objects in parts that become visible together. */
 export function uploadsInParts(all: Transfers): Pick<Store, 'put'> & { holds: NonNullable<Store['holds']> } {
   return {
     put: (key, body, signal) => upload(all, key, body, signal),
@@ -44,7 +44,7 @@ async function upload(all: Transfers, key: string, body: Source, signal: AbortSi
   const anySignal = AbortSignal.any([signal, stop.signal])
   const whole = hasher(dialect.digest)
   let wholeDigest: string | undefined
-  // All parts at once would keep the slots from every other transfer until the last of them is sent.
+  // If it took all slots at once, every other transfer would wait until its last part is sent.
   const few = pLimit(all.transfer.concurrency)
   const inTurn = pLimit(1) // the source is read from its beginning to its end, which the digest of the whole needs
   /** Whether the request that ends the upload may have been carried out, though its answer was lost. */
@@ -107,7 +107,7 @@ async function exchange({ send }: Transfers, draft: Draft, signal: AbortSignal, 
   return readAnswer(await send('write', draft, signal, bytes, bytes?.byteLength), signal)
 }
 
-/** As a whole, and in the parts that it would go up in. */
+/** Compares the object as a whole and by the parts that it would go up in. */
 async function holds(all: Transfers, key: string, body: Source, signal: AbortSignal): Promise<boolean> {
   const name = all.dialect.digest
   const digest = hasher(name)
@@ -125,7 +125,7 @@ async function holds(all: Transfers, key: string, body: Source, signal: AbortSig
   return all.look.holds(key, { size: body.size, digest: found, parts, compute: async () => found }, signal)
 }
 
-/** Best effort, on the network that most probably has made the upload fail: the first failure is the one to report. */
+/** Best effort: the network has probably made the upload fail. The first failure is the one to report. */
 async function abandon({ dialect, send, again }: Transfers, key: string, id: string): Promise<void> {
   const draft = dialect.parts.abandon(key, id)
   if (!draft) return
@@ -133,7 +133,7 @@ async function abandon({ dialect, send, again }: Transfers, key: string, id: str
   await again(signal, async () => (await send('remove', draft, signal)).body.dump()).catch(() => undefined)
 }
 
-/** All of them, or the first fault: then the others are stopped, and have ended when it is thrown. */
+/** All results, or the first fault: then the others are stopped, and have ended when it is thrown. */
 async function allOrNone<T>(working: readonly Promise<T>[], stop: AbortController): Promise<T[]> {
   try {
     return await Promise.all(working)

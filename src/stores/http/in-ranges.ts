@@ -4,14 +4,14 @@ import type { Store } from '../store.ts'
 import { arrivedRange, contentOfAnswer, withDigest } from './answer.ts'
 import type { Transfers } from './transfer.ts'
 
-/** A large object down in ranges that are fetched in parallel and delivered in order. `getInOne`: by one request. */
+/** Downloads a large object in ranges, fetched in parallel and delivered in order. `getInOne`: by one request. */
 export function readInRanges(all: Transfers, getInOne: Store['get']): Store['get'] {
   const { transfer, dialect, send } = all
   return async (key, range, signal) => {
     const start = range?.start ?? 0
     const first = { start, end: Math.min(start + transfer.partBytes, range?.end ?? Number.MAX_SAFE_INTEGER) }
     const answer = await send('read', dialect.get(key, first), signal).catch(error => {
-      // Only an empty object has no first byte; that costs it a second request.
+      // Only an empty object has no first byte. For such an object there is a second request.
       if (!range && isCode(error, 'BadRequest')) return undefined
       throw error
     })
@@ -24,7 +24,7 @@ export function readInRanges(all: Transfers, getInOne: Store['get']): Store['get
     const end = range?.end ?? total
     if (end > total) {
       await answer.body.dump()
-      throw new Fault('BadRequest', `bytes ${start} to ${end} were asked of an object of ${total} bytes`)
+      throw new Fault('BadRequest', `bytes ${start} to ${end} were requested of an object of ${total} bytes`)
     }
     const rest = { start: start + content.size, end }
     const target = { key, version: dialect.versionOf(answer.headers) }
@@ -52,7 +52,7 @@ async function* ahead(all: Transfers, target: Target, first: Content, rest: Rang
       next = part.end
       const bytes = Promise.withResolvers<Buffer>()
       const delivered = Promise.withResolvers<void>()
-      bytes.promise.catch(() => {}) // whoever waits for it hears of it; perhaps nobody waits any more
+      bytes.promise.catch(() => {}) // the reader gets the error; without a reader it must not end the process
       void slot(async () => {
         try {
           bytes.resolve(await again(anySignal, () => fetchRange(all, target, part, anySignal)))
@@ -74,7 +74,7 @@ async function* ahead(all: Transfers, target: Target, first: Content, rest: Rang
       fetchAhead()
     }
   } finally {
-    stop.abort(new Fault('Canceled', 'the rest is not wanted'))
+    stop.abort(new Fault('Canceled', 'the rest of the object is not wanted'))
     for (const part of coming) part.delivered()
   }
 }

@@ -1,4 +1,4 @@
-/** Looking at one object: whether it is there, and whether it is what was sent. */
+/** Looks at one object: whether it is there, and whether it is what was sent. */
 import { Fault, isCode } from '../../fault.ts'
 import { digestOfBody } from '../digest.ts'
 import { contentOfAnswer, readAnswer, type Sent } from './answer.ts'
@@ -10,11 +10,11 @@ import { notTheStores } from './stranger.ts'
 export interface Expected {
   /** Bytes. */
   readonly size: number
-  /** As the dialect's digest is written, where it is known already. */
+  /** In the dialect's form, where it is known already. */
   readonly digest: string | undefined
   /** The same of each part, if it went up in parts. */
   readonly parts?: readonly string[]
-  /** The digest, however much work it is. */
+  /** Computes the digest, even if that is much work. */
   compute(): Promise<string>
 }
 
@@ -23,9 +23,9 @@ export interface Look {
   ask(key: string, signal: AbortSignal): Promise<HttpAnswer | undefined>
   /** Whether the object is there as expected. The size alone proves nothing, and what may not be read is not there. */
   holds(key: string, expected: Expected, signal: AbortSignal): Promise<boolean>
-  /** The digest of the bytes that are there, which are all read, and the store's own tag of them. */
+  /** Reads the whole object: the digest of its bytes, and the ETag that the store gives it. */
   readBack(key: string, signal: AbortSignal): Promise<{ readonly digest: string; readonly tag: unknown }>
-  /** Why a read was refused without words: gone, when the store says so on being asked. */
+  /** The reason of a refusal without a text: NotFound only if another request proves it. */
   absent(key: string, refusal: Sent, signal: AbortSignal): Promise<Fault>
 }
 
@@ -35,7 +35,7 @@ export function createLook(dialect: Dialect, send: Send): Look {
       const answer = await send('stat', dialect.stat(key), signal)
       if (answer.statusCode < 300) return await wholeOf(answer, signal)
       await askInWords(key, signal)
-      // Written in this very moment; or the credentials or the clock were to blame, which only words could tell.
+      // It was written just now. Or it was the credentials or the clock, which an answer to HEAD cannot say.
       const second = await send('stat', dialect.stat(key), signal)
       if (second.statusCode < 300) return await wholeOf(second, signal)
     } catch (error) {
@@ -45,14 +45,17 @@ export function createLook(dialect: Dialect, send: Send): Look {
     throw thereAndNot()
   }
 
-  /** Nobody asked for a piece, so an answer about one tells nothing. */
+  /** The request was not for a range, so an answer with a range proves nothing. */
   async function wholeOf(sent: Sent, signal: AbortSignal): Promise<HttpAnswer> {
     const answer = await readAnswer(sent, signal)
-    if (answer.status !== 200) throw notTheStores(answer, 'a status that is none of an object')
+    if (answer.status !== 200) throw notTheStores(answer, 'an unexpected status')
     return answer
   }
 
-  /** An answer to HEAD has no body: it tells no missing object from a missing bucket or a stranger. This does. */
+  /**
+   * An answer to HEAD has no body: with it, a missing object looks like a missing bucket or like the answer of a proxy.
+   * The answer to this GET has a body.
+   */
   async function askInWords(key: string, signal: AbortSignal): Promise<void> {
     const answer = await send('stat', dialect.get(key, { start: 0, end: 1 }), signal)
     await answer.body.dump()
@@ -60,13 +63,13 @@ export function createLook(dialect: Dialect, send: Send): Look {
 
   async function readBack(key: string, signal: AbortSignal) {
     const answer = await send('read', dialect.get(key, undefined), signal).catch(error => {
-      throw isCode(error, 'NotFound') ? thereAndNot() : error // another server of the store told otherwise
+      throw isCode(error, 'NotFound') ? thereAndNot() : error // another server of the store said that it is there
     })
     const { content } = await contentOfAnswer(dialect, answer, undefined, signal)
     return { digest: await digestOfBody(dialect.digest, content.body, signal), tag: answer.headers['etag'] }
   }
 
-  /** Undefined when the answer is not one about an object, as far as it tells: then its bytes must. */
+  /** Undefined when the answer does not describe an object: then only its bytes can show what it is. */
   function sizeOf(key: string, answer: HttpAnswer): number | undefined {
     try {
       return dialect.statOf(key, answer).size
@@ -103,10 +106,13 @@ export function createLook(dialect: Dialect, send: Send): Look {
 }
 
 function thereAndNot(): Fault {
-  return new Fault('Unavailable', 'the store says that the object is there, and that it is not')
+  return new Fault(
+    'Unavailable',
+    'the store contradicts itself: one answer says that the object is there, another that it is not',
+  )
 }
 
-/** Who may write may not always read; and an archive is not read at once. */
+/** The credentials may allow to write but not to read, and an object in an archive cannot be read at once. */
 export function isUnreadable(error: unknown): boolean {
   return isCode(error, 'Denied') || isCode(error, 'Archived')
 }

@@ -1,4 +1,4 @@
-/** What machine this is: which metadata service to expect, and what may stand between it and us. */
+/** What machine this is: which metadata service to expect, and whether a container is between it and us. */
 import { existsSync, readFileSync } from 'node:fs'
 
 /** Who made the machine, as its firmware says, such as "Amazon EC2"; '' = unknown. */

@@ -1,4 +1,4 @@
-/** What a store over HTTP is made of, beside its dialect. */
+/** What a store over HTTP needs beside its dialect. */
 import type { Dispatcher } from 'undici'
 import { network } from '../network/network.ts'
 import type { RetryPolicy } from '../wrappers/retry.ts'
@@ -26,17 +26,17 @@ export interface ConnectionOptions {
   readonly maxRetries: number
 }
 
-/** What a store is told of where it works, whatever the provider. */
+/** What a store needs to know of the place where it works, whatever the provider. */
 export interface Environment {
   /** Orthanc's HttpsCACertificates. */
   readonly caFile: string | undefined
   /** Orthanc's HttpProxy. */
   readonly proxy: string | undefined
-  /** Hosts that no proxy leads to; CloudStorage.NoProxy. */
+  /** Hosts to reach without a proxy; CloudStorage.NoProxy. */
   readonly noProxy?: readonly string[]
-  /** What somebody should look at, though it is no failure yet. */
+  /** Gets lines that an operator should read although nothing has failed. */
   readonly warn?: (line: string) => void
-  /** An object that nobody writes, below the root path: permissions may end there. */
+  /** The key for checks, under which Orthanc stores nothing. Below the root path, as permissions may end there. */
   readonly probeKey: string
 }
 

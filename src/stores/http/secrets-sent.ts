@@ -1,11 +1,11 @@
-/** What no message may repeat of a request: proxies, servers and stores quote requests in their pages and errors. */
+/** The secrets of a request, which no message may repeat: proxies and servers quote requests in pages and errors. */
 import type { Headers } from './dialect.ts'
 
-/** Of which value of a header or parameter a secret is, by its name. Others hold none, or are not sent by us. */
+/** Names of the headers and parameters whose values are secret. Others hold no secret, or are not sent by us. */
 const SECRET = /authorization|token|secret|assertion|password|^code$|^sig$|signature/i
-/** In a header for authorization: the signature of S3's, the one of Azure's, a token. Not the names before them. */
+/** The secret part of an authorization header: the signature of S3 or Azure, or a token. Not the names before it. */
 const PART = /Signature=(\w+)|SharedKey [^:]*:(\S+)|(?:Bearer|Basic) (\S+)/
-/** A page may cut a secret off, or write what follows in another way; by so many characters it is recognised. */
+/** A page may cut a secret off, or encode the rest differently. So many characters are enough to find it. */
 const BEGINNING = 8
 
 /** `parameters`: of a query, a form or an object in JSON, as they are sent. */

@@ -1,4 +1,4 @@
-/** One request: authorised, sent, and its answer judged as far as all providers have it in common. */
+/** Authorises and sends one request, and judges its answer as far as that is the same for all providers. */
 import type { Dispatcher } from 'undici'
 import type { Bytes } from '../../bytes.ts'
 import { until } from '../until.ts'
@@ -8,16 +8,16 @@ import type { HttpStoreOptions } from './options.ts'
 import { secretsIn } from './secrets-sent.ts'
 import { markWatch, notTheStores } from './stranger.ts'
 
-/** A body in memory is sent in slices: the wait for the answer begins anew with each. */
+/** A body in memory is sent in slices of this size: each restarts the time limit for the answer. */
 const SLICE_BYTES = 256 * 1024
 /**
- * When the last slice is handed over, the kernel may still hold so much of it, and nobody sees it leave. A line that is
- * slower than this rate is not a line.
+ * After the last slice is handed over, the kernel may still hold so much of the body, and we cannot see it leave. Lines
+ * that are slower than this rate are not supported.
  */
 const KERNEL_BYTES = 4 * 1024 * 1024
 const SLOWEST_BYTES_PER_S = 10_000
 
-/** Sends drafts; rejects unless the answer is 2xx. Whoever gets the answer drains or destroys its body. */
+/** Sends drafts; rejects unless the answer is 2xx. The caller drains or destroys the body of the answer. */
 export type Send = (
   verb: string,
   draft: Draft,
@@ -70,8 +70,7 @@ export function createSend(dialect: Dialect, options: HttpStoreOptions): Send {
       const { statusCode: status } = answer
       const unmarked = lacksMark(draft, verb, answer.headers)
       if (status < 300 || status === draft.alsoFine) {
-        if (unmarked)
-          throw notTheStores(await readAnswer(answer, signal), 'no mark of the store, whose answers had one before')
+        if (unmarked) throw notTheStores(await readAnswer(answer, signal), 'no request id, which earlier answers had')
         return answer
       }
       if (isWordless(dialect, draft, answer)) return answer
@@ -79,7 +78,7 @@ export function createSend(dialect: Dialect, options: HttpStoreOptions): Send {
       const refusal = { ...(await readAnswer(answer, signal)), verb, origin, inUpload: draft.inUpload ?? false }
       const fault = dialect.fault(refusal)
       if (second || !again?.(refusal)) throw fault
-      // What streams has gone and must be read anew, by whoever owns it.
+      // A body that was streamed is used up: the caller must open its source again.
       if (body !== undefined && !Buffer.isBuffer(body)) throw fault.with({ retryable: true })
       return undefined
     } catch (error) {

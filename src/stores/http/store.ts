@@ -45,7 +45,7 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
       if (isCode(error, 'NotFound')) return
       throw error
     }
-    throw new Fault('Unavailable', 'the removal was answered, but the object is still there')
+    throw new Fault('Unavailable', 'the server answered the removal with success, but the object is still there')
   }
 
   async function* list(prefix: string, signal: AbortSignal): AsyncIterable<Stat> {
@@ -64,7 +64,8 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
         yield object
         throwIfAborted(signal)
       }
-      if (page.next !== undefined && page.next === from) throw new Fault('Internal', 'the listing does not advance')
+      if (page.next !== undefined && page.next === from)
+        throw new Fault('Internal', 'the listing does not advance: the server names the same next page again')
       from = page.next
     } while (from !== undefined)
   }

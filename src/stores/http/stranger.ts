@@ -9,30 +9,37 @@ import { withoutSecrets } from './secrets-sent.ts'
 
 const LONGEST_TITLE = 120
 const LONGEST_WORDS = 600
-/** What is looked through for a title, or for secrets: no pattern takes long for so little. */
+/** How much of a page is searched for a title or for secrets: no pattern takes long for so little. */
 const LOOKED_AT = 2000
 const LONGEST_PLACE = 100
 const between =
-  'Something between Orthanc and the store answers in its place: look at the proxy, load balancer or ingress, and at the endpoint.'
+  'Something between Orthanc and the store answers instead of the store: check the proxy, load balancer or ingress, and the endpoint.'
 
-/** A success that is none of the store's. `expected`: what the store would have said. */
-export function notTheStores(answer: HttpAnswer, expected: string): Fault {
-  return new Fault('Unavailable', `the answer has ${expected}, so it is not the store's: ${pageOf(answer)}`, {
+/** For a success that does not come from the store. `found`: what the answer has or lacks, after "the answer has". */
+export function notTheStores(answer: HttpAnswer, found: string): Fault {
+  return new Fault('Unavailable', `the answer has ${found}, so it does not come from the store: ${pageOf(answer)}`, {
     remedy: between,
     doubtful: true,
   })
 }
 
-/** A failure in nobody's words, or in somebody else's. */
+/** For a failure that does not come from the store. */
 export function strangersFault(answer: HttpRefusal): Fault {
   const { status, text } = answer
   if (status >= 300 && status < 400) return redirected(answer)
   const fault = (code: FaultCode, remedy: string) =>
-    new Fault(code, `not the store's words: ${pageOf(answer)}`, { remedy, doubtful: true, ...retryAfter(answer) })
+    new Fault(code, `the answer does not come from the store: ${pageOf(answer)}`, {
+      remedy,
+      doubtful: true,
+      ...retryAfter(answer),
+    })
   if (/plain HTTP request was sent to HTTPS port/i.test(text))
     return fault('BadConfig', 'The server speaks TLS: write https:// in front of the endpoint.')
   if (status === 413)
-    return fault('TooLarge', 'A proxy before the store limits the size of a request (nginx: client_max_body_size).')
+    return fault(
+      'TooLarge',
+      'A proxy in front of the store limits the size of a request (nginx: client_max_body_size).',
+    )
   if (status === 408 || status === 504) return fault('Timeout', between)
   return fault('Unavailable', status >= 500 || status === 429 ? '' : between)
 }
@@ -43,12 +50,11 @@ function redirected({ status, headers, origin }: HttpRefusal): Fault {
   const there = URL.canParse(location, origin) ? new URL(location, origin) : undefined
   const here = new URL(origin)
   const words = `the server redirects${there ? ` to ${oneLine(there.origin, LONGEST_PLACE)}` : ''} (HTTP ${status})`
-  if (there?.hostname === here.hostname && there.protocol === 'https:' && here.protocol === 'http:')
-    return new Fault('BadConfig', words, { remedy: 'Write https:// in front of the endpoint.' })
-  if (there?.hostname === here.hostname && there.protocol === 'http:' && here.protocol === 'https:')
-    return new Fault('BadConfig', words, { remedy: 'Write http:// in front of the endpoint.' })
+  const otherScheme = there && /^https?:$/.test(there.protocol) && there.protocol !== here.protocol
+  if (otherScheme && there.hostname === here.hostname)
+    return new Fault('BadConfig', words, { remedy: `Write ${there.protocol}// in front of the endpoint.` })
   return new Fault('Unavailable', words, {
-    remedy: `Redirects are not followed. If ${oneLine(there?.host || 'that host', LONGEST_PLACE)} is the store, name it in the endpoint; else a proxy or captive portal wants something first.`,
+    remedy: `Redirects are not followed. If ${oneLine(there?.host || 'that host', LONGEST_PLACE)} is the store, write it as the endpoint; else a proxy or captive portal asks for something, such as a login.`,
   })
 }
 
@@ -58,8 +64,8 @@ export function retryAfter({ headers }: { readonly headers: Headers }): { retryA
 }
 
 /**
- * Whether a success about an object is somebody else's. `marked`: it bears the store's own mark. Small servers give
- * none, and some not even a tag; then it may not be a page, nor nothing at all.
+ * Whether a success about an object does not come from the store. `marked`: it has the store's own mark. Small servers
+ * give none, and some not even an ETag. Without a mark, an answer must not be a web page and must not be empty.
  */
 export function isStrange(headers: Headers, marked: boolean): boolean {
   if (marked) return false
@@ -69,15 +75,15 @@ export function isStrange(headers: Headers, marked: boolean): boolean {
   return !/^$|octet-stream/i.test(type) || !(Number(headers['content-length']) > 0)
 }
 
-/** The answer as it is, unless it is somebody else's. `lacking`: what it has not, in words. */
-export function ownAnswer(answer: HttpAnswer, marked: boolean, lacking: string): HttpAnswer {
-  if (isStrange(answer.headers, marked)) throw notTheStores(answer, lacking)
+/** The answer as it is; throws if it does not come from the store. `found`: as of notTheStores(). */
+export function ownAnswer(answer: HttpAnswer, marked: boolean, found: string): HttpAnswer {
+  if (isStrange(answer.headers, marked)) throw notTheStores(answer, found)
   return answer
 }
 
 /**
- * Whether an answer about bytes lacks the mark that the store has given to such answers before, and a tag such as S3's
- * as well. Answers to the other requests have words that prove whose they are.
+ * Whether an answer about bytes lacks the mark that the store has given to such answers before, and an ETag such as
+ * S3's as well. Answers to the other requests have a text that proves where they come from.
  */
 export function markWatch(marked: (headers: Headers) => boolean) {
   const marking = new Set<string>()
@@ -89,11 +95,6 @@ export function markWatch(marked: (headers: Headers) => boolean) {
   }
 }
 
-/** Whether an answer in XML ended too early: parsers take one that was cut off between two elements for a short one. */
-export function isCutOff({ text }: HttpAnswer, root: string): boolean {
-  return !text.trimEnd().endsWith(`</${root}>`)
-}
-
 /** The status and the first words of a page, such as its title. */
 function pageOf({ status, text: page, secrets }: HttpAnswer): string {
   const text = withoutSecrets(page, secrets())
@@ -102,12 +103,12 @@ function pageOf({ status, text: page, secrets }: HttpAnswer): string {
   return words === '' ? `HTTP ${status}` : `HTTP ${status}, "${words}"`
 }
 
-/** What somebody says, as a part of a message: short, on one line, and without what is nobody's business. */
+/** Text from outside as a part of a message: short, on one line, without secrets. */
 export function quoteOf(text: string, most = LONGEST_WORDS): string {
   return oneLine(withoutLikelySecrets(text.slice(0, LOOKED_AT)).trim(), most)
 }
 
-/** Some pages repeat a signature or a token of a request, perhaps not of ours; for ours see secrets-sent.ts. */
+/** Some pages repeat signatures or tokens, perhaps of other requests. For our own see secrets-sent.ts. */
 function withoutLikelySecrets(text: string): string {
   return text
     .replace(/\b(sig|[\w-]*(?:signature|token|upload_id))(=|%3D)[^\s&"'<>]+/gi, '$1=…')

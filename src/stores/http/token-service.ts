@@ -25,17 +25,17 @@ const LONGEST_ANSWER = 1024 * 1024
 const MOST_ANSWERS = 4
 
 /**
- * They go where all requests go: through the proxy, trusting the same authorities. The libraries report any failure as
- * "no credentials"; this one remembers whether it was only that nobody answered, which passes.
+ * Requests for tokens go the way of all requests: through the proxy, trusting the same authorities. The libraries
+ * report any failure as "no credentials"; this class remembers whether there only was no answer, which passes.
  */
 export class TokenServices {
   readonly #dispatcher: Dispatcher
   readonly #metadataExpected: () => boolean
   #trouble: Fault | undefined
-  /** What was granted since the credentials were asked for: it may hold them. */
+  /** The answers since the credentials were requested: they may hold them. */
   #answered: string[] = []
 
-  /** `metadataExpected`: whether this machine should have a metadata service. If not, its silence is no trouble. */
+  /** `metadataExpected`: whether this machine should have a metadata service. If not, it need not answer. */
   constructor(dispatcher: Dispatcher, metadataExpected: () => boolean) {
     this.#dispatcher = dispatcher
     this.#metadataExpected = metadataExpected
@@ -58,7 +58,7 @@ export class TokenServices {
       let size = 0
       for await (const chunk of answer.body as AsyncIterable<Buffer>) {
         size += chunk.byteLength
-        if (size > LONGEST_ANSWER) throw new Fault('Unavailable', `${host} answers more than a token`)
+        if (size > LONGEST_ANSWER) throw new Fault('Unavailable', `the answer of ${host} is too large for a token`)
         chunks.push(chunk)
       }
       const { statusCode: status } = answer
@@ -75,12 +75,12 @@ export class TokenServices {
       const passes = fault.retryable || fault.code === 'Timeout'
       if (fault.code !== 'Internal' && !signal?.aborted && (!isMetadata(hostname) || this.#metadataExpected()))
         this.#trouble = fault.with({ cause: error, retryable: passes }, `${host}: ${fault.message}`)
-      // What these libraries know is errors with a code.
+      // These libraries decide by the code of an error.
       throw Object.assign(new Error(fault.message, { cause: error }), { code: codeOf(error) ?? 'ECONNREFUSED' })
     }
   }
 
-  /** What a library asks of a metadata service by itself: whatever goes wrong there is trouble that passes. */
+  /** For requests of a library to a metadata service: any failure there is one that passes. */
   async metadata<T>(ask: () => Promise<T>): Promise<T> {
     try {
       return await ask()
@@ -91,7 +91,7 @@ export class TokenServices {
     }
   }
 
-  /** Runs `work`, and tells why it gave no credentials. `remedy`: of what is not but trouble on the way. */
+  /** Runs `work`. If it gives no credentials, the fault says why. `remedy`: unless it was a failure on the way. */
   async credentials<T>(work: () => Promise<T>, said: (error: unknown) => string, remedy: () => string): Promise<T> {
     this.#trouble = undefined
     this.#answered = []

@@ -11,26 +11,31 @@ export interface Token<T = string> {
 }
 
 export interface Tokens<T> {
-  /** Waits only while there is none that is good, and not beyond `signal`. */
+  /** Waits only while there is no valid one, and not beyond `signal`. */
   get(signal: AbortSignal): Promise<T>
-  /** The server did not take `value`: whether another may be better, for which get() asks then. */
+  /** Called when the server did not accept `value`. True = another one may be accepted, which get() then fetches. */
   refused(value: T): boolean
 }
 
 /** A new one is fetched this long before the old one ends, or at half its life if that is short. */
 const EARLY_MS = 5 * 60_000
-/** However early it ends by this machine's clock, which may be wrong, a token is used for so long. */
+/** A token is used for at least so long: by this machine's clock, which may be wrong, it may have ended already. */
 const SHORTEST_MS = 30_000
 /** The longest that fetching one may take, with whatever the libraries repeat. */
 const FETCH_MS = 60_000
-/** After a failure with a good token at hand, and after a refusal, nobody is asked again for so long. */
+/** The pause after a refusal, and after a failure while the old token is still valid. */
 const PAUSE_MS = 30_000
 
 /**
- * One token for everybody, fetched once however many ask. While the old one is good, the next is fetched behind the
- * scenes: nobody waits for it, and a failure is no more than a warning.
+ * One token for all requests, fetched once even if many wait for it. While the old one is valid, the next is fetched in
+ * the background: no request waits for it, and a failure is only a warning.
+ * `forget`: called after a refusal, for a library that has a cache of its own.
  */
-export function cachedToken<T>(fetch: () => Promise<Token<T>>, warn: (line: string) => void): Tokens<T> {
+export function cachedToken<T>(
+  fetch: () => Promise<Token<T>>,
+  warn: (line: string) => void,
+  forget = () => {},
+): Tokens<T> {
   let token: Token<T> | undefined
   let renewAt = 0
   let coming: Promise<Token<T>> | undefined
@@ -41,7 +46,7 @@ export function cachedToken<T>(fetch: () => Promise<Token<T>>, warn: (line: stri
     if (coming !== undefined) return coming
     const fetched = bounded(fetch()).then(fresh => {
       const now = Date.now()
-      // An end that is no time must not make it last for ever.
+      // An expiry that is not a time must not make the token last for ever.
       const expiresAt = Math.max(fresh.expiresAt || now, now + SHORTEST_MS)
       token = { ...fresh, expiresAt }
       renewAt = fresh.renewAt ?? Math.max(expiresAt - EARLY_MS, now + (expiresAt - now) / 2)
@@ -51,7 +56,7 @@ export function cachedToken<T>(fetch: () => Promise<Token<T>>, warn: (line: stri
     coming = fetched.finally(() => {
       coming = undefined
     })
-    coming.catch(() => {}) // whoever waits may have given up
+    coming.catch(() => {}) // if no request waits any more, a failure must not end the process
     return coming
   }
 
@@ -62,7 +67,7 @@ export function cachedToken<T>(fetch: () => Promise<Token<T>>, warn: (line: stri
       renewAt = Date.now() + PAUSE_MS
       if (warned) return
       warned = true
-      warn(`the credentials are still good, but new ones cannot be had: ${Fault.from(error).describe()}`)
+      warn(`the credentials are still valid, but they could not be renewed: ${Fault.from(error).describe()}`)
     }
   }
 
@@ -74,8 +79,11 @@ export function cachedToken<T>(fetch: () => Promise<Token<T>>, warn: (line: stri
       return token.value
     },
     refused(value) {
-      if (token?.value !== value) return true // another request was refused before: a newer one is there or comes
-      if (Date.now() < quietUntil) return false
+      // If not, another request was refused before, and a newer one is there or is being fetched.
+      const isCurrent = token?.value === value
+      if (isCurrent && Date.now() < quietUntil) return false
+      forget()
+      if (!isCurrent) return true
       quietUntil = Date.now() + PAUSE_MS
       token = undefined
       return true

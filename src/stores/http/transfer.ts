@@ -4,8 +4,8 @@
  * parts in any case.
  *
  * Memory: one slot holds one part, from the moment it is fetched until it is sent or delivered; there are `concurrency`
- * slots for the whole store, whatever the number of transfers. Slots are handed out in the order of asking, and a
- * transfer asks for its parts in their order, so the part that everybody waits for always has one.
+ * slots for the whole store, whatever the number of transfers. Slots are given in the order of the requests for them,
+ * and a transfer requests them in the order of its parts, so the part that a reader waits for always has one.
  *
  * A process that dies in the middle of an upload leaves invisible parts behind, which cost money: see "incomplete
  * multipart uploads" in docs/operations.md.
@@ -25,7 +25,7 @@ export interface Transfers {
   readonly look: Look
   /** Runs work in the next free slot. */
   slot<T>(work: () => Promise<T>): Promise<T>
-  /** Repeats one request. What only a new beginning can mend passes. */
+  /** Repeats one request. Faults that only a repetition of the whole operation can cure are thrown at once. */
   again<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T>
 }
 

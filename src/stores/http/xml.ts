@@ -1,7 +1,7 @@
-/** Answers in XML, of S3 and Azure: what is damaged, or is no XML at all, tells nothing. */
+/** Answers in XML, of S3 and Azure. An answer that is damaged, or is not XML, proves nothing. */
 import { XMLParser } from 'fast-xml-parser'
 import type { HttpAnswer } from './dialect.ts'
-import { isCutOff, notTheStores } from './stranger.ts'
+import { notTheStores } from './stranger.ts'
 
 const parser = new XMLParser({ parseTagValue: false })
 
@@ -14,11 +14,11 @@ export function xmlError(text: string): { readonly code: string; readonly messag
   return { code: typeof code === 'string' ? code : '', message: typeof message === 'string' ? message : '' }
 }
 
-/** The element that the answer to this request has, and nobody else's. */
+/** The root element that only the answer to this request has, with its end: parsers accept a text that is cut off. */
 export function elementOf(reader: XMLParser, answer: HttpAnswer, name: string): unknown {
   const element = parsed(reader, answer.text)?.[name]
-  if (element === undefined || isCutOff(answer, name)) throw notTheStores(answer, `no whole ${name}`)
-  return element
+  if (element !== undefined && answer.text.trimEnd().endsWith(`</${name}>`)) return element
+  throw notTheStores(answer, `no complete ${name}`)
 }
 
 function parsed(reader: XMLParser, text: string): Record<string, unknown> | undefined {

@@ -6,7 +6,7 @@ import { messageOf } from '../../fault.ts'
 
 /** Node.js 22.15 and newer. */
 const TELLS = typeof tls.getCACertificates === 'function'
-/** Where systems keep theirs, for a Node.js that cannot tell. */
+/** Where systems keep theirs, for a Node.js that cannot list them. */
 const BUNDLES = [
   '/etc/ssl/certs/ca-certificates.crt',
   '/etc/pki/tls/certs/ca-bundle.crt',
@@ -42,12 +42,12 @@ function ofFile(file: string | undefined, warn: (line: string) => void): readonl
   if (file === undefined) return []
   try {
     const text = readFileSync(file, 'utf8')
-    new X509Certificate(text) // the first of them: what is no certificate would be passed over in silence
+    new X509Certificate(text) // the first of them: a text that is no certificate would be ignored without an error
     return [text]
   } catch (error) {
     const said = messageOf(error)
     warn(
-      `HttpsCACertificates cannot be used (${file}): ${said}. The authorities of Node.js and of the system are trusted; if they do not suffice, install the package ca-certificates or correct the path`,
+      `HttpsCACertificates cannot be used (${file}): ${said}. The authorities of Node.js and of the system are trusted; if they are not enough, install the package ca-certificates or correct the path`,
     )
     return []
   }

@@ -1,5 +1,5 @@
 /** The one table from failures of the network to faults: sockets, name service, TLS, HTTP itself, and proxies. */
-import { Fault, type FaultCode, rowFor } from '../../fault.ts'
+import { Fault, type FaultCode, rowFor, sameRow } from '../../fault.ts'
 import { ProxyTrouble } from './proxy.ts'
 
 interface Row {
@@ -32,12 +32,13 @@ const noCommonTls: Row = {
 }
 const clientCertificate: Row = {
   code: 'BadConfig',
-  remedy: 'The server wants a client certificate, which this plugin does not have: turn that off for this machine.',
+  remedy: 'The server requires a client certificate, which this plugin does not have: turn that off for this machine.',
 }
 const gone: Row = { code: 'Unavailable' }
+const late: Row = { code: 'Timeout' }
 const noWay: Row = {
   code: 'Unavailable',
-  remedy: 'There is no way to this host: check the network, firewall and HttpProxy.',
+  remedy: 'There is no route to this host: check the network, firewall and HttpProxy.',
 }
 const exhausted: Row = {
   code: 'Unavailable',
@@ -45,9 +46,11 @@ const exhausted: Row = {
     'This machine has no more descriptors, ports or memory for connections: raise its limits, or lower MaxConnections.',
 }
 
-/** Our own names for what the parser of HTTP finds: undici (7 and 8) means to give its errors codes, and does not. */
+/** Our own codes for errors of undici's HTTP parser, which have none in versions 7 and 8. */
 const NO_HTTP = 'HPE_NO_HTTP'
 const DAMAGED_HTTP = 'HPE_DAMAGED'
+
+const ofTls = (row: Row, ...reasons: readonly string[]) => sameRow(row, ...reasons.map(reason => `ERR_SSL_${reason}`))
 
 const table: Readonly<Record<string, Row>> = {
   ENOTFOUND: {
@@ -59,24 +62,13 @@ const table: Readonly<Record<string, Row>> = {
     code: 'Unavailable',
     remedy: 'Nothing listens there: check host and port of the endpoint, and that the server runs.',
   },
-  EHOSTUNREACH: noWay,
-  ENETUNREACH: noWay,
-  ENETDOWN: noWay,
-  EHOSTDOWN: noWay,
-  EACCES: noWay,
-  EPERM: noWay,
-  EADDRNOTAVAIL: exhausted,
-  EMFILE: exhausted,
-  ENFILE: exhausted,
-  ENOBUFS: exhausted,
-  ENOMEM: exhausted,
-  ETIMEDOUT: { code: 'Timeout' },
+  ...sameRow(noWay, 'EHOSTUNREACH', 'ENETUNREACH', 'ENETDOWN', 'EHOSTDOWN', 'EACCES', 'EPERM'),
+  ...sameRow(exhausted, 'EADDRNOTAVAIL', 'EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM'),
+  ...sameRow(late, 'ETIMEDOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'),
   UND_ERR_CONNECT_TIMEOUT: {
     code: 'Timeout',
     remedy: 'No connection within ConnectionTimeout: check host and port of the endpoint, firewall and HttpProxy.',
   },
-  UND_ERR_HEADERS_TIMEOUT: { code: 'Timeout' },
-  UND_ERR_BODY_TIMEOUT: { code: 'Timeout' },
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: { code: 'Corrupt', retryable: true },
   UND_ERR_REQ_CONTENT_LENGTH_MISMATCH: { code: 'Corrupt' },
   UND_ERR_INVALID_ARG: {
@@ -88,28 +80,16 @@ const table: Readonly<Record<string, Row>> = {
     code: 'Unavailable',
     remedy: 'What answers there does not speak HTTP: check scheme and port of the endpoint.',
   },
-  ERR_SSL_WRONG_VERSION_NUMBER: noTls,
-  ERR_SSL_PACKET_LENGTH_TOO_LONG: noTls,
-  ERR_SSL_HTTP_REQUEST: noTls,
-  ERR_SSL_UNSUPPORTED_PROTOCOL: oldTls,
-  ERR_SSL_VERSION_TOO_LOW: oldTls,
-  ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION: oldTls,
-  ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE: noCommonTls,
-  'ERR_SSL_SSL/TLS_ALERT_HANDSHAKE_FAILURE': noCommonTls,
-  ERR_SSL_TLSV1_ALERT_INSUFFICIENT_SECURITY: noCommonTls,
-  ERR_SSL_TLSV1_UNRECOGNIZED_NAME: noCommonTls,
-  ERR_SSL_DH_KEY_TOO_SMALL: oldTls,
-  ERR_SSL_UNSAFE_LEGACY_RENEGOTIATION_DISABLED: oldTls,
-  ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: clientCertificate,
-  ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE: clientCertificate,
-  'ERR_SSL_SSL/TLS_ALERT_BAD_CERTIFICATE': clientCertificate,
-  ERR_SSL_TLSV1_ALERT_UNKNOWN_CA: clientCertificate,
-  SELF_SIGNED_CERT_IN_CHAIN: certificate,
-  DEPTH_ZERO_SELF_SIGNED_CERT: certificate,
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: certificate,
-  UNABLE_TO_GET_ISSUER_CERT: certificate,
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: certificate,
-  CERT_UNTRUSTED: certificate,
+  ...ofTls(noTls, 'WRONG_VERSION_NUMBER', 'PACKET_LENGTH_TOO_LONG', 'HTTP_REQUEST'),
+  ...ofTls(oldTls, 'UNSUPPORTED_PROTOCOL', 'VERSION_TOO_LOW', 'TLSV1_ALERT_PROTOCOL_VERSION', 'DH_KEY_TOO_SMALL'),
+  ...ofTls(oldTls, 'UNSAFE_LEGACY_RENEGOTIATION_DISABLED'),
+  ...ofTls(noCommonTls, 'SSLV3_ALERT_HANDSHAKE_FAILURE', 'SSL/TLS_ALERT_HANDSHAKE_FAILURE'),
+  ...ofTls(noCommonTls, 'TLSV1_ALERT_INSUFFICIENT_SECURITY', 'TLSV1_UNRECOGNIZED_NAME'),
+  ...ofTls(clientCertificate, 'TLSV13_ALERT_CERTIFICATE_REQUIRED', 'SSLV3_ALERT_BAD_CERTIFICATE'),
+  ...ofTls(clientCertificate, 'SSL/TLS_ALERT_BAD_CERTIFICATE', 'TLSV1_ALERT_UNKNOWN_CA'),
+  ...sameRow(certificate, 'SELF_SIGNED_CERT_IN_CHAIN', 'DEPTH_ZERO_SELF_SIGNED_CERT', 'CERT_UNTRUSTED'),
+  ...sameRow(certificate, 'UNABLE_TO_GET_ISSUER_CERT', 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY'),
+  ...sameRow(certificate, 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'),
   CERT_REVOKED: { code: 'Denied', remedy: "The server's certificate was revoked: it needs a new one." },
   CERT_HAS_EXPIRED: {
     code: 'Denied',
@@ -119,13 +99,12 @@ const table: Readonly<Record<string, Row>> = {
     code: 'Unavailable', // a machine that starts without a clock of its own gets the time in a moment
     remedy: "The server's certificate is not valid yet: most probably this machine's clock is behind (NTP).",
   },
-  ERR_TLS_CERT_ALTNAME_INVALID: otherName,
-  HOSTNAME_MISMATCH: otherName,
+  ...sameRow(otherName, 'ERR_TLS_CERT_ALTNAME_INVALID', 'HOSTNAME_MISMATCH'),
 }
 
 /** What X509 calls the other faults of a certificate. */
 const CERTIFICATE = /^(CERT_|CRL_|INVALID_CA$|INVALID_PURPOSE$|PATH_LENGTH_EXCEEDED$|UNABLE_TO_|ERR_TLS_CERT_)/
-/** What is a failure of the network, not of ours, whatever it is. */
+/** All other codes that mean a failure of the network, not a defect of ours. */
 const NETWORK = /^(UND_ERR_|ERR_SSL_|ERR_TLS_|HPE_|E[A-Z]+$|ERR_SOCKET_|ERR_STREAM_PREMATURE)/
 
 /** Whatever a request rejected with, as a Fault. An aborted signal wins: its reason is the truth. */
@@ -145,21 +124,21 @@ export function faultOfNetwork(error: unknown, signal: AbortSignal): Fault {
   })
 }
 
-/** What concerns the proxy must not send anybody to the endpoint. */
+/** A failure of the proxy must not make an operator look at the endpoint. */
 function ofProxy({ proxy: name, status, host }: ProxyTrouble, known: Row): Row {
   const proxy = `T${name.slice(1)}`
   if (status === 407)
     return {
       code: 'Denied',
-      remedy: `${proxy} wants a user and a password, or does not accept those given: http://user:password@host:port.`,
+      remedy: `${proxy} requires a user and a password, or does not accept the given ones: http://user:password@host:port.`,
     }
   if (status !== undefined)
     return {
       code: 'Unavailable',
-      remedy: `${proxy} does not let requests through to ${host}: allow this host there, or name it in NoProxy.`,
+      remedy: `${proxy} does not let requests through to ${host}: allow this host there, or add it to NoProxy.`,
     }
   const code = known.code === 'Timeout' ? 'Timeout' : 'Unavailable'
-  return { code, remedy: `${proxy} cannot be reached: check that it runs, or name the store's host in NoProxy.` }
+  return { code, remedy: `${proxy} cannot be reached: check that it runs, or add the store's host to NoProxy.` }
 }
 
 interface Inside {
@@ -169,7 +148,7 @@ interface Inside {
   readonly proxy?: ProxyTrouble
 }
 
-/** Node wraps the telling error: in a cause, or, when a host has several addresses, in an AggregateError. */
+/** Node wraps the error that matters: in a cause, or, when a host has several addresses, in an AggregateError. */
 function innermost(error: unknown): Inside {
   if (error instanceof Fault) return { code: '', message: error.message, fault: error }
   if (!(error instanceof Error)) return { code: '', message: String(error) }
@@ -180,11 +159,11 @@ function innermost(error: unknown): Inside {
     const found = innermost(inner)
     if (found.code !== '' || found.fault) return found
   }
-  if (code === DAMAGED_HTTP) return { code, message: 'the answer does not follow the rules of HTTP' }
+  if (code === DAMAGED_HTTP) return { code, message: 'the answer is not valid HTTP' }
   return { code, message: opensslReason(error) ?? error.message }
 }
 
-/** That there is no IPv6 is no news. */
+/** Not an error that only says that there is no IPv6. */
 function mostTelling(errors: readonly unknown[]): unknown {
   return errors.find(error => !(error instanceof Error && /^E(NET|HOST)UNREACH$/.test(codeOf(error)))) ?? errors[0]
 }

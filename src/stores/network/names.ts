@@ -1,14 +1,14 @@
 /**
- * The name service, asked seldom: a look-up occupies one of the few threads that also read and write the disk, for as
- * long as the DNS takes. So everybody waits for one look-up of a name, and its answer holds for some seconds. Failures
- * are not kept.
+ * Few requests to the name service: a look-up occupies one of the few threads that also read and write the disk, for as
+ * long as the DNS takes. So all connections share one look-up of a name, and its answer is kept for some seconds.
+ * Failures are not kept.
  */
 import { type LookupAddress, lookup } from 'node:dns'
 import type { LookupFunction } from 'node:net'
 
 const KEPT_MS = 10_000
 const MOST_NAMES = 100
-/** How long an address that did not answer stands behind the others of its name. */
+/** How long an address that did not answer comes after the others of its name. */
 const LATE_MS = 600_000
 
 type Waiting = (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void
@@ -39,7 +39,7 @@ export class Names {
     })
   }
 
-  /** Nobody answered at this address in time: where there are others, they come first for a while. */
+  /** This address did not answer in time: the others of its name come first for a while. */
   late(address: string): void {
     this.#late.delete(address)
     this.#late.set(address, Date.now() + LATE_MS)
@@ -76,7 +76,7 @@ export class Names {
   }
 }
 
-/** The oldest goes. */
+/** Removes the oldest. */
 function trim(map: Map<string, unknown>): void {
   const [oldest] = map.keys()
   if (map.size > MOST_NAMES && oldest !== undefined) map.delete(oldest)

@@ -18,7 +18,7 @@ export interface NetworkOptions extends ProxyOptions {
 const IDLE_MS = 10_000
 /**
  * How long one address of a host may take before the next one is tried. Node's own 250 ms are less than a handshake
- * over a bad line takes, and the address is then given up.
+ * over a bad line takes, and Node then gives the address up.
  */
 const ADDRESS_MS = 3_000
 /** How long the direct way is tried before a detour. */
@@ -67,7 +67,7 @@ class Network extends Dispatcher {
     const agent = this.#settled.get(origin)
     if (agent) return agent.dispatch(options, handler)
     const first = this.#first.get(origin) ?? this.#firstContact(origin)
-    // Once it has ended, the direct one fails whatever it is given.
+    // After the end, the direct one fails every request.
     void first.then(found => (this.#ended ? this.#direct : found).dispatch(options, handler))
     return true
   }
@@ -83,7 +83,7 @@ class Network extends Dispatcher {
     await Promise.all([this.#direct, ...this.#proxied.values()].map(agent => agent.destroy(why)))
   }
 
-  /** Never rejects: where there is no way, the one that it resolves to says why. */
+  /** Never rejects: where there is no way, it resolves to a dispatcher that fails with the reason. */
   #firstContact(origin: string): Promise<Dispatcher> {
     const to = new URL(origin)
     const settle = (agent: Dispatcher) => {
@@ -104,10 +104,10 @@ class Network extends Dispatcher {
           answer => answer.body.dump().then(() => true),
           () => false,
         )
-      // The store may have come up in the meantime: then nothing changes its way.
+      // The store may have come up in the meantime: then requests stay direct.
       if (!reached || (await this.#answers(to))) return this.#direct
       this.#options.warn(
-        `there is no direct way to ${origin}, so requests go through ${detour.name}: if that is not wanted, name the host in "CloudStorage": {"NoProxy": [...]}`,
+        `${origin} cannot be reached directly, so requests go through ${detour.name}: to prevent that, add the host to "CloudStorage": {"NoProxy": [...]}`,
       )
       return settle(around)
     }
@@ -118,7 +118,7 @@ class Network extends Dispatcher {
     return first
   }
 
-  /** Whether anybody takes a connection there. */
+  /** Whether anything accepts a connection there. */
   #answers({ hostname, port }: URL): Promise<boolean> {
     return new Promise(resolve => {
       const host = hostname.replace(/^\[|\]$/g, '')
@@ -153,7 +153,7 @@ class Network extends Dispatcher {
     }
   }
 
-  /** NODE_TLS_REJECT_UNAUTHORIZED, set for whatever else runs here, would let anybody read and answer. */
+  /** Ignores NODE_TLS_REJECT_UNAUTHORIZED: set for some other program, it would let anybody read and answer. */
   #tls() {
     return { secureContext: this.#context(), rejectUnauthorized: true }
   }
@@ -189,8 +189,8 @@ class Network extends Dispatcher {
 }
 
 /**
- * With connections whose failures tell that they are the proxy's. `host`: what it was asked to connect to; undefined =
- * the connection is one to the proxy itself.
+ * The same options, but failures of connections become ProxyTrouble where they are the proxy's. `host`: what the proxy
+ * was to connect to; undefined = the connection is one to the proxy itself.
  */
 function telling(options: object, proxy: Via, host?: string): Pool.Options {
   const { connect } = options as { connect: Connector }
@@ -211,7 +211,7 @@ function isOfTunnel(error: Error): boolean {
   return code.startsWith('UND_ERR_') && code !== 'UND_ERR_CONNECT_TIMEOUT'
 }
 
-/** A way that leads nowhere, and says why. */
+/** A dispatcher that fails every request with `error`. */
 function nowhere(error: unknown): Dispatcher {
   const why = error instanceof Error ? error : new Error(String(error))
   return new Agent({ connect: (_to, callback) => callback(why, null) })

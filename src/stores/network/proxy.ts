@@ -23,12 +23,12 @@ export interface ProxyOptions {
   readonly proxy: string | undefined
   /** CloudStorage.NoProxy. */
   readonly noProxy: readonly string[]
-  /** Where the store is: scheme, host and port. Whatever else is asked gives tokens. */
+  /** Where the store is: scheme, host and port. All other hosts give tokens. */
   readonly store: string
   readonly warn: (line: string) => void
 }
 
-/** A connection to a proxy, or what it was asked for there, failed. */
+/** A connection to a proxy failed, or the proxy refused the tunnel. */
 export class ProxyTrouble extends Error {
   override readonly name = 'ProxyTrouble'
   readonly proxy: string
@@ -69,7 +69,7 @@ export function isMetadata(host: string): boolean {
 
 /** The way to each host. */
 export function wayfinder({ proxy, noProxy, store, warn }: ProxyOptions, env = process.env): (to: URL) => Way {
-  // Orthanc has HttpProxy for other things, too, and may be content with one that we cannot use.
+  // Orthanc uses HttpProxy for other things, too, and may accept one that we cannot use.
   const readable = (given: string | undefined, option: string): Via | undefined => {
     try {
       return given ? readProxy(given, option) : undefined
@@ -98,7 +98,7 @@ function isOwn(host: string): boolean {
   )
 }
 
-/** As curl reads it: the last @ ends user and password, whatever odd characters they have. */
+/** As curl reads it: the last @ ends user and password, even if they have an @ themselves. */
 function readProxy(text: string, option: string): Via {
   const [, scheme = 'http', rest = ''] = /^(?:([a-z][a-z0-9+.-]*):\/\/)?(.*)$/is.exec(text.trim()) ?? []
   const at = rest.lastIndexOf('@')
@@ -118,7 +118,7 @@ function readProxy(text: string, option: string): Via {
   }
 }
 
-/** A password with a bare % is no reason to fail. */
+/** A password may have a bare %. */
 function decoded(text: string): string {
   try {
     return decodeURIComponent(text)
@@ -166,7 +166,7 @@ function ruleOf(entry: string, warn: (line: string) => void): Rule | undefined {
   const [kind, most] = family === 6 ? (['ipv6', 128] as const) : (['ipv4', 32] as const)
   const length = bits === undefined ? most : Number(bits)
   if (!(Number.isInteger(length) && length >= 0 && length <= most)) {
-    warn(`NoProxy or NO_PROXY has '${oneLine(entry)}', which is no range of addresses`)
+    warn(`NoProxy or NO_PROXY has '${oneLine(entry)}', which is not a range of addresses`)
     return undefined
   }
   const addresses = new BlockList()

@@ -13,11 +13,11 @@ const LOOK_MS = 60_000
 /** For the metadata service of a machine that has one; the library's own is one second. */
 const METADATA_MS = 5_000
 
-/** The keys and the time to sign with. */
+/** The keys and the time that requests are signed with. */
 export interface S3Signing {
   readonly keys: (signal: AbortSignal) => Promise<Credentials>
   readonly now: () => number
-  /** The store refused what was signed with `used`: whether it may take what is signed now. */
+  /** Called when the store refused a request signed with `used`: whether it may accept one that is signed now. */
   readonly again: (answer: HttpRefusal, used: Credentials) => boolean
 }
 
@@ -56,7 +56,7 @@ function chainOf(region: string, dispatcher: Dispatcher, warn: (line: string) =>
       return await fromNodeProviderChain({ ...clients, ignoreCache: true })()
     } catch (error) {
       if (!expectsMetadata()) throw error
-      // The chain gives it one second, and does not tell how it failed.
+      // The chain waits one second for it, and does not say how it failed.
       return await services.metadata(fromInstanceMetadata({ timeout: METADATA_MS }))
     }
   }
@@ -91,12 +91,12 @@ function expectsMetadata(): boolean {
 
 function remedy(): string {
   const usual =
-    'Give AccessKey and SecretKey, or credentials that the default chain of AWS finds (environment, profile, role).'
+    'Set AccessKey and SecretKey, or provide credentials where the default chain of AWS finds them (environment, profile, role).'
   if (!inContainer()) return usual
-  return `${usual} In a container, the role of an EC2 instance is found only when its metadata may take two hops: set HttpPutResponseHopLimit to 2 (aws ec2 modify-instance-metadata-options).`
+  return `${usual} In a container, the role of an EC2 instance is found only if answers of the metadata service may take two hops: set HttpPutResponseHopLimit to 2 (aws ec2 modify-instance-metadata-options).`
 }
 
-/** What the clients of AWS want of a requestHandler. */
+/** What the clients of AWS pass to a requestHandler. */
 interface SdkRequest {
   readonly protocol: string
   readonly hostname: string

@@ -1,7 +1,7 @@
-/** The one table from errors of S3 and its kin to faults. Error codes: "Error responses" of the S3 reference. */
-import { type Fault, oneLine, rowFor } from '../../fault.ts'
+/** The one table from errors of S3 and compatible servers to faults. Codes: "Error responses" of the S3 reference. */
+import { type Fault, oneLine, rowFor, sameRow } from '../../fault.ts'
 import type { Headers, HttpRefusal } from '../http/dialect.ts'
-import { asksForOne, type FaultRow, faultOfRow, replaced, usualStatus } from '../http/fault-row.ts'
+import { asksForOne, busy, damaged, type FaultRow, faultOfRow, replaced, usualStatus } from '../http/fault-row.ts'
 import { xmlError } from '../http/xml.ts'
 
 interface S3RemedyContext {
@@ -26,7 +26,6 @@ const region: FaultRow<S3RemedyContext> = {
     return `Region is '${options.region}', but the bucket is ${right ? `in '${oneLine(String(right), LONGEST_REGION)}'` : 'elsewhere'}.`
   },
 }
-const busy: FaultRow<S3RemedyContext> = { code: 'Unavailable' }
 const archived: FaultRow<S3RemedyContext> = {
   code: 'Archived',
   remedy: 'The object is in an archive class: restore it first (S3 RestoreObject), or change the lifecycle rule.',
@@ -40,7 +39,6 @@ const kmsActions: Readonly<Record<string, string>> = {
   read: 'kms:Decrypt',
   stat: 'kms:Decrypt',
 }
-const damaged: FaultRow<S3RemedyContext> = { code: 'Corrupt', retryable: true }
 const permissions: Readonly<Record<string, string>> = {
   write: 's3:PutObject',
   read: 's3:GetObject',
@@ -63,7 +61,7 @@ const table: Readonly<Record<string, FaultRow<S3RemedyContext>>> = {
   InvalidAccessKeyId: { code: 'Denied', remedy: 'The server does not know this AccessKey.' },
   AccessDenied: {
     code: 'Denied',
-    // S3 says so of an absent object, too, to somebody who may not list the bucket.
+    // S3 also answers so for an absent object when the credentials may not list the bucket.
     perhapsAbsent: answer => asksForOne(answer) && !/\bkms:/i.test(answer.text),
     remedy: (options, { verb, text }) => {
       const kms =
@@ -71,7 +69,7 @@ const table: Readonly<Record<string, FaultRow<S3RemedyContext>>> = {
       if (kms) return `The credentials need the permission ${kms} on the bucket's KMS key.`
       if (/explicit deny/i.test(text))
         return 'A policy of the bucket, the account or the network forbids it. Bodies are sent with x-amz-content-sha256: UNSIGNED-PAYLOAD, which some policies deny.'
-      const list = verb === 'stat' ? ' (and s3:ListBucket, to be told that an object is absent)' : ''
+      const list = verb === 'stat' ? ' (and s3:ListBucket, without which S3 does not say that an object is absent)' : ''
       return `The credentials need the permission ${permissions[verb] ?? 's3:*'}${list} on bucket '${options.bucket}'.`
     },
   },
@@ -81,38 +79,31 @@ const table: Readonly<Record<string, FaultRow<S3RemedyContext>>> = {
   },
   InvalidToken: { code: 'Denied' },
   RequestTimeTooSkewed: { code: 'Denied', remedy: "This machine's clock is wrong: synchronise it (NTP)." },
-  PermanentRedirect: region,
-  AuthorizationHeaderMalformed: region,
-  IllegalLocationConstraintException: region,
+  ...sameRow(region, 'PermanentRedirect', 'AuthorizationHeaderMalformed', 'IllegalLocationConstraintException'),
   TemporaryRedirect: {
     code: 'Unavailable',
-    remedy: 'The bucket is new and its name not yet known everywhere: wait, or use its own regional endpoint.',
+    remedy: 'The bucket is new and its name is not known everywhere yet: wait, or use its regional endpoint.',
   },
   InvalidObjectState: archived,
   InvalidStorageClass: {
     code: 'BadConfig',
     remedy: options => `The server does not know StorageClass '${options.storageClass}'.`,
   },
-  BadDigest: damaged,
-  InvalidDigest: damaged,
-  IncompleteBody: damaged,
+  ...sameRow(damaged, 'BadDigest', 'InvalidDigest', 'IncompleteBody'),
   RequestTimeout: { code: 'Timeout' },
-  SlowDown: busy,
-  ServiceUnavailable: busy,
-  InternalError: busy,
-  OperationAborted: busy,
+  ...sameRow(busy, 'SlowDown', 'ServiceUnavailable', 'InternalError', 'OperationAborted'),
   InvalidRange: { code: 'BadRequest' },
   PreconditionFailed: replaced,
   NoSuchUpload: {
     code: 'Unavailable',
     beginAnew: true,
-    remedy: 'The upload was abandoned by somebody else, such as a lifecycle rule.',
+    remedy: 'Something else removed the unfinished upload, such as a lifecycle rule.',
   },
   InvalidPart: { code: 'Unavailable', beginAnew: true },
   NotImplemented: {
     code: 'Internal',
     remedy: ({ tags }) =>
-      Object.keys(tags).length > 0 ? 'Most probably the server knows no object tags: remove Tags.' : '',
+      Object.keys(tags).length > 0 ? 'Most probably the server does not support object tags: remove Tags.' : '',
   },
   EntityTooLarge: { code: 'TooLarge' },
   QuotaExceeded: { code: 'TooLarge', remedy: 'Raise the quota of the bucket or user, or make room.' },
@@ -129,7 +120,7 @@ const byStatus: Readonly<Record<number, FaultRow<S3RemedyContext>>> = {
 export function s3Fault(answer: HttpRefusal, context: S3RemedyContext): Fault {
   const { status } = answer
   const { code: name, message: said } = xmlError(answer.text) ?? { code: '', message: '' }
-  // Where an upload goes on, what a server does not find is the upload.
+  // Within an upload, what a server does not find is the upload.
   const known = answer.inUpload && name === 'NoSuchKey' ? 'NoSuchUpload' : name
   const row = rowFor(table, known) ?? (name.startsWith('KMS.') ? kmsKey : byStatus[status])
   return faultOfRow(
@@ -141,7 +132,7 @@ export function s3Fault(answer: HttpRefusal, context: S3RemedyContext): Fault {
   )
 }
 
-/** Ids that S3 and its kin give each request: those of Google, Alibaba, Huawei, Tencent have names of their own. */
+/** Ids that S3 and compatible servers give each request. Google, Alibaba, Huawei and Tencent have their own names. */
 const IDS = [
   'x-amz-request-id',
   'x-amz-id-2',

@@ -2,6 +2,7 @@
 import { encode } from '../http/dialect.ts'
 
 export interface S3Place {
+  /** Scheme included; undefined = AWS. */
   readonly endpoint: string | undefined
   readonly region: string
   readonly bucket: string

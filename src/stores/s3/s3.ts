@@ -26,6 +26,7 @@ import { type Credentials, EMPTY_PAYLOAD, sha256Hex, signer, UNSIGNED_PAYLOAD } 
 
 /** `AwsS3Storage` of docs/configuration.md, in base units. */
 export interface S3Options extends ConnectionOptions, S3Place {
+  /** undefined = AWS's default credential chain. */
   readonly credentials: Credentials | undefined
   readonly transfer: Transfer | undefined
   readonly storageClass: string | undefined
@@ -59,14 +60,14 @@ export function s3Store(options: S3Options, environment: Environment, log: (line
 const parser = new XMLParser({ parseTagValue: false, isArray: name => name === 'Contents' })
 const builder = new XMLBuilder({})
 
-/** As long as a dialect has verbs: a table, of which each row is read by itself. */
+/** Long, because a dialect has many verbs. It is a table: each row can be read by itself. */
 export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signing, etags = new Etags()): Dialect {
   const { origin, host, base } = s3PlaceOf(options)
   const sign = signer(options.region)
   const objectPath = (key: string) => `${base}/${encodeKey(key)}`
   const bucketPath = base === '' ? '/' : base
   const onWrite: Record<string, string> = {}
-  /** Whether a write that this server acknowledged without a mark was read back and was right: so it is here. */
+  /** Whether a write that was acknowledged without a mark was read back and right: then this server gives no marks. */
   let marksNothing = false
   if (options.storageClass !== undefined) onWrite['x-amz-storage-class'] = options.storageClass
   if (Object.keys(options.tags).length > 0) onWrite['x-amz-tagging'] = encodeQuery(Object.entries(options.tags))
@@ -83,7 +84,7 @@ export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signi
     acknowledges: (answer, md5) => {
       const { headers } = withEtag(answer)
       const verdict = etags.compare(headers, md5)
-      // Where an ETag is known to be something else, the server's word for Content-MD5 must do, if it is the server's.
+      // Where ETags are no MD5s, we must trust that the server verified Content-MD5, if the answer is the server's.
       const own = isMarkedByS3(headers) || marksNothing
       return verdict === 'unclear' && !etags.surprises(headers) && own ? 'same' : verdict
     },
@@ -111,24 +112,22 @@ export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signi
     page: answer => {
       const result = resultOf<Listing>(answer, 'ListBucketResult')
       const more = result.IsTruncated === 'true'
-      if (!more && result.IsTruncated !== 'false') throw notTheStores(answer, 'a listing without its end')
+      if (!more && result.IsTruncated !== 'false')
+        throw notTheStores(answer, 'a listing that does not say whether it goes on')
       const next = more ? nextFrom(result.NextContinuationToken, answer) : undefined
-      if (more && !next) throw new Fault('Internal', 'the listing is cut off without a token to go on')
+      if (more && !next) throw new Fault('Internal', 'the listing goes on, but has no token for the next page')
       const encoded = result.EncodingType === 'url'
       const objects = (result.Contents ?? []).map(({ Key, Size, LastModified }) =>
-        statFrom(
-          {
-            key: encoded && typeof Key === 'string' ? decodedKey(Key.replaceAll('+', ' '), answer) : Key,
-            size: Size,
-            modified: LastModified,
-          },
-          answer,
-        ),
+        statFrom(answer, {
+          key: encoded && typeof Key === 'string' ? decodedKey(Key.replaceAll('+', ' '), answer) : Key,
+          size: Size,
+          modified: LastModified,
+        }),
       )
       return { objects, next }
     },
-    // In a bucket with versions the removal of nothing would leave a mark behind. S3 looks at the condition, after the
-    // permission; servers that do not know it behave as without.
+    // In a bucket with versions, the removal of an absent object would leave a delete marker. S3 looks at the condition
+    // after the permission. Servers that do not know the condition ignore it.
     check: probeObject(probeKey, remove => ({ ...remove, headers: { ...remove.headers, 'if-match': '*' } })),
 
     parts: {
@@ -157,7 +156,7 @@ export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signi
       receipt: (answer, part) => {
         const { headers } = withEtag(answer)
         if (etags.compare(headers, part.digest()) === 'other') throw otherBytes()
-        return String(headers['etag']).replace(/^W\//, '') // the server knows its own only
+        return String(headers['etag']).replace(/^W\//, '') // the server only knows the strong form
       },
       finish: (key, id, receipts) => ({
         method: 'POST',
@@ -169,7 +168,7 @@ export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signi
           CompleteMultipartUpload: { Part: receipts.map((etag, i) => ({ PartNumber: i + 1, ETag: etag })) },
         }),
       }),
-      // S3 sends the head of the answer before it is done: a 200 may still turn out to be an error, or nothing at all.
+      // S3 sends the head of the answer before it is done: the body of a 200 may still be an error, or empty.
       finished: answer => {
         if (xmlError(answer.text)) {
           const said = fault({ ...answer, verb: 'write', origin, inUpload: true })
@@ -198,7 +197,7 @@ function own(answer: HttpAnswer): HttpAnswer {
   return ownAnswer(answer, isMarkedByS3(answer.headers), 'no request id of S3')
 }
 
-/** S3 and its kin acknowledge bytes with their tag. */
+/** S3 and compatible servers acknowledge bytes with an ETag. */
 function withEtag(answer: HttpAnswer): HttpAnswer {
   if (typeof answer.headers['etag'] !== 'string' || answer.headers['etag'] === '') throw notTheStores(answer, 'no ETag')
   return own(answer)
@@ -211,7 +210,7 @@ interface Listing {
   readonly Contents?: readonly { readonly Key?: unknown; readonly Size?: unknown; readonly LastModified?: unknown }[]
 }
 
-/** The element that the answer to this request has, and nobody else's. */
+/** The root element that only the answer to this request has. */
 function resultOf<T extends object>(answer: HttpAnswer, name: string): Partial<T> {
   const result = elementOf(parser, answer, name)
   return typeof result === 'object' && result !== null ? result : {} // an empty element is a text

@@ -6,8 +6,8 @@ import type { Wrap } from '../store.ts'
 /**
  * Compares whole bodies with the digest that came with them, so that bytes which were damaged at rest or on the way are
  * a fault and never a success. It stands outside `withRetry`: a body that broke and was resumed is compared as one. All
- * other wrappers hand the digest on, so they may stand on either side. A body is judged before its last chunk goes out,
- * so nothing of a small one does. Another try may help: `StorageArea.deliver`.
+ * other wrappers pass the digest on, so they may stand on either side. A body is judged before its last chunk goes out,
+ * so no byte of a small one does. Another try may help: `StorageArea.deliver`.
  */
 export const withChecksum: Wrap = store => ({
   name: store.name,
@@ -40,6 +40,6 @@ function judge(found: string, { name, value, confirms = same => same === value }
   if (confirms(found)) return
   throw new Fault('Corrupt', `the bytes that arrived have the ${name} ${found}, but those stored have ${value}`, {
     retryable: true,
-    remedy: 'The object or the way to it is damaged: if it lasts, restore the object from a backup.',
+    remedy: 'The object was damaged in the store or on the way: if it happens again, restore it from a backup.',
   })
 }

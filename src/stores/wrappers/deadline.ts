@@ -57,7 +57,7 @@ export function withDeadline(ms: number, remedy: string): Wrap {
     remove: (key, signal) => limited(signal, inner => store.remove(key, inner)),
     holds: store.holds, // a part of a put, within the deadline of that put
     list: store.list, // as long as there are objects: nobody knows how many
-    check: store.check, // whoever asks knows how long an answer is worth waiting for
+    check: store.check, // its callers set their own time limits
     close: store.close,
   })
 }

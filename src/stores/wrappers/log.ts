@@ -3,8 +3,8 @@ import { Fault } from '../../fault.ts'
 import type { Stat, Wrap } from '../store.ts'
 
 /**
- * Says what every finished operation did: one line with key, size, time and speed (docs/errors.md), and sees to it that
- * a fault leaves with verb, store and key. Failures are not logged here: the edge does that, once.
+ * Logs what every finished operation did, in one line with key, size, time and speed (docs/errors.md), and gives every
+ * fault its verb, store and key. Failures are not logged here: the engine does that once, where the call ends.
  */
 export function withLog(log: (line: string) => void): Wrap {
   return store => {
@@ -51,10 +51,10 @@ export function withLog(log: (line: string) => void): Wrap {
         })
         return { ...content, body: timedBody(content, key, range, start) }
       },
-      stat: (key, signal) => timed('stat', key, 'asked about', undefined, () => store.stat(key, signal)),
+      stat: (key, signal) => timed('stat', key, 'looked for', undefined, () => store.stat(key, signal)),
       remove: (key, signal) => timed('remove', key, 'removed', undefined, () => store.remove(key, signal)),
-      holds: store.holds, // a part of a put, which is told
-      list: listed, // told only when it fails, as a check
+      holds: store.holds, // a part of a put, which is logged
+      list: listed, // logged only when it fails, as a check
       check: (signal, options) =>
         store.check(signal, options).catch(error => {
           throw Fault.from(error, { verb: 'use', store: store.name })
@@ -64,7 +64,7 @@ export function withLog(log: (line: string) => void): Wrap {
   }
 }
 
-const words: Readonly<Record<string, string>> = { wrote: 'to', removed: 'from', 'asked about': 'on' }
+const words: Readonly<Record<string, string>> = { wrote: 'to', removed: 'from', 'looked for': 'on' }
 
 function pace(bytes: number | undefined, ms: number): string {
   const time = `in ${ms < 10 ? ms.toFixed(1) : ms.toFixed(0)} ms`

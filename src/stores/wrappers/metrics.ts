@@ -54,8 +54,8 @@ export function withMetrics(counts: Counts): Wrap {
       counts.removals++
     },
     holds: store.holds, // a part of a put, which is counted
-    list: store.list, // Orthanc never lists, so it is nothing of its work
-    check: store.check, // a question about the store, not its work
+    list: store.list, // not a part of Orthanc's work, which never lists
+    check: store.check, // not a part of Orthanc's work either
     close: store.close,
   })
 }

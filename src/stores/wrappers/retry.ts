@@ -17,8 +17,8 @@ const LONGEST_RETRY_AFTER_MS = 30_000
 const another = ({ retryable, beginAnew }: Fault) => retryable || beginAnew
 
 /**
- * The one owner of retries. Repeats `work` while it rejects with a Fault that another try may mend. What it finally
- * throws is marked as not retryable: nobody above may multiply the attempts. `mayHelp`: which faults to repeat; the
+ * The one owner of retries. Repeats `work` while it rejects with a Fault that another try may cure. What it finally
+ * throws is marked as not retryable: no caller may multiply the attempts. `mayHelp`: which faults to repeat; the
  * others pass as they are.
  */
 export async function attempt<T>(
@@ -57,7 +57,7 @@ export async function attempt<T>(
       },
     )
   } catch (error) {
-    // The abort came after the end: a write that is there is a success, and what was opened needs somebody to close it.
+    // The abort came after the end: a write that is there is a success, and the caller must close what was opened.
     if (done) return done.result
     if (signal.aborted) throw Fault.ofAbort(signal)
     const fault = Fault.from(error)
@@ -67,7 +67,7 @@ export async function attempt<T>(
   }
 }
 
-/** Nobody asked for more than was announced: what was announced was wrong, on its way or by a server. */
+/** We request no more than was announced: so the announced size was wrong, by a server or something on the way. */
 function wrongLength(error: unknown): never {
   if (!isCode(error, 'BadRequest')) throw error
   throw new Fault('Corrupt', 'an answer announced more bytes than the object has', { cause: error, retryable: true })
@@ -96,7 +96,7 @@ export function withRetry(policy: RetryPolicy, log: (line: string) => void): Wra
           const fault = Fault.from(error)
           if (!fault.retryable || fault.beginAnew) throw fault
           if (breaks >= policy.maxRetries || at >= end) throw fault.with({ retryable: false })
-          log(`a body broke at byte ${at} and is resumed there: ${fault.describe()}`)
+          log(`the read of '${key}' broke at byte ${at} and is resumed there: ${fault.describe()}`)
           const rest = { start: at, end }
           body = (await again(signal, () => store.get(key, rest, signal)).catch(wrongLength)).body
         }
@@ -133,9 +133,9 @@ export function withRetry(policy: RetryPolicy, log: (line: string) => void): Wra
       },
       stat: (key, signal) => again(signal, () => store.stat(key, signal)),
       remove: (key, signal) => again(signal, () => store.remove(key, signal)),
-      holds: store.holds, // asked within put, which repeats it
-      list: store.list, // a store repeats its own pages: a listing that began anew would tell everything twice
-      check: store.check, // asked once only: at start, a wrong setting must be told at once
+      holds: store.holds, // called within put, which repeats it
+      list: store.list, // a store repeats its own pages: repeating a whole listing would return objects twice
+      check: store.check, // called once only: at start, a wrong setting must be reported at once
       close: store.close,
     }
   }
