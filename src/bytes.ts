@@ -90,7 +90,7 @@ export function collectSource(source: Source): Promise<Buffer> {
 /** `range` as it is, after checking that it lies inside an object of `size` bytes. */
 export function checkedRange(range: Range, size: number): Range {
   if (range.start < 0 || range.end <= range.start || range.end > size)
-    throw new Fault('BadRequest', `bytes ${range.start} to ${range.end} were asked of an object of ${size} bytes`)
+    throw new Fault('BadRequest', `bytes ${range.start} to ${range.end} were requested of an object of ${size} bytes`)
   return range
 }
 

@@ -32,7 +32,7 @@ export interface FaultOptions {
   /** The store also answers "forbidden" for an absent object, which may be under another key or on another tier. */
   readonly perhapsAbsent?: boolean
   /** Repeating this request cannot help, but repeating the whole operation can: the store forgot what came before. */
-  readonly beginAnew?: boolean
+  readonly startOver?: boolean
   /** The answer was lost, or did not come from the store: the store may have carried out the request. */
   readonly doubtful?: boolean
 }
@@ -49,7 +49,7 @@ export class Fault extends Error {
   readonly retryable: boolean
   readonly retryAfterMs: number | undefined
   readonly perhapsAbsent: boolean
-  readonly beginAnew: boolean
+  readonly startOver: boolean
   readonly doubtful: boolean
 
   constructor(code: FaultCode, message: string, options: FaultOptions = {}) {
@@ -60,7 +60,7 @@ export class Fault extends Error {
     this.retryable = options.retryable ?? (code === 'Unavailable' || code === 'Timeout')
     this.retryAfterMs = options.retryAfterMs
     this.perhapsAbsent = options.perhapsAbsent ?? false
-    this.beginAnew = options.beginAnew ?? false
+    this.startOver = options.startOver ?? false
     this.doubtful = options.doubtful ?? false
   }
 

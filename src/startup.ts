@@ -25,16 +25,16 @@ const LONGEST_LATER_PAUSE_MS = 30_000
 const SAY_EACH_MS = 10_000
 
 /**
- * Resolves when the check succeeds. Repeats it for up to `patienceMs` where that can help: there is no answer yet, or
+ * Resolves when the check succeeds. Repeats it for up to `waitMs` where that can help: there is no answer yet, or
  * the bucket does not exist yet. Rejects at once for a wrong setting or key.
  */
-export async function untilReady({ store, options, log }: Asking, patienceMs: number): Promise<void> {
-  const end = performance.now() + patienceMs
+export async function untilReady({ store, options, log }: Asking, waitMs: number): Promise<void> {
+  const end = performance.now() + waitMs
   const left = () => Math.max(0, end - performance.now())
   let last = await ask(store, options, ASK_MS)
   if (!last) return
-  if (!canHelp(last) || patienceMs === 0) throw last
-  log.warn(`waiting up to ${patienceMs / 1000} s for the store: ${last.describe()}`)
+  if (!canHelp(last) || waitMs === 0) throw last
+  log.warn(`waiting up to ${waitMs / 1000} s for the store: ${last.describe()}`)
   let saidAt = performance.now()
   let pause = FIRST_PAUSE_MS
   do {
@@ -48,7 +48,7 @@ export async function untilReady({ store, options, log }: Asking, patienceMs: nu
     saidAt = performance.now()
     log.warn(`still waiting, up to ${(left() / 1000).toFixed(0)} s more: ${last.describe()}`)
   } while (canHelp(last) && left() > 0)
-  throw canHelp(last) ? last.with({}, `${last.message} (after waiting for ${patienceMs / 1000} s)`) : last
+  throw canHelp(last) ? last.with({}, `${last.message} (after waiting for ${waitMs / 1000} s)`) : last
 }
 
 /**
@@ -81,18 +81,18 @@ async function askUntilKnown({ store, options, log }: Asking, signal: AbortSigna
 /** Ends in time also when the store is a disk that hangs, which no signal ends. */
 async function ask(store: Store, options: CheckOptions, ms: number, signal?: AbortSignal): Promise<Fault | undefined> {
   const late = AbortSignal.timeout(Math.ceil(ms))
-  const either = signal ? AbortSignal.any([signal, late]) : late
+  const anySignal = signal ? AbortSignal.any([signal, late]) : late
   const silence = Promise.withResolvers<Fault>()
   const silent = new Fault('Timeout', 'it does not answer', { where: { verb: 'use', store: store.name } })
   let timer: NodeJS.Timeout | undefined
   const giveUp = () => {
     timer = setTimeout(() => silence.resolve(silent), WORDS_MS)
   }
-  either.addEventListener('abort', giveUp, { once: true })
+  anySignal.addEventListener('abort', giveUp, { once: true })
   try {
-    return await Promise.race([store.check(either, options).then(() => undefined, Fault.from), silence.promise])
+    return await Promise.race([store.check(anySignal, options).then(() => undefined, Fault.from), silence.promise])
   } finally {
-    either.removeEventListener('abort', giveUp)
+    anySignal.removeEventListener('abort', giveUp)
     clearTimeout(timer)
   }
 }

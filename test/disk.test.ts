@@ -56,7 +56,7 @@ describe('a disk', () => {
   })
 
   it('gives up what hangs, but counts it until it ends; when all hang, nobody waits', async () => {
-    const disk = new Disk('/x', { threads: 2, patienceMs: 5 })
+    const disk = new Disk('/x', { threads: 2, timeoutMs: 5 })
     const { begun, work } = byHand()
     const [first, second, waiting] = [1, 2, 3].map(() => assert.rejects(disk.run(work), silent))
     await Promise.all([first, second, waiting])
@@ -75,7 +75,7 @@ describe('a disk', () => {
   it('gives the next ones less time while one hangs, and all of it again afterwards', async t => {
     let time = 0
     t.mock.method(performance, 'now', () => time)
-    const disk = new Disk('/x', { threads: 4, patienceMs: 5 })
+    const disk = new Disk('/x', { threads: 4, timeoutMs: 5 })
     const { begun, work } = byHand()
     const first = assert.rejects(disk.run(work), silent)
     const before = assert.rejects(disk.run(work, 16), silent)
@@ -98,7 +98,7 @@ describe('a disk', () => {
   })
 
   it('is not asked again by the retries: Orthanc waits', async () => {
-    const disk = new Disk('/x', { threads: 8, patienceMs: 5 })
+    const disk = new Disk('/x', { threads: 8, timeoutMs: 5 })
     const { begun, work } = byHand()
     await assert.rejects(
       attempt(
@@ -114,7 +114,7 @@ describe('a disk', () => {
   })
 
   it('hands over a result that comes too late, so that it is released', async () => {
-    const disk = new Disk('/x', { threads: 1, patienceMs: 5 })
+    const disk = new Disk('/x', { threads: 1, timeoutMs: 5 })
     const { begun, work } = byHand()
     const late = Promise.withResolvers<string>()
     await assert.rejects(disk.run(work, undefined, late.resolve), silent)
@@ -141,7 +141,7 @@ describe('a folder whose disk hangs', () => {
   const open = () => readdirSync('/proc/self/fd').length
 
   it('fails its own calls, answers the others, and closes what opens too late', async () => {
-    const store = directoryStore(root, { limits: { threads: 2, patienceMs: 200 } })
+    const store = directoryStore(root, { limits: { threads: 2, timeoutMs: 200 } })
     await store.check(never)
     await store.put('file', sourceOf(Buffer.from('x')), never)
     const before = open()
@@ -168,7 +168,7 @@ describe('a folder whose disk hangs', () => {
   })
 
   it('keeps no look from its end: the signal ends it, long before the disk is given up', async () => {
-    const store = directoryStore(root, { limits: { threads: 1, patienceMs: 60_000 } })
+    const store = directoryStore(root, { limits: { threads: 1, timeoutMs: 60_000 } })
     await store.check(never)
     fifo(join(root, 'hangs'))
     const before = open()
@@ -200,7 +200,7 @@ describe('a folder whose disk hangs', () => {
     fifo(join(root, 'hangs'))
     const program = `
       import { directoryStore } from ${JSON.stringify(join(import.meta.dirname, '../src/stores/directory/directory.ts'))}
-      const store = directoryStore(process.argv[1], { limits: { patienceMs: 20 } })
+      const store = directoryStore(process.argv[1], { limits: { timeoutMs: 20 } })
       const { signal } = new AbortController()
       await store.get('hangs', undefined, signal).catch(fault => console.log(fault.code))
       process.exit(3)`

@@ -31,7 +31,7 @@ function makeHybrid(primary: typeof fileSystem | typeof objectStorage, wraps: Wr
     primary,
     digests,
     warn: line => void warnings.push(line),
-    patienceMs: 0,
+    askOtherAfterMs: 0,
     silenceMs: 1,
   })
   return { area: hasty, stores, warnings }

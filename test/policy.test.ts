@@ -10,6 +10,7 @@ const sealed = a1(keyring(masterKey(1, Buffer.alloc(32, 1).toString('base64')), 
 const on = { enabled: true, allowUnencryptedRead: false }
 const lenient = { enabled: true, allowUnencryptedRead: true }
 const ended = { enabled: false, allowUnencryptedRead: false }
+const endedAndLenient = { enabled: false, allowUnencryptedRead: true }
 
 describe('what is written first, and read', () => {
   const rows = [
@@ -17,6 +18,7 @@ describe('what is written first, and read', () => {
     ['with encryption', on, [sealed], [sealed, plain]],
     ['with AllowUnencryptedRead', lenient, [sealed, plain], [sealed, plain]],
     ['with Enable false and keys', ended, [plain, sealed], [plain, sealed]],
+    ['with Enable false, keys and AllowUnencryptedRead', endedAndLenient, [plain, sealed], [plain, sealed]],
   ] as const
   for (const [what, configured, inStore, onDisk] of rows)
     it(what, () => {

@@ -11,7 +11,7 @@ export interface HybridReadsOptions {
   readonly primary: TierName
   warn(line: string): void
   /** How long the primary tier has to begin an answer before the secondary is asked as well. */
-  readonly patienceMs?: number
+  readonly askOtherAfterMs?: number
   /** How long a body may be silent before the other tier is asked whether it has the file. */
   readonly silenceMs?: number
 }
@@ -75,7 +75,7 @@ export class HybridReads {
    */
   async #open(attachment: Attachment, range: Range | undefined, signal: AbortSignal): Promise<Opened> {
     const primary = ask(this.#primary, this.#secondary, attachment, range, signal)
-    const early = await Promise.race([primary.outcome, pause(this.#options.patienceMs ?? 1_000, primary.outcome)])
+    const early = await Promise.race([primary.outcome, pause(this.#options.askOtherAfterMs ?? 1_000, primary.outcome)])
     if (early && !(early instanceof Fault)) return { asked: primary, content: early }
     if (early?.code === 'Canceled') throw early
     const secondary = ask(this.#secondary, this.#primary, attachment, range, signal)

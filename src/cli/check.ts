@@ -22,11 +22,11 @@ export async function check(files: readonly string[], { connect, json, wait }: C
     if (level <= LogLevel.warning) warn(line)
   })
   const { store, hybrid } = compose(config, log)
-  const patienceMs = wait === undefined ? 0 : wait === true ? config.startupTimeoutMs : wait * 1000
+  const waitMs = wait === undefined ? 0 : wait === true ? config.startupTimeoutMs : wait * 1000
   const options = { purpose: 'look', writes: !config.readOnly, warn } as const
   try {
     for (const place of connect ? [hybrid?.fileSystem, store] : [])
-      if (place) await untilReady({ store: place, options, log }, patienceMs)
+      if (place) await untilReady({ store: place, options, log }, waitMs)
   } finally {
     await store.close()
   }

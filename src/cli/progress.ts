@@ -7,7 +7,7 @@ export interface Position {
   readonly text: string
 }
 
-const PATIENCE_MS = 2_000
+const SHOW_AFTER_MS = 2_000
 const REDRAW_MS = 200
 const LINE_MS = 10_000
 const BAR_WIDTH = 30
@@ -38,7 +38,7 @@ function drawBar(position: () => Position): () => void {
     setFooter({ clear: () => update.clear() })
     draw()
     redraw = setInterval(draw, REDRAW_MS)
-  }, PATIENCE_MS)
+  }, SHOW_AFTER_MS)
   return () => {
     clearTimeout(begin)
     clearInterval(redraw)

@@ -7,7 +7,7 @@
   const { $ } = window
   const POLL_MS = 1000
   /** A server that restarts comes back, and its jobs with it. */
-  const PATIENCE = 30
+  const MOST_UNANSWERED = 30
   const SHOWN_REASONS = 3
 
   const targets = {
@@ -173,7 +173,7 @@
       } catch (failed) {
         // Orthanc keeps only JobsHistorySize jobs. How this one ended is not known, but where the files are is known.
         if (failed.status === 404) return await refresh(study)
-        if (++unanswered > PATIENCE) return await refresh(study)
+        if (++unanswered > MOST_UNANSWERED) return await refresh(study)
       }
     }
   }

@@ -203,11 +203,11 @@ export class Rotation {
     const { keys, names } = this.#options
     if (size < OVERHEAD_BYTES) {
       if (names.mayBePlain) return undefined
-      throw new Fault('Corrupt', `the object has only ${size} bytes, an empty sealed one has ${OVERHEAD_BYTES}`)
+      throw new Fault('Corrupt', `the object has only ${size} bytes, an empty encrypted one has ${OVERHEAD_BYTES}`)
     }
     const id = keyIdOf(await this.#bytes(key, 0, ID_BYTES))
     if (id === undefined && !names.mayBePlain)
-      throw new Fault('Corrupt', 'the object is not sealed in format A1, although its name says so')
+      throw new Fault('Corrupt', 'the object is not encrypted in format A1, although its name says so')
     // The preamble of a plain DICOM file may be any 128 bytes, so it may look like a sealed object under any key.
     const mayBeDicom = id !== undefined && names.mayBePlain && !keys.find(id) && size >= PEEK_BYTES
     if (mayBeDicom && isDicom(await this.#bytes(key, 0, PEEK_BYTES))) return undefined

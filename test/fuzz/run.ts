@@ -52,21 +52,21 @@ function session(target: string, { minutes, claim, seed, path }: Options): Promi
   let current: Extract<News, { kind: 'round' }> | undefined
   let endless = false
   let whole = false
-  const patience = setTimeout(() => {
+  const silence = setTimeout(() => {
     endless = true
     child.kill('SIGKILL')
   }, SILENCE_MS)
   child.send(order)
   child.on('message', message => {
     const news = message as News
-    patience.refresh()
+    silence.refresh()
     if (news.kind === 'round') current = news
     else if (news.kind === 'claim') report(target, news)
     else whole = true
   })
   return new Promise(resolve => {
     child.on('exit', (code, signal) => {
-      clearTimeout(patience)
+      clearTimeout(silence)
       if (code === 0 && whole) return resolve()
       const error = endless ? 'it does not end' : `the process ended with ${signal ?? `exit code ${code}`}`
       const finding = { seed: current?.seed ?? 0, path: '', input: undefined, error }

@@ -51,7 +51,7 @@ const permission: FaultRow<AzureRemedyContext> = {
 }
 const discarded: FaultRow<AzureRemedyContext> = {
   code: 'Unavailable',
-  beginAnew: true,
+  startOver: true,
   remedy: 'Something else discarded blocks of the upload.',
 }
 const kept: FaultRow<AzureRemedyContext> = {

@@ -4,7 +4,7 @@ import { type Content, checkedContent, checkedRange, discard, type Range } from 
 import { Fault, isCode, throwIfAborted } from '../../fault.ts'
 import { fullWarning } from '../check.ts'
 import type { CheckOptions, Stat, Store } from '../store.ts'
-import { until } from '../until.ts'
+import { unlessAborted } from '../unless-aborted.ts'
 import { unlessAbsent } from './absence.ts'
 import { slices } from './bytes.ts'
 import { tryToWrite } from './check.ts'
@@ -49,14 +49,16 @@ export function directoryStore(folder: string, options: DirectoryOptions = {}): 
     name,
     put: (key, body, signal) => verb(key, signal, file => writer.put(file, body, signal)),
     get: (key, range, signal) =>
-      verb(key, signal, file => until(open(root, file, range, signal), signal, content => void discard(content))),
-    stat: (key, signal) => verb(key, signal, file => until(statOf(root, file, key), signal)),
+      verb(key, signal, file =>
+        unlessAborted(open(root, file, range, signal), signal, content => void discard(content)),
+      ),
+    stat: (key, signal) => verb(key, signal, file => unlessAborted(statOf(root, file, key), signal)),
     remove: (key, signal) => verb(key, signal, file => writer.remove(file)),
     list: (prefix, signal) => itemsWithFaults(path, filesBelow(root, prefix, signal)),
     check: (signal, { purpose = 'start', writes = true, warn = () => {} } = {}) =>
       withFaults(path, async () => {
         throwIfAborted(signal)
-        await until(check(root, name, { marked, role }, { purpose, writes, warn }), signal)
+        await unlessAborted(check(root, name, { marked, role }, { purpose, writes, warn }), signal)
       }),
     close: async () => {},
     settle: (key, signal) => verb(key, signal, file => writer.settle(file)),

@@ -11,9 +11,9 @@ export interface DiskLimits {
   /** Operations at once. */
   readonly threads?: number
   /** How long one may take. */
-  readonly patienceMs?: number
+  readonly timeoutMs?: number
   /** The same for those that take long on a healthy disk: a sync after gigabytes, the listing of a million names. */
-  readonly longPatienceMs?: number
+  readonly longTimeoutMs?: number
 }
 
 /** Two folders may be in use, the object store's and Orthanc's own: both together leave threads for names. */
@@ -47,8 +47,8 @@ process.on('exit', () => {
 export class Disk {
   readonly #folder: string
   readonly #threads: number
-  readonly #patienceMs: number
-  readonly longPatienceMs: number
+  readonly #timeoutMs: number
+  readonly longTimeoutMs: number
   readonly #waiting: Waiting[] = []
   readonly #running = new Set<Running>()
   /** Of those that run: given up. */
@@ -58,21 +58,21 @@ export class Disk {
 
   constructor(
     folder: string,
-    { threads = threadsOfOne(), patienceMs = 30_000, longPatienceMs = 300_000 }: DiskLimits = {},
+    { threads = threadsOfOne(), timeoutMs = 30_000, longTimeoutMs = 300_000 }: DiskLimits = {},
   ) {
     this.#folder = folder
     this.#threads = threads
-    this.#patienceMs = patienceMs
-    this.longPatienceMs = longPatienceMs
+    this.#timeoutMs = timeoutMs
+    this.longTimeoutMs = longTimeoutMs
   }
 
   /** `late`: what to do with a result that comes when nobody waits for it any more. */
-  run<T>(work: () => Promise<T>, patienceMs = this.#patienceMs, late?: (result: T) => void): Promise<T> {
-    if (this.#running.size < this.#threads) return this.#start(work, patienceMs, late)
+  run<T>(work: () => Promise<T>, timeoutMs = this.#timeoutMs, late?: (result: T) => void): Promise<T> {
+    if (this.#running.size < this.#threads) return this.#start(work, timeoutMs, late)
     if (this.#hanging === this.#threads) return Promise.reject(this.#silence())
     return new Promise((resolve, reject) => {
       this.#waiting.push({
-        start: () => resolve(this.#start(work, patienceMs, late)),
+        start: () => resolve(this.#start(work, timeoutMs, late)),
         giveUp: () => reject(this.#silence()),
       })
     })
@@ -88,13 +88,13 @@ export class Disk {
     return new DiskFile(this, handle)
   }
 
-  #start<T>(work: () => Promise<T>, patienceMs: number, late?: (result: T) => void): Promise<T> {
-    this.#watch ??= setInterval(() => this.#look(), Math.min(SLOW_MS, this.#patienceMs)).unref()
+  #start<T>(work: () => Promise<T>, timeoutMs: number, late?: (result: T) => void): Promise<T> {
+    this.#watch ??= setInterval(() => this.#look(), Math.min(SLOW_MS, this.#timeoutMs)).unref()
     return new Promise((resolve, reject) => {
       const since = performance.now()
       const running: Running = {
         since,
-        until: since + (this.hangs ? patienceMs * SUSPICIOUS : patienceMs),
+        until: since + (this.hangs ? timeoutMs * SUSPICIOUS : timeoutMs),
         hangs: false,
         giveUp: () => reject(this.#silence()),
       }
@@ -155,9 +155,9 @@ export class DiskFile {
     this.#handle = handle
   }
 
-  async run<T>(work: (handle: FileHandle) => Promise<T>, patienceMs?: number): Promise<T> {
+  async run<T>(work: (handle: FileHandle) => Promise<T>, timeoutMs?: number): Promise<T> {
     try {
-      return await this.#disk.run(() => work(this.#handle), patienceMs)
+      return await this.#disk.run(() => work(this.#handle), timeoutMs)
     } catch (error) {
       if (error instanceof Fault) this.#hangs = true
       throw error
@@ -165,12 +165,12 @@ export class DiskFile {
   }
 
   sync(): Promise<void> {
-    return this.run(handle => handle.sync(), this.#disk.longPatienceMs)
+    return this.run(handle => handle.sync(), this.#disk.longTimeoutMs)
   }
 
   async close(): Promise<void> {
     if (this.#hangs) closeUnheard(this.#handle)
-    else await this.run(handle => handle.close(), this.#disk.longPatienceMs)
+    else await this.run(handle => handle.close(), this.#disk.longTimeoutMs)
   }
 }
 

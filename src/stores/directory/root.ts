@@ -152,7 +152,7 @@ export class FolderRoot {
   }
 
   async #isEmpty(): Promise<boolean> {
-    const empty = await ifThere(this.disk.run(() => this.#holdsNothing(), this.disk.longPatienceMs))
+    const empty = await ifThere(this.disk.run(() => this.#holdsNothing(), this.disk.longTimeoutMs))
     if (empty === undefined) throw missing(this.path)
     return empty
   }

@@ -3,7 +3,7 @@ import { lstat, readdir, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Fault, throwIfAborted } from '../../fault.ts'
 import type { Stat } from '../store.ts'
-import { until } from '../until.ts'
+import { unlessAborted } from '../unless-aborted.ts'
 import type { Disk } from './disk.ts'
 import { ifThere } from './faults.ts'
 import { isReserved, TEMPORARY } from './names.ts'
@@ -18,7 +18,7 @@ export const statIfThere = (disk: Disk, path: string) => ifThere(disk.run(() => 
  */
 export async function* filesBelow(root: FolderRoot, prefix: string, signal: AbortSignal): AsyncIterable<Stat> {
   const { disk } = root
-  const look = <T>(work: Promise<T>) => until(work, signal)
+  const look = <T>(work: Promise<T>) => unlessAborted(work, signal)
   const at = (path: string) => look(statIfThere(disk, path))
 
   async function kindOf(entry: Dirent, path: string): Promise<'file' | 'folder' | undefined> {
@@ -33,7 +33,7 @@ export async function* filesBelow(root: FolderRoot, prefix: string, signal: Abor
 
   /** `a.b` comes before `a/c`, because `.` is less than `/`. So the names of folders are sorted with their slash. */
   async function* visit(folder: string, keys: string, links: readonly string[]): AsyncIterable<Stat> {
-    const reading = disk.run(() => readdir(folder, { withFileTypes: true }), disk.longPatienceMs)
+    const reading = disk.run(() => readdir(folder, { withFileTypes: true }), disk.longTimeoutMs)
     const entries = await look(ifThere(reading))
     if (!entries) return await look(root.prove()) // a removal pruned it while we walked
     const found: { key: string; order: Buffer; entry: Dirent }[] = []

@@ -183,8 +183,8 @@ function throughOurs(services: TokenServices) {
       signal: init.signal ?? undefined,
     })
     // The library writes the error text of a metadata service to stderr, which may hold anything.
-    const told = status >= 300 && request.url.includes('/computeMetadata/') ? `HTTP ${status}` : new Uint8Array(body)
-    return new Response([204, 304].includes(status) ? null : told, { status, headers })
+    const content = status >= 300 && request.url.includes('/computeMetadata/') ? `HTTP ${status}` : new Uint8Array(body)
+    return new Response([204, 304].includes(status) ? null : content, { status, headers })
   }
 }
 

@@ -67,7 +67,7 @@ const LOOKED_AT = 300
 const NAMES = /\S*[/@]\S*/g
 
 const absent: FaultRow<GcsRemedyContext> = { code: 'NotFound' }
-const forgotten: FaultRow<GcsRemedyContext> = { code: 'Unavailable', beginAnew: true }
+const forgotten: FaultRow<GcsRemedyContext> = { code: 'Unavailable', startOver: true }
 
 export function gcsFault(answer: HttpRefusal, context: GcsRemedyContext): Fault {
   const { status, headers, text } = answer
@@ -82,8 +82,8 @@ function rowOf(
   own: boolean,
 ): FaultRow<GcsRemedyContext> | undefined {
   const isAbsent = status === 404 && own && /^(NoSuchKey\b|No such object\b)/.test(said)
-  const told = said.slice(0, LOOKED_AT).replace(NAMES, ' ')
-  const words = isAbsent ? undefined : byWords.find(([pattern]) => pattern.test(told))?.[1]
+  const visible = said.slice(0, LOOKED_AT).replace(NAMES, ' ')
+  const words = isAbsent ? undefined : byWords.find(([pattern]) => pattern.test(visible))?.[1]
   if (words) return words
   if (inUpload && (status === 404 || status === 410)) return forgotten
   if (status !== 404 || !own) return byStatus[status]

@@ -202,7 +202,7 @@ function arrived(answer: HttpAnswer, { range, total, whole }: Part) {
     if (Number(last) + 1 === range.end && range.end < total) return undefined
     // The part is sent again from its beginning. Google skips what it has; we no longer have the parts before.
     const words = `only the bytes up to ${last ?? 'none'} of a part up to ${range.end} arrived`
-    return new Fault('Unavailable', words, { beginAnew: Number(last ?? -1) + 1 < range.start })
+    return new Fault('Unavailable', words, { startOver: Number(last ?? -1) + 1 < range.start })
   }
   return whole !== undefined && answer.text !== '' && objectOf<Metadata>(answer).crc32c === whole
     ? undefined

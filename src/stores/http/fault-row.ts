@@ -8,7 +8,7 @@ export interface FaultRow<RemedyContext> {
   readonly code: FaultCode
   /** These four as in FaultOptions. */
   readonly retryable?: boolean
-  readonly beginAnew?: boolean
+  readonly startOver?: boolean
   readonly doubtful?: boolean
   readonly perhapsAbsent?: (answer: HttpRefusal) => boolean
   readonly remedy?: string | ((context: RemedyContext, answer: HttpRefusal) => string)
@@ -21,7 +21,7 @@ export const damaged = { code: 'Corrupt', retryable: true } as const
 export const replaced: FaultRow<unknown> = {
   code: 'Corrupt',
   retryable: true,
-  beginAnew: true,
+  startOver: true,
   remedy: 'The object was replaced while it was being read. Only rotate-keys should do that.',
 }
 
@@ -66,11 +66,11 @@ export function faultOfRow<RemedyContext>(
 ): Fault {
   if (!own) return strangersFault(answer)
   const used = row?.code === 'NotFound' && missesNothing(answer) ? lostItsWay : (row ?? unknown(answer.status))
-  const { code, retryable, beginAnew = false, doubtful = false, perhapsAbsent, remedy }: FaultRow<RemedyContext> = used
+  const { code, retryable, startOver = false, doubtful = false, perhapsAbsent, remedy }: FaultRow<RemedyContext> = used
   return new Fault(code, `${quoteOf(words) || 'the server gave no reason'} (HTTP ${answer.status})`, {
     remedy: typeof remedy === 'function' ? remedy(context, answer) : remedy,
     ...(retryable === undefined ? {} : { retryable }),
-    beginAnew,
+    startOver,
     doubtful,
     perhapsAbsent: perhapsAbsent?.(answer) ?? false,
     ...retryAfter(answer),

@@ -1,7 +1,7 @@
 /** Authorises and sends one request, and judges its answer as far as that is the same for all providers. */
 import type { Dispatcher } from 'undici'
 import type { Bytes } from '../../bytes.ts'
-import { until } from '../until.ts'
+import { unlessAborted } from '../unless-aborted.ts'
 import { faultOfSending, readAnswer, requestLine, type Sent, WHOLE_BYTES, withoutDoubles } from './answer.ts'
 import { type Dialect, type Draft, encodeQuery } from './dialect.ts'
 import type { HttpStoreOptions } from './options.ts'
@@ -31,7 +31,7 @@ export function createSend(dialect: Dialect, options: HttpStoreOptions): Send {
   const lacksMark = markWatch(headers => dialect.marked(headers))
 
   /** How long the head of an answer may take after the last byte of the request was handed over. */
-  const patience = (length: number, { slow = false }: Draft) =>
+  const longestWait = (length: number, { slow = false }: Draft) =>
     slow
       ? requestTimeoutMs
       : Math.min(stallMs + (Math.min(length, KERNEL_BYTES) / SLOWEST_BYTES_PER_S) * 1000, requestTimeoutMs)
@@ -61,11 +61,11 @@ export function createSend(dialect: Dialect, options: HttpStoreOptions): Send {
         headers,
         body: (payload as Dispatcher.RequestOptions['body']) ?? null,
         signal,
-        headersTimeout: patience(length, draft),
+        headersTimeout: longestWait(length, draft),
         bodyTimeout: stallMs,
       })
       // undici looks at the signal only once a request has a connection: it may wait long for one.
-      const answer = withoutDoubles(Object.assign(await until(asked, signal), { secrets }))
+      const answer = withoutDoubles(Object.assign(await unlessAborted(asked, signal), { secrets }))
       logRequest?.(requestLine(draft, answer, performance.now() - started, dialect.requestId))
       const { statusCode: status } = answer
       const unmarked = lacksMark(draft, verb, answer.headers)

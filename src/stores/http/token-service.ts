@@ -68,8 +68,8 @@ export class TokenServices {
       const lines = Object.entries(answer.headers).map(([name, value]) => [name, String(value)])
       // The libraries quote what they do not understand.
       const secrets = status < 300 ? [] : secretsIn(headers, search, String(body ?? ''))
-      const told = secrets.length === 0 ? all : Buffer.from(withoutSecrets(all.toString('utf8'), secrets))
-      return { status, headers: Object.fromEntries(lines), body: told }
+      const shown = secrets.length === 0 ? all : Buffer.from(withoutSecrets(all.toString('utf8'), secrets))
+      return { status, headers: Object.fromEntries(lines), body: shown }
     } catch (error) {
       const fault = faultOfNetwork(error, late)
       const passes = fault.retryable || fault.code === 'Timeout'

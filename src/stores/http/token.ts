@@ -1,5 +1,5 @@
 import { Fault } from '../../fault.ts'
-import { until } from '../until.ts'
+import { unlessAborted } from '../unless-aborted.ts'
 
 /** What authorises requests for a while: a token, or a pair of keys. */
 export interface Token<T = string> {
@@ -74,7 +74,7 @@ export function cachedToken<T>(
   return {
     async get(signal) {
       const now = Date.now()
-      if (!token || now >= token.expiresAt) return (await until(renewed(), signal)).value
+      if (!token || now >= token.expiresAt) return (await unlessAborted(renewed(), signal)).value
       if (now >= renewAt && coming === undefined) void renewInBackground()
       return token.value
     },
@@ -94,7 +94,7 @@ export function cachedToken<T>(
 async function bounded<T>(work: Promise<T>): Promise<T> {
   const late = AbortSignal.timeout(FETCH_MS)
   try {
-    return await until(work, late)
+    return await unlessAborted(work, late)
   } catch (error) {
     if (!late.aborted) throw error
     throw new Fault('Unavailable', `no credentials came within ${FETCH_MS / 1000} s`, { cause: error })

@@ -33,7 +33,7 @@ export function createTransfers(dialect: Dialect, send: Send, look: Look, option
   const { policy, log } = options
   const transfer = options.transfer ?? dialect.parts.usual
   const slots = pLimit(transfer.concurrency)
-  const sameRequest = ({ retryable, beginAnew }: Fault) => retryable && !beginAnew
+  const sameRequest = ({ retryable, startOver }: Fault) => retryable && !startOver
   return {
     transfer,
     dialect,

@@ -96,10 +96,10 @@ const table: Readonly<Record<string, FaultRow<S3RemedyContext>>> = {
   PreconditionFailed: replaced,
   NoSuchUpload: {
     code: 'Unavailable',
-    beginAnew: true,
+    startOver: true,
     remedy: 'Something else removed the unfinished upload, such as a lifecycle rule.',
   },
-  InvalidPart: { code: 'Unavailable', beginAnew: true },
+  InvalidPart: { code: 'Unavailable', startOver: true },
   NotImplemented: {
     code: 'Internal',
     remedy: ({ tags }) =>

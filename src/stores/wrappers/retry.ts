@@ -14,7 +14,7 @@ export interface RetryPolicy {
 const LONGEST_DELAY_MS = 5_000
 const LONGEST_RETRY_AFTER_MS = 30_000
 
-const another = ({ retryable, beginAnew }: Fault) => retryable || beginAnew
+const another = ({ retryable, startOver }: Fault) => retryable || startOver
 
 /**
  * The one owner of retries. Repeats `work` while it rejects with a Fault that another try may cure. What it finally
@@ -62,7 +62,7 @@ export async function attempt<T>(
     if (signal.aborted) throw Fault.ofAbort(signal)
     const fault = Fault.from(error)
     if (!mayHelp(fault) || policy.maxRetries === 0) throw fault
-    const final = { cause: fault, retryable: false, beginAnew: false }
+    const final = { cause: fault, retryable: false, startOver: false }
     throw fault.with(final, `${fault.message} (after ${policy.maxRetries + 1} attempts)`)
   }
 }
@@ -94,7 +94,7 @@ export function withRetry(policy: RetryPolicy, log: (line: string) => void): Wra
         } catch (error) {
           throwIfAborted(signal)
           const fault = Fault.from(error)
-          if (!fault.retryable || fault.beginAnew) throw fault
+          if (!fault.retryable || fault.startOver) throw fault
           if (breaks >= policy.maxRetries || at >= end) throw fault.with({ retryable: false })
           log(`the read of '${key}' broke at byte ${at} and is resumed there: ${fault.describe()}`)
           const rest = { start: at, end }

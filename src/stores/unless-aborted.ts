@@ -3,7 +3,7 @@ import { Fault } from '../fault.ts'
 /**
  * What `work` resolves to, unless `signal` is aborted first. `late`: closes a result that comes after that.
  */
-export function until<T>(work: Promise<T>, signal: AbortSignal, late?: (result: T) => void): Promise<T> {
+export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal, late?: (result: T) => void): Promise<T> {
   return new Promise((resolve, reject) => {
     let givenUp = false
     const giveUp = () => {
