@@ -13,9 +13,9 @@ import { Fault } from '../src/fault.ts'
 import { logTo } from '../src/log.ts'
 import { apart } from '../src/stores/apart.ts'
 import { directoryStore } from '../src/stores/directory/directory.ts'
-import { memoryStore } from '../src/stores/memory.ts'
 import type { Store } from '../src/stores/store.ts'
 import { startCloud } from './support/clouds.ts'
+import { memoryStore } from './support/memory-store.ts'
 import { fileBytes, moveOptions, never, objectStorage } from './support/tiers.ts'
 
 describe('two tiers in one place', () => {

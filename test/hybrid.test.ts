@@ -10,8 +10,8 @@ import { otherTier, type Tier } from '../src/area/tier.ts'
 import { collect, sourceOf } from '../src/bytes.ts'
 import { Fault } from '../src/fault.ts'
 import { directoryStore } from '../src/stores/directory/directory.ts'
-import { memoryStore } from '../src/stores/memory.ts'
 import type { Store } from '../src/stores/store.ts'
+import { memoryStore } from './support/memory-store.ts'
 import {
   digests,
   failing,

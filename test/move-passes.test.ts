@@ -10,8 +10,8 @@ import { Fault } from '../src/fault.ts'
 import { a1 } from '../src/seal/a1.ts'
 import { type Envelope, plain } from '../src/seal/envelope.ts'
 import { keyring, masterKey } from '../src/seal/keyring.ts'
-import { memoryStore } from '../src/stores/memory.ts'
 import type { Store } from '../src/stores/store.ts'
+import { memoryStore } from './support/memory-store.ts'
 import { noise } from './support/store.suite.ts'
 import {
   digests,

@@ -9,8 +9,8 @@ import { collect, sourceOf } from '../src/bytes.ts'
 import { Fault } from '../src/fault.ts'
 import { Budget } from '../src/seal/budget.ts'
 import { plain } from '../src/seal/envelope.ts'
-import { memoryStore } from '../src/stores/memory.ts'
 import { withLog } from '../src/stores/wrappers/log.ts'
+import { memoryStore } from './support/memory-store.ts'
 
 const never = new AbortController().signal
 const uuid = '0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d'

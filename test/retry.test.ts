@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { checkedContent, collect, type Range, sourceOf } from '../src/bytes.ts'
 import { Fault, type FaultOptions } from '../src/fault.ts'
-import { memoryStore } from '../src/stores/memory.ts'
 import { attempt, withRetry } from '../src/stores/wrappers/retry.ts'
+import { memoryStore } from './support/memory-store.ts'
 import { never, noise } from './support/store.suite.ts'
 
 const policy = { maxRetries: 3, firstDelayMs: 1 }

@@ -11,10 +11,10 @@ import { sealedNames } from '../src/rotate/names.ts'
 import { type Remembered, Rotation, type RotationOptions } from '../src/rotate/rotation.ts'
 import { a1, keyIdOf } from '../src/seal/a1.ts'
 import { keyring, masterKey } from '../src/seal/keyring.ts'
-import { memoryStore } from '../src/stores/memory.ts'
 import type { Store } from '../src/stores/store.ts'
 import { attempt, withRetry } from '../src/stores/wrappers/retry.ts'
 import { flaky } from './support/flaky.ts'
+import { memoryStore } from './support/memory-store.ts'
 import { noise } from './support/store.suite.ts'
 
 const never = new AbortController().signal

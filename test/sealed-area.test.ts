@@ -12,9 +12,9 @@ import { Budget } from '../src/seal/budget.ts'
 import { unsealIfSealed } from '../src/seal/detect.ts'
 import { type Envelope, plain } from '../src/seal/envelope.ts'
 import { keyring, masterKey } from '../src/seal/keyring.ts'
-import { memoryStore } from '../src/stores/memory.ts'
 import type { Store } from '../src/stores/store.ts'
 import { attempt } from '../src/stores/wrappers/retry.ts'
+import { memoryStore } from './support/memory-store.ts'
 import { noise } from './support/store.suite.ts'
 
 const never = new AbortController().signal

@@ -10,10 +10,10 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { Fault } from '../src/fault.ts'
 import { glance, untilReady } from '../src/startup.ts'
-import { memoryStore } from '../src/stores/memory.ts'
 import { Kind } from '../src/wire/frames.ts'
 import { httpReplies } from '../src/wire/http-replies.ts'
 import { stayAlive } from './support/alive.ts'
+import { memoryStore } from './support/memory-store.ts'
 import { type PeerConnection, PluginPeer, type Received } from './support/peer.ts'
 
 stayAlive()

@@ -11,8 +11,8 @@ import { Fault, type FaultCode } from '../../src/fault.ts'
 import { Budget } from '../../src/seal/budget.ts'
 import { newDigest } from '../../src/seal/digest.ts'
 import { plain } from '../../src/seal/envelope.ts'
-import { memoryStore } from '../../src/stores/memory.ts'
 import type { Store } from '../../src/stores/store.ts'
+import { memoryStore } from './memory-store.ts'
 
 export const never = new AbortController().signal
 export const fileSystem = 'file-system'

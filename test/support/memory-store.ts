@@ -1,6 +1,6 @@
-import { type Bytes, checkedContent, checkedRange, collectSource } from '../bytes.ts'
-import { Fault, throwFault, throwIfAborted } from '../fault.ts'
-import type { Stat, Store } from './store.ts'
+import { type Bytes, checkedContent, checkedRange, collectSource } from '../../src/bytes.ts'
+import { Fault, throwFault, throwIfAborted } from '../../src/fault.ts'
+import type { Stat, Store } from '../../src/stores/store.ts'
 
 const SLICE_BYTES = 1024 * 1024
 
