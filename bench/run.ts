@@ -1,7 +1,8 @@
 /**
  * npm run bench: how fast, and at what cost, does Orthanc store and read on each kind of storage? Storages take turns,
- * so that what else the machine does affects all of them alike. Each figure is the median of the rounds. Each comparison
- * is the median of the comparisons within the rounds. Writes docs/benchmarks.md, and prints this project's own targets.
+ * so that what else the machine does affects all of them alike. Each figure is the median of the rounds. Each
+ * comparison is the median of the comparisons within the rounds.
+ * Writes docs/benchmarks.md, and prints this project's own targets.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -197,4 +197,23 @@ describe('sources', () => {
     const long = sources.filter(file => readFileSync(join(root, file), 'utf8').split('\n').length > 401)
     assert.deepEqual(long, [])
   })
+
+  it('of src have at most 300 lines each, and half of them fewer than 100', () => {
+    const counts = sources
+      .filter(file => /^src\/.*\.ts$/.test(file))
+      .map(file => readFileSync(join(root, file), 'utf8').split('\n').length - 1)
+      .sort((a, b) => a - b)
+    assert.ok((counts.at(-1) ?? 0) <= 300)
+    assert.ok((counts[counts.length >> 1] ?? 0) < 100)
+  })
+
+  it('have comments of at most 120 columns', () => {
+    const wide = sources.flatMap(file =>
+      readFileSync(join(root, file), 'utf8')
+        .split('\n')
+        .filter(line => line.length > 120 && /^\s*(\/\/|\/?\*)/.test(line))
+        .map(line => `${file}: ${line}`),
+    )
+    assert.deepEqual(wide, [])
+  })
 })

@@ -5,8 +5,8 @@ import { quoted } from './shown.ts'
 const ACCESS_POINT = /^arn:aws[a-z-]*:s3:([a-z0-9-]+):(\d{12}):accesspoint[:/]([a-z0-9][a-z0-9-]{1,48}[a-z0-9])$/
 
 /**
- * The access point that `bucket` is the ARN of: AWS has it under a host of its own. undefined = `bucket` is a name or an
- * alias. `name`: of the section. Throws for what cannot be used.
+ * The access point that `bucket` is the ARN of: AWS has it under a host of its own. undefined = `bucket` is a name or
+ * an alias. `name`: of the section. Throws for what cannot be used.
  */
 export function accessPointOf(name: string, bucket: string, endpoint: string | undefined) {
   // Other servers than AWS may have such names for ordinary buckets.

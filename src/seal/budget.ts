@@ -4,8 +4,8 @@ import { Fault } from '../fault.ts'
 export type Release = () => void
 
 /**
- * Bytes that may be in work at once (`MaxConcurrentInputSize`). Shares are given in the order of the requests, so that a
- * large object does not wait for ever. An object that is larger than the whole budget passes when it is alone.
+ * Bytes that may be in work at once (`MaxConcurrentInputSize`). Shares are given in the order of the requests, so that
+ * a large object does not wait for ever. An object that is larger than the whole budget passes when it is alone.
  */
 export class Budget {
   readonly #total: number

@@ -6,8 +6,8 @@ import type { Disk } from './disk.ts'
 const MOST = 10_000
 
 /**
- * Temporary files of writes that failed. A disk that hangs, or that was unmounted, does not let them be removed at once.
- * They are remembered, and removed after a later write has succeeded.
+ * Temporary files of writes that failed. A disk that hangs, or that was unmounted, does not let them be removed at
+ * once. They are remembered, and removed after a later write has succeeded.
  */
 export class Leftovers {
   readonly #disk: Disk

@@ -92,7 +92,7 @@ function rowOf(
   return isAbsent || jsonError(text)?.code === 404 ? absent : byStatus[status]
 }
 
-/** Requests for metadata fail in JSON, those for bytes in plain text or XML. `proven`: only Google answers like this. */
+/** Requests for metadata fail in JSON, those for bytes in plain text or XML. `proven`: no other server does. */
 function errorWords(text: string): { readonly said: string; readonly proven: boolean } {
   const error = jsonError(text)
   // Many services give a code and a message; only Google and its emulators also give a list of reasons.
