@@ -141,7 +141,7 @@ if (server) {
       await store.put('x', chunked(noise(5)), never)
       await store.check(never, { warn })
       assert.equal(lines.length, 1)
-      assert.match(lines[0] ?? '', new RegExp(`'${name}'.*check in Azure that it is private`))
+      assert.match(lines[0] ?? '', new RegExp(`'${name}'.*make sure in Azure that it is private`))
       assert.equal((await sdk.getContainerClient(name).getAccessPolicy()).blobPublicAccess, undefined)
       await store.close()
     })
