@@ -143,7 +143,7 @@ const onKind = ({ name, make }: (typeof kinds)[number]) =>
       await place.store.put(key, sourceOf(bytes), never)
       const answer = await orthanc.request('GET', `/instances/${id}/file`)
       assert.equal(answer.status, 502)
-      await orthanc.logged(new RegExp(`cannot read '${key}'.*its tag does not fit its bytes \\[Corrupt\\]`))
+      await orthanc.logged(new RegExp(`cannot read '${key}'.*its tag does not match its bytes \\[Corrupt\\]`))
       await clear()
     })
 
