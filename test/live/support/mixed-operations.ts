@@ -79,8 +79,9 @@ export class MixedOperations {
       ...small(this.doomed, Math.ceil(operations / 8)),
       ...small(this.lost, 2),
     ]
-    for (let at = 0; at < wanted.length; at += 8)
-      await Promise.all(wanted.slice(at, at + 8).map(async ([into, bytes]) => into.push(await this.#stored(bytes))))
+    // Two at a time: on a slow machine, more than that can take an emulator longer than RequestTimeout.
+    for (let at = 0; at < wanted.length; at += 2)
+      await Promise.all(wanted.slice(at, at + 2).map(async ([into, bytes]) => into.push(await this.#stored(bytes))))
     for (const { uuid } of this.lost) await gone(uuid)
   }
 
