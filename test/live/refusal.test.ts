@@ -162,7 +162,7 @@ describe('Orthanc starts', () => {
   it('when the bucket that it waits for is made', async () => {
     const bucket = `late-${randomUUID()}`
     const dir = join(folder, 'bucket')
-    const waits = new RegExp(`waiting for up to 60 s .*NoSuchBucket.*'${bucket}'`)
+    const waits = new RegExp(`waiting up to 60 s .*NoSuchBucket.*'${bucket}'`)
     const started = startOrthanc({ config: { AwsS3Storage: section(bucket) }, dir })
     await said(dir, waits, started)
     const sdk = new S3Client({

@@ -105,7 +105,7 @@ const routes: Route[] = [
     pattern: '/tiny/lookup',
     methods: {
       POST: async (_request, orthanc, signal) =>
-        json(await orthanc.post('/tools/find', { LogLevel: 'Study', Query: {} }, signal)),
+        json(await orthanc.post('/tools/find', { Level: 'Study', Query: {} }, signal)),
     },
   },
   {
