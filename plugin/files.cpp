@@ -10,6 +10,9 @@ namespace ocs {
 
 namespace {
 
+// Where packages put the engine, and a Node.js of its own.
+const char* const kFolders[] = {"/usr/lib/orthanc-cloud-storage", "/usr/share/orthanc-cloud-storage"};
+
 bool IsFile(const std::string& path, int mode) { return access(path.c_str(), mode) == 0; }
 
 }  // namespace
@@ -24,15 +27,16 @@ std::string OwnFolder() {
 
 std::string FindEngine(const std::string& configured, const std::string& folder) {
   if (!configured.empty()) return IsFile(configured, R_OK) ? configured : "";
-  for (const std::string& candidate :
-       {folder + "/engine.mjs", std::string("/usr/share/orthanc-cloud-storage/engine.mjs")})
-    if (IsFile(candidate, R_OK)) return candidate;
+  if (IsFile(folder + "/engine.mjs", R_OK)) return folder + "/engine.mjs";
+  for (const std::string other : kFolders)
+    if (IsFile(other + "/engine.mjs", R_OK)) return other + "/engine.mjs";
   return "";
 }
 
-std::string FindNode(const std::string& configured, const std::string& folder) {
+std::string FindNode(const std::string& configured, const std::string& folder, const std::string& script) {
   if (!configured.empty()) return IsFile(configured, X_OK) ? configured : "";
-  if (IsFile(folder + "/node", X_OK)) return folder + "/node";
+  for (const std::string& own : {script.substr(0, script.rfind('/')), folder})
+    if (IsFile(own + "/node", X_OK)) return own + "/node";
   const char* path = std::getenv("PATH");
   std::string rest = path != nullptr ? path : "/usr/local/bin:/usr/bin:/bin";
   while (!rest.empty()) {

@@ -10,6 +10,7 @@ std::string OwnFolder();
 // The configured path if it is not empty, else the file in `folder` or in the usual places. "" if there is no such
 // file.
 std::string FindEngine(const std::string& configured, const std::string& folder);
-std::string FindNode(const std::string& configured, const std::string& folder);
+// Beside the engine's script, in `folder`, or on PATH.
+std::string FindNode(const std::string& configured, const std::string& folder, const std::string& script);
 
 }  // namespace ocs

@@ -245,20 +245,20 @@ ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthan
   const std::string node_setting = ocs::FindSetting(settings.configuration, {"CloudStorage", "Node"});
   settings.folders = ocs::SocketFolders(ocs::FindSetting(settings.configuration, {"TemporaryDirectory"}));
   settings.script = ocs::FindEngine(engine_setting, folder);
-  settings.node = ocs::FindNode(node_setting, folder);
+  settings.node = ocs::FindNode(node_setting, folder, settings.script);
   settings.node_options.assign(std::begin(kNodeOptions), std::end(kNodeOptions));
   if (settings.script.empty())
     return Missing(
         settings.configuration,
         engine_setting.empty()
             ? "cloud-storage finds no engine.mjs, neither in " + folder +
-                  " nor in /usr/share/orthanc-cloud-storage. Put it beside the .so, or name it in CloudStorage.Engine"
+                  " nor in /usr/lib/orthanc-cloud-storage. Put it beside the .so, or name it in CloudStorage.Engine"
             : "CloudStorage.Engine names " + engine_setting + ", which cannot be read");
   if (settings.node.empty())
     return Missing(settings.configuration,
                    node_setting.empty()
-                       ? "cloud-storage finds no Node.js, neither as " + folder +
-                             "/node nor on PATH. Install Node.js 22.13 or newer, or name it in CloudStorage.Node"
+                       ? "cloud-storage finds no Node.js, neither as node beside " + settings.script +
+                             " nor on PATH. Install Node.js 22.13 or newer, or name it in CloudStorage.Node"
                        : "CloudStorage.Node names " + node_setting + ", which cannot be run");
 
   core = std::make_unique<SdkCore>();
