@@ -1,0 +1,11 @@
+/** What is inside the packages, as CycloneDX: npm's own list, without what differs between two runs, and Node.js. */
+import type { Release } from './deb.ts'
+import { run } from './run.ts'
+
+export async function softwareBill({ root, version, time }: Release): Promise<string> {
+  const args = ['sbom', '--sbom-format=cyclonedx', '--omit=dev', '--omit=optional', '--package-lock-only']
+  const { serialNumber: _random, ...bill } = JSON.parse(await run('npm', args, { cwd: root }))
+  bill.metadata.timestamp = new Date(time * 1000).toISOString()
+  bill.metadata.component.version = version
+  return `${JSON.stringify(bill, undefined, 2)}\n`
+}

@@ -1,0 +1,33 @@
+/** The archive for every other Linux: the same files in one folder, and install.sh, which puts them where they belong. */
+import { readFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import type { Architecture } from './architectures.ts'
+import type { Release } from './deb.ts'
+import { type Ingredients, installedFiles } from './files.ts'
+import { run } from './run.ts'
+import { install, setTimes, write } from './tree.ts'
+
+export async function makeTarball(
+  { root, version, time }: Release,
+  { debian }: Architecture,
+  ingredients: Ingredients,
+  folder: string,
+  target: string,
+): Promise<string> {
+  const name = `orthanc-cloud-storage-${version}-linux-${debian}`
+  const tree = join(folder, 'tar')
+  const files = installedFiles(ingredients)
+  install(join(tree, name), files)
+  const own = (file: string) => readFileSync(join(root, 'packaging', 'files', file))
+  write(join(tree, name), 'install.sh', own('install.sh'), 0o755)
+  write(join(tree, name), 'LICENSE', readFileSync(join(root, 'LICENSE')))
+  write(join(tree, name), 'THIRD-PARTY-NOTICES.txt', readFileSync(join(root, 'dist', 'THIRD-PARTY-NOTICES.txt')))
+  setTimes(tree, time)
+  const file = join(target, `${name}.tar.gz`)
+  const order = ['--sort=name', '--owner=0', '--group=0', '--numeric-owner', `--mtime=@${time}`]
+  const plain = join(folder, `${basename(name)}.tar`)
+  await run('tar', ['--create', ...order, '--file', plain, '--directory', tree, name])
+  await run('gzip', ['--no-name', '--best', '--force', plain])
+  await run('mv', [`${plain}.gz`, file])
+  return file
+}
