@@ -1,7 +1,7 @@
 // npm run package [-- ARCHITECTURE...]: sets up, builds, and makes the packages that a site installs.
 import { build } from './build.mjs'
-import { ensureDebianPackages, foreground, node } from './setup.mjs'
+import { ensureDebianPackages, foreground, node, PACKAGING_PACKAGES } from './setup.mjs'
 
-ensureDebianPackages(['dpkg', 'llvm', 'make', 'orthanc-dev', 'python3-pip'])
+ensureDebianPackages(PACKAGING_PACKAGES)
 await build()
 process.exit(foreground(node(), ['packaging/package.ts', ...process.argv.slice(2)]))
