@@ -1,6 +1,7 @@
 import { unlink } from 'node:fs/promises'
 import { isErrno } from '../../fault.ts'
 import type { Disk } from './disk.ts'
+import { ifThere } from './faults.ts'
 
 /** Above so many, the oldest stay where they are. */
 const MOST = 10_000
@@ -32,15 +33,13 @@ export class Leftovers {
   async retry(): Promise<void> {
     if (this.#retrying || this.#disk.hangs) return
     this.#retrying = true
-    for (const file of this.#files) {
-      const isGone = await this.#disk
-        .run(() => unlink(file))
-        .then(
-          () => true,
-          error => isErrno(error, 'ENOENT'),
-        )
-      if (!isGone) break
-      this.#files.delete(file)
+    try {
+      for (const file of this.#files) {
+        await ifThere(this.#disk.run(() => unlink(file)))
+        this.#files.delete(file)
+      }
+    } catch {
+      // Still out of reach. The next write tries again.
     }
     this.#retrying = false
   }
