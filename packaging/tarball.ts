@@ -1,6 +1,6 @@
 /** The archive for every other Linux: the same files in one folder, and install.sh, which puts them where they belong. */
-import { readFileSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { readFileSync, renameSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Architecture } from './architectures.ts'
 import type { Release } from './deb.ts'
 import { type Ingredients, installedFiles } from './files.ts'
@@ -25,9 +25,9 @@ export async function makeTarball(
   setTimes(tree, time)
   const file = join(target, `${name}.tar.gz`)
   const order = ['--sort=name', '--owner=0', '--group=0', '--numeric-owner', `--mtime=@${time}`]
-  const plain = join(folder, `${basename(name)}.tar`)
+  const plain = join(folder, `${name}.tar`)
   await run('tar', ['--create', ...order, '--file', plain, '--directory', tree, name])
   await run('gzip', ['--no-name', '--best', '--force', plain])
-  await run('mv', [`${plain}.gz`, file])
+  renameSync(`${plain}.gz`, file)
   return file
 }
