@@ -2,12 +2,9 @@
  * Servers that we build ourselves: `go install` puts each one into a cache folder outside the work tree. The folder is
  * named by the version, and the next run finds the program there.
  */
-import { execFile } from 'node:child_process'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { cached } from './cached.ts'
-
-const run = promisify(execFile)
+import { run } from './run.ts'
 
 export interface GoProgram {
   readonly name: string
@@ -34,13 +31,7 @@ export async function goProgram({ name, module, version }: GoProgram): Promise<s
       throw new Error(`install Go, with which "go install ${what}" is done once`)
     })
     process.stderr.write(`Building ${name} (once, some minutes) ...\n`)
-    await run('go', ['install', what], { env: { ...process.env, GOBIN: making }, timeout: 20 * 60_000 }).catch(
-      error => {
-        const said =
-          error instanceof Error && 'stderr' in error ? String(error.stderr).trim().split('\n').at(-1) : error
-        throw new Error(`"go install ${what}" failed: ${said}`)
-      },
-    )
+    await run('go', ['install', what], { env: { ...process.env, GOBIN: making }, timeout: 20 * 60_000 })
   })
   return join(folder, name)
 }

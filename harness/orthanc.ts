@@ -4,6 +4,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Agent, type Dispatcher } from 'undici'
 import { freePort } from './child.ts'
+import { type DebianRelease, inTree, orthancTree } from './trees.ts'
 import { GIVE_UP_MS, until } from './until.ts'
 
 export const PLUGIN = new URL('../dist/libOrthancCloudStorage.so', import.meta.url).pathname
@@ -13,6 +14,8 @@ export interface OrthancOptions {
   readonly config: Readonly<Record<string, unknown>>
   /** Holds index, configuration and log; the same folder again is the same Orthanc restarted. */
   readonly dir: string
+  /** Whose Orthanc runs. Without it, that of ORTHANC_RELEASE in the environment; else that of this machine. */
+  readonly release?: DebianRelease
   /** undefined = ours; null = none. */
   readonly plugin?: string | null
   readonly ports?: { readonly http: number; readonly dicom: number }
@@ -60,7 +63,8 @@ export async function startOrthanc(options: OrthancOptions): Promise<OrthancProc
   writeFileSync(log, '')
   const { verbose = true, env = {} } = options
   const level = verbose === 'trace' ? ['--trace'] : verbose ? ['--verbose'] : []
-  const child = spawn('Orthanc', [...level, `--logfile=${log}`, file], {
+  const [command, ...args] = await orthancOf(options.release, [...level, `--logfile=${log}`, file])
+  const child = spawn(command, args, {
     stdio: ['ignore', 'ignore', 'ignore'],
     detached: true,
     env: { ...process.env, ...env },
@@ -68,6 +72,13 @@ export async function startOrthanc(options: OrthancOptions): Promise<OrthancProc
   const orthanc = new OrthancProcess(child, ports, log)
   await orthanc.ready()
   return orthanc
+}
+
+/** The command that runs the Orthanc of a Debian release. */
+async function orthancOf(release: DebianRelease | undefined, args: readonly string[]): Promise<[string, ...string[]]> {
+  const wanted = release ?? (process.env['ORTHANC_RELEASE'] as DebianRelease | undefined)
+  if (!wanted) return ['Orthanc', ...args]
+  return inTree((await orthancTree(wanted)).folder, 'Orthanc', args)
 }
 
 export class OrthancProcess {

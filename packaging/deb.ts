@@ -2,10 +2,10 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
+import { run } from '../harness/run.ts'
 import type { Architecture } from './architectures.ts'
 import { DOCUMENTATION, type Ingredients, installedFiles, SAMPLE } from './files.ts'
 import { GLIBC } from './library.ts'
-import { run } from './run.ts'
 import { install, setTimes, write } from './tree.ts'
 
 const OVERRIDES = '/usr/share/lintian/overrides/orthanc-cloud-storage'

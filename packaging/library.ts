@@ -1,8 +1,8 @@
 /** The plugin's library for any Linux with glibc 2.28 or newer, whatever Linux it is made on. */
 import { mkdirSync, rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
+import { run } from '../harness/run.ts'
 import type { Architecture } from './architectures.ts'
-import { run } from './run.ts'
 import { zig } from './zig.ts'
 
 /** Of Debian 10, RHEL 8 and Ubuntu 18.10: the oldest that Node.js 24 runs on. */

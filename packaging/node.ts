@@ -3,8 +3,8 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { cached } from '../harness/cached.ts'
+import { run } from '../harness/run.ts'
 import type { Architecture } from './architectures.ts'
-import { run } from './run.ts'
 
 interface Locked {
   readonly version: string

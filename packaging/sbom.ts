@@ -1,6 +1,7 @@
 /** What is inside the packages, as CycloneDX: npm's own list, without what differs between two runs, and Node.js. */
+
+import { run } from '../harness/run.ts'
 import type { Release } from './deb.ts'
-import { run } from './run.ts'
 
 export async function softwareBill({ root, version, time }: Release): Promise<string> {
   const args = ['sbom', '--sbom-format=cyclonedx', '--omit=dev', '--omit=optional', '--package-lock-only']

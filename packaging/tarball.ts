@@ -1,10 +1,10 @@
 /** The archive for every other Linux: the same files in one folder, and install.sh, which puts them where they belong. */
 import { readFileSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
+import { run } from '../harness/run.ts'
 import type { Architecture } from './architectures.ts'
 import type { Release } from './deb.ts'
 import { type Ingredients, installedFiles } from './files.ts'
-import { run } from './run.ts'
 import { install, setTimes, write } from './tree.ts'
 
 export async function makeTarball(

@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { cached } from '../harness/cached.ts'
-import { run } from './run.ts'
+import { run } from '../harness/run.ts'
 
 const VERSION = '0.17.1'
 /** Of the wheels for the machines that packages are made on. */

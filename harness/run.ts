@@ -18,4 +18,6 @@ export async function run(command: string, args: readonly string[], options: Run
 export interface RunOptions {
   readonly cwd?: string
   readonly env?: NodeJS.ProcessEnv
+  /** Milliseconds, after which the program is ended. */
+  readonly timeout?: number
 }
