@@ -15,6 +15,8 @@ enum class Registration : uint8_t {
   JobType,
   Metrics,   // no text: Orthanc asks for values
   Explorer,  // JavaScript for Orthanc Explorer
+  // On the socket this is a route with a bit. As Route, but monitors ask: it answers 503 when the engine is silent.
+  Probe,
 };
 
 // Orthanc itself: it logs and registers.

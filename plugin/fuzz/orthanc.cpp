@@ -184,6 +184,12 @@ OrthancPluginErrorCode Orthanc::Serve(_OrthancPluginService service, const void*
       answer.type = given.mimeType;
       break;
     }
+    case _OrthancPluginService_SetHttpHeader: {
+      const auto& given = *static_cast<const _OrthancPluginSetHttpHeader*>(params);
+      MUST(std::strcmp(given.key, "Content-Type") == 0);
+      answer.type = given.value;
+      break;
+    }
     case _OrthancPluginService_SendHttpStatus: {
       const auto& given = *static_cast<const _OrthancPluginSendHttpStatus*>(params);
       answer.count++;

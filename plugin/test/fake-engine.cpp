@@ -159,11 +159,11 @@ void Register(Channel& control) {
   code.argument = 502;
   control.Send(code, {"damaged", 7}, {nullptr, 0}, Soon());
   control.Send(Warning(), {"a warning", 9}, {nullptr, 0}, Soon());
-  for (const std::string one : {"\1/route", "\2Count", "\4"}) {
+  for (const std::string one : {"\1/route", "\1/probe", "\2Count", "\4"}) {
     Header registration;
     registration.kind = Kind::Register;
     registration.flags = static_cast<uint8_t>(one[0]);
-    registration.status = one[0] == '\2' ? 1 : 0;
+    registration.status = one[0] == '\2' ? 1 : one == "\1/probe" ? 2 : 0;
     const std::string text = one.size() > 1 ? one.substr(1) : std::string(5000, 'j');
     control.Send(registration, {text.data(), text.size()}, {nullptr, 0}, Soon());
   }

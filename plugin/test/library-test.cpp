@@ -61,6 +61,8 @@ class FakeOrthanc {
   std::string configuration;
   std::string lines;
   std::map<std::string, OrthancPluginRestCallback> routes;
+  int status = 0;  // of what was sent last, with its type and body
+  std::string header, body;
   int job_types = 0;
   OrthancPluginErrorCode registration = OrthancPluginErrorCode_Success;
   _OrthancPluginRegisterStorageArea2 area{};
@@ -90,6 +92,15 @@ class FakeOrthanc {
       case _OrthancPluginService_RegisterRestCallbackNoLock: {
         const auto* const route = static_cast<const _OrthancPluginRestCallback*>(params);
         routes[route->pathRegularExpression] = route->callback;
+        break;
+      }
+      case _OrthancPluginService_SetHttpHeader:
+        header = static_cast<const _OrthancPluginSetHttpHeader*>(params)->value;
+        break;
+      case _OrthancPluginService_SendHttpStatus: {
+        const auto* const sent = static_cast<const _OrthancPluginSendHttpStatus*>(params);
+        status = sent->status;
+        body.assign(sent->body, sent->bodySize);
         break;
       }
       case _OrthancPluginService_RegisterJobsUnserializer: job_types++; break;
@@ -152,6 +163,22 @@ void StartsAgainAfterAReset() {
   }
 }
 
+// Whatever is wrong with the engine. A monitor must not wait, nor see another status.
+void ProbeIsAnsweredWithoutTheEngine() {
+  for (const char* const scenario : {"dies-always", "faults"}) {
+    FakeOrthanc orthanc("1.10.1");
+    CHECK(orthanc.Load(scenario) == 0);
+    OrthancPluginHttpRequest request{};
+    request.method = OrthancPluginHttpMethod_Get;
+    CHECK(orthanc.routes["/route"](nullptr, "/route", &request) != OrthancPluginErrorCode_Success);
+    CHECK(orthanc.status == 0);
+    CHECK(orthanc.routes["/probe"](nullptr, "/probe", &request) == OrthancPluginErrorCode_Success);
+    CHECK(orthanc.status == 503 && orthanc.header == "application/json");
+    CHECK(orthanc.body.find("\"Ready\" : false") != std::string::npos);
+    orthanc.Unload();
+  }
+}
+
 void SecondStorageAreaIsRefused() {
   FakeOrthanc orthanc("1.10.1");
   orthanc.registration = OrthancPluginErrorCode_StorageAreaAlreadyRegistered;
@@ -166,7 +193,7 @@ void OldOrthancHasNoRoutesThatAskIt() {
     const bool old = std::strcmp(version, "1.9.2") < 0;
     FakeOrthanc orthanc(version);
     CHECK(orthanc.Load("ranges") == 0);
-    CHECK(orthanc.routes.size() == 1 && orthanc.job_types == (old ? 0 : 1));
+    CHECK(orthanc.routes.size() == 2 && orthanc.job_types == (old ? 0 : 1));
     CHECK((orthanc.lines.find("Update to Orthanc 1.9.2") != std::string::npos) == old);
     orthanc.Unload();
   }
@@ -194,6 +221,7 @@ void MissingEngineStopsOrthancOnlyWhereItIsConfigured() {
 const std::vector<Test> kLibraryTests = {TEST(StoresAndReadsInTheFolderThatOrthancNames),
                                          TEST(RepeatedReadLeaksNoMemoryOfOrthancs),
                                          TEST(StartsAgainAfterAReset),
+                                         TEST(ProbeIsAnsweredWithoutTheEngine),
                                          TEST(SecondStorageAreaIsRefused),
                                          TEST(OldOrthancHasNoRoutesThatAskIt),
                                          TEST(MissingEngineStopsOrthancOnlyWhereItIsConfigured)};

@@ -13,8 +13,9 @@ const MAX_WORKERS = 512
 const LOG_DELAY_MS = 20
 const MAX_LOG_LINES = 200
 
-/** The status of a REGISTER that sends upcalls. */
+/** Bits of the status of a REGISTER: it sends upcalls; monitors ask this route. */
 const ASKS = 1
+const PROBE = 2
 
 /** What an engine that is on answers START with. */
 interface Start {
@@ -69,8 +70,8 @@ export class Server {
     this.#flush()
     for (const { number, http, message } of Object.values(httpReplies))
       void this.#control.send(Kind.errorCode, { status: number, argument: http }, Buffer.from(message))
-    for (const [registration, text, asks = true] of on ? registrationsOf(on.services) : [])
-      void this.#control.send(Kind.register, { flags: registration, status: asks ? ASKS : 0 }, Buffer.from(text))
+    for (const [registration, text, status = ASKS] of on ? registrationsOf(on.services) : [])
+      void this.#control.send(Kind.register, { flags: registration, status }, Buffer.from(text))
     const flags = StartFlag.on | (on?.ranges ? StartFlag.ranges : 0)
     const fields = on ? { flags, argument: on.callDeadlineMs } : {}
     await this.#control.send(Kind.return, fields, cutText(description))
@@ -141,10 +142,11 @@ export class Server {
   }
 }
 
-/** The third value: whether it sends upcalls, which an old Orthanc does not allow. */
-function* registrationsOf({ routes = [], jobs, metrics, explorer }: Services): Generator<[number, string, boolean?]> {
-  for (const { pattern, asksOrthanc } of routes) yield [Registration.route, pattern, asksOrthanc ?? true]
+/** The third value: the status. An old Orthanc has nothing that sends upcalls. */
+function* registrationsOf({ routes = [], jobs, metrics, explorer }: Services): Generator<[number, string, number?]> {
+  for (const { pattern, asksOrthanc = true, probe = false } of routes)
+    yield [Registration.route, pattern, (asksOrthanc ? ASKS : 0) | (probe ? PROBE : 0)]
   if (jobs) yield [Registration.jobType, jobs.kind.type]
-  if (metrics) yield [Registration.metrics, '', false]
+  if (metrics) yield [Registration.metrics, '', 0]
   if (explorer) yield [Registration.explorer, explorer]
 }
