@@ -69,7 +69,7 @@ async function start() {
   // Orthanc's disk need no store, and the store may work again in a minute.
   const goOnAsking = config.startupCheck && server.restarts === 0 ? await ready(config, composition) : undefined
   const { store, callDeadlineMs, ranges, description } = composition
-  const services = servicesOf(composition, server.restarts)
+  const services = servicesOf(composition, server.restarts, log)
   log.warn(`orthanc-cloud-storage ${version} ${description}`)
   await server.accept(description, { callDeadlineMs, ranges, services })
   void goOnAsking?.(stopping.signal)

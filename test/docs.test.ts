@@ -16,6 +16,7 @@ import * as gcs from '../src/config/gcs.ts'
 import { aliases } from '../src/config/reading.ts'
 import * as s3 from '../src/config/s3.ts'
 import { moveStorageRoute } from '../src/routes/move-storage.ts'
+import { readyRoute } from '../src/routes/ready.ts'
 import { metricsOf, type Status, statusRoute } from '../src/routes/status.ts'
 import { whereRoute } from '../src/routes/where.ts'
 import { httpReplies } from '../src/wire/http-replies.ts'
@@ -171,7 +172,7 @@ describe('messages in the documentation', () => {
 
 describe('REST routes and metrics in the documentation', () => {
   const unused = undefined as never
-  const routes = [moveStorageRoute(unused), statusRoute(unused, unused), whereRoute({})]
+  const routes = [moveStorageRoute(unused), statusRoute(unused, unused), readyRoute(undefined), whereRoute({})]
   const matches = ({ pattern, methods }: (typeof routes)[number], method: string, path: string) =>
     Object.hasOwn(methods, method) && new RegExp(`^${pattern}$`).test(path)
 

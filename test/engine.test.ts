@@ -109,6 +109,7 @@ describe('the engine process', () => {
       registrations.map(({ flags, payload }) => [flags, payload.toString()]),
       [
         [Registration.route, '/cloud-storage/status'],
+        [Registration.route, '/cloud-storage/ready'],
         [Registration.route, '/(patients|studies|series|instances)/([0-9a-f-]{44})/cloud-storage'],
         [Registration.metrics, ''],
         [Registration.explorer, explorer],
