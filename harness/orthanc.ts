@@ -135,7 +135,8 @@ export class OrthancProcess {
     const answers = async () => {
       if (this.#child.exitCode !== null || this.#child.signalCode !== null)
         throw new RefusedToStart(this.log(), this.#child.exitCode)
-      return (await this.request('GET', '/system').catch(() => undefined))?.status === 200
+      const status = (await this.request('GET', '/system').catch(() => undefined))?.status
+      return status === 200 || status === 401 // it may want a password
     }
     try {
       await until(() => `Orthanc to answer:\n${this.log()}`, answers)
