@@ -15,6 +15,7 @@ import { type BenchLoad, measure } from './measure.ts'
 import { type MoveFigures, measureMoves } from './moves.ts'
 import { benchmarksPage } from './report.ts'
 import { measureSealing } from './seal.ts'
+import { studiesTable } from './studies.ts'
 import { BEHIND_DELAY, cleanUp, forget, type Subject, subjects } from './subjects.ts'
 import { targetLines } from './targets.ts'
 
@@ -59,8 +60,14 @@ const options = new Command('npm run bench --')
   .option('--subject <text>', 'only storages whose name contains this')
   .option('--plugin <so>', "another storage plugin's library, measured in the same run")
   .option('--section <json>', "its configuration: a file with the sections of Orthanc's configuration")
+  .option('--studies', 'only how long two studies take: the table of docs/comparison.md')
   .parse()
-  .opts<{ rounds: string; only?: string; subject?: string; plugin?: string; section?: string }>()
+  .opts<{ studies?: true; rounds: string; only?: string; subject?: string; plugin?: string; section?: string }>()
+
+if (options.studies) {
+  console.log(await studiesTable(Number(options.rounds)))
+  process.exit(0)
+}
 
 const folder = join(import.meta.dirname, '..', options.only || options.subject ? 'build' : 'docs')
 mkdirSync(folder, { recursive: true })

@@ -4,11 +4,12 @@ import { randomBytes } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
+import { CreateBucketCommand, S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
 import { connectionString, startAzurite } from '../harness/azurite.ts'
 import { startCeph, whyNoCeph } from '../harness/ceph.ts'
 import type { Running } from '../harness/child.ts'
 import { makeBucket, startFakeGcs } from '../harness/fake-gcs.ts'
+import { startMinio } from '../harness/minio.ts'
 
 export interface Subject {
   readonly name: string
@@ -99,12 +100,10 @@ export async function subjects(
     const ceph = await startCeph(temporaryFolder())
     undo.push(() => ceph.stop())
     const credentials = { accessKeyId: ceph.accessKey, secretAccessKey: ceph.secretKey }
-    const sdk = new S3Client({ endpoint: ceph.endpoint, region: ceph.region, credentials, forcePathStyle: true })
-    await sdk.send(new CreateBucketCommand({ Bucket: 'bench' }))
-    sdk.destroy()
+    await makeS3Bucket({ endpoint: ceph.endpoint, region: ceph.region, credentials })
     found.push({ name: 'S3 (Ceph)', plugin: undefined, config: s3Section(ceph.endpoint), server: true })
   }
-  for (const [name, start] of Object.entries(emulators))
+  for (const [name, start] of Object.entries(servers))
     if (wanted(name))
       try {
         const { config, stop } = await start(temporaryFolder())
@@ -120,18 +119,40 @@ export async function subjects(
   return { subjects: found.filter(({ name }) => wanted(name)), stub, far: s3Section(local(far)) }
 }
 
-/** They may be slower than any cloud. What matters is what our engine costs in front of them. */
-const emulators: Readonly<Record<string, (folder: string) => Promise<Pick<Subject, 'config'> & Running>>> = {
-  'Azure (Azurite)': async folder => {
+/** Real servers and emulators. They may be slower than any cloud. What matters is what our engine costs before them. */
+export const servers = {
+  'S3 (MinIO)': async (folder: string) => {
+    const { endpoint, region, accessKey, secretKey, stop } = await startMinio(folder)
+    const credentials = { accessKeyId: accessKey, secretAccessKey: secretKey }
+    await makeS3Bucket({ endpoint, region, credentials })
+    const more = { Region: region, AccessKey: accessKey, SecretKey: secretKey }
+    return { config: s3Section(endpoint, more), stop }
+  },
+  'Azure (Azurite)': async (folder: string) => {
     const azurite = await startAzurite(folder)
     const section = { ConnectionString: connectionString(azurite), ContainerName: 'bench' }
     return { config: { AzureBlobStorage: section }, stop: azurite.stop }
   },
-  'Google (fake-gcs-server)': async folder => {
+  'Google (fake-gcs-server)': async (folder: string) => {
     const google = await startFakeGcs(folder)
     await makeBucket(google, 'bench')
     return { config: { GoogleCloudStorage: { BucketName: 'bench', Endpoint: google.endpoint } }, stop: google.stop }
   },
+} satisfies Readonly<Record<string, (folder: string) => Promise<Pick<Subject, 'config'> & Running>>>
+export type ServerName = keyof typeof servers
+
+async function makeS3Bucket(server: { endpoint: string; region: string; credentials: S3ClientConfig['credentials'] }) {
+  const sdk = new S3Client({ ...server, forcePathStyle: true } as S3ClientConfig)
+  await sdk.send(new CreateBucketCommand({ Bucket: 'bench' }))
+  sdk.destroy()
+}
+
+/** A configuration of a server of this machine, as it is when the server is a round trip of 20 ms away. */
+export async function behindDelay(config: Subject['config']): Promise<Subject['config']> {
+  const text = JSON.stringify(config)
+  const [, port = ''] = /127\.0\.0\.1:(\d+)/.exec(text) ?? []
+  const far = await helper('delay-proxy.ts', port)
+  return JSON.parse(text.replaceAll(`127.0.0.1:${port}`, `127.0.0.1:${far}`))
 }
 
 /** Makes the stub forget the objects of the last measurement. */

@@ -12,7 +12,8 @@ export const BUILD_PACKAGES = ['orthanc', 'orthanc-dev', 'g++', 'make']
 export const CEPH_PACKAGES = ['ceph-mon', 'ceph-osd', 'ceph-common', 'radosgw']
 /** For `npm run package`. */
 export const PACKAGING_PACKAGES = ['dpkg', 'llvm', 'make', 'orthanc-dev', 'python3-pip']
-export const TEST_PACKAGES = [...BUILD_PACKAGES, 'dcmtk', 'chromium', ...CEPH_PACKAGES]
+/** debootstrap: for the Orthancs of other Debian releases. */
+export const TEST_PACKAGES = [...BUILD_PACKAGES, 'dcmtk', 'chromium', 'debootstrap', ...CEPH_PACKAGES]
 
 export function say(line) {
   process.stdout.write(`${line}\n`)

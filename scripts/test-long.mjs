@@ -15,10 +15,20 @@ if (!(minutes > 0)) {
 process.env.LIVE ??= 'required'
 
 const script = (name, ...args) => [node(), [join(root, 'scripts', name), ...args]]
+/** What an Orthanc of another version could break: every callback, route and job, and an engine that is killed. */
+const CORE = ['end-to-end', 'encryption', 'hybrid', 'moves', 'services', 'lifecycle', 'refusal', 'isolation']
+const onRelease = release => [
+  'env',
+  [`ORTHANC_RELEASE=${release}`, ...script('test.mjs', ...CORE.map(liveTest)).flat()],
+]
+const liveTest = name => join('test', 'live', `${name}.test.ts`)
+
 const steps = {
   'The plugin under AddressSanitizer and UndefinedBehaviorSanitizer': ['make', ['--silent', '-C', 'plugin', 'asan']],
   'The plugin under ThreadSanitizer': ['make', ['--silent', '-C', 'plugin', 'tsan']],
   'All tests, in their long form': script('test.mjs'),
+  'The core, on Orthanc 1.12 of Debian 13': onRelease('trixie'),
+  'The core, on Orthanc 1.13 of Debian 14': onRelease('forky'),
   'The fuzzer': script('fuzz.mjs', '--minutes', String(minutes)),
   'The soak': script('soak.mjs', '--minutes', String(minutes * 1.5)),
 }

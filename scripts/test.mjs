@@ -32,7 +32,7 @@ if (files.length === 0) {
 }
 
 say('\nThe tests in TypeScript')
-const summary = join(root, 'build', 'test-summary.tap')
+const summary = join(root, 'build', `test-summary.${process.pid}.tap`)
 const exit = foreground(node(), [
   '--test',
   '--test-concurrency=3', // also with two cores: most of the time they wait for Orthanc to start and stop

@@ -3,6 +3,7 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { AzureSettings } from '../../../harness/azurite.ts'
 import type { GcsSettings } from '../../../harness/fake-gcs.ts'
+import { type DebianRelease, type DebianTree, orthancTree } from '../../../harness/trees.ts'
 
 export interface S3Settings {
   readonly endpoint: string
@@ -51,9 +52,21 @@ function awaited(name: ServerName): Found {
 export function liveServer<N extends ServerName>(name: N): Servers[N] | undefined {
   const found = awaited(name)
   if ('settings' in found) return found.settings as Servers[N]
-  if (process.env['LIVE'] === 'required') throw new Error(`LIVE=required, but there is no ${name}: ${found.missing}`)
-  process.stderr.write(`\nSKIPPED: no ${name} for ${process.argv[1]}: ${found.missing}\n\n`)
-  return undefined
+  return lacks(name, found.missing)
+}
+
+/** The Orthanc of a Debian release, made once; or undefined as with a server. */
+export async function liveOrthanc(release: DebianRelease): Promise<DebianTree | undefined> {
+  try {
+    return await orthancTree(release)
+  } catch (error) {
+    return lacks(`Orthanc of Debian ${release}`, error instanceof Error ? error.message : String(error))
+  }
+}
+
+function lacks(what: string, why: string): undefined {
+  if (process.env['LIVE'] === 'required') throw new Error(`LIVE=required, but there is no ${what}: ${why}`)
+  process.stderr.write(`\nSKIPPED: no ${what} for ${process.argv[1]}: ${why}\n\n`)
 }
 
 /** The S3 server of tests that need just one. */
