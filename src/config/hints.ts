@@ -11,7 +11,7 @@ export interface Situation {
 
 /** Orthanc's own default. */
 const USUAL_LOADERS = 4
-/** With so many, ten clients behind a network of 20 ms no longer wait for each other (docs/tuning.md). */
+/** So many clients can read at once without one waiting for another (docs/tuning.md). */
 const ENOUGH_LOADERS = 16
 const FEW_HTTP_THREADS = 20
 const INDEXES = ['PostgreSQL', 'MySQL', 'Odbc']
