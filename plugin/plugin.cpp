@@ -146,6 +146,14 @@ class FileRange : public ocs::Result {
 
 std::unique_ptr<SdkCore> core;
 
+// A copy of this library that was loaded before this one, or "". The image orthancteam/orthanc loads one for each
+// section of a provider that is there, under the names of the official libraries. It is looked for once, when Orthanc
+// asks for the name: a copy that comes later must change nothing.
+const std::string& Before() {
+  static const std::string before = ocs::OtherCopy();
+  return before;
+}
+
 OrthancPluginErrorCode Create(const char* uuid, const void* content, int64_t size, OrthancPluginContentType type) {
   ocs::Call call{ocs::Verb::Create, uuid};
   call.type = static_cast<uint16_t>(type);
@@ -229,6 +237,12 @@ extern "C" {
 
 ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthanc) {
   context = orthanc;
+  if (!Before().empty()) {
+    const std::string line = "cloud-storage: " + ocs::OwnFile() + " does nothing, because it is the same plugin as " +
+                             Before() + ", which is loaded already. One is enough for every provider";
+    OrthancPluginLogWarning(context, line.c_str());
+    return 0;
+  }
   ocs::StartServices();
   if (OrthancPluginCheckVersionAdvanced(context, 1, 9, 0) == 0)
     return Refuse(std::string("cloud-storage needs Orthanc 1.9.0 or newer, this is ") + context->orthancVersion);
@@ -285,7 +299,11 @@ ORTHANC_PLUGINS_API void OrthancPluginFinalize() {
   core.reset();
 }
 
-ORTHANC_PLUGINS_API const char* OrthancPluginGetName() { return kName; }
+// Orthanc does not start when two plugins have one name.
+ORTHANC_PLUGINS_API const char* OrthancPluginGetName() {
+  static const std::string unused = kName + ("-unused-" + ocs::OwnFile().substr(ocs::OwnFile().rfind('/') + 1));
+  return Before().empty() ? kName : unused.c_str();
+}
 
 ORTHANC_PLUGINS_API const char* OrthancPluginGetVersion() { return VERSION; }
 }
