@@ -235,6 +235,13 @@ OrthancPluginErrorCode ocs::CodeOf(const Answer& answer) { return core->CodeOf(a
 
 extern "C" {
 
+extern char this_library __asm__("__dso_handle") __attribute__((visibility("hidden")));
+void __cxa_finalize(void* library);
+
+// Runs the destructors of this library's static objects when Orthanc unloads it. GNU's start files do it, too, but zig
+// links none. The destructors would be left for the end of Orthanc, and crash it there.
+__attribute__((destructor)) static void DestroyStatics() { __cxa_finalize(&this_library); }
+
 ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthanc) {
   context = orthanc;
   if (!Before().empty()) {
