@@ -88,7 +88,10 @@ Engine::Started Engine::Handshake() {
                   ". Install the .so and engine.mjs of the same release");
   const Header start = HeaderOf(Kind::Call, kProtocol, static_cast<uint8_t>(Verb::Start),
                                 static_cast<uint16_t>(std::min<uint64_t>(generation_, UINT16_MAX)));
-  Io io = control.Send(start, {settings_.configuration.data(), settings_.configuration.size()}, {nullptr, 0}, deadline);
+  std::string orthanc;
+  Pack(&orthanc, settings_.orthanc);
+  Io io = control.Send(start, {orthanc.data(), orthanc.size()},
+                       {settings_.configuration.data(), settings_.configuration.size()}, deadline);
   Started started = Started::Refused;
   if (io == Io::Ok) io = AwaitStart(&control, deadline, limit, &started);
   if (io == Io::Ok) return started;

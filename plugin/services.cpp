@@ -5,6 +5,7 @@
 
 #include "job.h"
 #include "plugin.h"
+#include "sdk.h"
 
 namespace ocs {
 
@@ -49,8 +50,8 @@ OrthancPluginErrorCode JobReset(void* job) {
 
 OrthancPluginJob* Wrap(std::unique_ptr<Job> job) {
   // From here on Orthanc owns it, and finalizes it even if this fails.
-  return OrthancPluginCreateJob(context, job.release(), JobFinalize, job_type.c_str(), JobProgress, JobContent,
-                                JobSerialized, JobStep, JobStop, JobReset);
+  return CreateJob({nullptr, job.release(), JobFinalize, job_type.c_str(), JobProgress, JobContent, JobSerialized,
+                    JobStep, JobStop, JobReset});
 }
 
 class SdkApi : public OrthancApi {
@@ -85,9 +86,7 @@ class SdkApi : public OrthancApi {
     return reply;
   }
 
-  void Metric(const std::string& name, float value) override {
-    OrthancPluginSetMetricsValue(context, name.c_str(), value, OrthancPluginMetricsType_Default);
-  }
+  void Metric(const std::string& name, int64_t value) override { SetMetric(name, value); }
 
  private:
   std::string submitted_;
@@ -161,7 +160,7 @@ void RegisterService(Registration kind, const std::string& text) {
     case Registration::Route: return OrthancPluginRegisterRestCallbackNoLock(context, text.c_str(), Serve);
     case Registration::JobType: job_type = text; return OrthancPluginRegisterJobsUnserializer(context, Unserialize);
     case Registration::Metrics: return OrthancPluginRegisterRefreshMetricsCallback(context, Refresh);
-    case Registration::Explorer: return OrthancPluginExtendOrthancExplorer(context, text.c_str());
+    case Registration::Explorer: ExtendExplorer(text); return;
   }
 }
 

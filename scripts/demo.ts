@@ -95,7 +95,14 @@ function isDemo(pid: number): boolean {
   }
 }
 
-const demoConfig = { Name: 'Orthanc on an object store', DicomAet: 'ORTHANC', DicomServerEnabled: true }
+const demoConfig = {
+  Name: 'Orthanc on an object store',
+  DicomAet: 'ORTHANC',
+  DicomServerEnabled: true,
+  // As docs/tuning.md advises. The harness has no cache, for tests.
+  MaximumStorageCacheSize: 128,
+  StorageLoaderThreadsCount: 16,
+}
 
 async function free(wanted: number, what: string): Promise<number> {
   for (let port = wanted; port < wanted + 100; port++) {

@@ -59,7 +59,8 @@ if (composition) {
 }
 
 async function start() {
-  const { config, warnings, notes } = parseConfig(await server.configuration(), configurationFolder(process.ppid))
+  const { json, version: orthanc } = await server.configuration()
+  const { config, warnings, notes } = parseConfig(json, configurationFolder(process.ppid), orthanc)
   for (const warning of warnings) log.warn(warning)
   for (const note of notes) log.info(note)
   if (!config) {

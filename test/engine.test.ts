@@ -83,6 +83,11 @@ describe('the engine process', () => {
     assert.match(refusal.payload.toString(), /^cannot use s3:b: /)
   })
 
+  it('is told how new Orthanc is', async () => {
+    const frames = await control.start(unreachable, PROTOCOL, 1, '1.13.0')
+    assert.match(lines(frames).join('\n'), /\{"StorageLoaderThreadsCount": 16\}$/m)
+  })
+
   it('does not look at the store when it follows an engine that died', async () => {
     assert.equal(last(await control.start(unreachable, PROTOCOL, 1)).status, 0)
     assert.equal((await (await worker()).read(randomUUID(), 1)).status, httpReplies.Unavailable.number)

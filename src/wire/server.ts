@@ -2,7 +2,7 @@ import { Fault } from '../fault.ts'
 import { LogLevel } from '../log.ts'
 import { serveCalls } from './call.ts'
 import { Connection } from './connection.ts'
-import { cutText, Kind, PROTOCOL, Registration, StartFlag, Verb } from './frames.ts'
+import { cutText, Kind, PROTOCOL, Registration, StartFlag, unpackFirst, Verb } from './frames.ts'
 import { httpReplies } from './http-replies.ts'
 import type { Services } from './service-calls.ts'
 
@@ -46,8 +46,8 @@ export class Server {
     return new Server(path, version, control)
   }
 
-  /** Waits for START and returns Orthanc's configuration, as text. */
-  async configuration(): Promise<string> {
+  /** Waits for START and returns Orthanc's configuration, as text, and its version. */
+  async configuration(): Promise<{ readonly json: string; readonly version: string }> {
     const call = await this.#control.receive()
     if (call.kind !== Kind.call || call.flags !== Verb.start)
       throw new Fault('Internal', `the plugin sent kind ${call.kind}, verb ${call.flags} instead of START`)
@@ -56,7 +56,8 @@ export class Server {
         remedy: 'Install the .so and engine.mjs of the same release.',
       })
     this.#restarts = call.status
-    return call.payload.toString('utf8')
+    const [version, json] = unpackFirst(call.payload)
+    return { json: json.toString('utf8'), version }
   }
 
   /** How many engines served this Orthanc before. It is known after configuration(). */
