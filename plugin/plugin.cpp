@@ -246,7 +246,7 @@ ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthan
   if (!Before().empty()) {
     const std::string line = "cloud-storage: " + ocs::OwnFile() + " does nothing, because it is the same plugin as " +
                              Before() + ", which is loaded already. One is enough for every provider";
-    OrthancPluginLogWarning(context, line.c_str());
+    ocs::LogLine(ocs::LogLevel::Warning, line, __FILE__, __LINE__);
     return 0;
   }
   ocs::StartServices();
