@@ -244,8 +244,8 @@ __attribute__((destructor)) static void DestroyStatics() { __cxa_finalize(&this_
 ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthanc) {
   context = orthanc;
   if (!Before().empty()) {
-    const std::string line = "cloud-storage: " + ocs::OwnFile() + " does nothing, because it is the same plugin as " +
-                             Before() + ", which is loaded already. One is enough for every provider";
+    const std::string line = ocs::OwnFile() + " does nothing, because it is the same plugin as " + Before() +
+                             ", which is loaded already. One is enough for every provider";
     ocs::LogLine(ocs::LogLevel::Warning, line, __FILE__, __LINE__);
     return 0;
   }
