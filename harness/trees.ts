@@ -30,6 +30,11 @@ export function orthancTree(release: DebianRelease): Promise<DebianTree> {
   return known
 }
 
+/** Nothing but what Debian cannot be without, as a newcomer's machine or container. To be copied, never changed. */
+export function minimalTree(release: DebianRelease): Promise<string> {
+  return cached(`debian-${release}-minimal`, making => debootstrap(release, making))
+}
+
 async function treeOf(release: DebianRelease): Promise<DebianTree> {
   const folder = await cached(`debian-${release}-orthanc`, making =>
     debootstrap(release, making, ['orthanc', 'orthanc-postgresql']),

@@ -145,6 +145,14 @@ class FileRange : public ocs::Result {
 
 std::unique_ptr<SdkCore> core;
 
+// A copy of this library that was loaded before this one, or "". The image orthancteam/orthanc loads one for each
+// section of a provider that is there, under the names of the official libraries. It is looked for once, when Orthanc
+// asks for the name: a copy that comes later must change nothing.
+const std::string& Before() {
+  static const std::string before = ocs::OtherCopy();
+  return before;
+}
+
 OrthancPluginErrorCode Create(const char* uuid, const void* content, int64_t size, OrthancPluginContentType type) {
   ocs::Call call{ocs::Verb::Create, uuid};
   call.type = static_cast<uint16_t>(type);
@@ -226,8 +234,21 @@ OrthancPluginErrorCode ocs::CodeOf(const Answer& answer) { return core->CodeOf(a
 
 extern "C" {
 
+extern char this_library __asm__("__dso_handle") __attribute__((visibility("hidden")));
+void __cxa_finalize(void* library);
+
+// Runs the destructors of this library's static objects when Orthanc unloads it. GNU's start files do it, too, but zig
+// links none. The destructors would be left for the end of Orthanc, and crash it there.
+__attribute__((destructor)) static void DestroyStatics() { __cxa_finalize(&this_library); }
+
 ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthanc) {
   context = orthanc;
+  if (!Before().empty()) {
+    const std::string line = ocs::OwnFile() + " does nothing, because it is the same plugin as " + Before() +
+                             ", which is loaded already. One is enough for every provider";
+    ocs::LogLine(ocs::LogLevel::Warning, line, __FILE__, __LINE__);
+    return 0;
+  }
   ocs::StartServices();
   if (OrthancPluginCheckVersionAdvanced(context, 1, 9, 0) == 0)
     return Refuse(std::string("cloud-storage needs Orthanc 1.9.0 or newer, this is ") + context->orthancVersion);
@@ -285,7 +306,11 @@ ORTHANC_PLUGINS_API void OrthancPluginFinalize() {
   core.reset();
 }
 
-ORTHANC_PLUGINS_API const char* OrthancPluginGetName() { return ocs::kName; }
+// Orthanc does not start when two plugins have one name.
+ORTHANC_PLUGINS_API const char* OrthancPluginGetName() {
+  static const std::string unused = ocs::kName + ("-unused-" + ocs::OwnFile().substr(ocs::OwnFile().rfind('/') + 1));
+  return Before().empty() ? ocs::kName : unused.c_str();
+}
 
 ORTHANC_PLUGINS_API const char* OrthancPluginGetVersion() { return VERSION; }
 }

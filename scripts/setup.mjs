@@ -12,6 +12,8 @@ export const BUILD_PACKAGES = ['orthanc', 'orthanc-dev', 'g++', 'make']
 export const CEPH_PACKAGES = ['ceph-mon', 'ceph-osd', 'ceph-common', 'radosgw']
 /** For `npm run package`. */
 export const PACKAGING_PACKAGES = ['dpkg', 'llvm', 'make', 'orthanc-dev', 'python3-pip']
+/** To build and run images without a registry and a service. */
+export const CONTAINER_PACKAGES = ['buildah', 'runc']
 /** debootstrap: for the Orthancs of other Debian releases. */
 export const TEST_PACKAGES = [...BUILD_PACKAGES, 'dcmtk', 'chromium', 'haproxy', 'debootstrap', ...CEPH_PACKAGES]
 

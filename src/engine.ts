@@ -3,6 +3,7 @@ import { setFlagsFromString } from 'node:v8'
 import { type Composition, compose } from './compose.ts'
 import { type EngineConfig, parseConfig } from './config/config.ts'
 import { Fault } from './fault.ts'
+import { ensureHome } from './home.ts'
 import { logTo } from './log.ts'
 import { noDebugger } from './no-debugger.ts'
 import { configurationFolder } from './orthanc-folder.ts'
@@ -37,6 +38,7 @@ const stopping = new AbortController()
 // If it ended the engine, the engine would be missing while Orthanc still finishes what is under way.
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => {})
 noDebugger()
+ensureHome()
 
 const server = await Server.connect(socketPath, version)
 let serving = false

@@ -46,6 +46,7 @@ describe('import rules', () => {
     const rows: Readonly<Record<string, RegExp>> = {
       'src/version.ts': /^(?!)/,
       'src/no-debugger.ts': /^(?!)/,
+      'src/home.ts': /^node:os$/,
       'src/orthanc.ts': /^(?!)/,
       'src/orthanc-folder.ts': /^node:(fs|path)$/,
       'src/log.ts': /^pino$/,

@@ -55,6 +55,21 @@ class FakeOrthanc {
     routes.clear();
   }
 
+  // As Orthanc starts one more plugin: a copy of the library under another name. Returns the name of the plugin.
+  std::string LoadCopy(int32_t* started) {
+    const std::string file = folder.path() + "/copy.so";
+    CHECK(std::system(("cp " + Path() + " " + file).c_str()) == 0);
+    void* const copy = dlopen(file.c_str(), RTLD_NOW);
+    CHECK(copy != nullptr);
+    const std::string name = reinterpret_cast<const char* (*)()>(dlsym(copy, "OrthancPluginGetName"))();
+    *started = reinterpret_cast<int32_t (*)(OrthancPluginContext*)>(dlsym(copy, "OrthancPluginInitialize"))(&context_);
+    reinterpret_cast<void (*)()>(dlsym(copy, "OrthancPluginFinalize"))();
+    dlclose(copy);
+    return name;
+  }
+
+  std::string Name() { return reinterpret_cast<const char* (*)()>(Symbol("OrthancPluginGetName"))(); }
+
   static bool Loaded() {
     void* const library = dlopen(Path().c_str(), RTLD_NOW | RTLD_NOLOAD);
     if (library != nullptr) dlclose(library);
@@ -274,6 +289,18 @@ void SecondStorageAreaIsRefused() {
   }
 }
 
+void SecondCopyDoesNothing() {
+  FakeOrthanc orthanc("1.10.1");
+  CHECK(orthanc.Load("ranges") == 0 && orthanc.Name() == "cloud-storage");
+  const auto create = orthanc.area.create;
+  int32_t started = -1;
+  CHECK(orthanc.LoadCopy(&started) == "cloud-storage-unused-copy.so" && started == 0);
+  CHECK(orthanc.lines.find("/copy.so does nothing, because it is the same plugin as ") != std::string::npos);
+  CHECK(orthanc.area.create == create && orthanc.Name() == "cloud-storage");
+  CHECK(create(kUuid, "x", 1, OrthancPluginContentType_Dicom) == OrthancPluginErrorCode_Success);
+  orthanc.Unload();
+}
+
 void OldOrthancHasNoRoutesThatAskIt() {
   for (const char* const version : {"1.9.0", "1.9.1", "1.9.2", "mainline"}) {
     const bool old = std::strcmp(version, "1.9.2") < 0;
@@ -304,8 +331,12 @@ void MissingEngineStopsOrthancOnlyWhereItIsConfigured() {
 
 }  // namespace
 
-const std::vector<Test> kLibraryTests = {
-    TEST(NewServicesAreAskedOnlyWhereTheyAre), TEST(StoresAndReadsInTheFolderThatOrthancNames),
-    TEST(RepeatedReadLeaksNoMemoryOfOrthancs), TEST(StartsAgainAfterAReset),
-    TEST(ProbeIsAnsweredWithoutTheEngine),     TEST(SecondStorageAreaIsRefused),
-    TEST(OldOrthancHasNoRoutesThatAskIt),      TEST(MissingEngineStopsOrthancOnlyWhereItIsConfigured)};
+const std::vector<Test> kLibraryTests = {TEST(NewServicesAreAskedOnlyWhereTheyAre),
+                                         TEST(StoresAndReadsInTheFolderThatOrthancNames),
+                                         TEST(RepeatedReadLeaksNoMemoryOfOrthancs),
+                                         TEST(StartsAgainAfterAReset),
+                                         TEST(ProbeIsAnsweredWithoutTheEngine),
+                                         TEST(SecondStorageAreaIsRefused),
+                                         TEST(SecondCopyDoesNothing),
+                                         TEST(OldOrthancHasNoRoutesThatAskIt),
+                                         TEST(MissingEngineStopsOrthancOnlyWhereItIsConfigured)};
