@@ -213,7 +213,8 @@ int32_t Refuse(const std::string& why) {
 int32_t Missing(const std::string& configuration, const std::string& why) {
   for (const char* const section : kSections)
     if (ocs::HasSetting(configuration, section)) return Refuse(why);
-  const std::string line = "no section of a storage provider in the configuration: the plugin is disabled. " + why;
+  const std::string line =
+      "cloud-storage: no section of a storage provider in the configuration: the plugin is disabled. " + why;
   ocs::LogLine(ocs::LogLevel::Warning, line, __FILE__, __LINE__);
   return 0;
 }

@@ -64,7 +64,10 @@ async function start() {
   for (const warning of warnings) log.warn(warning)
   for (const note of notes) log.info(note)
   if (!config) {
-    await server.accept('no section of a storage provider in the configuration: the plugin is disabled', undefined)
+    await server.accept(
+      'cloud-storage: no section of a storage provider in the configuration: the plugin is disabled',
+      undefined,
+    )
     return undefined
   }
   const composition = compose(config, log, server.restarts === 0 ? 'owner' : 'successor')
