@@ -1,27 +1,23 @@
 /** npm start: Orthanc in the foreground, on the store that was chosen, with a small study that it makes. */
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
-import { join, relative } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { Command, CommanderError, Option } from 'commander'
-import { makeImage, phantomPixels } from '../harness/dicom.ts'
 import { type OrthancProcess, RefusedToStart, startOrthanc } from '../harness/orthanc.ts'
 import { compose } from '../src/compose.ts'
 import { parseConfig } from '../src/config/config.ts'
 import { logTo } from '../src/log.ts'
+import { showCluster } from './demo-cluster.ts'
+import { endOfLastRun, free, SLICES, say, shown, slices, TUNED } from './demo-run.ts'
 import { type DemoStore, STORES, type StoreName, startStore } from './demo-stores.ts'
 
-const SLICES = 8
 const root = join(import.meta.dirname, '..')
 
 const program = new Command('npm start --')
   .description('Starts Orthanc with the plugin and stores a small study, until Ctrl-C.')
   .addOption(new Option('--store <store>', 'where Orthanc keeps its files').choices(STORES).default('directory'))
+  .option('--cluster', 'two Orthancs over one database (PostgreSQL) and one object store (MinIO)')
   .option('--reset', 'forget what earlier runs have stored')
   .exitOverride()
-
-const say = (line = '') => process.stdout.write(`${line}\n`)
-const shown = (path: string) => relative(process.cwd(), path) || '.'
 
 async function main(): Promise<number> {
   try {
@@ -30,8 +26,9 @@ async function main(): Promise<number> {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
     throw error
   }
-  const { store, reset } = program.opts<{ store: StoreName; reset?: true }>()
-  const folder = join(root, '.data', store)
+  const { store: named, cluster, reset } = program.opts<{ store: StoreName; cluster?: true; reset?: true }>()
+  const store = cluster ? 'minio' : named
+  const folder = join(root, '.data', cluster ? 'cluster' : store)
 
   // Listens before anything is started: an early Ctrl-C must leave nothing behind, either.
   const interrupted = new Promise<void>(resolve => {
@@ -45,6 +42,7 @@ async function main(): Promise<number> {
   const place = await startStore(store, folder, say)
   let orthanc: OrthancProcess | undefined
   try {
+    if (cluster) return await showCluster({ place, folder, interrupted })
     const ports = { http: await free(8042, 'HTTP'), dicom: await free(4242, 'DICOM') }
     orthanc = await startOrthanc({ config: { ...place.config, ...demoConfig }, dir: folder, ports, verbose: false })
     const study = await storeStudy(orthanc)
@@ -70,55 +68,11 @@ async function main(): Promise<number> {
   }
 }
 
-/** Two Orthancs on one index would damage it. False: another run goes on, and a message has named it. */
-async function endOfLastRun(pidFile: string): Promise<boolean> {
-  const pid = existsSync(pidFile) ? Number(readFileSync(pidFile, 'utf8')) : 0
-  for (let tries = 0; isDemo(pid); tries++) {
-    if (tries === 0) say('An earlier run with the same store is still running. Waiting for its end ...')
-    if (tries === 20) {
-      process.stderr.write(
-        `The earlier run does not end. Stop its process ${pid} (Ctrl-C in its terminal), then start again.\n`,
-      )
-      return false
-    }
-    await sleep(500)
-  }
-  return true
-}
-
-/** The number may belong to another program by now. */
-function isDemo(pid: number): boolean {
-  try {
-    return pid > 0 && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('scripts/demo.ts')
-  } catch {
-    return false
-  }
-}
-
 const demoConfig = {
   Name: 'Orthanc on an object store',
   DicomAet: 'ORTHANC',
   DicomServerEnabled: true,
-  // As docs/tuning.md advises. The harness has no cache, for tests.
-  MaximumStorageCacheSize: 128,
-  StorageLoaderThreadsCount: 16,
-}
-
-async function free(wanted: number, what: string): Promise<number> {
-  for (let port = wanted; port < wanted + 100; port++) {
-    if (!(await canListen(port))) continue
-    if (port !== wanted) say(`Port ${wanted} (${what}) is in use. This Orthanc uses ${port}.`)
-    return port
-  }
-  throw new Error(`no free port from ${wanted} on`)
-}
-
-function canListen(port: number): Promise<boolean> {
-  return new Promise(resolve => {
-    const server = createServer()
-    server.once('error', () => resolve(false))
-    server.listen(port, () => server.close(() => resolve(true)))
-  })
+  ...TUNED,
 }
 
 /** Stores the study of this demonstration, unless an earlier run has. Returns Orthanc's id and whether it is new. */
@@ -126,11 +80,7 @@ async function storeStudy(orthanc: OrthancProcess): Promise<{ id: string; fresh:
   const [known] = await orthanc.getJson('/studies')
   if (known) return { id: known, fresh: false }
   let id = ''
-  for (let slice = 0; slice < SLICES; slice++) {
-    const image = { seed: slice + 1, rows: 256, columns: 256, studyDescription: 'Made-up head', study: 1 }
-    const file = makeImage(image, phantomPixels(slice, SLICES))
-    id = (await orthanc.postJson('/instances', file)).ParentStudy
-  }
+  for (const file of slices()) id = (await orthanc.postJson('/instances', file)).ParentStudy
   return { id, fresh: true }
 }
 

@@ -2,7 +2,7 @@
 // for which this Node.js may be too old.
 import { spawn } from 'node:child_process'
 import { build } from './build.mjs'
-import { CEPH_PACKAGES, ensureDebianPackages, node, root } from './setup.mjs'
+import { CEPH_PACKAGES, CLUSTER_PACKAGES, ensureDebianPackages, node, root } from './setup.mjs'
 
 const args = process.argv.slice(2)
 await build().catch(error => {
@@ -11,6 +11,7 @@ await build().catch(error => {
 })
 if (args.some((arg, i) => arg === '--store=s3' || (arg === '--store' && args[i + 1] === 's3')))
   ensureDebianPackages(CEPH_PACKAGES)
+if (args.includes('--cluster')) ensureDebianPackages(CLUSTER_PACKAGES)
 
 const child = spawn(node(), ['scripts/demo.ts', ...args], { cwd: root, stdio: 'inherit' })
 // Ctrl-C reaches the whole process group: the demonstration ends by itself, and then this process does.

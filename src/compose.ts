@@ -85,7 +85,7 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
     config.hybrid &&
     composeHybrid(config, config.hybrid, {
       objectStorage: { raw, tier: objectStorage },
-      disk: diskOf(config.hybrid, info, role),
+      disk: diskOf(config.hybrid, log, role),
       sealing,
       again,
       retried: (work, signal) => attempt(work, { maxRetries }, signal, info),
@@ -126,9 +126,11 @@ function providerStore({ provider, naming, http }: EngineConfig, log: Logger, ro
 }
 
 /** Orthanc's own disk: without wrappers, and as files are read and written there. */
-function diskOf({ directory, sync }: HybridConfig, info: (line: string) => void, role: Role) {
+function diskOf({ directory, sync }: HybridConfig, log: Logger, role: Role) {
+  const info = (line: string) => log.info(line)
   const raw = directoryStore(directory, { sync, marked: false, role })
   const retried = withRetry({ maxRetries: LOCAL.maxRetries }, info)(raw)
   const bounded = withDeadline(LOCAL.requestTimeoutMs, LOCAL.tooSlow)(retried)
-  return { raw, store: withLog(info)(bounded) }
+  const turns = raw.lease({ place: 'file-system', warn: line => log.warn(line) })
+  return { raw, store: withLog(info)(bounded), turns }
 }

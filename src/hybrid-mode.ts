@@ -5,6 +5,7 @@ import { type HybridArea, hybridArea } from './area/hybrid.ts'
 import { diskNaming } from './area/naming.ts'
 import { type ObjectTierOptions, objectTier } from './area/object-tier.ts'
 import type { Tier } from './area/tier.ts'
+import type { MoveTurns } from './area/turns.ts'
 import type { EngineConfig, HybridConfig } from './config/config.ts'
 import { Fault, isCode } from './fault.ts'
 import type { Logger } from './log.ts'
@@ -24,7 +25,7 @@ export interface Hybrid {
 /** `raw`: without wrappers, to prove that the tiers are two places. */
 export interface HybridParts extends Pick<ObjectTierOptions, 'sealing' | 'again'> {
   readonly objectStorage: { readonly raw: Store; readonly tier: Tier }
-  readonly disk: { readonly raw: Store & Settling; readonly store: Store }
+  readonly disk: { readonly raw: Store & Settling; readonly store: Store; readonly turns: MoveTurns }
   /** Repeats the proof before a move as the object storage repeats everything else. */
   readonly retried: Again
   readonly log: Logger
@@ -63,9 +64,16 @@ export function composeHybrid(config: EngineConfig, { writesTo }: HybridConfig, 
     digests: newDigest,
     // A start does not wait for a broken network. A move does, as for everything else.
     apart: signal => retried(() => proveApart(signal), signal),
+    turns: disk.turns,
     warn: line => log.warn(line),
   })
-  const jobs = moveJobs({ area, concurrency: config.moveConcurrency, error: line => log.error(line) })
+  const jobs = moveJobs({
+    area,
+    turns: disk.turns,
+    concurrency: config.moveConcurrency,
+    warn: line => log.warn(line),
+    error: line => log.error(line),
+  })
   return { mode: writesTo === 'file-system' ? 'WriteToFileSystem' : 'WriteToObjectStorage', area, fileSystem, jobs }
 }
 

@@ -6,11 +6,14 @@ import { HybridReads, type HybridReadsOptions } from './hybrid-reads.ts'
 import { type MoveOptions, type MoveOutcome, moveBetween } from './move.ts'
 import type { Digests } from './move-source.ts'
 import { otherTier, type Tier } from './tier.ts'
+import { alone, type MoveTurns } from './turns.ts'
 
 export interface HybridOptions extends HybridReadsOptions {
   readonly digests: Digests
   /** Rejects unless the tiers are proven to be two places. Called before a move, which removes from one of them. */
   apart?(signal: AbortSignal): Promise<void>
+  /** Without it, no other process moves. */
+  readonly turns?: MoveTurns
 }
 
 /** A storage area over two tiers. */
@@ -26,7 +29,7 @@ export interface HybridArea extends StorageArea {
 }
 
 export function hybridArea(options: HybridOptions): HybridArea {
-  const { tiers, primary, digests, apart = async () => {} } = options
+  const { tiers, primary, digests, apart = async () => {}, turns = alone } = options
   const reads = new HybridReads(options)
   const written = tiers[primary].area
   const other = tiers[otherTier[primary]].area
@@ -67,8 +70,18 @@ export function hybridArea(options: HybridOptions): HybridArea {
       signal.throwIfAborted()
       return await exclusively(uuid, async removal => {
         const joined = AbortSignal.any([signal, removal])
-        const from = tiers[otherTier[to]]
-        const moved = moveBetween({ ...moveOptions, from, to: tiers[to], attachment, digests, signal: joined })
+        const remove = (tier: TierName) => () =>
+          turns.removing(uuid, tier, otherTier[tier], () => tiers[tier].area.remove(attachment, joined))
+        const moved = moveBetween({
+          ...moveOptions,
+          from: tiers[otherTier[to]],
+          to: tiers[to],
+          removeSource: remove(otherTier[to]),
+          removeCopy: remove(to),
+          attachment,
+          digests,
+          signal: joined,
+        })
         return await moved.catch(error => {
           if (removal.aborted) return 'missing' // Orthanc has removed the file
           throw error

@@ -7,6 +7,9 @@ import type { Tier } from './tier.ts'
 /** One file, and where it goes. */
 export interface MoveTask extends MoveSourceOptions {
   readonly to: Tier
+  /** Removals that exclude those of other processes that move. */
+  removeSource(): Promise<void>
+  removeCopy(): Promise<void>
   /** Copy only. */
   readonly keepSource: boolean
 }
@@ -59,7 +62,7 @@ class Move {
 
   /** `there`: what the target had before. `arrive` resolves to whether the target has the bytes of the source. */
   async #finish(there: Found | undefined, arrive: () => Promise<boolean>): Promise<MoveOutcome> {
-    const { to, attachment, keepSource, signal } = this.#task
+    const { to, attachment, keepSource, signal, removeCopy } = this.#task
     let same: boolean
     try {
       same = await arrive()
@@ -72,7 +75,7 @@ class Move {
     if (!same) {
       // A wrong copy of ours must not stay: reads may find it first. If its removal fails, the fault to report is still
       // the wrong copy.
-      if (!there) await to.area.remove(attachment, signal).catch(() => {})
+      if (!there) await removeCopy().catch(() => {})
       throw this.#differs(there !== undefined)
     }
     await to.settle?.(attachment, signal)
@@ -110,8 +113,8 @@ class Move {
 
   /** If both tiers are one place after all, the file is lost here. The start should have found that; else we say it. */
   async #removeSource(): Promise<void> {
-    const { from, attachment, signal } = this.#task
-    await from.area.remove(attachment, signal)
+    const { from, removeSource } = this.#task
+    await removeSource()
     if (await this.#find()) return
     throw this.#corrupt(
       `the file is gone: its removal from ${from.area.name} took the copy as well`,

@@ -1,13 +1,17 @@
 import type { Attachment } from '../area/area.ts'
 import type { HybridArea } from '../area/hybrid.ts'
+import { alone, type MoveTurns } from '../area/turns.ts'
 import { Fault, isCode } from '../fault.ts'
 import type { Job, JobKind, Orthanc, StepOutcome } from '../orthanc.ts'
+import { JobTurn } from './job-turn.ts'
+import { type FileOutcome, moveFile } from './move-file.ts'
 import { begun, jobContent, KEPT_FAILURES, type MoveRequest, type MoveState, restore, serialize } from './state.ts'
 import {
   type AskOrthanc,
   askForFile,
   askOf,
   everything,
+  isIndexInPlugin,
   type KnownFile,
   levels,
   listed,
@@ -19,6 +23,9 @@ export interface MoveJobOptions {
   readonly area: HybridArea
   /** Files at a time, of each job. */
   readonly concurrency: number
+  /** Without it, no other process moves. */
+  readonly turns?: MoveTurns
+  warn?(line: string): void
   /** One line for each file that fails. */
   error(line: string): void
   /** How long a step lasts. Between steps, Orthanc reads the progress, and can pause the job. */
@@ -31,6 +38,7 @@ export interface MoveJobs extends JobKind {
 
 /** After so many failures in a row, the store is away. A million time-outs more would say nothing new. */
 const GIVE_UP_AFTER = 200
+const STEP_MS = 1000
 /** Behind one huge file, so many resources may be done but not yet counted. */
 const MAX_QUEUE = 10_000
 
@@ -42,11 +50,6 @@ export function moveJobs(options: MoveJobOptions): MoveJobs {
     restore: state => new MoveJob(restore(state), options),
   }
 }
-
-/** What became of one file. */
-type FileOutcome =
-  | { readonly kind: 'moved' | 'there' | 'counted'; apply(state: MoveState): void }
-  | { readonly kind: 'failed'; readonly fault: Fault }
 
 interface QueuedFile {
   readonly visit: Visit
@@ -67,6 +70,7 @@ interface QueuedResource {
  */
 class MoveJob implements Job {
   readonly #options: MoveJobOptions
+  readonly #turn: JobTurn
   #state: MoveState
   /** Of the step under way. */
   #ask: AskOrthanc = () => Promise.reject(new Fault('Internal', 'no step is under way'))
@@ -84,18 +88,29 @@ class MoveJob implements Job {
   /** Ends the waiting of a step. */
   #wake = () => {}
   #failuresInARow = 0
+  #indexIsShared: boolean | undefined
 
   constructor(state: MoveState, options: MoveJobOptions) {
     this.#state = state
     this.#options = options
+    this.#turn = new JobTurn(options.turns ?? alone, options.warn ?? (() => {}))
   }
 
-  content = () => jobContent(this.#state)
+  content = () => ({ ...jobContent(this.#state), ...this.#turn.content() })
   progress = () => this.#state.progress
   serialize = () => serialize(this.#state)
 
   async step(orthanc: Orthanc, signal: AbortSignal): Promise<StepOutcome> {
     this.#ask = askOf(orthanc, signal)
+    try {
+      if (!(await this.#turn.take(this.#state.request))) {
+        await this.#wait(this.#options.stepMs ?? STEP_MS)
+        return 'continue'
+      }
+    } catch (reason) {
+      this.#options.error(Fault.from(reason).describe())
+      return 'failure'
+    }
     try {
       return await this.#step()
     } catch (reason) {
@@ -114,6 +129,7 @@ class MoveJob implements Job {
     this.#queue = []
     this.#walker = undefined
     this.#walked = false
+    await this.#turn.end()
   }
 
   reset(): void {
@@ -121,15 +137,21 @@ class MoveJob implements Job {
   }
 
   async #step(): Promise<StepOutcome> {
-    const { concurrency, error, stepMs = 1000 } = this.#options
+    const { concurrency, error, stepMs = STEP_MS } = this.#options
     const until = performance.now() + stepMs
     for (;;) {
+      if (this.#turn.lost) {
+        await this.stop()
+        return 'continue'
+      }
       await this.#commit()
       if (this.#walked && this.#queue.length === 0) {
         this.#state.progress = 1
+        await this.#turn.end()
         return this.#state.results.Failed === 0 ? 'success' : 'failure'
       }
       if (this.#failuresInARow >= GIVE_UP_AFTER) {
+        await this.stop()
         error(
           `the last ${GIVE_UP_AFTER} files could not be moved: the job gives up. Resubmit it when the cause is removed`,
         )
@@ -166,40 +188,17 @@ class MoveJob implements Job {
     while (this.#running.size < this.#options.concurrency) {
       const queued = this.#waiting.shift()
       if (!queued) return
-      const done = this.#perform(queued.file, this.#abort.signal)
+      const done = moveFile(this.#options.area, this.#state.request, queued.file, this.#abort.signal)
         .catch((reason): FileOutcome => ({ kind: 'failed', fault: Fault.from(reason) }))
         .then(outcome => {
-          queued.outcome = outcome
+          // After the turn was lost, nothing is known of what was under way. The walk comes by again.
+          if (!this.#turn.lost) queued.outcome = outcome
           this.#running.delete(done)
           this.#endedSinceCommit = true
           this.#startMoves()
           this.#wake()
         })
       this.#running.add(done)
-    }
-  }
-
-  async #perform({ attachment, known }: KnownFile, signal: AbortSignal): Promise<FileOutcome> {
-    const { target, keepSource, dryRun } = this.#state.request
-    if (dryRun) return await this.#count(attachment, known.size, signal)
-    const moved = await this.#options.area.move(attachment, target, { keepSource, known }, signal)
-    if (moved === 'missing') throw missing(attachment.uuid)
-    const there = moved === 'already-there'
-    return {
-      kind: there ? 'there' : 'moved',
-      apply: ({ results }) => add(there ? results.AlreadyThere : results.Moved, known.size),
-    }
-  }
-
-  async #count(attachment: Attachment, size: number, signal: AbortSignal): Promise<FileOutcome> {
-    const found = await this.#options.area.locate(attachment, signal)
-    if (!found['file-system'] && !found['object-storage']) throw missing(attachment.uuid)
-    return {
-      kind: 'counted',
-      apply({ results }) {
-        if (found['file-system']) add(results.OnFileSystem, size)
-        if (found['object-storage']) add(results.OnObjectStorage, size)
-      },
     }
   }
 
@@ -222,15 +221,35 @@ class MoveJob implements Job {
 
   /** What counts a file that is done. */
   async #counting({ visit, file, outcome }: QueuedFile): Promise<() => void> {
-    if (outcome?.kind !== 'failed')
-      return () => {
-        this.#failuresInARow = 0
-        outcome?.apply(this.#state)
-      }
+    const where = `${visit.uri}/attachments/${file.name}`
+    const { uuid } = file.attachment
+    const mayBeRemoved = outcome?.kind === 'failed' || (await this.#othersMayRemove())
     // If the file was deleted or overwritten during the move, this job has nothing to do with it any more.
-    const still = await askForFile(visit.uri, file.name, this.#ask)
-    if (still?.attachment.uuid !== file.attachment.uuid) return () => {}
-    return () => this.#countFailure(`${visit.uri}/attachments/${file.name}`, file.attachment.uuid, outcome.fault)
+    if (mayBeRemoved && (await askForFile(visit.uri, file.name, this.#ask))?.attachment.uuid !== uuid) {
+      const fault = await this.#removeCopy(file.attachment)
+      return () => fault && this.#countFailure(where, uuid, fault)
+    }
+    if (outcome?.kind === 'failed') return () => this.#countFailure(where, uuid, outcome.fault)
+    return () => {
+      this.#failuresInARow = 0
+      outcome?.apply(this.#state)
+    }
+  }
+
+  /** Whether another Orthanc may remove files of this index. Its removal does not end our move of the file. */
+  async #othersMayRemove(): Promise<boolean> {
+    if (this.#state.request.dryRun) return false
+    this.#indexIsShared ??= await isIndexInPlugin(this.#ask)
+    return this.#indexIsShared
+  }
+
+  /**
+   * Of a file that Orthanc has no more. Another Orthanc removes a file after it has taken it out of the index. If our
+   * copy came after that, nobody else would ever remove it.
+   */
+  async #removeCopy(attachment: Attachment): Promise<Fault | undefined> {
+    if (!(await this.#othersMayRemove())) return undefined
+    return await this.#options.area.remove(attachment, this.#abort.signal).then(() => undefined, Fault.from)
   }
 
   #countFailure(where: string, uuid: string, fault: Fault): void {
@@ -255,16 +274,4 @@ class MoveJob implements Job {
       }
     })
   }
-}
-
-function add(tally: { Files: number; Bytes: number }, bytes: number): void {
-  tally.Files++
-  tally.Bytes += bytes
-}
-
-function missing(uuid: string): Fault {
-  return new Fault('NotFound', 'the file is neither on the file system nor in the object storage', {
-    where: { verb: 'move', key: uuid },
-    remedy: "It is in Orthanc's database, but its bytes are lost. Look for it in a backup.",
-  })
 }

@@ -118,6 +118,12 @@ export async function askForFile(uri: string, name: string, ask: AskOrthanc): Pr
   return { attachment: { uuid, type: types[number] ?? 'unknown' }, name, known: { size, ...(md5 && { md5 }) } }
 }
 
+/** Orthanc's own index, SQLite, belongs to one Orthanc. One in a plugin, such as PostgreSQL, may be shared. */
+export async function isIndexInPlugin(ask: AskOrthanc): Promise<boolean> {
+  const system = await ask('/system')
+  return isObject(system) && typeof system['DatabaseBackendPlugin'] === 'string'
+}
+
 const types: Readonly<Record<number, ContentType>> = { 1: 'dicom', 2: 'dicom-as-json', 3: 'dicom-until-pixel-data' }
 
 /** Only a 404 says that something is not there. Any other answer that is not a list of texts is a fault. */

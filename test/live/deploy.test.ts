@@ -1,7 +1,7 @@
 /** The samples of deploy/: read by the libraries of their own tools, and run as far as that needs no registry. */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -10,12 +10,12 @@ import { freePort, type Running, startChild } from '../../harness/child.ts'
 import { type OrthancProcess, startOrthanc } from '../../harness/orthanc.ts'
 import { run } from '../../harness/run.ts'
 import { until } from '../../harness/until.ts'
+import { LONG } from '../support/long.ts'
 
 const deploy = join(import.meta.dirname, '..', '..', 'deploy')
 const users = { admin: 'a-password', probe: 'another password: with a colon' }
 const basic = (name: keyof typeof users) => Buffer.from(`${name}:${users[name]}`).toString('base64')
-const haproxy = ['/usr/sbin/haproxy', '/usr/local/sbin/haproxy'].find(existsSync)
-const skip = haproxy || process.env['LIVE'] === 'required' ? false : 'haproxy is not installed'
+const skip = LONG ? false : 'only in npm run test:long: it needs haproxy'
 
 describe('the samples of deploy', () => {
   let folder: string
@@ -104,7 +104,7 @@ describe('the samples of deploy', () => {
         .replace('bind :4242', `bind 127.0.0.1:${front.dicom}`)
         .replace('inter 5s', 'inter 200ms')
       writeFileSync(join(folder, 'haproxy.cfg'), config)
-      balancer = await startChild(haproxy ?? 'haproxy', ['-W', '-db', '-f', join(folder, 'haproxy.cfg')], {
+      balancer = await startChild('/usr/sbin/haproxy', ['-W', '-db', '-f', join(folder, 'haproxy.cfg')], {
         log: join(folder, 'haproxy.log'),
         env: { PROBE: basic('probe') },
         ready: async () => assert.ok((await who()) !== undefined),

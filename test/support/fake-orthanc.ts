@@ -33,6 +33,8 @@ export class FakeOrthanc implements Orthanc {
   /** What GET /jobs/{id} answers, in turn; the last stays. */
   jobStates: Json[] = []
   fails: (uri: string) => boolean = () => false
+  /** GET /system. Orthanc's own index has no plugin. */
+  system: Json = { DatabaseBackendPlugin: null }
 
   /** `tree`: how many studies, series of each, instances of each. Every resource gets a file of its own. */
   addPatient(name: string, tree: readonly number[] = [1, 1, 1], size = 10): string {
@@ -70,6 +72,7 @@ export class FakeOrthanc implements Orthanc {
     if (this.fails(uri)) throw new Fault('Unavailable', 'the database is locked')
     const [path = '', query = ''] = uri.split('?')
     const [, level, id = '', what, name = ''] = path.split('/')
+    if (path === '/system') return this.system
     if (path === '/statistics') return { CountPatients: this.idsOf('patients').length }
     if (level === 'jobs') return (this.jobStates.length > 1 ? this.jobStates.shift() : this.jobStates[0]) as Json
     if (path === '/patients') {

@@ -10,7 +10,8 @@ import { slices } from './bytes.ts'
 import { tryToWrite } from './check.ts'
 import { Disk, type DiskLimits } from './disk.ts'
 import { ifThere, itemsWithFaults, withFaults } from './faults.ts'
-import { MARKER, TEMPORARY, temporaryName } from './names.ts'
+import { Lease, type LeaseOptions } from './lease.ts'
+import { LEASE, MARKER, TEMPORARY, temporaryName } from './names.ts'
 import { cannotMake, FolderRoot, type RootOptions } from './root.ts'
 import { filesBelow, statIfThere } from './walk.ts'
 import { FileWriter } from './write.ts'
@@ -24,6 +25,8 @@ export interface DirectoryOptions extends Partial<Omit<RootOptions, 'path'>> {
 export interface DirectoryStore extends Store {
   /** Resolves when an existing file and its name have reached the disk. */
   settle(key: string, signal: AbortSignal): Promise<void>
+  /** Whose turn it is to move files, among all processes that share the folder. */
+  lease(options: LeaseOptions): Lease
 }
 
 /**
@@ -62,13 +65,14 @@ export function directoryStore(folder: string, options: DirectoryOptions = {}): 
       }),
     close: async () => {},
     settle: (key, signal) => verb(key, signal, file => writer.settle(file)),
+    lease: leaseOptions => new Lease(root, leaseOptions),
   }
 }
 
 function pathOf(root: string, key: string): string {
   const segments = key.split('/')
   const odd = (s: string) => s === '' || s === '.' || s === '..' || s.includes('\0') || TEMPORARY.test(s)
-  if (segments[0] === MARKER || !key.isWellFormed() || segments.some(odd))
+  if (segments[0] === MARKER || segments[0] === LEASE || !key.isWellFormed() || segments.some(odd))
     throw new Fault('BadRequest', 'no file can have this key as its name')
   return join(root, ...segments)
 }

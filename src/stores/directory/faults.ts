@@ -27,7 +27,7 @@ const table: Readonly<Record<string, Row>> = {
   ELOOP: { code: 'BadConfig', remedy: folder => `Symbolic links below ${folder} lead in a circle: remove them.` },
   ...sameRow(denied, 'EACCES', 'EPERM', 'EROFS'),
   ...sameRow(full, 'ENOSPC', 'EDQUOT', 'EFBIG'),
-  ...sameRow(unable, 'EINVAL', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP'),
+  ...sameRow(unable, 'EINVAL', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP', 'EXDEV'),
   ...sameRow(away, 'EIO', 'ESTALE', 'ETIMEDOUT', 'ENODEV', 'ENXIO', 'EBUSY', 'EAGAIN', 'EINTR', 'ENOMEM', 'ENOLINK'),
   ...sameRow(away, 'EREMOTEIO', 'ENOTCONN', 'ECONNABORTED', 'ECONNREFUSED', 'ECONNRESET'),
   ...sameRow(away, 'EHOSTDOWN', 'EHOSTUNREACH', 'ENETDOWN', 'ENETUNREACH'),

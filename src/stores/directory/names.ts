@@ -3,6 +3,9 @@
 /** What marks a folder of ours, see root.ts. */
 export const MARKER = '.orthanc-cloud-storage'
 
+/** Who moves files now, see lease-folder.ts. */
+export const LEASE = '.orthanc-cloud-storage-moves'
+
 /** A write under way: `.<name>.<random>.tmp` beside its target. What a crash leaves behind is never listed or read. */
 export const TEMPORARY = /^\..*\.tmp$/
 
@@ -12,4 +15,5 @@ let writes = Math.floor(Math.random() * 2 ** 32)
 export const temporaryName = (of: string) => `.${of}.${process.pid.toString(36)}${(writes++).toString(36)}.tmp`
 
 /** Whether a name at the top of a folder is neither a stored file nor a part of one. */
-export const isReserved = (name: string) => name === 'lost+found' || name === MARKER || TEMPORARY.test(name)
+export const isReserved = (name: string) =>
+  name === 'lost+found' || name === MARKER || name === LEASE || TEMPORARY.test(name)

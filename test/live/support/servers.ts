@@ -3,6 +3,7 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { AzureSettings } from '../../../harness/azurite.ts'
 import type { GcsSettings } from '../../../harness/fake-gcs.ts'
+import { whyNoPostgresql } from '../../../harness/postgresql.ts'
 import { type DebianRelease, type DebianTree, orthancTree } from '../../../harness/trees.ts'
 
 export interface S3Settings {
@@ -62,6 +63,13 @@ export async function liveOrthanc(release: DebianRelease): Promise<DebianTree | 
   } catch (error) {
     return lacks(`Orthanc of Debian ${release}`, error instanceof Error ? error.message : String(error))
   }
+}
+
+/** Whether a PostgreSQL can be started here; if not, a loud skip as with a server. */
+export function livePostgresql(): boolean {
+  const why = whyNoPostgresql()
+  if (why !== undefined) lacks('PostgreSQL', why)
+  return why === undefined
 }
 
 function lacks(what: string, why: string): undefined {
