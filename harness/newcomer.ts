@@ -3,7 +3,7 @@
  * repository. It has the processes, devices and network of this machine, and no systemd: packages start no service.
  */
 import { spawn } from 'node:child_process'
-import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { freePort } from './child.ts'
 import { OrthancProcess } from './orthanc.ts'
@@ -114,7 +114,6 @@ export class Newcomer {
   }
 
   #command(user: string, program: readonly string[]): [string, ...string[]] {
-    mkdirSync(join(this.folder, 'run'), { recursive: true })
     const identity = ['--reuid', user, '--regid', user, '--init-groups']
     const home = user === 'root' ? '/root' : `/var/lib/${user}`
     const environment = ['-i', ...ENVIRONMENT, `HOME=${home}`, 'DEBIAN_FRONTEND=noninteractive']

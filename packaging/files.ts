@@ -18,7 +18,17 @@ export const COMPLETION = '/usr/share/bash-completion/completions/orthanc-cloud-
 export const DOCUMENTATION = '/usr/share/doc/orthanc-cloud-storage'
 
 /** Pages of docs/ for who runs it. */
-const PAGES = ['install', 'configuration', 'providers', 'encryption', 'hybrid', 'command-line', 'operations', 'errors']
+const PAGES = [
+  'install',
+  'configuration',
+  'providers',
+  'encryption',
+  'hybrid',
+  'command-line',
+  'operations',
+  'tuning',
+  'errors',
+]
 
 export interface Ingredients {
   /** The root of the repository, whose dist/ is built. */
