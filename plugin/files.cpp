@@ -30,7 +30,7 @@ Dl_info Own() { return LibraryOf(reinterpret_cast<const void*>(&OwnFolder)); }
 
 // Only notes the names: dlopen() has no place inside this callback.
 int Note(dl_phdr_info* library, size_t, void* names) {
-  if (library->dlpi_name[0] == '/') static_cast<std::vector<std::string>*>(names)->push_back(library->dlpi_name);
+  if (library->dlpi_name[0] != '\0') static_cast<std::vector<std::string>*>(names)->push_back(library->dlpi_name);
   return 0;
 }
 
