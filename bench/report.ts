@@ -5,7 +5,6 @@ import { type CostOf, costs, medianFigures, paired, type Result, speeds } from '
 import type { Floor } from './floor.ts'
 import { type Cost, TURN, WARM_UP } from './measure.ts'
 import { MOVED_FILES, type MoveFigures } from './moves.ts'
-import { BESIDE_OFFICIAL } from './official.ts'
 import { CHUNK_BYTES, type SealFigures } from './seal.ts'
 import { FILE_SYSTEM } from './subjects.ts'
 
@@ -17,7 +16,7 @@ export interface More {
   readonly rounds: number
 }
 
-/** docs/benchmarks.md: the official plugin beside ours, the machine, and tables of what was measured. */
+/** docs/benchmarks.md: the machine, and tables of what was measured. */
 export function benchmarksPage(results: readonly Result[], { sealing, floor, moves, rounds }: More): string {
   const orthanc = execFileSync('Orthanc', ['--version'], { encoding: 'utf8' }).split('\n')[0]
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
@@ -27,8 +26,9 @@ export function benchmarksPage(results: readonly Result[], { sealing, floor, mov
     '',
     'Written by `npm run bench`; do not edit.',
     '',
-    ...BESIDE_OFFICIAL,
-    '## How the tables below are measured',
+    'The official plugin beside ours: [comparison.md](comparison.md).',
+    '',
+    '## How this is measured',
     '',
     'Every figure is of a real Orthanc with `MaximumStorageCacheSize` 0, so that reads are real. "Stub" is `bench/s3-stub.ts`, an in-memory stand-in for an S3 server that costs little. Ceph is a real server,',
     'which takes its own share of the same cores. Processor time is per operation, of Orthanc and engine apart.',

@@ -4,9 +4,10 @@ import type { S3Server } from './ceph.ts'
 import { freePort, startChild } from './child.ts'
 import { goProgram, MINIO } from './go.ts'
 
-export async function startMinio(folder: string): Promise<S3Server> {
+/** `wanted`: the port, for one that comes back. */
+export async function startMinio(folder: string, wanted?: number): Promise<S3Server> {
   const program = await goProgram(MINIO)
-  const [port, consolePort] = [await freePort(), await freePort()]
+  const [port, consolePort] = [wanted ?? (await freePort()), await freePort()]
   const keys = { accessKey: 'minio-user', secretKey: 'minio-password' }
   const endpoint = `http://127.0.0.1:${port}`
   const address = ['--address', `127.0.0.1:${port}`, '--console-address', `127.0.0.1:${consolePort}`]

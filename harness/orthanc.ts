@@ -35,6 +35,8 @@ export class RefusedToStart extends Error {
   }
 }
 
+const CRASHES: readonly NodeJS.Signals[] = ['SIGSEGV', 'SIGBUS', 'SIGABRT', 'SIGILL', 'SIGFPE']
+
 /** Node for the plugin: the one that runs the tests. */
 const node = process.execPath
 
@@ -135,7 +137,8 @@ export class OrthancProcess {
     const answers = async () => {
       if (this.#child.exitCode !== null || this.#child.signalCode !== null)
         throw new RefusedToStart(this.log(), this.#child.exitCode)
-      return (await this.request('GET', '/system').catch(() => undefined))?.status === 200
+      const status = (await this.request('GET', '/system').catch(() => undefined))?.status
+      return status === 200 || status === 401 // it may want a password
     }
     try {
       await until(() => `Orthanc to answer:\n${this.log()}`, answers)
@@ -209,7 +212,7 @@ export class OrthancProcess {
     }
   }
 
-  /** Rejects when Orthanc did not end by itself. */
+  /** Rejects when Orthanc did not end by itself, or ended in a crash. */
   async stop(): Promise<void> {
     let forced = false
     const force = setTimeout(() => {
@@ -220,6 +223,9 @@ export class OrthancProcess {
     await this.#exited
     clearTimeout(force)
     await this.#agent.destroy()
-    if (forced) throw new Error(`Orthanc did not stop:\n${this.log().split('\n').slice(-15).join('\n')}`)
+    const { signalCode } = this.#child
+    const crash = signalCode && CRASHES.includes(signalCode) ? `ended by ${signalCode}` : undefined
+    if (forced || crash)
+      throw new Error(`Orthanc ${crash ?? 'did not stop'}:\n${this.log().split('\n').slice(-15).join('\n')}`)
   }
 }

@@ -30,6 +30,11 @@ export function orthancTree(release: DebianRelease): Promise<DebianTree> {
   return known
 }
 
+/** Nothing but what Debian cannot be without, as a newcomer's machine or container. To be copied, never changed. */
+export function minimalTree(release: DebianRelease): Promise<string> {
+  return cached(`debian-${release}-minimal`, making => debootstrap(release, making))
+}
+
 async function treeOf(release: DebianRelease): Promise<DebianTree> {
   const folder = await cached(`debian-${release}-orthanc`, making =>
     debootstrap(release, making, ['orthanc', 'orthanc-postgresql']),
@@ -59,21 +64,34 @@ export async function debootstrap(
 
 /** The mirror in this machine's own apt sources. */
 function mirror(): string {
-  const format = '$(LABEL) $(REPO_URI)'
-  const targets = execFileSync('apt-get', ['indextargets', '--format', format, 'Created-By: Packages'], {
-    encoding: 'utf8',
-  })
-  const [, uri] = /^Debian (\S+)$/m.exec(targets) ?? []
+  const uri = sourceOf('Debian')
   if (!uri) throw new Error('apt knows no mirror of Debian: run "apt-get update" on a Debian machine')
   return uri
 }
 
+/** Where this machine's apt gets the archive with this label from. */
+export function sourceOf(label: 'Debian' | 'Debian-Security'): string | undefined {
+  const format = '$(LABEL) $(REPO_URI)'
+  const targets = execFileSync('apt-get', ['indextargets', '--format', format, 'Created-By: Packages'], {
+    encoding: 'utf8',
+  })
+  return new RegExp(`^${label} (\\S+)$`, 'm').exec(targets)?.[1]
+}
+
+/** What a program of this project needs of this machine: temporary files, this repository and Node.js. */
+const ours = () => [tmpdir(), root, dirname(realpathSync(process.execPath))]
+
 /**
- * The command that runs a program of a tree, with this machine's processes, devices and temporary files, this
- * repository and Node.js. `exec` all along: the process that is started becomes the program.
+ * The command that runs a program of a tree, with this machine's processes and devices, and with `more` of its folders.
+ * `exec` all along: the process that is started becomes the program.
  */
-export function inTree(folder: string, program: string, args: readonly string[]): [string, ...string[]] {
-  const shared = [tmpdir(), '/proc', '/dev', root, dirname(realpathSync(process.execPath))].filter(existsSync)
+export function inTree(
+  folder: string,
+  program: string,
+  args: readonly string[],
+  more: readonly string[] = ours(),
+): [string, ...string[]] {
+  const shared = ['/proc', '/dev', ...more].filter(existsSync)
   for (const path of shared) mkdirSync(join(folder, path), { recursive: true })
   const mounts = shared.map(path => `mount --rbind ${quoted(path)} ${quoted(join(folder, path))}`)
   const script = `set -e; ${mounts.join('; ')}; exec chroot ${quoted(folder)} "$@"`

@@ -1,20 +1,24 @@
 /** The package for Debian and what is made of it. dpkg-deb packs it; lintian looks at it in the tests. */
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { run } from '../harness/run.ts'
 import type { Architecture } from './architectures.ts'
 import { DOCUMENTATION, type Ingredients, installedFiles, SAMPLE } from './files.ts'
 import { GLIBC } from './library.ts'
-import { install, setTimes, write } from './tree.ts'
+import { finish, install, write } from './tree.ts'
 
 const OVERRIDES = '/usr/share/lintian/overrides/orthanc-cloud-storage'
 
 export interface Release {
   readonly root: string
   readonly version: string
+  /** Name and address, as `author` of package.json has them. */
+  readonly maintainer: string
   /** Seconds since 1970 of the commit. */
   readonly time: number
+  /** Of compression: 1 to 9. */
+  readonly level: number
 }
 
 export async function makeDeb(
@@ -24,38 +28,40 @@ export async function makeDeb(
   folder: string,
   target: string,
 ): Promise<string> {
-  const { root, version, time } = release
+  const { root, version, time, level } = release
   const tree = join(folder, 'deb')
   install(tree, installedFiles(ingredients))
-  for (const page of ['configuration.md', 'providers.md', 'encryption.md', 'operations.md'])
-    write(tree, `${DOCUMENTATION}/${page}`, readFileSync(join(root, 'docs', page)))
   write(tree, `${DOCUMENTATION}/copyright`, readFileSync(join(root, 'packaging', 'files', 'copyright')))
   write(tree, `${DOCUMENTATION}/THIRD-PARTY-NOTICES.txt.gz`, packed(join(root, 'dist', 'THIRD-PARTY-NOTICES.txt')))
   write(tree, `${DOCUMENTATION}/changelog.gz`, gzipSync(changelog(release), { level: 9 }))
   write(tree, OVERRIDES, readFileSync(join(root, 'packaging', 'files', 'lintian-overrides')))
-  write(tree, '/DEBIAN/postinst', readFileSync(join(root, 'packaging', 'files', 'postinst')), 0o755)
+  for (const script of ['postinst', 'postrm'])
+    write(tree, `/DEBIAN/${script}`, readFileSync(join(root, 'packaging', 'files', script)), 0o755)
+  write(tree, '/DEBIAN/triggers', 'interest-noawait /usr/sbin/Orthanc\n')
   write(tree, '/DEBIAN/conffiles', `${SAMPLE}\n`)
-  write(tree, '/DEBIAN/control', control(version, debian, await sizeOf(tree)))
-  setTimes(tree, time)
+  write(tree, '/DEBIAN/control', control(release, debian, sizeOf(tree)))
+  finish(tree, time)
   const file = join(target, `orthanc-cloud-storage_${version}_${debian}.deb`)
   const env = { ...process.env, SOURCE_DATE_EPOCH: String(time) }
-  await run('dpkg-deb', ['--root-owner-group', '-Zxz', '-z6', '--build', tree, file], { env })
+  await run('dpkg-deb', ['--root-owner-group', '-Zxz', `-z${Math.min(level, 6)}`, '--build', tree, file], { env })
   return file
 }
 
 const packed = (file: string) => gzipSync(readFileSync(file), { level: 9 })
 
-async function sizeOf(tree: string): Promise<number> {
-  return Number((await run('du', ['--summarize', '--apparent-size', '--block-size=1024', tree])).split('\t')[0])
+/** In kilobytes, counted as dpkg-gencontrol does: the same on each file system. */
+function sizeOf(tree: string): number {
+  const sizes = readdirSync(tree, { recursive: true, encoding: 'utf8' }).map(name => statSync(join(tree, name)))
+  return sizes.reduce((sum, stat) => sum + (stat.isFile() ? Math.ceil(stat.size / 1024) : 1), 0)
 }
 
-function control(version: string, architecture: string, kilobytes: number): string {
+function control({ version, maintainer }: Release, architecture: string, kilobytes: number): string {
   return `Package: orthanc-cloud-storage
 Version: ${version}
 Architecture: ${architecture}
-Maintainer: orthanc-cloud-storage <orthanc-cloud-storage@localhost>
+Maintainer: ${maintainer}
 Installed-Size: ${kilobytes}
-Depends: libc6 (>= ${GLIBC})
+Depends: libc6 (>= ${GLIBC}), libgcc-s1 | libgcc1, libstdc++6 (>= 5.2)
 Recommends: orthanc (>= 1.9.0)
 Section: science
 Priority: optional
@@ -70,12 +76,12 @@ Description: Cloud object storage for the Orthanc DICOM server
 `
 }
 
-function changelog({ version, time }: Release): string {
+function changelog({ version, maintainer, time }: Release): string {
   const date = new Date(time * 1000).toUTCString().replace('GMT', '+0000')
   return `orthanc-cloud-storage (${version}) unstable; urgency=medium
 
   * See CHANGELOG.md of the sources.
 
- -- orthanc-cloud-storage <orthanc-cloud-storage@localhost>  ${date}
+ -- ${maintainer}  ${date}
 `
 }

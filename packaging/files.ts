@@ -17,6 +17,19 @@ export const SAMPLE = '/etc/orthanc/cloud-storage.json'
 export const COMPLETION = '/usr/share/bash-completion/completions/orthanc-cloud-storage'
 export const DOCUMENTATION = '/usr/share/doc/orthanc-cloud-storage'
 
+/** Pages of docs/ for who runs it. */
+const PAGES = [
+  'install',
+  'configuration',
+  'providers',
+  'encryption',
+  'hybrid',
+  'command-line',
+  'operations',
+  'tuning',
+  'errors',
+]
+
 export interface Ingredients {
   /** The root of the repository, whose dist/ is built. */
   readonly root: string
@@ -35,5 +48,10 @@ export function installedFiles({ root, library, node }: Ingredients): readonly P
     { from: own('orthanc-cloud-storage'), to: COMMAND, mode: 0o755 },
     { from: own('completion.bash'), to: COMPLETION, mode: 0o644 },
     { from: own('cloud-storage.json'), to: SAMPLE, mode: 0o644 },
+    ...PAGES.map(page => ({
+      from: join(root, 'docs', `${page}.md`),
+      to: `${DOCUMENTATION}/${page}.md`,
+      mode: 0o644 as const,
+    })),
   ]
 }

@@ -5,10 +5,10 @@ import { run } from '../harness/run.ts'
 import type { Architecture } from './architectures.ts'
 import type { Release } from './deb.ts'
 import { type Ingredients, installedFiles } from './files.ts'
-import { install, setTimes, write } from './tree.ts'
+import { finish, install, write } from './tree.ts'
 
 export async function makeTarball(
-  { root, version, time }: Release,
+  { root, version, time, level }: Release,
   { debian }: Architecture,
   ingredients: Ingredients,
   folder: string,
@@ -22,12 +22,12 @@ export async function makeTarball(
   write(join(tree, name), 'install.sh', own('install.sh'), 0o755)
   write(join(tree, name), 'LICENSE', readFileSync(join(root, 'LICENSE')))
   write(join(tree, name), 'THIRD-PARTY-NOTICES.txt', readFileSync(join(root, 'dist', 'THIRD-PARTY-NOTICES.txt')))
-  setTimes(tree, time)
+  finish(tree, time)
   const file = join(target, `${name}.tar.gz`)
   const order = ['--sort=name', '--owner=0', '--group=0', '--numeric-owner', `--mtime=@${time}`]
   const plain = join(folder, `${name}.tar`)
   await run('tar', ['--create', ...order, '--file', plain, '--directory', tree, name])
-  await run('gzip', ['--no-name', '--best', '--force', plain])
+  await run('gzip', ['--no-name', `-${level}`, '--force', plain])
   renameSync(`${plain}.gz`, file)
   return file
 }

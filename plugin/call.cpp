@@ -76,16 +76,14 @@ Io ServeUpcall(Channel& channel, const Call& call, const Header& header, Deadlin
   std::string payload, first, second;
   const Io io = ReceiveText(channel, header.length, &payload, deadline, kMaxPayload);
   if (io != Io::Ok) return io;
-  size_t at = 0;
-  if (!Unpack(payload.data(), payload.size(), &at, &first)) return Io::Broken;
   if (header.kind == Kind::Metric) {
-    float value = 0;
-    if (payload.size() - at != sizeof value) return Io::Broken;
-    std::memcpy(&value, payload.data() + at, sizeof value);
-    call.api->Metric(first, value);
+    call.api->Metric(payload, static_cast<int64_t>(header.argument));
     return Io::Ok;
   }
-  if (!Unpack(payload.data(), payload.size(), &at, &second) || at != payload.size()) return Io::Broken;
+  size_t at = 0;
+  if (!Unpack(payload.data(), payload.size(), &at, &first) || !Unpack(payload.data(), payload.size(), &at, &second) ||
+      at != payload.size())
+    return Io::Broken;
   if (header.kind == Kind::Submit && header.argument > UINT32_MAX) return Io::Broken;  // Orthanc has no such priority
   return SendReply(channel,
                    header.kind == Kind::Submit

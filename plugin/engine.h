@@ -19,6 +19,7 @@ struct EngineSettings {
   std::string node;  // executable
   std::vector<std::string> node_options;
   std::string script;                // engine.mjs
+  std::string orthanc;               // its version
   std::string configuration;         // Orthanc's, as JSON. It holds secrets: never into argv, environ or a log
   std::vector<std::string> folders;  // where the socket may be, in this order
   std::chrono::milliseconds start_time{180'000};   // longer than an engine is silent while it waits for its store

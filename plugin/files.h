@@ -4,8 +4,14 @@
 
 namespace ocs {
 
+// This library, as Orthanc has named it.
+std::string OwnFile();
+
 // The folder of this library.
 std::string OwnFolder();
+
+// Another copy of this library that Orthanc has loaded. "" if there is none.
+std::string OtherCopy();
 
 // The configured path if it is not empty, else the file in `folder` or in the usual places. "" if there is no such
 // file.

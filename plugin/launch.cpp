@@ -11,6 +11,7 @@ namespace {
 
 using std::chrono::milliseconds;
 constexpr size_t kMaxRegistration = 1u << 20;
+constexpr uint16_t kAsks = 1, kIsProbe = 2;  // the status of a REGISTER
 constexpr size_t kMostRegistrations = 128;
 constexpr uint64_t kLongestCall = 1ull << 32;  // ms, 49 days
 constexpr milliseconds kAfterItsEnd{500};
@@ -38,11 +39,16 @@ class Registrations {
       if (header.kind == Kind::ErrorCode)
         core.RegisterError(header.status, static_cast<uint16_t>(header.argument), text);
       else
-        core.Register(static_cast<Registration>(header.flags), (header.status & 1) != 0, text);
+        core.Register(KindOf(header), (header.status & kAsks) != 0, text);
     }
   }
 
  private:
+  static Registration KindOf(const Header& header) {
+    const auto kind = static_cast<Registration>(header.flags);
+    return kind == Registration::Route && (header.status & kIsProbe) != 0 ? Registration::Probe : kind;
+  }
+
   std::vector<std::pair<Header, std::string>> registrations_;
 };
 
@@ -88,7 +94,10 @@ Engine::Started Engine::Handshake() {
                   ". Install the .so and engine.mjs of the same release");
   const Header start = HeaderOf(Kind::Call, kProtocol, static_cast<uint8_t>(Verb::Start),
                                 static_cast<uint16_t>(std::min<uint64_t>(generation_, UINT16_MAX)));
-  Io io = control.Send(start, {settings_.configuration.data(), settings_.configuration.size()}, {nullptr, 0}, deadline);
+  std::string orthanc;
+  Pack(&orthanc, settings_.orthanc);
+  Io io = control.Send(start, {orthanc.data(), orthanc.size()},
+                       {settings_.configuration.data(), settings_.configuration.size()}, deadline);
   Started started = Started::Refused;
   if (io == Io::Ok) io = AwaitStart(&control, deadline, limit, &started);
   if (io == Io::Ok) return started;

@@ -48,6 +48,7 @@ std::vector<std::string> SocketFolders(const std::string& temporary) {
   const std::string usual = Environment("TMPDIR");
   if (!usual.empty()) folders.push_back(usual);
   folders.push_back("/tmp");
+  folders.push_back("/dev/shm");  // in a container with a read-only root, often the only folder to write in
   return folders;
 }
 

@@ -1,4 +1,4 @@
-// What the plugin needs of Orthanc. Everything but plugin.cpp and services.cpp can be tested without it.
+// What the plugin needs of Orthanc. Everything but plugin.cpp, services.cpp and sdk.cpp can be tested without it.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -15,13 +15,19 @@ enum class Registration : uint8_t {
   JobType,
   Metrics,   // no text: Orthanc asks for values
   Explorer,  // JavaScript for Orthanc Explorer
+  // On the socket this is a route with a bit. As Route, but monitors ask: it answers 503 when the engine is silent.
+  Probe,
 };
 
 // Orthanc itself: it logs and registers.
 class OrthancCore {
  public:
   virtual ~OrthancCore() = default;
-  virtual void Log(LogLevel level, const std::string& line) = 0;
+  // By default the place in our source is that of the caller.
+  virtual void Log(LogLevel level, const std::string& text, const char* file = __builtin_FILE(),
+                   int line = __builtin_LINE()) = 0;
+  // Names this thread in the log. nullptr: the thread ends.
+  virtual void NameThread(const char* name) = 0;
   // Registers the HTTP status and the message of a fault of the engine.
   virtual void RegisterError(uint16_t fault, uint16_t http, const std::string& message) = 0;
   // `asks`: what is registered sends upcalls, that is, it asks Orthanc's REST API in turn.
@@ -79,7 +85,7 @@ class OrthancApi {
   // The body of the reply is the job's id. A call submits one job: asked again, by the next engine, this gives the same
   // id.
   virtual Reply Submit(int32_t priority, const std::string& content, const std::string& serialized) = 0;
-  virtual void Metric(const std::string& name, float value) = 0;
+  virtual void Metric(const std::string& name, int64_t value) = 0;
 };
 
 }  // namespace ocs

@@ -5,6 +5,7 @@
 #include <iterator>
 
 #include "files.h"
+#include "sdk.h"
 #include "setting.h"
 
 #ifndef VERSION
@@ -21,7 +22,6 @@ namespace {
 using ocs::context;
 using ocs::engine;
 
-constexpr char kName[] = "cloud-storage";
 constexpr uint16_t kFaults = 32;
 constexpr uint16_t kUnavailable = 4;  // the engine's number for "try again later" (docs/protocol.md)
 
@@ -41,13 +41,11 @@ class SdkCore : public ocs::OrthancCore {
     for (auto& code : codes_) code = OrthancPluginErrorCode_StorageAreaPlugin;
   }
 
-  void Log(ocs::LogLevel level, const std::string& line) override {
-    switch (level) {
-      case ocs::LogLevel::Error: return OrthancPluginLogError(context, line.c_str());
-      case ocs::LogLevel::Warning: return OrthancPluginLogWarning(context, line.c_str());
-      case ocs::LogLevel::Info: return OrthancPluginLogInfo(context, line.c_str());
-    }
+  void Log(ocs::LogLevel level, const std::string& text, const char* file, int line) override {
+    ocs::LogLine(level, text, file, line);
   }
+
+  void NameThread(const char* name) override { ocs::NameThread(name); }
 
   void RegisterError(uint16_t fault, uint16_t http, const std::string& message) override {
     if (fault < kFaults) codes_[fault] = OrthancPluginRegisterErrorCode(context, fault, http, message.c_str());
@@ -56,10 +54,11 @@ class SdkCore : public ocs::OrthancCore {
   void Register(ocs::Registration kind, bool asks, const std::string& text) override {
     if (!asks || OrthancPluginCheckVersionAdvanced(context, 1, 9, 2) != 0) return ocs::RegisterService(kind, text);
     if (!warned_)
-      Log(ocs::LogLevel::Warning,
-          std::string("this Orthanc ") + context->orthancVersion +
-              " does not let plugins use its REST API as this one needs it. Moves of files, and "
-              "the list of where files are, are not offered. Update to Orthanc 1.9.2 or newer");
+      ocs::LogLine(ocs::LogLevel::Warning,
+                   std::string("this Orthanc ") + context->orthancVersion +
+                       " does not let plugins use its REST API as this one needs it. Moves of files, and "
+                       "the list of where files are, are not offered. Update to Orthanc 1.9.2 or newer",
+                   __FILE__, __LINE__);
     warned_ = true;
   }
 
@@ -146,6 +145,14 @@ class FileRange : public ocs::Result {
 
 std::unique_ptr<SdkCore> core;
 
+// A copy of this library that was loaded before this one, or "". The image orthancteam/orthanc loads one for each
+// section of a provider that is there, under the names of the official libraries. It is looked for once, when Orthanc
+// asks for the name: a copy that comes later must change nothing.
+const std::string& Before() {
+  static const std::string before = ocs::OtherCopy();
+  return before;
+}
+
 OrthancPluginErrorCode Create(const char* uuid, const void* content, int64_t size, OrthancPluginContentType type) {
   ocs::Call call{ocs::Verb::Create, uuid};
   call.type = static_cast<uint16_t>(type);
@@ -198,7 +205,7 @@ OrthancPluginErrorCode OnChange(OrthancPluginChangeType change, OrthancPluginRes
 }
 
 int32_t Refuse(const std::string& why) {
-  OrthancPluginLogError(context, why.c_str());
+  ocs::LogLine(ocs::LogLevel::Error, why, __FILE__, __LINE__);
   return -1;
 }
 
@@ -206,8 +213,9 @@ int32_t Refuse(const std::string& why) {
 int32_t Missing(const std::string& configuration, const std::string& why) {
   for (const char* const section : kSections)
     if (ocs::HasSetting(configuration, section)) return Refuse(why);
-  const std::string line = "no section of a storage provider in the configuration: the plugin is disabled. " + why;
-  OrthancPluginLogWarning(context, line.c_str());
+  const std::string line =
+      "cloud-storage: no section of a storage provider in the configuration: the plugin is disabled. " + why;
+  ocs::LogLine(ocs::LogLevel::Warning, line, __FILE__, __LINE__);
   return 0;
 }
 
@@ -227,16 +235,30 @@ OrthancPluginErrorCode ocs::CodeOf(const Answer& answer) { return core->CodeOf(a
 
 extern "C" {
 
+extern char this_library __asm__("__dso_handle") __attribute__((visibility("hidden")));
+void __cxa_finalize(void* library);
+
+// Runs the destructors of this library's static objects when Orthanc unloads it. GNU's start files do it, too, but zig
+// links none. The destructors would be left for the end of Orthanc, and crash it there.
+__attribute__((destructor)) static void DestroyStatics() { __cxa_finalize(&this_library); }
+
 ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthanc) {
   context = orthanc;
+  if (!Before().empty()) {
+    const std::string line = ocs::OwnFile() + " does nothing, because it is the same plugin as " + Before() +
+                             ", which is loaded already. One is enough for every provider";
+    ocs::LogLine(ocs::LogLevel::Warning, line, __FILE__, __LINE__);
+    return 0;
+  }
   ocs::StartServices();
   if (OrthancPluginCheckVersionAdvanced(context, 1, 9, 0) == 0)
     return Refuse(std::string("cloud-storage needs Orthanc 1.9.0 or newer, this is ") + context->orthancVersion);
-  OrthancPluginSetDescription(context, "Stores Orthanc's files in a cloud object storage");
+  ocs::DescribePlugin("Stores Orthanc's files in a cloud object storage");
 
   char* const text = OrthancPluginGetConfiguration(context);
   if (text == nullptr) return Refuse("cloud-storage cannot read Orthanc's configuration");
   ocs::EngineSettings settings;
+  settings.orthanc = context->orthancVersion;
   settings.configuration = text;
   OrthancPluginFreeString(context, text);
 
@@ -275,7 +297,7 @@ ORTHANC_PLUGINS_API int32_t OrthancPluginInitialize(OrthancPluginContext* orthan
         "\"Plugins\" in Orthanc's configuration; in the image orthancteam/orthanc, replace the official plugin by this "
         "one (docs/docker.md)");
   }
-  OrthancPluginSetDescription(context, engine->description().c_str());
+  ocs::DescribePlugin(engine->description());
   OrthancPluginRegisterOnChangeCallback(context, OnChange);
   return 0;
 }
@@ -285,7 +307,11 @@ ORTHANC_PLUGINS_API void OrthancPluginFinalize() {
   core.reset();
 }
 
-ORTHANC_PLUGINS_API const char* OrthancPluginGetName() { return kName; }
+// Orthanc does not start when two plugins have one name.
+ORTHANC_PLUGINS_API const char* OrthancPluginGetName() {
+  static const std::string unused = ocs::kName + ("-unused-" + ocs::OwnFile().substr(ocs::OwnFile().rfind('/') + 1));
+  return Before().empty() ? ocs::kName : unused.c_str();
+}
 
 ORTHANC_PLUGINS_API const char* OrthancPluginGetVersion() { return VERSION; }
 }

@@ -8,6 +8,8 @@
 
 namespace ocs {
 
+constexpr char kName[] = "cloud-storage";
+
 extern OrthancPluginContext* context;
 extern std::unique_ptr<Engine> engine;
 

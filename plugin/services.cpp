@@ -5,6 +5,7 @@
 
 #include "job.h"
 #include "plugin.h"
+#include "sdk.h"
 
 namespace ocs {
 
@@ -12,8 +13,13 @@ namespace {
 
 using std::chrono::milliseconds;
 constexpr milliseconds kLongestRequest{24 * 3'600'000};  // a request may wait for the end of a job
+constexpr milliseconds kLongestProbe{5'000};             // monitors that probe give up soon
 constexpr milliseconds kWhileStopping{50};
 constexpr milliseconds kLongestRefresh{2'000};  // monitors do not wait longer
+constexpr uint16_t kServiceUnavailable = 503;
+const std::string kNotServing =
+    "{\n   \"Ready\" : false,\n   \"Problem\" : \"Unavailable\",\n"
+    "   \"Details\" : \"the storage engine does not answer: see Orthanc's log\"\n}\n";
 
 std::atomic<bool> stopping{false};
 std::string job_type;
@@ -49,8 +55,8 @@ OrthancPluginErrorCode JobReset(void* job) {
 
 OrthancPluginJob* Wrap(std::unique_ptr<Job> job) {
   // From here on Orthanc owns it, and finalizes it even if this fails.
-  return OrthancPluginCreateJob(context, job.release(), JobFinalize, job_type.c_str(), JobProgress, JobContent,
-                                JobSerialized, JobStep, JobStop, JobReset);
+  return CreateJob({nullptr, job.release(), JobFinalize, job_type.c_str(), JobProgress, JobContent, JobSerialized,
+                    JobStep, JobStop, JobReset});
 }
 
 class SdkApi : public OrthancApi {
@@ -85,9 +91,7 @@ class SdkApi : public OrthancApi {
     return reply;
   }
 
-  void Metric(const std::string& name, float value) override {
-    OrthancPluginSetMetricsValue(context, name.c_str(), value, OrthancPluginMetricsType_Default);
-  }
+  void Metric(const std::string& name, int64_t value) override { SetMetric(name, value); }
 
  private:
   std::string submitted_;
@@ -117,19 +121,26 @@ void Refresh() {
   engine->Run(call);
 }
 
-OrthancPluginErrorCode Serve(OrthancPluginRestOutput* output, const char* uri,
-                             const OrthancPluginHttpRequest* request) {
+// Orthanc's answer with a status other than 200, for which the SDK takes no content type.
+void SendStatus(OrthancPluginRestOutput* output, uint16_t status, const char* type, const char* text, size_t size) {
+  OrthancPluginSetHttpHeader(context, output, "Content-Type", type);
+  OrthancPluginSendHttpStatus(context, output, status, text, static_cast<uint32_t>(size));
+}
+
+Answer AnswerTo(const char* uri, const OrthancPluginHttpRequest* request, milliseconds time, Bytes* body) {
   SdkApi api;
-  Bytes body;
   Call call{Verb::Rest};
   call.type = static_cast<uint16_t>(request->method);
   call.envelope = uri;  // but no headers: the engine must not see the credentials in them
   call.content = request->body;
   call.size = request->bodySize;
-  call.result = &body;
+  call.result = body;
   call.api = &api;
-  call.time = kLongestRequest;
-  const Answer answer = engine->Run(call);
+  call.time = time;
+  return engine->Run(call);
+}
+
+OrthancPluginErrorCode Send(OrthancPluginRestOutput* output, const Answer& answer, const Bytes& body) {
   if (answer.ending != Ending::Ok) return CodeOf(answer);
   switch (static_cast<AnswerKind>(answer.flags)) {
     case AnswerKind::Error:
@@ -141,9 +152,24 @@ OrthancPluginErrorCode Serve(OrthancPluginRestOutput* output, const char* uri,
         OrthancPluginAnswerBuffer(context, output, body.text(), static_cast<uint32_t>(body.size()),
                                   answer.text.c_str());
       else
-        OrthancPluginSendHttpStatus(context, output, static_cast<uint16_t>(answer.argument), body.text(),
-                                    static_cast<uint32_t>(body.size()));
+        SendStatus(output, static_cast<uint16_t>(answer.argument), answer.text.c_str(), body.text(), body.size());
   }
+  return OrthancPluginErrorCode_Success;
+}
+
+OrthancPluginErrorCode Serve(OrthancPluginRestOutput* output, const char* uri,
+                             const OrthancPluginHttpRequest* request) {
+  Bytes body;
+  const Answer answer = AnswerTo(uri, request, kLongestRequest, &body);
+  return Send(output, answer, body);
+}
+
+OrthancPluginErrorCode ServeProbe(OrthancPluginRestOutput* output, const char* uri,
+                                  const OrthancPluginHttpRequest* request) {
+  Bytes body;
+  const Answer answer = AnswerTo(uri, request, kLongestProbe, &body);
+  if (answer.ending == Ending::Ok) return Send(output, answer, body);
+  SendStatus(output, kServiceUnavailable, "application/json", kNotServing.data(), kNotServing.size());
   return OrthancPluginErrorCode_Success;
 }
 
@@ -159,9 +185,10 @@ void RegisterService(Registration kind, const std::string& text) {
     // Without the lock. With it, Orthanc gives a plugin only one request at a time, and a request may wait for a job
     // for hours.
     case Registration::Route: return OrthancPluginRegisterRestCallbackNoLock(context, text.c_str(), Serve);
+    case Registration::Probe: return OrthancPluginRegisterRestCallbackNoLock(context, text.c_str(), ServeProbe);
     case Registration::JobType: job_type = text; return OrthancPluginRegisterJobsUnserializer(context, Unserialize);
     case Registration::Metrics: return OrthancPluginRegisterRefreshMetricsCallback(context, Refresh);
-    case Registration::Explorer: return OrthancPluginExtendOrthancExplorer(context, text.c_str());
+    case Registration::Explorer: ExtendExplorer(text); return;
   }
 }
 

@@ -17,6 +17,7 @@ constexpr milliseconds kGoodRun{60'000};
 }  // namespace
 
 void Engine::Supervise() {
+  core_.NameThread("CLOUD-STORAGE");
   const Started first = Launch();
   if (first != Started::On) Reap(true);
   {
@@ -42,6 +43,7 @@ void Engine::Supervise() {
     running = StartAgain();
   }
   CloseAll();
+  core_.NameThread(nullptr);
 }
 
 bool Engine::Serve() {

@@ -10,7 +10,7 @@ namespace ocs {
 using Clock = std::chrono::steady_clock;
 using Deadline = Clock::time_point;
 
-constexpr uint64_t kProtocol = 4;
+constexpr uint64_t kProtocol = 5;
 constexpr size_t kHeaderBytes = 16;
 constexpr uint32_t kMaxPayload = 16u << 20;
 constexpr size_t kUuidBytes = 36;

@@ -48,6 +48,7 @@ export function bundleOptions(version) {
   return {
     absWorkingDir: root,
     metafile: true,
+    preserveSymlinks: true, // paths of packages are in the bundles, and the same wherever node_modules really is
     entryPoints: { ...entry('engine'), ...entry('cli') },
     outdir: join(root, 'dist'),
     outExtension: { '.js': '.mjs' },

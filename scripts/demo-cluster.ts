@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { makeImage } from '../harness/dicom.ts'
 import { type OrthancProcess, PLUGIN, startOrthanc } from '../harness/orthanc.ts'
 import { indexIn, POSTGRESQL_INDEX, type PostgreSql, startPostgresql } from '../harness/postgresql.ts'
-import { free, SLICES, say, shown, slices } from './demo-run.ts'
+import { free, SLICES, say, shown, slices, TUNED } from './demo-run.ts'
 import type { DemoStore } from './demo-stores.ts'
 
 export interface ClusterDemo {
@@ -76,7 +76,7 @@ export async function showCluster({ place, folder, interrupted }: ClusterDemo): 
 
 /** What all nodes have in common, which is all of it but their names and ports. */
 function configOf(postgresql: PostgreSql, place: DemoStore): Readonly<Record<string, unknown>> {
-  return { ...place.config, PostgreSQL: indexIn(postgresql, DATABASE), Plugins: [POSTGRESQL_INDEX, PLUGIN] }
+  return { ...place.config, ...TUNED, PostgreSQL: indexIn(postgresql, DATABASE), Plugins: [POSTGRESQL_INDEX, PLUGIN] }
 }
 
 /** Stores through one and reads through the other. Returns the id of the study. */

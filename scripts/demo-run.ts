@@ -7,6 +7,9 @@ import { makeImage, phantomPixels } from '../harness/dicom.ts'
 
 export const SLICES = 8
 
+/** As docs/tuning.md advises. The harness has no cache, for tests. */
+export const TUNED = { MaximumStorageCacheSize: 128, StorageLoaderThreadsCount: 16 }
+
 export const say = (line = '') => process.stdout.write(`${line}\n`)
 export const shown = (path: string) => relative(process.cwd(), path) || '.'
 

@@ -7,7 +7,7 @@ import { compose } from '../src/compose.ts'
 import { parseConfig } from '../src/config/config.ts'
 import { logTo } from '../src/log.ts'
 import { showCluster } from './demo-cluster.ts'
-import { endOfLastRun, free, SLICES, say, shown, slices } from './demo-run.ts'
+import { endOfLastRun, free, SLICES, say, shown, slices, TUNED } from './demo-run.ts'
 import { type DemoStore, STORES, type StoreName, startStore } from './demo-stores.ts'
 
 const root = join(import.meta.dirname, '..')
@@ -68,7 +68,12 @@ async function main(): Promise<number> {
   }
 }
 
-const demoConfig = { Name: 'Orthanc on an object store', DicomAet: 'ORTHANC', DicomServerEnabled: true }
+const demoConfig = {
+  Name: 'Orthanc on an object store',
+  DicomAet: 'ORTHANC',
+  DicomServerEnabled: true,
+  ...TUNED,
+}
 
 /** Stores the study of this demonstration, unless an earlier run has. Returns Orthanc's id and whether it is new. */
 async function storeStudy(orthanc: OrthancProcess): Promise<{ id: string; fresh: boolean }> {

@@ -10,12 +10,14 @@ const logFolder = join(root, 'build', 'log')
 
 export const BUILD_PACKAGES = ['orthanc', 'orthanc-dev', 'g++', 'make']
 export const CEPH_PACKAGES = ['ceph-mon', 'ceph-osd', 'ceph-common', 'radosgw']
-/** For `npm start -- --cluster`. The tests need only PostgreSQL of them. */
+/** For `npm start -- --cluster`. */
 export const CLUSTER_PACKAGES = ['postgresql', 'orthanc-postgresql']
 /** For `npm run package`. */
 export const PACKAGING_PACKAGES = ['dpkg', 'llvm', 'make', 'orthanc-dev', 'python3-pip']
 /** debootstrap: for the Orthancs of other Debian releases. */
-export const TEST_PACKAGES = [...BUILD_PACKAGES, 'dcmtk', 'chromium', 'debootstrap', 'postgresql', ...CEPH_PACKAGES]
+export const TEST_PACKAGES = [...BUILD_PACKAGES, 'dcmtk', 'chromium', 'debootstrap', ...CEPH_PACKAGES]
+/** For what only `npm run test:long` tries: packages, images (without a registry and a service), several Orthancs. */
+export const LONG_PACKAGES = [...PACKAGING_PACKAGES, 'lintian', 'buildah', 'runc', 'haproxy', 'postgresql']
 
 export function say(line) {
   process.stdout.write(`${line}\n`)

@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { build } from './build.mjs'
-import { ensureDebianPackages, foreground, node, PACKAGING_PACKAGES, root, say } from './setup.mjs'
+import { ensureDebianPackages, foreground, LONG_PACKAGES, node, root, say } from './setup.mjs'
 
 const { values } = parseArgs({ options: { minutes: { type: 'string', default: '10' } } })
 const minutes = Number(values.minutes)
@@ -33,7 +33,7 @@ const steps = {
   'The soak': script('soak.mjs', '--minutes', String(minutes * 1.5)),
 }
 
-ensureDebianPackages([...PACKAGING_PACKAGES, 'lintian'])
+ensureDebianPackages(LONG_PACKAGES)
 await build()
 const git = (...args) => spawnSync('git', args, { cwd: root, encoding: 'utf8' }).stdout?.trim()
 const results = []

@@ -3,6 +3,7 @@ import { setFlagsFromString } from 'node:v8'
 import { type Composition, compose } from './compose.ts'
 import { type EngineConfig, parseConfig } from './config/config.ts'
 import { Fault } from './fault.ts'
+import { ensureHome } from './home.ts'
 import { logTo } from './log.ts'
 import { noDebugger } from './no-debugger.ts'
 import { configurationFolder } from './orthanc-folder.ts'
@@ -37,6 +38,7 @@ const stopping = new AbortController()
 // If it ended the engine, the engine would be missing while Orthanc still finishes what is under way.
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => {})
 noDebugger()
+ensureHome()
 
 const server = await Server.connect(socketPath, version)
 let serving = false
@@ -57,11 +59,15 @@ if (composition) {
 }
 
 async function start() {
-  const { config, warnings, notes } = parseConfig(await server.configuration(), configurationFolder(process.ppid))
+  const { json, version: orthanc } = await server.configuration()
+  const { config, warnings, notes } = parseConfig(json, configurationFolder(process.ppid), orthanc)
   for (const warning of warnings) log.warn(warning)
   for (const note of notes) log.info(note)
   if (!config) {
-    await server.accept('no section of a storage provider in the configuration: the plugin is disabled', undefined)
+    await server.accept(
+      'cloud-storage: no section of a storage provider in the configuration: the plugin is disabled',
+      undefined,
+    )
     return undefined
   }
   const composition = compose(config, log, server.restarts === 0 ? 'owner' : 'successor')
@@ -69,7 +75,7 @@ async function start() {
   // Orthanc's disk need no store, and the store may work again in a minute.
   const goOnAsking = config.startupCheck && server.restarts === 0 ? await ready(config, composition) : undefined
   const { store, callDeadlineMs, ranges, description } = composition
-  const services = servicesOf(composition, server.restarts)
+  const services = servicesOf(composition, server.restarts, log)
   log.warn(`orthanc-cloud-storage ${version} ${description}`)
   await server.accept(description, { callDeadlineMs, ranges, services })
   void goOnAsking?.(stopping.signal)

@@ -1,14 +1,20 @@
 /** What the engine offers Orthanc besides the storage area, made from the composition. */
 import type { Composition } from './compose.ts'
 import { explorer } from './explorer/script.ts'
+import type { Logger } from './log.ts'
 import { moveStorageRoute } from './routes/move-storage.ts'
+import { readyRoute } from './routes/ready.ts'
 import { metricsOf, type Status, statusRoute } from './routes/status.ts'
 import { whereRoute } from './routes/where.ts'
 import { version } from './version.ts'
 import { Jobs } from './wire/jobs.ts'
 import type { Services } from './wire/service-calls.ts'
 
-export function servicesOf({ store, area, tiers, hybrid, counts }: Composition, engineRestarts: number): Services {
+export function servicesOf(
+  { store, area, tiers, hybrid, counts, pulse }: Composition,
+  engineRestarts: number,
+  log: Pick<Logger, 'warn'>,
+): Services {
   const moves = hybrid?.jobs
   const jobs = moves && new Jobs(moves)
   const status = (): Status => ({
@@ -24,7 +30,16 @@ export function servicesOf({ store, area, tiers, hybrid, counts }: Composition, 
     BytesRead: counts.bytesRead,
     BytesWritten: counts.bytesWritten,
   })
-  const routes = [statusRoute(status, signal => store.check(signal, { purpose: 'status' })), whereRoute(tiers)]
+  const check = (signal: AbortSignal) => store.check(signal, { purpose: 'status' })
+  const watched = {
+    store: store.name,
+    servedAt: () => pulse.at,
+    check,
+    warn: (line: string) => log.warn(line),
+  }
+  // New files go to the disk: an Orthanc without its store still receives, and shows most of what was received lately.
+  const needsStore = hybrid?.mode !== 'WriteToFileSystem'
+  const routes = [statusRoute(status, check), readyRoute(needsStore ? watched : undefined), whereRoute(tiers)]
   if (moves) routes.push(moveStorageRoute(moves))
   return { area, routes, ...(jobs && { jobs }), metrics: () => metricsOf(status()), explorer }
 }

@@ -78,7 +78,7 @@ async function askUntilKnown({ store, options, log }: Asking, signal: AbortSigna
   }
 }
 
-/** Ends in time also when the store is a disk that hangs, which no signal ends. */
+/** Ends in time also when a disk hangs in the proof that two places are apart, which no signal ends. */
 async function ask(store: Store, options: CheckOptions, ms: number, signal?: AbortSignal): Promise<Fault | undefined> {
   const late = AbortSignal.timeout(Math.ceil(ms))
   const anySignal = signal ? AbortSignal.any([signal, late]) : late

@@ -16,6 +16,7 @@ import * as gcs from '../src/config/gcs.ts'
 import { aliases } from '../src/config/reading.ts'
 import * as s3 from '../src/config/s3.ts'
 import { moveStorageRoute } from '../src/routes/move-storage.ts'
+import { readyRoute } from '../src/routes/ready.ts'
 import { metricsOf, type Status, statusRoute } from '../src/routes/status.ts'
 import { whereRoute } from '../src/routes/where.ts'
 import { httpReplies } from '../src/wire/http-replies.ts'
@@ -159,6 +160,12 @@ describe('messages in the documentation', () => {
     .filter(name => /\.(ts|cpp|h)$/.test(name) && !name.endsWith('docs.test.ts'))
     .map(read)
 
+  it('docs/tuning.md quotes the line at start as it is', () => {
+    const s3 = '{"AwsS3Storage": {"BucketName": "b", "Region": "r"}}'
+    const [line = ''] = config.parseConfig(s3, '/etc/orthanc', '1.13.0').warnings
+    assert.ok(read('docs/tuning.md').includes(`\n${line}\n`), line)
+  })
+
   it('docs/operations.md explains lines that there are', () => {
     const table = rows(below('docs/operations.md', '## When Orthanc does not start'))
     const quoted = table.flatMap(([cell = '']) => [...cell.matchAll(/`([^`]+)`/g)].map(([, text = '']) => text))
@@ -171,7 +178,7 @@ describe('messages in the documentation', () => {
 
 describe('REST routes and metrics in the documentation', () => {
   const unused = undefined as never
-  const routes = [moveStorageRoute(unused), statusRoute(unused, unused), whereRoute({})]
+  const routes = [moveStorageRoute(unused), statusRoute(unused, unused), readyRoute(undefined), whereRoute({})]
   const matches = ({ pattern, methods }: (typeof routes)[number], method: string, path: string) =>
     Object.hasOwn(methods, method) && new RegExp(`^${pattern}$`).test(path)
 
@@ -212,7 +219,9 @@ describe('the pages themselves', () => {
       for (const [, , json = ''] of text.matchAll(/^( *)```json\n([\s\S]*?)^\1```$/gm)) {
         const value = JSON.parse(json)
         if (!Object.keys(value).some(key => /^(AwsS3|AzureBlob|GoogleCloud|Directory)Storage$/.test(key))) continue
-        const { warnings } = config.parseConfig(json, '/etc/orthanc')
+        // README.md has the sections alone, as a first look at them.
+        const orthanc = file === 'README.md' ? undefined : '1.13.0'
+        const { warnings } = config.parseConfig(json, '/etc/orthanc', orthanc)
         assert.deepEqual(warnings, [], json)
       }
     })

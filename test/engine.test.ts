@@ -83,6 +83,11 @@ describe('the engine process', () => {
     assert.match(refusal.payload.toString(), /^cannot use s3:b: /)
   })
 
+  it('is told how new Orthanc is', async () => {
+    const frames = await control.start(unreachable, PROTOCOL, 1, '1.13.0')
+    assert.match(lines(frames).join('\n'), /\{"StorageLoaderThreadsCount": 16\}$/m)
+  })
+
   it('does not look at the store when it follows an engine that died', async () => {
     assert.equal(last(await control.start(unreachable, PROTOCOL, 1)).status, 0)
     assert.equal((await (await worker()).read(randomUUID(), 1)).status, httpReplies.Unavailable.number)
@@ -109,6 +114,7 @@ describe('the engine process', () => {
       registrations.map(({ flags, payload }) => [flags, payload.toString()]),
       [
         [Registration.route, '/cloud-storage/status'],
+        [Registration.route, '/cloud-storage/ready'],
         [Registration.route, '/(patients|studies|series|instances)/([0-9a-f-]{44})/cloud-storage'],
         [Registration.metrics, ''],
         [Registration.explorer, explorer],

@@ -46,11 +46,12 @@ describe('import rules', () => {
     const rows: Readonly<Record<string, RegExp>> = {
       'src/version.ts': /^(?!)/,
       'src/no-debugger.ts': /^(?!)/,
+      'src/home.ts': /^node:os$/,
       'src/orthanc.ts': /^(?!)/,
       'src/orthanc-folder.ts': /^node:(fs|path)$/,
       'src/log.ts': /^pino$/,
       'src/startup.ts': /^src\/(fault|log)\.ts$|^src\/stores\/store\.ts$|^node:timers/,
-      'src/services.ts': /^src\/(compose|version)\.ts$|^src\/(routes|wire|explorer)\//,
+      'src/services.ts': /^src\/(compose|log|version)\.ts$|^src\/(routes|wire|explorer)\//,
       'src/hybrid-mode.ts': /^src\/(fault|log)\.ts$|^src\/(area|moves|seal|stores|config)\/|^node:(crypto|path)$/,
     }
     for (const [file, allowed] of Object.entries(rows))

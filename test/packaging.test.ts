@@ -103,6 +103,24 @@ describe('install.sh', () => {
     writeFileSync(others, '')
     run(place, '--uninstall')
     assert.deepEqual(tree(), [`${PLUGINS}/other.so`])
+    assert.ok(!existsSync(join(folder, 'tree', HOME)) && !existsSync(join(folder, 'tree', 'etc')))
+  })
+
+  it('leaves the folders that were there', () => {
+    const { place } = unpacked()
+    mkdirSync(join(folder, 'tree', 'etc'))
+    run(place)
+    run(place) // an update does not forget which folders are its own
+    run(place, '--uninstall')
+    assert.deepEqual(readdirSync(join(folder, 'tree')), ['etc'])
+  })
+
+  it('removes what only the older version had', () => {
+    const { place } = unpacked()
+    run(place)
+    rmSync(join(place, HOME, 'cli.mjs'))
+    assert.match(run(place), /^remove .*cli\.mjs$[\s\S]*^Updated\. Restart Orthanc/m)
+    assert.ok(!tree().includes(`${HOME}/cli.mjs`))
   })
 
   it('only says what it would do with --dry-run', () => {

@@ -63,7 +63,7 @@ describe('the services of an engine', () => {
         { pattern: '/(a|b)/?(x)?', methods: { GET: (...all) => handler(...all), POST: (...all) => handler(...all) } },
       ],
       jobs,
-      metrics: () => new Map([['one', 1.5]]),
+      metrics: () => new Map([['one', 2 ** 53 - 1]]),
     }
     plugin = await new PluginPeer().listen()
     const connection = await Connection.open(plugin.path)
@@ -314,6 +314,6 @@ describe('the services of an engine', () => {
 
   it('give the values of metrics', async () => {
     await peer.refreshMetrics()
-    assert.deepEqual([...peer.metrics], [['one', 1.5]])
+    assert.deepEqual([...peer.metrics], [['one', 2 ** 53 - 1]])
   })
 })

@@ -19,9 +19,25 @@ for option in "$@"; do
   esac
 done
 
-do_it() {
-  echo "$*"
-  [ -n "$dry" ] || "$@"
+# $1: the file here, $2: its mode. A running Orthanc keeps the old file until it ends.
+put() {
+  echo "write $root/$1"
+  [ -z "$dry" ] || return 0
+  install -D -m "$2" "$1" "$root/$1.new"
+  mv -f "$root/$1.new" "$root/$1"
+}
+
+remove() {
+  echo "remove $root/$1"
+  [ -n "$dry" ] || rm -f "$root/$1"
+}
+
+# What is installed: files, and folders (with a "/" at the end) that were not there before.
+content() {
+  find usr etc -type f
+  find usr etc -type d | while read -r folder; do
+    if [ ! -d "$root/$folder" ] || grep -qsx "$folder/" "$root/$list"; then echo "$folder/"; fi
+  done
 }
 
 if [ -z "$dry" ] && [ ! -w "${root:-/}" ]; then
@@ -30,31 +46,59 @@ if [ -z "$dry" ] && [ ! -w "${root:-/}" ]; then
 fi
 
 if [ $action = install ]; then
+  if [ -z "$root" ] && dpkg-query -W -f '${db:Status-Status}' orthanc-cloud-storage 2> /dev/null | grep -qx installed; then
+    echo 'The Debian package orthanc-cloud-storage is installed. Update that one, or remove it first.' >&2
+    exit 1
+  fi
+  new=$(content | sort)
+  old=$(cat "$root/$list" 2> /dev/null || true)
   find usr etc -type f | sort | while read -r file; do
     if [ "$file" = "$sample" ] && [ -e "$root/$file" ]; then
       echo "keep $root/$file"
       continue
     fi
     case $file in */node | */cli.mjs | usr/bin/*) mode=755 ;; *) mode=644 ;; esac
-    # A running Orthanc keeps the old file until it ends.
-    do_it install -D -m $mode "$file" "$root/$file.new"
-    do_it mv -f "$root/$file.new" "$root/$file"
+    put "$file" $mode
+    # Keys will be in it: it is for Orthanc alone.
+    if [ "$file" = "$sample" ] && [ -z "$root$dry" ] && getent group orthanc > /dev/null; then
+      chgrp orthanc "/$file"
+      chmod 640 "/$file"
+    fi
   done
-  [ -n "$dry" ] || find usr etc -type f | sort > "$root/$list"
-  echo "Installed. Name one provider in Orthanc's configuration (see $root/$sample) and restart Orthanc."
+  # What only the older version had.
+  echo "$old" | while read -r file; do
+    case $file in '' | */ | "$sample") continue ;; esac
+    [ -e "$file" ] || remove "$file"
+  done
+  [ -n "$dry" ] || echo "$new" > "$root/$list"
+  if [ -n "$dry" ]; then
+    echo 'Nothing was done.'
+  elif [ -n "$old" ]; then
+    echo 'Updated. Restart Orthanc: until then it runs the version before.'
+  else
+    echo "Installed. Name one provider in Orthanc's configuration (see $root/$sample) and restart Orthanc."
+  fi
 else
   if [ ! -e "$root/$list" ]; then
     echo "Nothing is installed: there is no $root/$list." >&2
     exit 1
   fi
-  while read -r file; do
-    if [ "$file" = "$sample" ] && ! cmp -s "$file" "$root/$file"; then
+  old=$(cat "$root/$list")
+  echo "$old" | while read -r file; do
+    case $file in */) continue ;; esac
+    if [ "$file" = "$sample" ] && [ -e "$root/$file" ] && ! cmp -s "$file" "$root/$file"; then
       echo "keep $root/$file, which was changed"
       continue
     fi
-    do_it rm -f "$root/$file"
-  done < "$root/$list"
-  do_it rm -f "$root/$list"
-  [ -n "$dry" ] || rmdir "$root/usr/lib/orthanc-cloud-storage" 2> /dev/null || true
-  echo 'Removed. Nothing in the object storage was touched.'
+    remove "$file"
+  done
+  remove "$list"
+  echo "$old" | grep '/$' | sort -r | while read -r folder; do
+    [ -n "$dry" ] || rmdir "$root/$folder" 2> /dev/null || true # others may have files there
+  done
+  if [ -n "$dry" ]; then
+    echo 'Nothing was done.'
+  else
+    echo 'Removed. Nothing in the object storage was touched. An Orthanc that runs goes on with it until it is restarted.'
+  fi
 fi

@@ -23,7 +23,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   Input input(bytes, size);
   Script script(input);
   const uint8_t world = input.Byte();
-  Orthanc orthanc(script, "1.10.1");
+  Orthanc orthanc(script, world % 2 == 0 ? "1.10.1" : "1.13.0");
   orthanc.most_memory = world % 8 == 7 ? 10 : 1 << 26;
   orthanc.refusals = world / 8 % 8 == 7 ? 1 : world / 8 % 8 == 6 ? 2 : 0;
   bool control = false;

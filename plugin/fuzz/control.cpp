@@ -53,7 +53,7 @@ void Control::Sent(const Frame& frame) {
   MUST(greeted_);  // else a stranger gets the configuration
   if (!called_) {
     MUST(frame.kind == kCall && frame.flags == kStart && frame.argument == kProtocolNumber &&
-         frame.payload == script_.configuration);
+         frame.payload == script_.start);
     called_ = true;
     return;
   }

@@ -115,6 +115,13 @@ OrthancPluginErrorCode Orthanc::CallRest(const _OrthancPluginCallRestApi& call) 
   return OrthancPluginErrorCode_Success;
 }
 
+OrthancPluginErrorCode Orthanc::SetMetric(const char* name, int64_t value, bool exact) {
+  const Asked asked = Next(kMetric);
+  MUST(IsNew() == exact && Cut(asked.first) == name);
+  MUST(exact ? asked.value == value : static_cast<int64_t>(static_cast<float>(asked.value)) == value);
+  return OrthancPluginErrorCode_Success;
+}
+
 OrthancPluginErrorCode Orthanc::CreateJob(const _OrthancPluginCreateJob& job) {
   MUST(std::strlen(job.type) < kLongestLine * 64);
   jobs.push_back(job);
@@ -148,10 +155,17 @@ OrthancPluginErrorCode Orthanc::SubmitJob(const _OrthancPluginSubmitJob& submiss
 }
 
 OrthancPluginErrorCode Orthanc::Serve(_OrthancPluginService service, const void* params) {
-  switch (service) {
+  switch (static_cast<int>(service)) {
     case _OrthancPluginService_LogError:
     case _OrthancPluginService_LogWarning:
-    case _OrthancPluginService_LogInfo: MUST(std::strlen(static_cast<const char*>(params)) < kLongestLine); break;
+    case _OrthancPluginService_LogInfo:
+      MUST(!IsNew() && std::strlen(static_cast<const char*>(params)) < kLongestLine);
+      break;
+    case ocs::kLogMessage: {
+      const auto& logged = *static_cast<const ocs::LogMessage*>(params);
+      MUST(IsNew() && std::strlen(logged.message) < kLongestLine);
+      break;
+    }
     case _OrthancPluginService_GetConfiguration:
       *static_cast<const _OrthancPluginRetrieveDynamicString*>(params)->result = Text(configuration_);
       break;
@@ -172,9 +186,11 @@ OrthancPluginErrorCode Orthanc::Serve(_OrthancPluginService service, const void*
     case _OrthancPluginService_SubmitJob: return SubmitJob(*static_cast<const _OrthancPluginSubmitJob*>(params));
     case _OrthancPluginService_SetMetricsValue: {
       const auto& metric = *static_cast<const _OrthancPluginSetMetricsValue*>(params);
-      const Asked asked = Next(kMetric);
-      MUST(Cut(asked.first) == metric.name && std::memcmp(asked.value.data(), &metric.value, sizeof metric.value) == 0);
-      break;
+      return SetMetric(metric.name, static_cast<int64_t>(metric.value), false);
+    }
+    case ocs::kSetMetricsIntegerValue: {
+      const auto& metric = *static_cast<const ocs::SetMetricsIntegerValue*>(params);
+      return SetMetric(metric.name, metric.value, true);
     }
     case _OrthancPluginService_AnswerBuffer: {
       const auto& given = *static_cast<const _OrthancPluginAnswerBuffer*>(params);
@@ -184,11 +200,17 @@ OrthancPluginErrorCode Orthanc::Serve(_OrthancPluginService service, const void*
       answer.type = given.mimeType;
       break;
     }
+    case _OrthancPluginService_SetHttpHeader: {
+      const auto& given = *static_cast<const _OrthancPluginSetHttpHeader*>(params);
+      MUST(std::strcmp(given.key, "Content-Type") == 0);
+      answer.type = given.value;
+      break;
+    }
     case _OrthancPluginService_SendHttpStatus: {
       const auto& given = *static_cast<const _OrthancPluginSendHttpStatus*>(params);
       answer.count++;
       answer.status = given.status;
-      answer.body.assign(given.body, given.bodySize);
+      answer.body.assign(static_cast<const char*>(given.body), given.bodySize);
       break;
     }
     case _OrthancPluginService_SendMethodNotAllowed:

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "../sdk.h"
 #include "script.h"
 
 namespace fuzz {
@@ -55,10 +56,13 @@ class Orthanc {
   void Register(_OrthancPluginService service, const void* params);
   OrthancPluginErrorCode CallRest(const _OrthancPluginCallRestApi& call);
   OrthancPluginErrorCode CreateJob(const _OrthancPluginCreateJob& job);
+  OrthancPluginErrorCode SetMetric(const char* name, int64_t value, bool exact);
   OrthancPluginErrorCode SubmitJob(const _OrthancPluginSubmitJob& submission);
   Asked Next(uint8_t kind);
   void Reply(uint16_t status, uint64_t error, const std::string& body);
   char* Text(const std::string& text);
+
+  bool IsNew() const { return std::string(context_.orthancVersion) == "1.13.0"; }
 
   Script& script_;
   OrthancPluginContext context_{};

@@ -145,11 +145,8 @@ bool Worker::Ask(const Frame& frame) {
   Asked asked;
   asked.kind = frame.kind;
   if (frame.kind == kMetric) {
-    if (frame.length < 4) return false;
-    const uint64_t name = FromLittle(frame.payload, 0, 4);
-    if (frame.length != 4 + name + 4) return false;
-    asked.first = frame.payload.substr(4, name);
-    asked.value = frame.payload.substr(4 + name);
+    asked.first = frame.payload;
+    asked.value = static_cast<int64_t>(frame.argument);
     script_.asked.push_back(asked);
     return true;
   }
@@ -255,8 +252,8 @@ void Worker::More(Line& line) {
     case 6: return Send(kUpcall, 0, Two(in), 0, 1 + a / 2 % 4);
     case 7: return Send(kSubmit, (a < 250 ? 2147483648u : 4294967290u) + uint64_t(a), Two(in));
     case 8: {
-      const std::string name = Packed(in.Text(a % 8));
-      return Send(kMetric, 0, name + in.Text(4));
+      const std::string name = in.Text(a % 8);
+      return Send(kMetric, in.Number(4), name);
     }
     case 9: return Send(kReturn, a, in.Text(a % 16), 1 + a % 40, a);
     case 10: script_.system.now += static_cast<int64_t>(in.Number(3)) * 1'000'000; return More(line);

@@ -92,7 +92,7 @@ struct Asked {
   uint8_t method = 0;
   int64_t priority = 0;
   std::string first, second;
-  std::string value;  // of a metric, 4 bytes
+  int64_t value = 0;  // of a metric
 };
 
 class Script {
@@ -104,7 +104,7 @@ class Script {
 
   Input& in;
   System system;
-  std::string configuration;  // Orthanc's
+  std::string start;  // what START must bring
   Calling calling;
   Outcome outcome;
   std::pair<std::string, std::string> texts;  // of the job that is called: content and serialized, as they must be

@@ -17,7 +17,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   Input input(bytes, size);
   Script script(input);
   const uint8_t world = input.Byte();
-  Orthanc orthanc(script, world % 2 == 0 ? "1.10.1" : "1.9.1");
+  const char* const versions[] = {"1.10.1", "1.9.1", "1.13.0", "1.9.1"};
+  const char* const version = versions[world % 4];
+  Orthanc orthanc(script, version);
   orthanc.most_memory = 1 << 26;
   std::shared_ptr<Control> control;  // of the engine that runs
   bool new_process = false;
@@ -45,7 +47,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   };
   control_speaks = [&] { return !input.empty() && input.Byte() % 2 == 1; };
 
-  const int32_t code = orthanc.Load(script.configuration = Configuration());
+  script.start = Packed(version) + Configuration();
+  const int32_t code = orthanc.Load(Configuration());
   const bool on = control != nullptr && control->started.on && control->started.good;
   const bool stores = orthanc.area.create != nullptr || orthanc.area2.create != nullptr;
   MUST(!stores || (code == 0 && on));

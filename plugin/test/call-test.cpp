@@ -60,7 +60,7 @@ class SilentApi : public OrthancApi {
  public:
   Reply Rest(uint8_t, const std::string&, const std::string&) override { return Reply(); }
   Reply Submit(int32_t, const std::string&, const std::string&) override { return Reply(); }
-  void Metric(const std::string&, float) override {}
+  void Metric(const std::string&, int64_t) override {}
 };
 
 Answer ReadWith(Buffer* buffer, const std::function<void(Peer&)>& script, milliseconds time = kGiveUp) {

@@ -16,7 +16,7 @@ class FakeApi : public OrthancApi {
     asked += "submit " + std::to_string(priority) + " " + content + " " + serialized + "\n";
     return reply;
   }
-  void Metric(const std::string& name, float value) override { asked += name + " " + std::to_string(value) + "\n"; }
+  void Metric(const std::string& name, int64_t value) override { asked += name + " " + std::to_string(value) + "\n"; }
   std::string asked;
   Reply reply;
 };

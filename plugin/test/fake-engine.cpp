@@ -140,6 +140,8 @@ void Work(Channel channel) {
       fill.argument = 2;
       channel.Send(fill, {"ad", 2}, {nullptr, 0}, Soon());
     }
+    if (call.flags == static_cast<uint8_t>(Verb::Metrics))
+      channel.Send(HeaderOf(Kind::Metric, 123'456'789'012), {"bytes", 5}, {nullptr, 0}, Soon());
     Return(channel, 0, 0, 0, "done");
   }
 }
@@ -159,12 +161,12 @@ void Register(Channel& control) {
   code.argument = 502;
   control.Send(code, {"damaged", 7}, {nullptr, 0}, Soon());
   control.Send(Warning(), {"a warning", 9}, {nullptr, 0}, Soon());
-  for (const std::string one : {"\1/route", "\2Count", "\4"}) {
+  for (const std::string one : {"\1/route", "\1/probe", "\2Count", "\3", "\4"}) {
     Header registration;
     registration.kind = Kind::Register;
     registration.flags = static_cast<uint8_t>(one[0]);
-    registration.status = one[0] == '\2' ? 1 : 0;
-    const std::string text = one.size() > 1 ? one.substr(1) : std::string(5000, 'j');
+    registration.status = one[0] == '\2' ? 1 : one == "\1/probe" ? 2 : 0;
+    const std::string text = one == "\4" ? std::string(5000, 'j') : one.substr(1);
     control.Send(registration, {text.data(), text.size()}, {nullptr, 0}, Soon());
   }
   Header extra;
@@ -266,9 +268,11 @@ int main(int count, char** argv) {
   Channel control = Connect(0, scenario == "other-protocol" ? 7 : kProtocol);
   Header header;
   if (control.ReceiveHeader(&header, Soon()) != Io::Ok) return 0;
-  std::string configuration;
-  ReceiveText(control, header.length, &configuration, Soon());
-  if (memory.empty()) memory = configuration;
+  std::string start, orthanc;
+  size_t at = 0;
+  ReceiveText(control, header.length, &start, Soon());
+  if (!Unpack(start.data(), start.size(), &at, &orthanc)) return 0;
+  if (memory.empty()) memory = start.substr(at);
   if (scenario == "exits-in-start") return 4;
   Register(control);
   if (scenario == "refuses") return Return(control, 8, 0, 0, "Some.Option is wrong"), 0;

@@ -13,6 +13,7 @@ void RegistrationsAreMadeOnce() {
   CHECK(stage.Start() == Engine::Started::On);
   CHECK(stage.Write().ending == Ending::Ok);
   CHECK(stage.core.Count("registration 1 /route") == 1 && stage.core.Count("registration 2+ Count") == 1);
+  CHECK(stage.core.Count("registration 5 /probe") == 1);
   CHECK(stage.core.Count("registration 4 " + std::string(5000, 'j')) == 1);
 }
 

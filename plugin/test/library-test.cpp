@@ -5,12 +5,17 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <set>
 
+#include "../sdk.h"
 #include "stage.h"
 
 using namespace ocs;
 
 namespace {
+
+constexpr const char* kOldAndNew[] = {"1.10.1", "1.13.0"};
+constexpr int kCreateJob2 = 9004;
 
 class FakeOrthanc {
  public:
@@ -50,6 +55,21 @@ class FakeOrthanc {
     routes.clear();
   }
 
+  // As Orthanc starts one more plugin: a copy of the library under another name. Returns the name of the plugin.
+  std::string LoadCopy(int32_t* started) {
+    const std::string file = folder.path() + "/copy.so";
+    CHECK(std::system(("cp " + Path() + " " + file).c_str()) == 0);
+    void* const copy = dlopen(file.c_str(), RTLD_NOW);
+    CHECK(copy != nullptr);
+    const std::string name = reinterpret_cast<const char* (*)()>(dlsym(copy, "OrthancPluginGetName"))();
+    *started = reinterpret_cast<int32_t (*)(OrthancPluginContext*)>(dlsym(copy, "OrthancPluginInitialize"))(&context_);
+    reinterpret_cast<void (*)()>(dlsym(copy, "OrthancPluginFinalize"))();
+    dlclose(copy);
+    return name;
+  }
+
+  std::string Name() { return reinterpret_cast<const char* (*)()>(Symbol("OrthancPluginGetName"))(); }
+
   static bool Loaded() {
     void* const library = dlopen(Path().c_str(), RTLD_NOW | RTLD_NOLOAD);
     if (library != nullptr) dlclose(library);
@@ -61,7 +81,16 @@ class FakeOrthanc {
   std::string configuration;
   std::string lines;
   std::map<std::string, OrthancPluginRestCallback> routes;
+  int status = 0;  // of what was sent last, with its type and body
+  std::string header, body;
   int job_types = 0;
+  std::set<int> asked;  // services
+  OrthancPluginJobsUnserializer unserializer = nullptr;
+  OrthancPluginRefreshMetricsCallback refresh = nullptr;
+  _OrthancPluginCreateJob job{};
+  std::map<std::string, std::string> metrics;
+  std::string thread = "none";  // the name of one that runs
+  std::map<int, std::string> properties;
   OrthancPluginErrorCode registration = OrthancPluginErrorCode_Success;
   _OrthancPluginRegisterStorageArea2 area{};
   OrthancPluginOnChangeCallback on_change = nullptr;
@@ -74,7 +103,8 @@ class FakeOrthanc {
   void* Symbol(const char* name) { return dlsym(library, name); }
 
   OrthancPluginErrorCode Serve(_OrthancPluginService service, const void* params) {
-    switch (service) {
+    asked.insert(service);
+    switch (static_cast<int>(service)) {
       case _OrthancPluginService_LogError:
       case _OrthancPluginService_LogWarning:
       case _OrthancPluginService_LogInfo: lines += std::string(static_cast<const char*>(params)) + "\n"; break;
@@ -92,7 +122,51 @@ class FakeOrthanc {
         routes[route->pathRegularExpression] = route->callback;
         break;
       }
-      case _OrthancPluginService_RegisterJobsUnserializer: job_types++; break;
+      case _OrthancPluginService_SetHttpHeader:
+        header = static_cast<const _OrthancPluginSetHttpHeader*>(params)->value;
+        break;
+      case _OrthancPluginService_SendHttpStatus: {
+        const auto* const sent = static_cast<const _OrthancPluginSendHttpStatus*>(params);
+        status = sent->status;
+        body.assign(sent->body, sent->bodySize);
+        break;
+      }
+      case kLogMessage: {
+        const auto* const logged = static_cast<const LogMessage*>(params);
+        CHECK(logged->plugin == std::string("cloud-storage") && logged->category == kCategoryPlugins);
+        CHECK(logged->level >= 0 && logged->level <= 2 && std::strchr(logged->file, '/') == nullptr);
+        lines += std::string(logged->message) + " (" + logged->file + ":" + (logged->line > 0 ? "line" : "0") + ")\n";
+        break;
+      }
+      case kSetCurrentThreadName: thread = static_cast<const char*>(params); break;
+      case kClearCurrentThreadName: thread.clear(); break;
+      case _OrthancPluginService_RegisterJobsUnserializer:
+        job_types++;
+        unserializer = static_cast<const _OrthancPluginJobsUnserializer*>(params)->unserializer;
+        break;
+      case _OrthancPluginService_CreateJob:
+        job = *static_cast<const _OrthancPluginCreateJob*>(params);
+        *job.target = reinterpret_cast<OrthancPluginJob*>(this);
+        break;
+      case _OrthancPluginService_RegisterRefreshMetricsCallback:
+        refresh = static_cast<const _OrthancPluginRegisterRefreshMetricsCallback*>(params)->callback;
+        break;
+      case _OrthancPluginService_SetMetricsValue: {
+        const auto* const metric = static_cast<const _OrthancPluginSetMetricsValue*>(params);
+        metrics[metric->name] = std::to_string(metric->value);
+        break;
+      }
+      case kSetMetricsIntegerValue: {
+        const auto* const metric = static_cast<const SetMetricsIntegerValue*>(params);
+        metrics[metric->name] = std::to_string(metric->value);
+        break;
+      }
+      case _OrthancPluginService_SetPluginProperty: {
+        const auto* const given = static_cast<const _OrthancPluginSetPluginProperty*>(params);
+        CHECK(given->plugin == std::string("cloud-storage"));
+        properties[given->property] = given->value;
+        break;
+      }
       case _OrthancPluginService_RegisterOnChangeCallback:
         on_change = static_cast<const _OrthancPluginOnChangeCallback*>(params)->callback;
         break;
@@ -115,32 +189,68 @@ class FakeOrthanc {
 };
 FakeOrthanc* FakeOrthanc::current = nullptr;
 
+// Each service where the running Orthanc has it. An older one logs an error when it is asked for one that it lacks.
+void NewServicesAreAskedOnlyWhereTheyAre() {
+  const auto since = [](const char* version, int minor, int revision) {
+    int at[3] = {99, 99, 99};  // "mainline" has everything
+    std::sscanf(version, "%d.%d.%d", &at[0], &at[1], &at[2]);
+    return at[1] > minor || (at[1] == minor && at[2] >= revision);
+  };
+  for (const char* const version : {"1.9.2", "1.10.1", "1.11.2", "1.11.3", "1.12.0", "1.12.1", "1.12.2", "1.12.4",
+                                    "1.12.7", "1.13.0", "mainline"}) {
+    FakeOrthanc orthanc(version);
+    CHECK(orthanc.Load("ranges") == 0);
+    CHECK(orthanc.properties[_OrthancPluginProperty_Description] == "stores files in memory");
+    CHECK(orthanc.properties[_OrthancPluginProperty_OrthancExplorer] == std::string(5000, 'j'));
+    const bool messages = since(version, 12, 4);
+    CHECK(orthanc.asked.count(kLogMessage) == (messages ? 1 : 0));
+    CHECK(orthanc.asked.count(_OrthancPluginService_LogWarning) == (messages ? 0 : 1));
+    CHECK(orthanc.lines.find(messages ? "a warning (launch.cpp:line)\n" : "a warning\n") != std::string::npos);
+
+    orthanc.refresh();
+    const bool integers = since(version, 12, 1);
+    CHECK(orthanc.metrics["bytes"] == (integers ? "123456789012" : "123456790528.000000"));
+
+    CHECK(orthanc.unserializer("Count", "2") != nullptr);
+    CHECK(orthanc.asked.count(kCreateJob2) == 0);  // see sdk.h
+    CHECK(std::string(orthanc.job.getContent(orthanc.job.job)) == "content 2");
+    CHECK(std::string(orthanc.job.getSerialized(orthanc.job.job)) == "2");
+    orthanc.job.finalize(orthanc.job.job);
+    orthanc.Unload();
+    CHECK(orthanc.thread == (since(version, 13, 0) ? "" : since(version, 12, 2) ? "CLOUD-STORAGE" : "none"));
+  }
+}
+
 void StoresAndReadsInTheFolderThatOrthancNames() {
-  FakeOrthanc orthanc("1.10.1");
-  CHECK(orthanc.Load("ranges") == 0);
-  CHECK(orthanc.folder.Names().size() == 2);  // the script, and the folder of the socket
-  CHECK(orthanc.area.create(kUuid, "x", 1, OrthancPluginContentType_Dicom) == OrthancPluginErrorCode_Success);
-  OrthancPluginMemoryBuffer64 buffer{};
-  CHECK(orthanc.area.readWhole(&buffer, kUuid, OrthancPluginContentType_Dicom) == OrthancPluginErrorCode_Success);
-  CHECK(std::string(static_cast<char*>(buffer.data), buffer.size) == "read");
-  std::free(buffer.data);
-  CHECK(orthanc.buffers == 1);  // Orthanc's now
-  orthanc.Unload();
+  for (const char* const version : kOldAndNew) {
+    FakeOrthanc orthanc(version);
+    CHECK(orthanc.Load("ranges") == 0);
+    CHECK(orthanc.folder.Names().size() == 2);  // the script, and the folder of the socket
+    CHECK(orthanc.area.create(kUuid, "x", 1, OrthancPluginContentType_Dicom) == OrthancPluginErrorCode_Success);
+    OrthancPluginMemoryBuffer64 buffer{};
+    CHECK(orthanc.area.readWhole(&buffer, kUuid, OrthancPluginContentType_Dicom) == OrthancPluginErrorCode_Success);
+    CHECK(std::string(static_cast<char*>(buffer.data), buffer.size) == "read");
+    std::free(buffer.data);
+    CHECK(orthanc.buffers == 1);  // Orthanc's now
+    orthanc.Unload();
+  }
 }
 
 void RepeatedReadLeaksNoMemoryOfOrthancs() {
-  FakeOrthanc orthanc("1.10.1");
-  CHECK(orthanc.Load("dies-after-reserve") == 0);
-  OrthancPluginMemoryBuffer64 buffer{};
-  CHECK(orthanc.area.readWhole(&buffer, kUuid, OrthancPluginContentType_Dicom) == OrthancPluginErrorCode_Success);
-  CHECK(buffer.size == 4 && orthanc.buffers == 1);
-  std::free(buffer.data);
-  orthanc.Unload();
+  for (const char* const version : kOldAndNew) {
+    FakeOrthanc orthanc(version);
+    CHECK(orthanc.Load("dies-after-reserve") == 0);
+    OrthancPluginMemoryBuffer64 buffer{};
+    CHECK(orthanc.area.readWhole(&buffer, kUuid, OrthancPluginContentType_Dicom) == OrthancPluginErrorCode_Success);
+    CHECK(buffer.size == 4 && orthanc.buffers == 1);
+    std::free(buffer.data);
+    orthanc.Unload();
+  }
 }
 
 void StartsAgainAfterAReset() {
-  for (int life = 0; life < 3; life++) {
-    FakeOrthanc orthanc("1.10.1");
+  for (const char* const version : {"1.10.1", "1.13.0", "1.10.1"}) {
+    FakeOrthanc orthanc(version);
     CHECK(orthanc.Load("asks") == 0);
     CHECK(orthanc.routes.count("/route") == 1 && orthanc.job_types == 1);
     OrthancPluginHttpRequest request{};
@@ -152,13 +262,43 @@ void StartsAgainAfterAReset() {
   }
 }
 
+// Whatever is wrong with the engine. A monitor must not wait, nor see another status.
+void ProbeIsAnsweredWithoutTheEngine() {
+  for (const char* const scenario : {"dies-always", "faults"}) {
+    FakeOrthanc orthanc("1.10.1");
+    CHECK(orthanc.Load(scenario) == 0);
+    OrthancPluginHttpRequest request{};
+    request.method = OrthancPluginHttpMethod_Get;
+    CHECK(orthanc.routes["/route"](nullptr, "/route", &request) != OrthancPluginErrorCode_Success);
+    CHECK(orthanc.status == 0);
+    CHECK(orthanc.routes["/probe"](nullptr, "/probe", &request) == OrthancPluginErrorCode_Success);
+    CHECK(orthanc.status == 503 && orthanc.header == "application/json");
+    CHECK(orthanc.body.find("\"Ready\" : false") != std::string::npos);
+    orthanc.Unload();
+  }
+}
+
 void SecondStorageAreaIsRefused() {
+  for (const char* const version : kOldAndNew) {
+    FakeOrthanc orthanc(version);
+    orthanc.registration = OrthancPluginErrorCode_StorageAreaAlreadyRegistered;
+    CHECK(orthanc.Load("ranges") != 0);
+    CHECK(orthanc.lines.find("another plugin does so already") != std::string::npos);
+    orthanc.Unload();
+    CHECK(orthanc.lines.find("is started again") == std::string::npos);
+  }
+}
+
+void SecondCopyDoesNothing() {
   FakeOrthanc orthanc("1.10.1");
-  orthanc.registration = OrthancPluginErrorCode_StorageAreaAlreadyRegistered;
-  CHECK(orthanc.Load("ranges") != 0);
-  CHECK(orthanc.lines.find("another plugin does so already") != std::string::npos);
+  CHECK(orthanc.Load("ranges") == 0 && orthanc.Name() == "cloud-storage");
+  const auto create = orthanc.area.create;
+  int32_t started = -1;
+  CHECK(orthanc.LoadCopy(&started) == "cloud-storage-unused-copy.so" && started == 0);
+  CHECK(orthanc.lines.find("/copy.so does nothing, because it is the same plugin as ") != std::string::npos);
+  CHECK(orthanc.area.create == create && orthanc.Name() == "cloud-storage");
+  CHECK(create(kUuid, "x", 1, OrthancPluginContentType_Dicom) == OrthancPluginErrorCode_Success);
   orthanc.Unload();
-  CHECK(orthanc.lines.find("is started again") == std::string::npos);
 }
 
 void OldOrthancHasNoRoutesThatAskIt() {
@@ -166,7 +306,7 @@ void OldOrthancHasNoRoutesThatAskIt() {
     const bool old = std::strcmp(version, "1.9.2") < 0;
     FakeOrthanc orthanc(version);
     CHECK(orthanc.Load("ranges") == 0);
-    CHECK(orthanc.routes.size() == 1 && orthanc.job_types == (old ? 0 : 1));
+    CHECK(orthanc.routes.size() == 2 && orthanc.job_types == (old ? 0 : 1));
     CHECK((orthanc.lines.find("Update to Orthanc 1.9.2") != std::string::npos) == old);
     orthanc.Unload();
   }
@@ -180,7 +320,7 @@ void MissingEngineStopsOrthancOnlyWhereItIsConfigured() {
   for (const char* const missing : {"Engine", "Node"})
     for (const char* const section : {"AwsS3Storage", "BlobStorage", "DirectoryStorage", "AwsS3", ""}) {
       const bool wanted = std::strstr(section, "Storage") != nullptr;
-      FakeOrthanc orthanc("1.10.1");
+      FakeOrthanc orthanc(wanted ? "1.10.1" : "1.13.0");
       CHECK((orthanc.Load("off", std::string("\"") + section + "\":null,", missing) != 0) == wanted);
       CHECK(orthanc.lines.find(std::string("CloudStorage.") + missing + " names /nowhere") != std::string::npos);
       CHECK((orthanc.lines.find("the plugin is disabled") == std::string::npos) == wanted);
@@ -191,9 +331,12 @@ void MissingEngineStopsOrthancOnlyWhereItIsConfigured() {
 
 }  // namespace
 
-const std::vector<Test> kLibraryTests = {TEST(StoresAndReadsInTheFolderThatOrthancNames),
+const std::vector<Test> kLibraryTests = {TEST(NewServicesAreAskedOnlyWhereTheyAre),
+                                         TEST(StoresAndReadsInTheFolderThatOrthancNames),
                                          TEST(RepeatedReadLeaksNoMemoryOfOrthancs),
                                          TEST(StartsAgainAfterAReset),
+                                         TEST(ProbeIsAnsweredWithoutTheEngine),
                                          TEST(SecondStorageAreaIsRefused),
+                                         TEST(SecondCopyDoesNothing),
                                          TEST(OldOrthancHasNoRoutesThatAskIt),
                                          TEST(MissingEngineStopsOrthancOnlyWhereItIsConfigured)};

@@ -77,9 +77,10 @@ void FoldersAreThoseOfOrthancThenOfTheSystem() {
   setenv("RUNTIME_DIRECTORY", (folder.path() + ":/run/other").c_str(), 1);
   setenv("XDG_RUNTIME_DIR", "/nowhere", 1);
   setenv("TMPDIR", "/tmp/x", 1);
-  CHECK((SocketFolders("/orthancs") == std::vector<std::string>{"/orthancs", folder.path(), "/tmp/x", "/tmp"}));
+  CHECK((SocketFolders("/orthancs") ==
+         std::vector<std::string>{"/orthancs", folder.path(), "/tmp/x", "/tmp", "/dev/shm"}));
   for (const char* name : {"RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR", "TMPDIR"}) unsetenv(name);
-  CHECK((SocketFolders("relative") == std::vector<std::string>{"/tmp"}));
+  CHECK((SocketFolders("relative") == std::vector<std::string>{"/tmp", "/dev/shm"}));
 }
 
 // The folder of a socket that its Orthanc left so long ago.

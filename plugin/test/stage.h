@@ -16,11 +16,12 @@ namespace ocs {
 
 class FakeCore : public OrthancCore {
  public:
-  void Log(LogLevel level, const std::string& line) override {
+  void Log(LogLevel level, const std::string& line, const char* = __builtin_FILE(), int = __builtin_LINE()) override {
     if (on_log) on_log(line);
     std::lock_guard<std::mutex> lock(mutex_);
     lines_ += std::string(level == LogLevel::Error ? "E " : level == LogLevel::Warning ? "W " : "I ") + line + "\n";
   }
+  void NameThread(const char*) override {}
   void RegisterError(uint16_t fault, uint16_t http, const std::string& message) override {
     Log(LogLevel::Info, "registered " + std::to_string(fault) + " " + std::to_string(http) + " " + message);
   }

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import './threads.ts'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { ensureHome } from '../home.ts'
 import { noDebugger } from '../no-debugger.ts'
 import { version } from '../version.ts'
 import { check } from './check.ts'
@@ -146,6 +147,7 @@ function oneLine(text: string): string {
 }
 
 noDebugger()
+ensureHome()
 
 /** So that "check --wait FILE" does not take the file for the number. */
 const words = process.argv.map((word, i, all) =>

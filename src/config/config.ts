@@ -5,6 +5,7 @@ import { type NamingConfig, namingOf, type Read } from './common.ts'
 import { type DirectoryConfig, readDirectory } from './directory.ts'
 import { type EncryptionConfig, readEncryption, refuseMisplaced } from './encryption.ts'
 import { type GcsConfig, readGcs } from './gcs.ts'
+import { hintOf } from './hints.ts'
 import { type HybridConfig, readHybrid } from './hybrid.ts'
 import { refuseOthers } from './other-plugins.ts'
 import { bad, checked, freeze, isUnset, misspelt, readJson, section } from './reading.ts'
@@ -82,10 +83,10 @@ export const orthanc = z.object({
 
 /**
  * `json`: Orthanc's whole configuration, normalised, without comments. `folder`: what Orthanc takes relative paths
- * from, if that is known.
+ * from, if that is known; `version`: Orthanc's, likewise.
  * Throws `BadConfig` with one line (docs/configuration.md).
  */
-export function parseConfig(json: string, folder?: string): Parsed {
+export function parseConfig(json: string, folder?: string, version?: string): Parsed {
   const root = readJson(json)
   const warnings = [...misspelt(root, [...Object.keys(providers), 'CloudStorage'])]
   const notes: string[] = []
@@ -100,12 +101,17 @@ export function parseConfig(json: string, folder?: string): Parsed {
   if (root['HttpsVerifyPeers'] === false)
     warnings.push('HttpsVerifyPeers is false, but the certificate of the object storage is verified all the same')
   const { provider, common } = (providers[name] as Provider).read(name, root[name], warnings, notes)
+  const encryption = readEncryption(name, common.StorageEncryption, warnings)
+  const hybrid = readHybrid(name, common, disk, folder, warnings)
+  const connections = provider.kind === 'directory' ? undefined : provider.maxConnections
+  const hint = hintOf(root, { orthanc: version, connections, moves: hybrid !== undefined && !readOnly })
+  if (hint) warnings.push(hint)
   return freeze({
     config: {
       provider,
       naming: namingOf(common),
-      encryption: readEncryption(name, common.StorageEncryption, warnings),
-      hybrid: readHybrid(name, common, disk, folder, warnings),
+      encryption,
+      hybrid,
       moveConcurrency: cloud.MoveConcurrency,
       http: { caFile, proxy, noProxy: cloud.NoProxy },
       startupCheck: cloud.StartupCheck,

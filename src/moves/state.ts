@@ -72,7 +72,13 @@ export function serialize({ request, cursor, progress, results }: MoveState): Js
 export function restore(state: JsonObject): MoveState {
   const { Version, Scope, TargetStorage: target, Cursor, Progress, Results } = state
   if (Version !== VERSION || !isObject(Cursor) || !isObject(Results))
-    throw new Fault('BadRequest', 'the job was made by another version of this plugin, or by another plugin')
+    throw new Fault(
+      'BadRequest',
+      'a saved move is dropped: another version of this plugin, or another plugin, made it',
+      {
+        remedy: 'Its files are where they were, and can be read; start the move again.',
+      },
+    )
   if (target !== 'file-system' && target !== 'object-storage') throw odd('TargetStorage')
   const { Top, Path, Before } = Cursor
   const ids = Object.fromEntries(levels.map(level => [level, texts(state[level] ?? [], level)]))

@@ -1,5 +1,5 @@
-import { Fault } from '../fault.ts'
 import { json, type Route } from '../wire/router.ts'
+import { sharedLook } from './look.ts'
 
 /** What the engine knows without a question to a store or to Orthanc. */
 export interface Status {
@@ -18,44 +18,24 @@ export interface Status {
   readonly BytesWritten: number
 }
 
-/** A readiness probe does not wait longer. */
+/** Nobody who looks at the status waits longer. */
 const CHECK_MS = 5000
 
 /**
- * `GET /cloud-storage/status`. `check` proves that the object store answers and accepts our credentials. Requests that
- * come during a check, also during one that hangs, share it.
+ * `GET /cloud-storage/status`. `check` proves that the object store answers and accepts our credentials.
  */
 export function statusRoute(
   status: () => Status,
   check: (signal: AbortSignal) => Promise<void>,
   checkMs = CHECK_MS,
 ): Route {
-  let asked: Promise<Fault | undefined> | undefined
-
-  function problem(): Promise<Fault | undefined> {
-    asked ??= check(AbortSignal.timeout(checkMs))
-      .then(() => undefined, Fault.from)
-      .finally(() => {
-        asked = undefined
-      })
-    return asked
-  }
-
-  /** A disk that hangs does not heed signals. */
-  async function problemInTime(): Promise<Fault | undefined> {
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<Fault>(resolve => {
-      timer = setTimeout(() => resolve(new Fault('Timeout', 'the store does not answer')), checkMs)
-    })
-    return Promise.race([problem(), late]).finally(() => clearTimeout(timer))
-  }
-
+  const problem = sharedLook(check, checkMs)
   return {
     pattern: '/cloud-storage/status',
     asksOrthanc: false,
     methods: {
       async GET() {
-        const fault = await problemInTime()
+        const fault = await problem()
         return json({ ...status(), Reachable: fault === undefined, ...(fault && { Problem: fault.code }) })
       },
     },

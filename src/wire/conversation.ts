@@ -68,11 +68,10 @@ export class Conversation {
     })
   }
 
+  /** `value`: a whole number, not below 0. */
   async metric(name: string, value: number): Promise<void> {
     this.#check()
-    const float = Buffer.allocUnsafe(4)
-    float.writeFloatLE(value)
-    await this.#connection.send(Kind.metric, {}, Buffer.concat([pack(name), float]))
+    await this.#connection.send(Kind.metric, { argument: value }, Buffer.from(name))
   }
 
   /**

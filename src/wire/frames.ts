@@ -1,7 +1,7 @@
 /** The frames of docs/protocol.md. Only this file and plugin/wire.h know their layout. */
 import { Fault } from '../fault.ts'
 
-export const PROTOCOL = 4
+export const PROTOCOL = 5
 export const HEADER_BYTES = 16
 export const MAX_PAYLOAD = 16 * 1024 * 1024
 export const UUID_BYTES = 36
@@ -116,11 +116,17 @@ export function pack(...texts: readonly (string | Uint8Array)[]): Buffer {
 /** The texts of pack(). `Internal` when a length does not fit. */
 export function unpack(payload: Buffer): string[] {
   const texts: string[] = []
-  for (let at = 0; at < payload.byteLength; ) {
-    const end = at + 4 <= payload.byteLength ? at + 4 + payload.readUInt32LE(at) : Number.POSITIVE_INFINITY
-    if (end > payload.byteLength) throw new Fault('Internal', 'a payload ends in the middle of a text')
-    texts.push(payload.toString('utf8', at + 4, end))
-    at = end
+  for (let rest = payload; rest.byteLength > 0; ) {
+    const [text, after] = unpackFirst(rest)
+    texts.push(text)
+    rest = after
   }
   return texts
+}
+
+/** The first text of pack(), and what comes after it. */
+export function unpackFirst(payload: Buffer): [text: string, rest: Buffer] {
+  const end = payload.byteLength >= 4 ? 4 + payload.readUInt32LE(0) : Number.POSITIVE_INFINITY
+  if (end > payload.byteLength) throw new Fault('Internal', 'a payload ends in the middle of a text')
+  return [payload.toString('utf8', 4, end), payload.subarray(end)]
 }

@@ -26,6 +26,8 @@ export interface Route {
   readonly methods: Partial<Readonly<Record<Method, Handler>>>
   /** False: the handlers never ask Orthanc, so an old Orthanc can have the route, too. Default: true. */
   readonly asksOrthanc?: boolean
+  /** True: monitors ask it, so the plugin itself answers 503 when the engine does not answer soon. Default: false. */
+  readonly probe?: boolean
 }
 
 /** Error codes of Orthanc. Orthanc knows the HTTP status and the message of each. */

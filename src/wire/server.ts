@@ -2,7 +2,7 @@ import { Fault } from '../fault.ts'
 import { LogLevel } from '../log.ts'
 import { serveCalls } from './call.ts'
 import { Connection } from './connection.ts'
-import { cutText, Kind, PROTOCOL, Registration, StartFlag, Verb } from './frames.ts'
+import { cutText, Kind, PROTOCOL, Registration, StartFlag, unpackFirst, Verb } from './frames.ts'
 import { httpReplies } from './http-replies.ts'
 import type { Services } from './service-calls.ts'
 
@@ -13,8 +13,9 @@ const MAX_WORKERS = 512
 const LOG_DELAY_MS = 20
 const MAX_LOG_LINES = 200
 
-/** The status of a REGISTER that sends upcalls. */
+/** Bits of the status of a REGISTER: it sends upcalls; monitors ask this route. */
 const ASKS = 1
+const PROBE = 2
 
 /** What an engine that is on answers START with. */
 interface Start {
@@ -46,8 +47,8 @@ export class Server {
     return new Server(path, version, control)
   }
 
-  /** Waits for START and returns Orthanc's configuration, as text. */
-  async configuration(): Promise<string> {
+  /** Waits for START and returns Orthanc's configuration, as text, and its version. */
+  async configuration(): Promise<{ readonly json: string; readonly version: string }> {
     const call = await this.#control.receive()
     if (call.kind !== Kind.call || call.flags !== Verb.start)
       throw new Fault('Internal', `the plugin sent kind ${call.kind}, verb ${call.flags} instead of START`)
@@ -56,7 +57,8 @@ export class Server {
         remedy: 'Install the .so and engine.mjs of the same release.',
       })
     this.#restarts = call.status
-    return call.payload.toString('utf8')
+    const [version, json] = unpackFirst(call.payload)
+    return { json: json.toString('utf8'), version }
   }
 
   /** How many engines served this Orthanc before. It is known after configuration(). */
@@ -69,8 +71,8 @@ export class Server {
     this.#flush()
     for (const { number, http, message } of Object.values(httpReplies))
       void this.#control.send(Kind.errorCode, { status: number, argument: http }, Buffer.from(message))
-    for (const [registration, text, asks = true] of on ? registrationsOf(on.services) : [])
-      void this.#control.send(Kind.register, { flags: registration, status: asks ? ASKS : 0 }, Buffer.from(text))
+    for (const [registration, text, status = ASKS] of on ? registrationsOf(on.services) : [])
+      void this.#control.send(Kind.register, { flags: registration, status }, Buffer.from(text))
     const flags = StartFlag.on | (on?.ranges ? StartFlag.ranges : 0)
     const fields = on ? { flags, argument: on.callDeadlineMs } : {}
     await this.#control.send(Kind.return, fields, cutText(description))
@@ -141,10 +143,11 @@ export class Server {
   }
 }
 
-/** The third value: whether it sends upcalls, which an old Orthanc does not allow. */
-function* registrationsOf({ routes = [], jobs, metrics, explorer }: Services): Generator<[number, string, boolean?]> {
-  for (const { pattern, asksOrthanc } of routes) yield [Registration.route, pattern, asksOrthanc ?? true]
+/** The third value: the status. An old Orthanc has nothing that sends upcalls. */
+function* registrationsOf({ routes = [], jobs, metrics, explorer }: Services): Generator<[number, string, number?]> {
+  for (const { pattern, asksOrthanc = true, probe = false } of routes)
+    yield [Registration.route, pattern, (asksOrthanc ? ASKS : 0) | (probe ? PROBE : 0)]
   if (jobs) yield [Registration.jobType, jobs.kind.type]
-  if (metrics) yield [Registration.metrics, '', false]
+  if (metrics) yield [Registration.metrics, '', 0]
   if (explorer) yield [Registration.explorer, explorer]
 }

@@ -13,7 +13,7 @@ export interface Services {
   readonly area: StorageArea
   readonly routes?: readonly Route[]
   readonly jobs?: Jobs
-  /** Current values, by their name in Prometheus. */
+  /** Current values, whole numbers, by their name in Prometheus. */
   readonly metrics?: () => ReadonlyMap<string, number>
   /** JavaScript that extends Orthanc Explorer. */
   readonly explorer?: string

@@ -65,7 +65,7 @@ function changed(whole: readonly Section[], changes: readonly Change[]): string 
 /** What is made of a text, or how it is refused; anything else is a finding. */
 function outcome(json: string): Parsed | Fault {
   try {
-    return parseConfig(json, '/etc/orthanc')
+    return parseConfig(json, '/etc/orthanc', '1.13.0')
   } catch (error) {
     assert.ok(error instanceof Fault && error.code === 'BadConfig', `not refused, but: ${error}`)
     return error

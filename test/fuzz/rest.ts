@@ -52,7 +52,7 @@ const bodyBytes = fc.oneof(
 )
 
 const uri = fc.oneof(
-  fc.constantFrom('/move-storage', '/move-storage', '/move-storage', '/cloud-storage/status'),
+  fc.constantFrom('/move-storage', '/move-storage', '/move-storage', '/cloud-storage/status', '/cloud-storage/ready'),
   fc
     .constantFrom('patients', 'studies', 'series', 'instances', '__proto__')
     .map(level => `/${level}/${id}/cloud-storage`),

@@ -78,6 +78,7 @@ const onKind = ({ name, make }: (typeof kinds)[number]) =>
     it('leaves no core file, and no key in arguments or environment', () => {
       const proc = (name: string) => readFileSync(`/proc/${orthanc.enginePid()}/${name}`, 'latin1')
       assert.match(proc('limits'), /Max core file size +1 +1 /)
+      assert.match(proc('coredump_filter'), /^0+$/m) // where the limit cannot be set
       for (const name of ['cmdline', 'environ']) assert.ok(!proc(name).includes(Buffer.alloc(32, 1).toString('base64')))
     })
 

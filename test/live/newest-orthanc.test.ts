@@ -45,4 +45,15 @@ describe('the newest Orthanc', { skip: tree === undefined }, () => {
     await orthanc.delete(`/instances/${ID}`)
     assert.deepEqual(await place.keys(), [])
   })
+
+  it('is told in one line what holds its files up, and nothing once it is as the line says', async t => {
+    if (!s3Server()) return t.skip('a directory is fast enough')
+    const hints = () => orthanc.log().match(/^W.* cloud-storage:.*Orthanc does less with its files.*$/gm) ?? []
+    const advice = { StorageLoaderThreadsCount: 16, MaximumStorageCacheSize: 128 }
+    assert.equal(hints().length, 1)
+    assert.deepEqual(JSON.parse(/\{.*\}$/.exec(hints()[0] ?? '')?.[0] ?? ''), advice)
+    await orthanc.stop()
+    orthanc = await startOrthanc({ release: RELEASE, config: { ...place.config, ...advice }, dir: folder })
+    assert.deepEqual(hints(), [])
+  })
 })

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -11,6 +11,7 @@ import { startOrthanc } from '../../harness/orthanc.ts'
 import { HOME, PLUGINS } from '../../packaging/files.ts'
 import { GLIBC } from '../../packaging/library.ts'
 import { LONG } from '../support/long.ts'
+import { buildElsewhere } from './support/builds.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 const packages = join(root, 'dist', 'packages')
@@ -71,6 +72,20 @@ describe('a package', { skip }, () => {
     }
   })
 
+  it('is smaller than 60 MB', () => {
+    for (const name of readdirSync(packages)) assert.ok(statSync(join(packages, name)).size < 60e6, name)
+  })
+
+  it('has the same bytes when it is made from a clone in another folder, with another umask and time zone', async () => {
+    const time = text('git', '-C', root, 'log', '-1', '--format=%ct').trim()
+    const env = { TZ: 'Pacific/Auckland', LC_ALL: 'C.UTF-8', SOURCE_DATE_EPOCH: time }
+    const { packages: others } = await buildElsewhere(join(folder, 'clone'), { umask: '077', env })
+    const bytes = (place: string, name: string) => readFileSync(join(place, name))
+    const names = readdirSync(others).filter(name => name !== 'SHA256SUMS')
+    assert.equal(names.length, 5)
+    for (const name of names) assert.ok(bytes(packages, name).equals(bytes(others, name)), name)
+  })
+
   it('has a checksum for each file, and a list of what is inside', () => {
     const sums = readFileSync(join(packages, 'SHA256SUMS'), 'utf8')
       .trim()
@@ -91,6 +106,10 @@ describe('a package', { skip }, () => {
         name,
       )
     const { components } = JSON.parse(readFileSync(join(packages, 'sbom.cdx.json'), 'utf8'))
-    assert.ok(components.some(({ name }: { name: string }) => name === 'undici'))
+    for (const part of ['undici', 'node'])
+      assert.ok(
+        components.some(({ name }: { name: string }) => name === part),
+        part,
+      )
   })
 })

@@ -204,6 +204,7 @@ for (const { name, make, wrong } of kinds)
           '/jobs?expand',
           `/jobs/${job}`,
           '/cloud-storage/status',
+          '/cloud-storage/ready',
           '/statistics',
         ],
         ...[

@@ -10,6 +10,7 @@ import {
   INLINE_BYTES,
   Kind,
   PROTOCOL,
+  pack,
   unpack,
   Verb,
 } from '../../src/wire/frames.ts'
@@ -117,10 +118,10 @@ export class PeerConnection {
   }
 
   /** START; resolves with everything up to and including RETURN. */
-  async start(configuration: unknown, protocol = PROTOCOL, restarts = 0): Promise<Received[]> {
+  async start(configuration: unknown, protocol = PROTOCOL, restarts = 0, orthanc = '1.10.1'): Promise<Received[]> {
     const frames = [await this.receive()]
     const fields = { flags: Verb.start, argument: protocol, status: restarts }
-    this.send(Kind.call, fields, JSON.stringify(configuration))
+    this.send(Kind.call, fields, Buffer.concat([pack(orthanc), Buffer.from(JSON.stringify(configuration))]))
     while (frames.at(-1)?.kind !== Kind.return) frames.push(await this.receive())
     return frames
   }
@@ -191,10 +192,7 @@ export class PeerConnection {
         const { status, flags, argument } = frame
         return { status, flags, argument, text, result: result ?? Buffer.alloc(0), pulls, reserves }
       } else if (frame.kind === Kind.metric) {
-        this.metrics.set(
-          frame.payload.toString('utf8', 4, frame.length - 4),
-          frame.payload.readFloatLE(frame.length - 4),
-        )
+        this.metrics.set(frame.payload.toString('utf8'), frame.argument)
       } else if (this.orthanc && (frame.kind === Kind.upcall || frame.kind === Kind.submit)) {
         const reply = this.orthanc({ ...frame, texts: unpack(frame.payload) })
         this.send(Kind.reply, ...reply)

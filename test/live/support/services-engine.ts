@@ -136,7 +136,7 @@ const services: Services = {
   metrics: () =>
     new Map([
       ['tiny_files', files.size],
-      ['tiny_half', 0.5],
+      ['tiny_bytes', 123_456_789_012],
     ]),
   explorer: `// tiny extension ${'x'.repeat(5000)} end`,
 }
