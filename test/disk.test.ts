@@ -55,6 +55,16 @@ describe('a disk', () => {
     assert.equal(await all[1], 'two')
   })
 
+  it('is not blamed for a time in which this process was stopped', async () => {
+    const disk = new Disk('/x', { timeoutMs: 100 })
+    const { begun, work } = byHand()
+    const all = disk.run(work)
+    // Nothing runs in this process meanwhile.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1500)
+    setImmediate(() => begun[0]?.resolve('it has answered'))
+    assert.equal(await all, 'it has answered')
+  })
+
   it('gives up what hangs, but counts it until it ends; when all hang, nobody waits', async () => {
     const disk = new Disk('/x', { threads: 2, timeoutMs: 5 })
     const { begun, work } = byHand()

@@ -180,6 +180,8 @@
 
   function progressOf({ State, Content, Progress }, total) {
     const { to } = targets[Content.TargetStorage]
+    const { WaitsFor: other } = Content
+    if (other) return { words: `Waiting: another Orthanc, on ${other.Host}, moves files now`, percent: Progress }
     const doing = { Running: `Moving ${to}`, Paused: `Paused on the way ${to}` }[State] ?? `Waiting to move ${to}`
     const named = ['Patients', 'Studies', 'Series', 'Instances'].flatMap(level => Content[level] ?? [])
     if (named.length > 1) return { words: `${doing}, with others: ${Progress} %`, percent: Progress }
@@ -190,11 +192,12 @@
 
   /** What to show of a job that ended. */
   function endOf({ ID, State, Content, ErrorDescription }) {
-    const { Moved, AlreadyThere, Failed, Failures, TargetStorage } = Content
+    const { Moved, AlreadyThere, Failed, Failures, Refusal, TargetStorage } = Content
     const { to } = targets[TargetStorage]
     const moved = `${filesIn(Moved.Files)} moved ${to}${AlreadyThere.Files ? `, ${AlreadyThere.Files} already there` : ''}.`
     if (State === 'Success') return [line(`Done: ${moved}`, 'done').css({ color: '#1b6e1b', fontWeight: 'bold' })]
     const link = $('<a>').attr('href', `#job?uuid=${ID}`).text('All about this job')
+    if (Refusal) return [alarm('Nothing was moved.'), line(Refusal, 'reason'), line('').append(link)]
     if (Failed === 0)
       return [alarm(`The move has ended early: ${ErrorDescription}.`), line(moved), line('').append(link)]
     // One of each kind: most reasons differ only in the name of their file.

@@ -1,13 +1,14 @@
 /** The section "Storage" of Orthanc's own web interface, in a real browser. */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import type { Browser, Page } from 'playwright-core'
 import { makeImage } from '../../harness/dicom.ts'
 import { type OrthancProcess, startOrthanc } from '../../harness/orthanc.ts'
 import { GIVE_UP_MS } from '../../harness/until.ts'
+import { directoryStore } from '../../src/stores/directory/directory.ts'
 import { liveBrowser } from './support/browser.ts'
 import { directoryPlace, type Place } from './support/places.ts'
 
@@ -71,6 +72,19 @@ describe('Orthanc Explorer', { skip: !launch }, () => {
     await says("Done: 4 files moved to this server's disk.")
     await says(/^4 files, [\d.]+ kB on this server's disk$/)
     assert.deepEqual(await tiers(), [IMAGES, 0])
+  })
+
+  it('says that a move waits for another Orthanc', async () => {
+    // This process is the other one.
+    const disk = directoryStore(join(folder, 'index'), { marked: false })
+    const share = await disk.lease({ place: 'file-system', warn: assert.fail }).take()
+    assert.ok('end' in share)
+    await open()
+    await section().getByText('Move to object storage').click()
+    await says(`Waiting: another Orthanc, on ${hostname()}, moves files now`)
+    await share.end()
+    await says('Done: 4 files moved to object storage.')
+    await orthanc.postJson('/move-storage', Buffer.from(`{"Resources":["${study}"],"TargetStorage":"file-system"}`))
   })
 
   it('tells of a move that fails why, and what is missing', async () => {

@@ -28,8 +28,8 @@ interface Waiting {
 }
 
 interface Running {
-  readonly since: number
-  readonly until: number
+  since: number
+  until: number
   hangs: boolean
   giveUp(): void
 }
@@ -55,6 +55,8 @@ export class Disk {
   #hanging = 0
   /** Looks for operations that hang, as long as any run: a timer for each would cost more than most of them do. */
   #watch: NodeJS.Timeout | undefined
+  readonly #interval: number
+  #looked = 0
 
   constructor(
     folder: string,
@@ -64,6 +66,7 @@ export class Disk {
     this.#threads = threads
     this.#timeoutMs = timeoutMs
     this.longTimeoutMs = longTimeoutMs
+    this.#interval = Math.min(SLOW_MS, timeoutMs)
   }
 
   /** `late`: what to do with a result that comes when nobody waits for it any more. */
@@ -89,7 +92,10 @@ export class Disk {
   }
 
   #start<T>(work: () => Promise<T>, timeoutMs: number, late?: (result: T) => void): Promise<T> {
-    this.#watch ??= setInterval(() => this.#look(), Math.min(SLOW_MS, this.#timeoutMs)).unref()
+    if (!this.#watch) {
+      this.#looked = performance.now()
+      this.#watch = setInterval(() => this.#look(), this.#interval).unref()
+    }
     return new Promise((resolve, reject) => {
       const since = performance.now()
       const running: Running = {
@@ -126,7 +132,14 @@ export class Disk {
       this.#watch = undefined
     }
     const now = performance.now()
+    // This process was stopped, or busy. The disk may have answered long ago.
+    const late = now - this.#looked - this.#interval
+    this.#looked = now
     for (const running of this.#running) {
+      if (late > SLOW_MS) {
+        running.since += late
+        running.until += late
+      }
       if (now - running.since >= SLOW_MS || now >= running.until) slow.add(running)
       if (running.hangs || now < running.until) continue
       running.hangs = true
