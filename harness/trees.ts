@@ -9,7 +9,7 @@ import { dirname, join } from 'node:path'
 import { cached } from './cached.ts'
 import { run } from './run.ts'
 
-export type DebianRelease = 'buster' | 'bullseye' | 'bookworm' | 'trixie' | 'forky'
+export type DebianRelease = 'bullseye' | 'bookworm' | 'trixie' | 'forky'
 
 export interface DebianTree {
   readonly release: DebianRelease
