@@ -11,7 +11,7 @@ import type { Job, JsonObject } from '../src/orthanc.ts'
 import type { Store } from '../src/stores/store.ts'
 import { FakeOrthanc } from './support/fake-orthanc.ts'
 import { memoryStore } from './support/memory-store.ts'
-import { type Mover, Movers, shareOf } from './support/movers.ts'
+import { type Mover, Movers, shareOf, waitsFor } from './support/movers.ts'
 import {
   digests,
   fileBytes,
@@ -83,30 +83,37 @@ describe('moves of two processes', () => {
       assert.deepEqual(await readWhole(areaOf(b.lease), file), fileBytes)
     })
 
-  it('never lose a file when one was paused before its removal', async () => {
-    const [a, b] = [movers.add(), movers.add()]
-    const file = newFile()
-    await storeOn(stores, fileSystem, file)
-    await shareOf(a)
-    const before = Promise.withResolvers<void>()
-    const goOn = Promise.withResolvers<void>()
-    const paused: MoveTurns = {
-      take: () => a.lease.take(),
-      async removing(...args) {
-        before.resolve()
-        await goOn.promise
-        await a.lease.removing(...args)
-      },
-    }
-    const moving = areaOf(paused).move(file, objectStorage, moveOptions, never)
-    await before.promise
-    a.paused = true
-    await movers.pass(40, b)
-    assert.equal(await areaOf(b.lease).move(file, fileSystem, moveOptions, never), 'moved')
-    goOn.resolve()
-    await assert.rejects(moving, /lost its turn/)
-    assert.deepEqual(await tiersHolding(stores, file), [fileSystem])
-  })
+  for (const noticed of [false, true])
+    it(`never lose a file when one was paused before its removal${noticed ? ', and finds the turn free again' : ''}`, async () => {
+      const [a, b] = [movers.add(), movers.add()]
+      const file = newFile()
+      await storeOn(stores, fileSystem, file)
+      await shareOf(a)
+      const before = Promise.withResolvers<void>()
+      const goOn = Promise.withResolvers<void>()
+      const paused: MoveTurns = {
+        take: () => a.lease.take(),
+        async removing(...args) {
+          before.resolve()
+          await goOn.promise
+          await a.lease.removing(...args)
+        },
+      }
+      const moving = areaOf(paused).move(file, objectStorage, moveOptions, never)
+      await before.promise
+      a.paused = true
+      const taken = await movers.pass(40, b)
+      assert.equal(await areaOf(b.lease).move(file, fileSystem, moveOptions, never), 'moved')
+      if (noticed) {
+        await taken?.end()
+        a.paused = false
+        await movers.pass(1)
+        assert.equal(await waitsFor(a), 'host-0', 'no new turn before its last one has ended')
+      }
+      goOn.resolve()
+      await assert.rejects(moving, /lost its turn/)
+      assert.deepEqual(await tiersHolding(stores, file), [fileSystem])
+    })
 
   describe('as jobs', () => {
     const request = (id: string, more: Partial<MoveRequest> = {}): MoveRequest => ({

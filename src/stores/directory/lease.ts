@@ -109,6 +109,8 @@ export class Lease {
 
   /** Undefined: there is no room for a lease, and this removal makes some. */
   async #holdFor(place: string): Promise<Held | undefined> {
+    // Another turn would not do: what this move has verified may be gone since it lost its own.
+    if (this.#held?.lost) throw lost()
     const held = await this.#hold().catch(error => {
       if (isCode(error, 'TooLarge') && place === this.#options.place) return undefined
       throw error
@@ -120,7 +122,8 @@ export class Lease {
   }
 
   async #hold(): Promise<Held | LeaseHolder> {
-    if (this.#held && !this.#held.lost) return this.#held
+    // While somebody here still uses a lost lease, there is no new one.
+    if (this.#held) return this.#held.lost ? this.#held.holder : this.#held
     return await this.#on(async () => {
       await this.#root.prove()
       const seen = await this.#folder.look()
