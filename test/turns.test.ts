@@ -1,6 +1,7 @@
 /** Two processes that move files between the same two places. */
 import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, it } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
 import type { Attachment } from '../src/area/area.ts'
 import { hybridArea } from '../src/area/hybrid.ts'
 import type { MoveTurns } from '../src/area/turns.ts'
@@ -178,7 +179,7 @@ describe('moves of two processes', () => {
       assert.deepEqual(movers.names(), [])
     })
 
-    it('go on after their turn was lost and came back, and count each file once', async () => {
+    it('go on after their turn was lost and came back, and count each file once', async t => {
       const [a, b] = [movers.add(), movers.add()]
       const { orthanc, patient, files } = await archive(20)
       const slow = slowRemovals()
@@ -192,7 +193,17 @@ describe('moves of two processes', () => {
       await movers.pass(1)
       slow.goOn()
       assert.equal(await step(job, orthanc), 'continue')
-      while (!job.content()['WaitsFor']) assert.equal(await step(job, orthanc), 'continue')
+      t.mock.timers.enable({ apis: ['setTimeout'] })
+      let asksAgain = false
+      const waiting = step(job, orthanc).then(() => {
+        asksAgain = true
+      })
+      while (!job.content()['WaitsFor']) await setImmediate()
+      for (let i = 0; i < 50; i++) await setImmediate()
+      assert.equal(asksAgain, false, 'it does not ask without a pause')
+      t.mock.timers.tick(5)
+      await waiting
+      t.mock.timers.reset()
       await taken?.end()
       assert.equal(await run(job, orthanc), 'success')
       const there = (job.content()['AlreadyThere'] as JsonObject)['Files']
@@ -216,6 +227,29 @@ describe('moves of two processes', () => {
       const copy = kind.create(request(patient, { keepSource: true }))
       assert.equal(await run(copy, orthanc), 'success')
       assert.equal(moved(copy), files.length)
+    })
+
+    it('end what is under way when there is no turn any more', async () => {
+      const [a, b] = [movers.add(), movers.add()]
+      a.disk.refuses = 'ENOSPC'
+      const { orthanc, patient, files } = await archive(20)
+      const slow = slowRemovals()
+      const { kind } = node(a, slow.disk)
+      const job = kind.create(request(patient))
+      assert.equal(await step(job, orthanc), 'continue')
+      await slow.begun
+      const share = await shareOf(b)
+      const waiting = step(job, orthanc)
+      slow.goOn()
+      assert.equal(await waiting, 'continue')
+      const there = await Promise.all(files.map(async file => (await tiersHolding(stores, file)).includes(fileSystem)))
+      await setImmediate()
+      const still = await Promise.all(files.map(async file => (await tiersHolding(stores, file)).includes(fileSystem)))
+      assert.deepEqual(still, there)
+      assert.ok(there.filter(Boolean).length >= files.length - 2, 'only what was under way')
+      await share.end()
+      a.disk.refuses = undefined
+      assert.equal(await run(job, orthanc), 'success')
     })
 
     it('move away from a full disk', async () => {

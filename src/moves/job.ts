@@ -104,10 +104,12 @@ class MoveJob implements Job {
     this.#ask = askOf(orthanc, signal)
     try {
       if (!(await this.#turn.take(this.#state.request))) {
+        await this.#end()
         await this.#wait(this.#options.stepMs ?? STEP_MS)
         return 'continue'
       }
     } catch (reason) {
+      await this.stop()
       this.#options.error(Fault.from(reason).describe())
       return 'failure'
     }
@@ -120,8 +122,17 @@ class MoveJob implements Job {
     }
   }
 
-  /** Forgets what is under way. The cursor knows where to go on. */
   async stop(): Promise<void> {
+    await this.#end()
+    await this.#turn.end()
+  }
+
+  reset(): void {
+    this.#state = begun(this.#state.request)
+  }
+
+  /** Forgets what is under way. The cursor knows where to go on. */
+  async #end(): Promise<void> {
     this.#abort.abort(new Fault('Canceled', 'the job stops'))
     this.#waiting = []
     await Promise.all(this.#running)
@@ -129,11 +140,7 @@ class MoveJob implements Job {
     this.#queue = []
     this.#walker = undefined
     this.#walked = false
-    await this.#turn.end()
-  }
-
-  reset(): void {
-    this.#state = begun(this.#state.request)
+    this.#endedSinceCommit = false
   }
 
   async #step(): Promise<StepOutcome> {
