@@ -19,7 +19,6 @@ import { withChecksum } from './stores/wrappers/checksum.ts'
 import { withDeadline } from './stores/wrappers/deadline.ts'
 import { withLog } from './stores/wrappers/log.ts'
 import { type Counts, newCounts, withMetrics } from './stores/wrappers/metrics.ts'
-import { type Pulse, withPulse } from './stores/wrappers/pulse.ts'
 import { attempt, withRetry } from './stores/wrappers/retry.ts'
 
 export interface Composition {
@@ -28,9 +27,8 @@ export interface Composition {
   readonly area: StorageArea
   /** Where files may be. */
   readonly tiers: Readonly<Partial<Record<TierName, Tier>>>
-  readonly counts: Counts
   /** Of the object store. */
-  readonly pulse: Pulse
+  readonly counts: Counts
   /** In a hybrid mode: both tiers, the disk's store, and the jobs that move files between them. */
   readonly hybrid: Hybrid | undefined
   /** Repeats reads that verification above the store finds wrong, as often as MaxRetries says. */
@@ -69,9 +67,7 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
   const bounded = withDeadline(requestTimeoutMs, tooSlow)(checked)
   const counts = newCounts()
   const counted = withMetrics(counts)(bounded)
-  const pulse: Pulse = { at: undefined }
-  const felt = withPulse(pulse)(counted)
-  const store = withLog(info)(felt)
+  const store = withLog(info)(counted)
 
   const { encryption } = config
   const warn = (line: string) => log.warn(line)
@@ -98,7 +94,6 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
     area: hybrid?.area ?? objectStorage.area,
     tiers: hybrid?.area.tiers ?? { 'object-storage': objectStorage },
     counts,
-    pulse,
     hybrid,
     again,
     description: [`stores Orthanc's files in ${place}`, sealing.description].filter(Boolean).join(', '),

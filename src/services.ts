@@ -11,7 +11,7 @@ import { Jobs } from './wire/jobs.ts'
 import type { Services } from './wire/service-calls.ts'
 
 export function servicesOf(
-  { store, area, tiers, hybrid, counts, pulse }: Composition,
+  { store, area, tiers, hybrid, counts }: Composition,
   engineRestarts: number,
   log: Pick<Logger, 'warn'>,
 ): Services {
@@ -33,7 +33,7 @@ export function servicesOf(
   const check = (signal: AbortSignal) => store.check(signal, { purpose: 'status' })
   const watched = {
     store: store.name,
-    servedAt: () => pulse.at,
+    servedAt: () => counts.servedAt,
     check,
     warn: (line: string) => log.warn(line),
   }

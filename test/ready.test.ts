@@ -4,7 +4,7 @@ import { describe, it } from 'node:test'
 import { sourceOf } from '../src/bytes.ts'
 import { Fault, type FaultCode } from '../src/fault.ts'
 import { readyRoute } from '../src/routes/ready.ts'
-import { type Pulse, withPulse } from '../src/stores/wrappers/pulse.ts'
+import { newCounts, withMetrics } from '../src/stores/wrappers/metrics.ts'
 import { httpReplies } from '../src/wire/http-replies.ts'
 import { memoryStore } from './support/memory-store.ts'
 import { never } from './support/store.suite.ts'
@@ -146,11 +146,11 @@ describe('what shows that a store serves us', () => {
 
   it('every success', async () => {
     for (const [verb, use] of Object.entries(verbs)) {
-      const pulse: Pulse = { at: undefined }
+      const counts = newCounts()
       const memory = memoryStore()
       if (verb === 'get') await verbs.put(memory)
-      await use(withPulse(pulse)(memory))
-      assert.notEqual(pulse.at, undefined, verb)
+      await use(withMetrics(counts)(memory))
+      assert.notEqual(counts.servedAt, undefined, verb)
     }
   })
 
@@ -158,20 +158,20 @@ describe('what shows that a store serves us', () => {
     const serving: readonly FaultCode[] = ['NotFound', 'Archived']
     for (const code of Object.keys(httpReplies) as FaultCode[])
       for (const [verb, use] of Object.entries(verbs)) {
-        const pulse: Pulse = { at: undefined }
+        const counts = newCounts()
         const fail = () => Promise.reject(new Fault(code, 'words'))
         const broken = { ...memoryStore(), put: fail, get: fail, stat: fail, remove: fail, check: fail }
-        await assert.rejects(use(withPulse(pulse)(broken)), { code })
-        assert.equal(pulse.at !== undefined, serving.includes(code), `${verb}: ${code}`)
+        await assert.rejects(use(withMetrics(counts)(broken)), { code })
+        assert.equal(counts.servedAt !== undefined, serving.includes(code), `${verb}: ${code}`)
       }
   })
 
   it('each piece of a long body', async () => {
-    const pulse: Pulse = { at: undefined }
+    const counts = newCounts()
     const memory = memoryStore()
     await verbs.put(memory)
-    const { body } = await withPulse(pulse)(memory).get('k', undefined, never)
-    pulse.at = undefined
-    for await (const _ of body) assert.notEqual(pulse.at, undefined)
+    const { body } = await withMetrics(counts)(memory).get('k', undefined, never)
+    counts.servedAt = undefined
+    for await (const _ of body) assert.notEqual(counts.servedAt, undefined)
   })
 })
