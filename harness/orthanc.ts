@@ -27,10 +27,13 @@ export interface OrthancOptions {
 /** Orthanc ended instead of starting. */
 export class RefusedToStart extends Error {
   readonly log: string
+  /** Where the log is. */
+  readonly file: string
   readonly exitCode: number | null
-  constructor(log: string, exitCode: number | null) {
+  constructor(log: string, file: string, exitCode: number | null) {
     super(`Orthanc ended with ${exitCode}:\n${log.split('\n').slice(-15).join('\n')}`)
     this.log = log
+    this.file = file
     this.exitCode = exitCode
   }
 }
@@ -136,7 +139,7 @@ export class OrthancProcess {
   async ready(): Promise<void> {
     const answers = async () => {
       if (this.#child.exitCode !== null || this.#child.signalCode !== null)
-        throw new RefusedToStart(this.log(), this.#child.exitCode)
+        throw new RefusedToStart(this.log(), this.#log, this.#child.exitCode)
       const status = (await this.request('GET', '/system').catch(() => undefined))?.status
       return status === 200 || status === 401 // it may want a password
     }

@@ -57,9 +57,7 @@ async function main(): Promise<number> {
   } catch (error) {
     if (!(error instanceof RefusedToStart)) throw error
     const errors = error.log.split('\n').filter(line => line.startsWith('E'))
-    process.stderr.write(
-      `Orthanc did not start:\n${errors.join('\n')}\nIts whole log is in ${shown(join(folder, 'orthanc.log'))}\n`,
-    )
+    process.stderr.write(`Orthanc did not start:\n${errors.join('\n')}\nIts whole log is in ${shown(error.file)}\n`)
     return 1
   } finally {
     await orthanc?.stop()
