@@ -197,7 +197,10 @@
     const moved = `${filesIn(Moved.Files)} moved ${to}${AlreadyThere.Files ? `, ${AlreadyThere.Files} already there` : ''}.`
     if (State === 'Success') return [line(`Done: ${moved}`, 'done').css({ color: '#1b6e1b', fontWeight: 'bold' })]
     const link = $('<a>').attr('href', `#job?uuid=${ID}`).text('All about this job')
-    if (Refusal) return [alarm('Nothing was moved.'), line(Refusal, 'reason'), line('').append(link)]
+    if (Refusal) {
+      const done = Moved.Files === 0 ? [alarm('Nothing was moved.')] : [alarm('The move has ended early.'), line(moved)]
+      return [...done, line(Refusal, 'reason'), line('').append(link)]
+    }
     if (Failed === 0)
       return [alarm(`The move has ended early: ${ErrorDescription}.`), line(moved), line('').append(link)]
     // One of each kind: most reasons differ only in the name of their file.
