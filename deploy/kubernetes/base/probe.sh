@@ -1,6 +1,6 @@
 #!/bin/bash
 # Asks the Orthanc of this container one question: probe.sh /cloud-storage/ready. Succeeds if the answer is 200.
-# It starts bash and base64 and nothing else, because it runs every few seconds. The password comes from a file, so it
+# It starts nothing but bash, base64 and cat, because it runs every few seconds. The password comes from a file, so it
 # is in no argument and no manifest. PROBE_FILE: "user:password".
 set -euo pipefail
 
