@@ -229,6 +229,21 @@ describe('moves of two processes', () => {
       assert.equal(moved(copy), files.length)
     })
 
+    it('wait for a disk that is away, but not for ever', async () => {
+      const a = movers.add()
+      a.disk.refuses = 'EIO'
+      const { orthanc, patient, files } = await archive(1)
+      const { kind, lines } = node(a)
+      const job = kind.create(request(patient))
+      for (let i = 0; i < 10; i++) assert.equal(await step(job, orthanc), 'continue')
+      assert.match(lines.join('\n'), /^a move waits: EIO.*\[Unavailable\][^\n]*$/)
+      a.disk.refuses = undefined
+      assert.equal(await run(job, orthanc), 'success')
+      assert.equal(moved(job), files.length)
+      a.disk.refuses = 'EIO'
+      assert.equal(await run(kind.create(request(patient, { target: fileSystem })), orthanc), 'failure')
+    })
+
     it('end what is under way when there is no turn any more', async () => {
       const [a, b] = [movers.add(), movers.add()]
       a.disk.refuses = 'ENOSPC'

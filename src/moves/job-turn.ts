@@ -3,6 +3,8 @@ import { Fault } from '../fault.ts'
 import type { JsonObject } from '../orthanc.ts'
 import type { MoveRequest } from './state.ts'
 
+/** So many steps of a second, a job waits for a disk that is away. */
+const MOST_TRIES = 60
 const COPY = 'What is on a disk that is read-only can be copied away with "KeepSource".'
 
 /** The turn of one job among all that move files between the same two tiers, from other processes, too. */
@@ -12,6 +14,8 @@ export class JobTurn {
   #turn: MoveTurn | undefined
   #waitsFor: Mover | undefined
   #refusal: string | undefined
+  /** Tries in a row that found the disk away. */
+  #tries = 0
 
   constructor(turns: MoveTurns, warn: (line: string) => void) {
     this.#turns = turns
@@ -28,10 +32,17 @@ export class JobTurn {
       // read-only is a usual reason for one.
       const harmless = (fault.code === 'TooLarge' && target === 'object-storage') || keepSource
       if (harmless && ['TooLarge', 'Denied', 'BadConfig'].includes(fault.code)) return undefined
+      // A network mount may be away for a moment, and this job may have waited for hours.
+      if (fault.code === 'Unavailable' && ++this.#tries < MOST_TRIES) return fault
       const refusal = fault.code === 'Denied' ? fault.with({ remedy: `${fault.remedy} ${COPY}` }) : fault
       this.#refusal = refusal.describe()
       throw refusal.at({ verb: 'move' })
     })
+    if (taken instanceof Fault) {
+      if (this.#tries === 1) this.#warn(`a move waits: ${taken.describe()}`)
+      return false
+    }
+    this.#tries = 0
     if (taken && 'waitsFor' in taken) {
       const { host, pid } = taken.waitsFor
       if (!this.#waitsFor) this.#warn(`a move waits: it is the turn of ${pid ? `process ${pid} on ` : ''}${host}`)
