@@ -51,7 +51,8 @@ const packed = (file: string) => gzipSync(readFileSync(file), { level: 9 })
 
 /** In kilobytes, counted as dpkg-gencontrol does: the same on each file system. */
 function sizeOf(tree: string): number {
-  const sizes = readdirSync(tree, { recursive: true, encoding: 'utf8' }).map(name => statSync(join(tree, name)))
+  const installed = readdirSync(tree, { recursive: true, encoding: 'utf8' }).filter(name => !name.startsWith('DEBIAN'))
+  const sizes = installed.map(name => statSync(join(tree, name)))
   return sizes.reduce((sum, stat) => sum + (stat.isFile() ? Math.ceil(stat.size / 1024) : 1), 0)
 }
 
