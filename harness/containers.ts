@@ -7,6 +7,7 @@ import { chmodSync, closeSync, mkdirSync, openSync, readdirSync, readFileSync, r
 import { join } from 'node:path'
 import { OrthancProcess } from './orthanc.ts'
 import { run } from './run.ts'
+import { preparedForPackages } from './trees.ts'
 
 export interface BuildOptions {
   /** A folder. */
@@ -57,10 +58,7 @@ export class Containers {
     const root = await this.buildah('mount', container)
     await run('cp', ['--archive', `${tree}/.`, root])
     for (const left of readdirSync(join(root, 'tmp'))) rmSync(join(root, 'tmp', left), { recursive: true })
-    // As in all images of Debian: a package starts no service. And a test may run long after the release was signed.
-    writeFileSync(join(root, 'usr/sbin/policy-rc.d'), '#!/bin/sh\nexit 101\n')
-    chmodSync(join(root, 'usr/sbin/policy-rc.d'), 0o755)
-    writeFileSync(join(root, 'etc/apt/apt.conf.d/99-test'), 'Acquire::Check-Valid-Until "false";\n')
+    preparedForPackages(root)
     await this.buildah('commit', '--quiet', container, name)
     await this.buildah('rm', container)
   }

@@ -3,12 +3,12 @@
  * repository. It has the processes, devices and network of this machine, and no systemd: packages start no service.
  */
 import { spawn } from 'node:child_process'
-import { chmodSync, copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { freePort } from './child.ts'
 import { OrthancProcess } from './orthanc.ts'
 import { run } from './run.ts'
-import { type DebianRelease, inTree, minimalTree, sourceOf } from './trees.ts'
+import { type DebianRelease, inTree, minimalTree, preparedForPackages, sourceOf } from './trees.ts'
 
 /** The environment of a service or of root, with nothing of ours. */
 const ENVIRONMENT = ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'LC_ALL=C.UTF-8']
@@ -37,10 +37,7 @@ export class Newcomer {
         ...(security ? [`deb ${security} ${release}-security main`] : []),
       ].join('\n'),
     )
-    // A release that is no longer supported has an index that has expired.
-    newcomer.write('etc/apt/apt.conf.d/99-newcomer', 'Acquire::Check-Valid-Until "false";\n')
-    newcomer.write('usr/sbin/policy-rc.d', '#!/bin/sh\nexit 101\n')
-    chmodSync(join(folder, 'usr/sbin/policy-rc.d'), 0o755)
+    preparedForPackages(folder)
     await newcomer.run('apt-get update')
     return newcomer
   }

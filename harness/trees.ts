@@ -3,7 +3,7 @@
  * the work tree. An Orthanc in it runs like a program of this machine: the same processes, network and temporary files.
  */
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, realpathSync } from 'node:fs'
+import { existsSync, mkdirSync, realpathSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { cached } from './cached.ts'
@@ -76,6 +76,15 @@ export function sourceOf(label: 'Debian' | 'Debian-Security'): string | undefine
     encoding: 'utf8',
   })
   return new RegExp(`^${label} (\\S+)$`, 'm').exec(targets)?.[1]
+}
+
+/**
+ * For a copy of a tree in which packages are installed. As in all images of Debian, they start no service. And a test
+ * may run long after the release was signed, so its index may have expired.
+ */
+export function preparedForPackages(folder: string): void {
+  writeFileSync(join(folder, 'usr/sbin/policy-rc.d'), '#!/bin/sh\nexit 101\n', { mode: 0o755 })
+  writeFileSync(join(folder, 'etc/apt/apt.conf.d/99-test'), 'Acquire::Check-Valid-Until "false";\n')
 }
 
 /** What a program of this project needs of this machine: temporary files, this repository and Node.js. */
