@@ -215,6 +215,7 @@ Answer Perform(Channel& channel, const Call& call, Deadline deadline) {
 std::string LineOf(const Call& call, const Answer& answer) {
   if (answer.ending == Ending::Ok && call.verb == Verb::Rest) return "";  // its text is part of the answer
   if (answer.ending == Ending::Ok || answer.ending == Ending::Fault) return answer.text;
+  if (call.probe) return "";  // that the engine is away was logged once, and is not for each probe
   const std::string what = Attempt(call);
   switch (answer.ending) {
     case Ending::NoMemory: return what + "Orthanc has no memory for the result";

@@ -19,6 +19,7 @@ struct Call {
   std::string envelope{};             // Rest: the URI; Job...: the job's number
   OrthancApi* api = nullptr;          // null: the engine may ask nothing of Orthanc
   std::chrono::milliseconds time{0};  // how long the call may take; 0: as long as the engine has said
+  bool probe = false;                 // Rest: monitors ask it again and again
 };
 
 inline bool IsHttpStatus(uint64_t number) { return number >= 100 && number <= 599; }

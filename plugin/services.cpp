@@ -127,7 +127,7 @@ void SendStatus(OrthancPluginRestOutput* output, uint16_t status, const char* ty
   OrthancPluginSendHttpStatus(context, output, status, text, static_cast<uint32_t>(size));
 }
 
-Answer AnswerTo(const char* uri, const OrthancPluginHttpRequest* request, milliseconds time, Bytes* body) {
+Answer AnswerTo(const char* uri, const OrthancPluginHttpRequest* request, bool probe, Bytes* body) {
   SdkApi api;
   Call call{Verb::Rest};
   call.type = static_cast<uint16_t>(request->method);
@@ -136,7 +136,8 @@ Answer AnswerTo(const char* uri, const OrthancPluginHttpRequest* request, millis
   call.size = request->bodySize;
   call.result = body;
   call.api = &api;
-  call.time = time;
+  call.time = probe ? kLongestProbe : kLongestRequest;
+  call.probe = probe;
   return engine->Run(call);
 }
 
@@ -160,14 +161,14 @@ OrthancPluginErrorCode Send(OrthancPluginRestOutput* output, const Answer& answe
 OrthancPluginErrorCode Serve(OrthancPluginRestOutput* output, const char* uri,
                              const OrthancPluginHttpRequest* request) {
   Bytes body;
-  const Answer answer = AnswerTo(uri, request, kLongestRequest, &body);
+  const Answer answer = AnswerTo(uri, request, false, &body);
   return Send(output, answer, body);
 }
 
 OrthancPluginErrorCode ServeProbe(OrthancPluginRestOutput* output, const char* uri,
                                   const OrthancPluginHttpRequest* request) {
   Bytes body;
-  const Answer answer = AnswerTo(uri, request, kLongestProbe, &body);
+  const Answer answer = AnswerTo(uri, request, true, &body);
   if (answer.ending == Ending::Ok) return Send(output, answer, body);
   SendStatus(output, kServiceUnavailable, "application/json", kNotServing.data(), kNotServing.size());
   return OrthancPluginErrorCode_Success;
