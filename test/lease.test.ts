@@ -257,6 +257,17 @@ describe('the lease of moves', () => {
         await assert.rejects(removes(mover, DISK, CLOUD), told)
       })
 
+    it('leaves its holder those removals, too, when the disk is full later', async () => {
+      const mover = movers.add()
+      const share = await shareOf(mover)
+      mover.disk.refuses = 'ENOSPC'
+      assert.equal(await removes(mover, DISK, CLOUD), true)
+      await assert.rejects(removes(mover, CLOUD, DISK), { code: 'TooLarge' })
+      mover.disk.refuses = undefined
+      await share.end()
+      assert.deepEqual(movers.names(), [])
+    })
+
     it('on a full disk leaves only removals that make room there', async () => {
       const [a, b] = [movers.add(), movers.add()]
       a.disk.refuses = 'ENOSPC'

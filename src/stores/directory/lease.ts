@@ -88,7 +88,12 @@ export class Lease {
     try {
       await this.#refuseDoubt(held, file, remaining)
       const removal = `${file}.${place}`
-      if (held.lost || !(await this.#on(() => this.#folder.mark(held.holder.id, removal)))) {
+      if (held.lost) throw lost()
+      const noted = await this.#on(() => this.#folder.mark(held.holder.id, removal)).catch(error => {
+        if (this.#makesRoom(error, place)) return true
+        throw error
+      })
+      if (!noted) {
         this.#lose(held)
         throw lost()
       }
@@ -112,13 +117,18 @@ export class Lease {
     // Another turn would not do: what this move has verified may be gone since it lost its own.
     if (this.#held?.lost) throw lost()
     const held = await this.#hold().catch(error => {
-      if (isCode(error, 'TooLarge') && place === this.#options.place) return undefined
+      if (this.#makesRoom(error, place)) return undefined
       throw error
     })
     if (!held) return undefined
     if (!('users' in held)) throw new Fault('Unavailable', `it is the turn of ${nameOf(held)} to move files`)
     held.users++
     return held
+  }
+
+  /** The disk is full, so nothing can be noted there before this removal. */
+  #makesRoom(error: unknown, place: string): boolean {
+    return isCode(error, 'TooLarge') && place === this.#options.place
   }
 
   async #hold(): Promise<Held | LeaseHolder> {
