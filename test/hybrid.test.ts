@@ -214,18 +214,26 @@ for (const to of [fileSystem, objectStorage] as const)
       assert.deepEqual(await tiersHolding(stores, attachment), [fileSystem, objectStorage])
     })
 
-    it('removes a copy that is not what was sent, and keeps the source', async () => {
-      const { area, stores } = makeHybrid(from, {
-        [to]: (store: Store): Store => ({
-          ...store,
-          put: (key, body, signal) => store.put(key, { ...body, open: () => flipped(body.open()) }, signal),
-        }),
+    for (const removes of [true, false])
+      it(`${removes ? 'removes' : 'names'} a copy that is not what was sent${removes ? '' : ' and cannot be removed'}, and keeps the source`, async () => {
+        const { area, stores } = makeHybrid(from, {
+          [to]: (store: Store): Store => ({
+            ...(removes ? store : failing('Denied', 'remove')(store)),
+            put: (key, body, signal) => store.put(key, { ...body, open: () => flipped(body.open()) }, signal),
+          }),
+        })
+        const attachment = newFile()
+        await storeOn(stores, from, attachment)
+        await assert.rejects(area.move(attachment, to, moveOptions, never), (fault: Fault) => {
+          assert.equal(fault.code, 'Corrupt')
+          assert.match(
+            fault.describe(),
+            removes ? /; the file stays there/ : /Both are kept. Find out which one is right/,
+          )
+          return true
+        })
+        assert.deepEqual(await tiersHolding(stores, attachment), removes ? [from] : [fileSystem, objectStorage])
       })
-      const attachment = newFile()
-      await storeOn(stores, from, attachment)
-      await assert.rejects(area.move(attachment, to, moveOptions, never), { code: 'Corrupt' })
-      assert.deepEqual(await tiersHolding(stores, attachment), [from])
-    })
 
     it('takes an outage for an outage, never for an absence', async () => {
       const verbs = ['get', 'stat', 'put'] as const

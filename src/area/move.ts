@@ -73,10 +73,13 @@ class Move {
       await this.#source.end()
     }
     if (!same) {
-      // A wrong copy of ours must not stay: reads may find it first. If its removal fails, the fault to report is still
-      // the wrong copy.
-      if (!there) await removeCopy().catch(() => {})
-      throw this.#differs(there !== undefined)
+      // A wrong copy of ours must not stay: reads may find it first. If it cannot be removed, a person must do it.
+      let stays = there !== undefined
+      if (!stays)
+        await removeCopy().catch(() => {
+          stays = true
+        })
+      throw this.#differs(stays)
     }
     await to.settle?.(attachment, signal)
     signal.throwIfAborted()
@@ -122,9 +125,9 @@ class Move {
     )
   }
 
-  #differs(wasThere: boolean): Fault {
+  #differs(stays: boolean): Fault {
     const { name } = this.#task.from.area
-    return wasThere
+    return stays
       ? this.#corrupt(
           `its bytes there differ from those on ${name}`,
           'Both are kept. Find out which one is right, and remove the other one.',
