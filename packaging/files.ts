@@ -1,4 +1,5 @@
 /** What a package installs, and where. The one place that knows. */
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 
 export interface PackagedFile {
@@ -17,18 +18,8 @@ export const SAMPLE = '/etc/orthanc/cloud-storage.json'
 export const COMPLETION = '/usr/share/bash-completion/completions/orthanc-cloud-storage'
 export const DOCUMENTATION = '/usr/share/doc/orthanc-cloud-storage'
 
-/** Pages of docs/ for who runs it. */
-const PAGES = [
-  'install',
-  'configuration',
-  'providers',
-  'encryption',
-  'hybrid',
-  'command-line',
-  'operations',
-  'tuning',
-  'errors',
-]
+/** Pages of docs/ for who changes the project. All others are for who runs it. */
+const INTERNAL = ['decisions.md', 'protocol.md', 'reliability.md']
 
 export interface Ingredients {
   /** The root of the repository, whose dist/ is built. */
@@ -40,6 +31,7 @@ export interface Ingredients {
 export function installedFiles({ root, library, node }: Ingredients): readonly PackagedFile[] {
   const dist = (name: string) => join(root, 'dist', name)
   const own = (name: string) => join(root, 'packaging', 'files', name)
+  const pages = readdirSync(join(root, 'docs')).filter(name => name.endsWith('.md') && !INTERNAL.includes(name))
   return [
     { from: library, to: `${PLUGINS}/libOrthancCloudStorage.so`, mode: 0o644 },
     { from: dist('engine.mjs'), to: `${HOME}/engine.mjs`, mode: 0o644 },
@@ -48,9 +40,9 @@ export function installedFiles({ root, library, node }: Ingredients): readonly P
     { from: own('orthanc-cloud-storage'), to: COMMAND, mode: 0o755 },
     { from: own('completion.bash'), to: COMPLETION, mode: 0o644 },
     { from: own('cloud-storage.json'), to: SAMPLE, mode: 0o644 },
-    ...PAGES.map(page => ({
-      from: join(root, 'docs', `${page}.md`),
-      to: `${DOCUMENTATION}/${page}.md`,
+    ...[...pages, 'images/orthanc-explorer.png'].map(page => ({
+      from: join(root, 'docs', page),
+      to: `${DOCUMENTATION}/${page}`,
       mode: 0o644 as const,
     })),
   ]

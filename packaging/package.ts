@@ -1,8 +1,8 @@
 /** npm run package: the packages that a site installs, in dist/packages/. */
 import { createHash } from 'node:crypto'
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
-import { Command } from 'commander'
+import { dirname, join } from 'node:path'
+import { Argument, Command } from 'commander'
 import { run } from '../harness/run.ts'
 import { architectures } from './architectures.ts'
 import { makeDeb, type Release } from './deb.ts'
@@ -28,20 +28,25 @@ async function main(wanted: readonly string[], { fast }: { fast?: boolean }): Pr
     const node = await nodeFor(root, architecture)
     nodeVersion = node.version
     const ingredients = { root, library: library.file, node: node.program }
-    say(await makeDeb(release, architecture, ingredients, folder, target))
-    say(await makeTarball(release, architecture, ingredients, folder, target))
-    const symbols = join(target, `libOrthancCloudStorage_${version}_${architecture.debian}.so.debug`)
-    copyFileSync(library.symbols, symbols)
-    say(symbols)
+    await makeDeb(release, architecture, ingredients, folder, target)
+    await makeTarball(release, architecture, ingredients, folder, target)
+    copyFileSync(library.symbols, join(target, `libOrthancCloudStorage_${version}_${architecture.debian}.so.debug`))
   }
   copyFileSync(join(root, 'dist', 'THIRD-PARTY-NOTICES.txt'), join(target, 'THIRD-PARTY-NOTICES.txt'))
   writeFileSync(join(target, 'sbom.cdx.json'), await softwareBill(release, nodeVersion))
   writeFileSync(join(target, 'SHA256SUMS'), sums(target))
+  for (const name of readdirSync(target).sort()) process.stdout.write(`${join('dist', 'packages', name)}\n`)
 }
 
 /** Or what the environment says, as https://reproducible-builds.org/specs/source-date-epoch has it. */
 async function timeOfCommit(): Promise<number> {
-  return Number(process.env['SOURCE_DATE_EPOCH'] ?? (await run('git', ['log', '-1', '--format=%ct'], { cwd: root })))
+  const given = process.env['SOURCE_DATE_EPOCH']
+  if (given) return Number(given)
+  return Number(
+    await run('git', ['log', '-1', '--format=%ct'], { cwd: root }).catch(error => {
+      throw new Error('This is no clone of git: set SOURCE_DATE_EPOCH to the time of the sources', { cause: error })
+    }),
+  )
 }
 
 function sums(folder: string): string {
@@ -52,15 +57,12 @@ function sums(folder: string): string {
   return readdirSync(folder).sort().map(line).join('')
 }
 
-function say(file: string): void {
-  process.stdout.write(`${basename(file)}\n`)
-}
-
 await new Command('npm run package --')
-  .description('Makes the packages that a site installs, in dist/packages/.')
-  .argument(
-    '[ARCHITECTURE...]',
-    `for which machines: ${architectures.map(({ debian }) => debian).join(', ')}; all without one`,
+  .description('Makes the folder dist/packages/ anew, with the packages that a site installs. It takes some minutes.')
+  .addArgument(
+    new Argument('[ARCHITECTURE...]', 'for which machines; all without one').choices(
+      architectures.map(({ debian }) => debian),
+    ),
   )
   .option('--fast', 'compresses little: for tests')
   .action(main)

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { run } from '../harness/run.ts'
 import type { Architecture } from './architectures.ts'
 import type { Release } from './deb.ts'
-import { type Ingredients, installedFiles } from './files.ts'
+import { DOCUMENTATION, type Ingredients, installedFiles } from './files.ts'
 import { finish, install, write } from './tree.ts'
 
 export async function makeTarball(
@@ -21,7 +21,11 @@ export async function makeTarball(
   const own = (file: string) => readFileSync(join(root, 'packaging', 'files', file))
   write(join(tree, name), 'install.sh', own('install.sh'), 0o755)
   write(join(tree, name), 'LICENSE', readFileSync(join(root, 'LICENSE')))
-  write(join(tree, name), 'THIRD-PARTY-NOTICES.txt', readFileSync(join(root, 'dist', 'THIRD-PARTY-NOTICES.txt')))
+  for (const [from, file] of [
+    ['.', 'LICENSE'],
+    ['dist', 'THIRD-PARTY-NOTICES.txt'],
+  ] as const)
+    write(join(tree, name), `${DOCUMENTATION}/${file}`, readFileSync(join(root, from, file)))
   finish(tree, time)
   const file = join(target, `${name}.tar.gz`)
   const order = ['--sort=name', '--owner=0', '--group=0', '--numeric-owner', `--mtime=@${time}`]

@@ -23,6 +23,7 @@ import { sourceOf } from '../src/bytes.ts'
 import { writeOutput } from '../src/cli/output.ts'
 import { compose } from '../src/compose.ts'
 import { parseConfig } from '../src/config/config.ts'
+import type { Fault } from '../src/fault.ts'
 import { logTo } from '../src/log.ts'
 import { directoryStore } from '../src/stores/directory/directory.ts'
 import { MARKER } from '../src/stores/directory/names.ts'
@@ -43,7 +44,7 @@ afterEach(() => {
 })
 
 /** Lets one function of the file system fail, as a mounted bucket or an old share does. */
-function failing(name: 'rename' | 'mkdir' | 'unlink' | 'rmdir', code: string): void {
+function failing(name: 'rename' | 'mkdir' | 'unlink' | 'rmdir' | 'access', code: string): void {
   mock.method(fs, name, () => Promise.reject(errno(code)))
   syncBuiltinESMExports()
 }
@@ -159,6 +160,21 @@ describe('the check of a folder', () => {
       message: /^cannot write .*out: EIO/,
     })
   })
+
+  for (const [name, purpose] of [
+    ['access', 'look'],
+    ['mkdir', 'start'],
+  ] as const)
+    for (const code of ['EACCES', 'EROFS'])
+      it(`says at a ${purpose} of a folder that may not be made what to do (${code})`, async () => {
+        failing(name, code)
+        const store = directoryStore(join(root, 'objects'))
+        await assert.rejects(store.check(never, { purpose }), (fault: Fault) => {
+          assert.equal(fault.code, 'BadConfig')
+          assert.match(fault.describe(), /objects cannot be made: .*give it to the user that runs Orthanc/)
+          return true
+        })
+      })
 
   it('takes another failure to sync a folder for one', async () => {
     await hearingSyncs('EIO')

@@ -33,7 +33,7 @@ export async function check(files: readonly string[], { connect, json, wait }: C
   if (json) return sayJson({ enabled: true, store: store.name, answers: connect ? true : null })
   say(
     connect
-      ? `${file}: the configuration is valid and ${store.name} answers`
+      ? `${file}: the configuration is valid and ${store.name} ${config.provider.kind === 'directory' ? 'can be used' : 'answers'}`
       : `${file}: the configuration is valid, files would be stored in ${store.name}`,
   )
 }

@@ -5,7 +5,7 @@
  */
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { type ParseError, parseTree, printParseErrorCode, stripComments } from 'jsonc-parser'
+import { getNodeValue, type ParseError, parseTree, printParseErrorCode } from 'jsonc-parser'
 import { type EngineConfig, parseConfig } from '../config/config.ts'
 import { Fault, messageOf } from '../fault.ts'
 import { folderOf } from '../orthanc-folder.ts'
@@ -56,17 +56,34 @@ function sectionsOf(file: string): readonly (readonly [string, string])[] {
   const [first] = errors
   if (first) {
     const line = text.slice(0, first.offset).split('\n').length
-    throw notOrthancs(`${file}, line ${line}: ${printParseErrorCode(first.error)}`)
+    throw notOrthancs(`${file}, line ${line}: ${WORDS[printParseErrorCode(first.error)] ?? 'this is no JSON'}`)
   }
   if (root?.type !== 'object') throw notOrthancs(`${file} is not a JSON object`)
   return (root.children ?? []).flatMap(({ children: [name, value] = [] }) =>
-    name && value ? [[name.value, stripComments(text.slice(value.offset, value.offset + value.length))] as const] : [],
+    name && value ? [[name.value, JSON.stringify(getNodeValue(value))] as const] : [],
   )
+}
+
+/** For the names that the parser has for what is wrong. */
+const WORDS: Readonly<Record<string, string>> = {
+  InvalidSymbol: 'a word is neither in quotation marks nor true, false or null',
+  InvalidNumberFormat: 'a number is not written as JSON has it',
+  PropertyNameExpected: 'the name of an option is missing, or is not in quotation marks',
+  ValueExpected: 'a value is missing',
+  ColonExpected: 'a colon is missing after the name of an option',
+  CommaExpected: 'a comma is missing before this',
+  CloseBraceExpected: 'a closing brace is missing',
+  CloseBracketExpected: 'a closing bracket is missing',
+  EndOfFileExpected: 'there is something after the end of the JSON object',
+  UnexpectedEndOfComment: 'a comment does not end',
+  UnexpectedEndOfString: 'a text has no closing quotation mark',
+  InvalidEscapeCharacter: 'a text has a backslash that JSON does not have',
+  InvalidCharacter: 'a text has a character that JSON does not allow there',
 }
 
 function treeOf(file: string, text: string, errors: ParseError[]) {
   try {
-    return parseTree(text, errors)
+    return parseTree(text, errors, { allowTrailingComma: true }) // as Orthanc does
   } catch (error) {
     if (error instanceof RangeError) throw notOrthancs(`${file} is nested too deeply`) // each level is a call
     throw error

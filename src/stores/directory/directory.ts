@@ -1,7 +1,8 @@
 import { constants } from 'node:fs'
+import { access } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { type Content, checkedContent, checkedRange, discard, type Range } from '../../bytes.ts'
-import { Fault, isCode, throwIfAborted } from '../../fault.ts'
+import { Fault, isCode, messageWithoutPath, throwIfAborted } from '../../fault.ts'
 import { fullWarning } from '../check.ts'
 import type { CheckOptions, Stat, Store } from '../store.ts'
 import { unlessAborted } from '../unless-aborted.ts'
@@ -108,6 +109,11 @@ async function check(
     let above = dirname(path)
     while (!marked && !(await statIfThere(disk, above)) && above !== '/') above = dirname(above)
     if (!(await statIfThere(disk, above))?.isDirectory()) throw cannotMake(path, 'there is no folder above it')
+    await disk
+      .run(() => access(above, constants.W_OK | constants.X_OK))
+      .catch(error => {
+        throw cannotMake(path, messageWithoutPath(error), error)
+      })
     return warn(`the folder ${path} is not there yet: Orthanc creates it when it starts`)
   }
   await root.establish(purpose === 'start' && writes, warn)

@@ -171,7 +171,8 @@ export class LeaseFolder {
       if (!name.startsWith('new-')) continue
       const stats = await this.#unlessGone(() => stat(join(this.#top, name)))
       if (stats && now - stats.mtimeMs > ABANDONED_MS)
-        await this.#removeLease(join(this.#top, name), name.slice('new-'.length))
+        // Another user's, perhaps: it is in nobody's way.
+        await this.#removeLease(join(this.#top, name), name.slice('new-'.length)).catch(() => {})
     }
   }
 

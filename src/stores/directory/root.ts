@@ -191,7 +191,9 @@ const remedy = 'Mount what should be there. If this is the right folder, restart
 export const cannotMake = (path: string, why: string, cause?: unknown) =>
   new Fault('BadConfig', `the folder ${path} cannot be made: ${why}`, {
     cause,
-    remedy: `Create the folder ${dirname(path)}, where Orthanc must be allowed to write, or mount what should be there.`,
+    remedy: isErrno(cause, 'EACCES', 'EPERM', 'EROFS')
+      ? 'Make it, and give it to the user that runs Orthanc, or mount what should be there.'
+      : `Create the folder ${dirname(path)}, where Orthanc must be allowed to write, or mount what should be there.`,
   })
 const noFolder = (path: string) =>
   new Fault('BadConfig', `${path} is not a folder`, {
