@@ -5,7 +5,7 @@
  */
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { getNodeValue, type ParseError, parseTree, printParseErrorCode } from 'jsonc-parser'
+import { type Node, type ParseError, parseTree, printParseErrorCode } from 'jsonc-parser'
 import { type EngineConfig, parseConfig } from '../config/config.ts'
 import { Fault, messageOf } from '../fault.ts'
 import { folderOf } from '../orthanc-folder.ts'
@@ -60,8 +60,23 @@ function sectionsOf(file: string): readonly (readonly [string, string])[] {
   }
   if (root?.type !== 'object') throw notOrthancs(`${file} is not a JSON object`)
   return (root.children ?? []).flatMap(({ children: [name, value] = [] }) =>
-    name && value ? [[name.value, JSON.stringify(getNodeValue(value))] as const] : [],
+    name && value ? [[name.value, written(text, value)] as const] : [],
   )
+}
+
+/** As it is written, but without comments and without a comma too many. */
+function written(text: string, { type, offset, length, children = [] }: Node): string {
+  const all = children.map(child => written(text, child))
+  switch (type) {
+    case 'object':
+      return `{${all.join(',')}}`
+    case 'array':
+      return `[${all.join(',')}]`
+    case 'property':
+      return all.join(':')
+    default:
+      return text.slice(offset, offset + length)
+  }
 }
 
 /** For the names that the parser has for what is wrong. */
