@@ -3,9 +3,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { addAbortSignal } from 'node:stream'
 import type { Bytes } from '../bytes.ts'
-import { Fault, messageOf } from '../fault.ts'
+import { Fault } from '../fault.ts'
+import { fileFault } from './file-fault.ts'
 
 const SLICE_BYTES = 1024 * 1024
+/** Where standard input is copied to; a random end is added. */
+const SPOOL = join(tmpdir(), 'orthanc-cloud-storage-')
 
 /** Where bytes come from: a file, or standard input (`-`). */
 export interface Input {
@@ -23,7 +26,7 @@ export async function openInput(path: string, signal: AbortSignal): Promise<Inpu
   if (path === '-') return standardInput(signal)
   // Otherwise, opening a pipe without a writer would never end.
   const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch(cause => {
-    throw cannotRead(path, cause)
+    throw fileFault('read', path, cause)
   })
   const stats = await file.stat()
   if (stats.isFile()) return new FileInput(path, file, stats.size, signal)
@@ -38,12 +41,8 @@ export async function openInput(path: string, signal: AbortSignal): Promise<Inpu
 export async function openTwice(path: string, signal: AbortSignal): Promise<Input & { readonly size: number }> {
   const input = await openInput(path, signal)
   if (input instanceof FileInput) return input
-  const folder = await mkdtemp(join(tmpdir(), 'orthanc-cloud-storage-'))
-  const name = join(folder, 'input')
-  const spool = await open(name, 'wx+', 0o600)
+  const spool = await unnamedFile()
   try {
-    await unlink(name)
-    await rmdir(folder)
     let size = 0
     for await (const chunk of input.open()) {
       await spool.writeFile(chunk)
@@ -52,7 +51,20 @@ export async function openTwice(path: string, signal: AbortSignal): Promise<Inpu
     return new FileInput(input.name, spool, size, signal)
   } catch (cause) {
     await spool.close()
-    throw cause instanceof Fault ? cause : cannotRead('standard input', cause)
+    throw fileFault('write', SPOOL, cause)
+  }
+}
+
+async function unnamedFile(): Promise<FileHandle> {
+  try {
+    const folder = await mkdtemp(SPOOL)
+    const name = join(folder, 'input')
+    const file = await open(name, 'wx+', 0o600)
+    await unlink(name)
+    await rmdir(folder)
+    return file
+  } catch (cause) {
+    throw fileFault('write', SPOOL, cause)
   }
 }
 
@@ -76,7 +88,7 @@ class FileInput implements Input {
       this.#signal.throwIfAborted()
       const slice = Buffer.allocUnsafeSlow(SLICE_BYTES)
       const { bytesRead } = await this.#file.read(slice, 0, SLICE_BYTES, this.position).catch(cause => {
-        throw cannotRead(this.name, cause)
+        throw fileFault('read', this.name, cause)
       })
       if (bytesRead === 0) return
       this.position += bytesRead
@@ -99,7 +111,7 @@ function standardInput(signal: AbortSignal): Input {
       }
     } catch (cause) {
       signal.throwIfAborted()
-      throw cannotRead('standard input', cause)
+      throw fileFault('read', 'standard input', cause)
     }
   }
   return {
@@ -113,8 +125,4 @@ function standardInput(signal: AbortSignal): Input {
       process.stdin.destroy()
     },
   }
-}
-
-function cannotRead(name: string, cause: unknown): Fault {
-  return new Fault('BadRequest', `cannot read ${name}: ${messageOf(cause)}`, { cause })
 }

@@ -1,7 +1,8 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
-import { Fault, messageOf } from '../fault.ts'
+import { Fault } from '../fault.ts'
 import { keyIdOf, OVERHEAD_BYTES } from '../seal/a1.ts'
 import { isDicom, PEEK_BYTES } from '../seal/detect.ts'
+import { fileFault } from './file-fault.ts'
 import { fail, say, sayJson } from './terminal.ts'
 
 interface Report {
@@ -53,11 +54,11 @@ function read(file: string): { head: Buffer; size: number } {
   try {
     handle = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK) // does not wait for the writer of a pipe
     const stats = fstatSync(handle)
-    if (!stats.isFile()) throw new Error('it is not a file')
+    if (!stats.isFile()) throw new Fault('BadRequest', `cannot read ${file}: it is not a file`)
     const head = Buffer.alloc(PEEK_BYTES)
     return { head: head.subarray(0, readSync(handle, head, 0, PEEK_BYTES, 0)), size: stats.size }
   } catch (cause) {
-    throw new Fault('BadRequest', `cannot read ${file}: ${messageOf(cause)}`, { cause })
+    throw fileFault('read', file, cause)
   } finally {
     if (handle !== undefined) closeSync(handle)
   }

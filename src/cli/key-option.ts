@@ -1,8 +1,9 @@
 import { InvalidArgumentError } from 'commander'
 import { loadMasterKey } from '../config/key-file.ts'
 import { isKey } from '../config/values.ts'
-import { Fault } from '../fault.ts'
+import { errnoOf, Fault } from '../fault.ts'
 import type { MasterKey } from '../seal/keyring.ts'
+import { fileFault } from './file-fault.ts'
 import { warn } from './terminal.ts'
 
 /** A key's id, as the configuration takes it. */
@@ -32,7 +33,11 @@ export function loadKey({ id, path }: KeyOption): MasterKey {
   try {
     return loadMasterKey({ id, path, option: '--master-key' }, warn)
   } catch (error) {
-    const { code, message } = Fault.from(error)
+    const { code, message, cause } = Fault.from(error)
+    if (!(cause instanceof Fault) && errnoOf(cause) !== '') {
+      const fault = fileFault('read', path, cause)
+      throw fault.with({}, `--master-key ${id}: ${fault.message}`)
+    }
     throw new Fault(code, message, { cause: error }) // without the remedy, which is about Orthanc's start
   }
 }

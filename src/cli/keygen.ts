@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { closeSync, fstatSync, fsyncSync, openSync, unlinkSync, writeSync } from 'node:fs'
-import { Fault, isErrno, messageOf } from '../fault.ts'
+import { Fault, isErrno } from '../fault.ts'
 import { KEY_BYTES } from '../seal/keyring.ts'
+import { fileFault } from './file-fault.ts'
 import { warn } from './terminal.ts'
 
 const OWNER_ONLY = 0o600
@@ -21,7 +22,7 @@ export function keygen({ out }: { out?: string }): void {
     fsyncSync(file)
   } catch (cause) {
     unlinkSync(out) // half a key is worse than none
-    throw new Fault('Unavailable', `cannot write ${out}: ${messageOf(cause)}`, { cause })
+    throw fileFault('write', out, cause)
   } finally {
     closeSync(file)
   }
@@ -41,6 +42,6 @@ function create(path: string): number {
         cause,
         remedy: 'Overwriting a key would lose everything that is encrypted with it: choose another name.',
       })
-    throw new Fault('BadRequest', `cannot make ${path}: ${messageOf(cause)}`, { cause })
+    throw fileFault('write', path, cause)
   }
 }

@@ -7,8 +7,9 @@ import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Node, type ParseError, parseTree, printParseErrorCode } from 'jsonc-parser'
 import { type EngineConfig, parseConfig } from '../config/config.ts'
-import { Fault, messageOf } from '../fault.ts'
+import { Fault } from '../fault.ts'
 import { folderOf } from '../orthanc-folder.ts'
+import { fileFault } from './file-fault.ts'
 import { note, warn } from './terminal.ts'
 
 /** The engine's configuration; undefined when no section of ours is there. Prints its warnings. */
@@ -116,8 +117,7 @@ function reading<T>(path: string, work: () => T): T {
   try {
     return work()
   } catch (error) {
-    if (error instanceof Fault) throw error
-    throw new Fault('BadConfig', `cannot read ${path}: ${messageOf(error)}`, { cause: error })
+    throw fileFault('read', path, error)
   }
 }
 

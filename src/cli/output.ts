@@ -4,7 +4,8 @@ import { basename, dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Bytes } from '../bytes.ts'
-import { Fault, isErrno, messageWithoutPath } from '../fault.ts'
+import { Fault, isErrno } from '../fault.ts'
+import { fileFault } from './file-fault.ts'
 
 export interface OutputOptions {
   readonly force: boolean
@@ -17,7 +18,7 @@ export async function writeOutput(path: string, body: Bytes, options: OutputOpti
   if (path === '-') return pipeline(Readable.from(body), process.stdout, { end: false })
   const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`)
   const file = await open(temporary, 'wx', options.mode).catch(cause => {
-    throw cannotWrite(path, cause)
+    throw fileFault('write', path, cause)
   })
   try {
     try {
@@ -29,10 +30,10 @@ export async function writeOutput(path: string, body: Bytes, options: OutputOpti
     await publish(temporary, path, options.force)
   } catch (cause) {
     await unlink(temporary).catch(() => {}) // the first failure is the one to report
-    throw cause instanceof Fault ? cause : cannotWrite(path, cause)
+    throw fileFault('write', path, cause)
   }
   await syncFolder(dirname(path)).catch(cause => {
-    throw cannotWrite(path, cause)
+    throw fileFault('write', path, cause)
   })
 }
 
@@ -76,9 +77,4 @@ async function publish(temporary: string, path: string, force: boolean): Promise
 
 function exists(path: string): Fault {
   return new Fault('BadRequest', `${path} exists and is left as it is`, { remedy: 'To overwrite it, give --force.' })
-}
-
-function cannotWrite(path: string, cause: unknown): Fault {
-  const full = isErrno(cause, 'ENOSPC', 'EDQUOT')
-  return new Fault(full ? 'TooLarge' : 'BadRequest', `cannot write ${path}: ${messageWithoutPath(cause)}`, { cause })
 }

@@ -3,8 +3,9 @@
  * of objects, which are random, and counts; nothing secret.
  */
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { Fault, isErrno, isObject, messageOf, messageWithoutPath } from '../fault.ts'
+import { Fault, isErrno, isObject } from '../fault.ts'
 import type { Remembered } from '../rotate/rotation.ts'
+import { fileFault } from './file-fault.ts'
 
 const FORMAT = 1
 
@@ -15,7 +16,7 @@ export function readState(file: string, work: string): Remembered | undefined {
     text = readFileSync(file, 'utf8')
   } catch (cause) {
     if (isErrno(cause, 'ENOENT')) return undefined
-    throw new Fault('BadConfig', `cannot read ${file}: ${messageOf(cause)}`, { cause })
+    throw fileFault('read', file, cause)
   }
   const state = parsed(text)
   if (!state) throw refused(file, 'it was not written by rotate-keys')
@@ -37,10 +38,9 @@ export function writeState(file: string, work: string, { after = null, tally, fa
     renameSync(temporary, file)
   } catch (cause) {
     rmSync(temporary, { force: true })
-    throw new Fault('BadRequest', `cannot write ${file}: ${messageWithoutPath(cause)}`, {
-      cause,
-      remedy: 'No object is lost by that, but a later run may have to look at everything again.',
-    })
+    const fault = fileFault('write', file, cause)
+    const calm = 'No object is lost by that, but a later run may have to look at everything again.'
+    throw fault.with({ remedy: `${fault.remedy} ${calm}`.trim() })
   }
 }
 

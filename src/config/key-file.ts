@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
-import { Fault, messageOf } from '../fault.ts'
+import { Fault, messageWithoutPath } from '../fault.ts'
 import { type Keyring, keyring, type MasterKey, masterKey } from '../seal/keyring.ts'
 import type { EncryptionConfig, KeyFile } from './encryption.ts'
 
@@ -51,7 +51,7 @@ function readKeyFile(path: string, option: string, warn: (line: string) => void)
     const bytes = Buffer.alloc(LARGEST_BYTES)
     return bytes.subarray(0, readSync(file, bytes))
   } catch (cause) {
-    const said = messageOf(cause)
+    const said = messageWithoutPath(cause)
     throw new Fault('BadConfig', `${option} names ${path}, which cannot be read: ${said}`, {
       cause,
       remedy: 'The user that runs Orthanc must be allowed to read it. Orthanc does not start without its keys.',
