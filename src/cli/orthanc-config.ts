@@ -31,10 +31,12 @@ function mergedText(paths: readonly string[]): string {
   for (const file of paths.flatMap(filesAt))
     for (const [name, json] of sectionsOf(file)) {
       const other = sections.get(name)
-      if (other)
-        throw new Fault('BadConfig', `the section "${name}" is in two files, ${other.file} and ${file}`, {
+      if (other) {
+        const what = json.startsWith('{') ? 'section' : 'option'
+        throw new Fault('BadConfig', `the ${what} "${name}" is in two files, ${other.file} and ${file}`, {
           remedy: 'Orthanc refuses that: remove one of them.',
         })
+      }
       sections.set(name, { file, json })
     }
   return `{${[...sections].map(([name, { json }]) => `${JSON.stringify(name)}:${json}`).join(',')}}`
