@@ -2,6 +2,7 @@
 import './threads.ts'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { ensureHome } from '../home.ts'
+import { Fault } from '../fault.ts'
 import { noDebugger } from '../no-debugger.ts'
 import { version } from '../version.ts'
 import { check } from './check.ts'
@@ -11,7 +12,7 @@ import { inspect } from './inspect.ts'
 import { keyId, keyOption } from './key-option.ts'
 import { keygen } from './keygen.ts'
 import { rotateKeys } from './rotate-keys.ts'
-import { fail } from './terminal.ts'
+import { fail, sayJson } from './terminal.ts'
 
 /** Exit codes: 0 done, 1 it failed, 2 the command line was wrong. */
 const program = new Command('orthanc-cloud-storage')
@@ -158,5 +159,19 @@ try {
   await program.parseAsync(words)
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
-  else fail(error)
+  else {
+    if (json) sayJson({ error: reportOf(error) })
+    fail(error)
+  }
 }
+/** Whether standard output belongs to one JSON document. */
+let json = false
+program.hook('preAction', (_, command) => {
+  json = command.opts()['json'] === true
+})
+
+function reportOf(error: unknown) {
+  const { code, message, remedy, where } = Fault.from(error)
+  return { code, ...where, message, ...(remedy ? { remedy } : {}) }
+}
+
