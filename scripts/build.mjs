@@ -17,7 +17,8 @@ const require = createRequire(import.meta.url);
 {
   const [major, minor] = process.versions.node.split('.').map(Number);
   if (major < 22 || (major === 22 && minor < 13)) {
-    console.error('orthanc-cloud-storage needs Node.js 22.13 or newer, but ' + process.execPath + ' is ' + process.versions.node + '. Install a newer Node.js. Orthanc uses the one that CloudStorage.Node names.');
+    const whose = import.meta.url.endsWith('/cli.mjs') ? '' : ' Orthanc uses the one that CloudStorage.Node names.';
+    console.error('orthanc-cloud-storage needs Node.js 22.13 or newer, but ' + process.execPath + ' is ' + process.versions.node + '. Install a newer Node.js.' + whose);
     process.exit(78);
   }
 }`

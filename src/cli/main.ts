@@ -14,7 +14,7 @@ import { keygen } from './keygen.ts'
 import { rotateKeys } from './rotate-keys.ts'
 import { fail, sayJson } from './terminal.ts'
 
-/** Exit codes: 0 done, 1 it failed, 2 the command line was wrong. */
+/** Exit codes: 0 done, 1 it failed, 2 the command line was wrong; 78 comes from the bundle's first lines. */
 const program = new Command('orthanc-cloud-storage')
   .description('Works on the object storage of an Orthanc server, from outside Orthanc.')
   .version(version)
@@ -24,7 +24,7 @@ const program = new Command('orthanc-cloud-storage')
   .addHelpText(
     'after',
     `
-Exit code: 0 done, 1 it failed, 2 the command was not understood.
+Exit code: 0 done, 1 it failed, 2 the command was not understood, 78 this Node.js is too old.
 "orthanc-cloud-storage COMMAND --help" says more about one command.`,
   )
 
