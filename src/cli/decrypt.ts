@@ -10,10 +10,10 @@ import { interruption } from './terminal.ts'
 
 export interface DecryptOptions {
   readonly masterKey: readonly KeyOption[]
-  readonly force: boolean
+  readonly force?: boolean
 }
 
-export async function decrypt(from: string, to: string, { masterKey, force }: DecryptOptions): Promise<void> {
+export async function decrypt(from: string, to: string, { masterKey, force = false }: DecryptOptions): Promise<void> {
   const keys = keyring(undefined, masterKey.map(loadKey))
   await checkOutput(to, { force })
   const input = await openTwice(from, interruption())

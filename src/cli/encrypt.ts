@@ -8,10 +8,10 @@ import { interruption } from './terminal.ts'
 
 export interface EncryptOptions {
   readonly masterKey: KeyOption
-  readonly force: boolean
+  readonly force?: boolean
 }
 
-export async function encrypt(from: string, to: string, { masterKey, force }: EncryptOptions): Promise<void> {
+export async function encrypt(from: string, to: string, { masterKey, force = false }: EncryptOptions): Promise<void> {
   const key = loadKey(masterKey)
   await checkOutput(to, { force })
   const input = await openInput(from, interruption())

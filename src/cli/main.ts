@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 import './threads.ts'
+import { existsSync } from 'node:fs'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
-import { ensureHome } from '../home.ts'
 import { Fault } from '../fault.ts'
+import { ensureHome } from '../home.ts'
 import { noDebugger } from '../no-debugger.ts'
 import { version } from '../version.ts'
 import { check } from './check.ts'
@@ -37,7 +38,7 @@ const CONFIG = "Orthanc's configuration: a file or a folder of *.json; may be gi
 program
   .command('check')
   .description("Read Orthanc's configuration as the plugin does, and check that the store can be used.")
-  .argument('<file...>', "Orthanc's configuration: files (JSON, comments allowed) or folders of *.json")
+  .argument('<PATH...>', "Orthanc's configuration: files (JSON, comments allowed) or folders of *.json")
   .option('--no-connect', 'only read the configuration, do not contact the store')
   .option(
     '--wait [SECONDS]',
@@ -45,6 +46,12 @@ program
     seconds,
   )
   .option('--json', 'print the result as JSON')
+  .addHelpText(
+    'after',
+    `
+Example, as the user that runs Orthanc:
+  sudo -u orthanc orthanc-cloud-storage check /etc/orthanc`,
+  )
   .action(check)
 
 program
@@ -73,7 +80,7 @@ program
   .command('encrypt')
   .description('Encrypt a file as the plugin does.')
   .requiredOption('--master-key <ID:FILE>', 'number and file of the master key', keyOption)
-  .option('--force', 'overwrite OUT if it exists', false)
+  .option('--force', 'overwrite OUT if it exists')
   .argument('<IN>', 'the file to encrypt; - is standard input')
   .argument('<OUT>', 'the file to make, which appears only when it is whole; - is standard output')
   .action(encrypt)
@@ -86,7 +93,7 @@ program
     'number and file of a master key; may be given several times',
     several(keyOption),
   )
-  .option('--force', 'overwrite OUT if it exists', false)
+  .option('--force', 'overwrite OUT if it exists')
   .argument('<IN>', 'the file to decrypt; - is standard input')
   .argument('<OUT>', 'the file to make, which only its owner may read; - is standard output')
   .addHelpText(
@@ -124,6 +131,16 @@ named and left as they are. Run it on one machine at a time, with the same acces
   )
   .action(rotateKeys)
 
+program
+  .command('help')
+  .description('Say more about a command.')
+  .argument('[COMMAND]')
+  .action((name?: string) => {
+    const command = name === undefined ? program : program.commands.find(one => one.name() === name)
+    if (!command) return program.error(`error: unknown command '${name}'`)
+    command.outputHelp()
+  })
+
 function seconds(text: string): number | true {
   if (text === '') return true
   const count = Number(text)
@@ -147,23 +164,6 @@ function oneLine(text: string): string {
     .replaceAll('\n', ' ')}\n`
 }
 
-noDebugger()
-ensureHome()
-
-/** So that "check --wait FILE" does not take the file for the number. */
-const words = process.argv.map((word, i, all) =>
-  word === '--wait' && !/^\d+$/.test(all[i + 1] ?? '') ? '--wait=' : word,
-)
-
-try {
-  await program.parseAsync(words)
-} catch (error) {
-  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
-  else {
-    if (json) sayJson({ error: reportOf(error) })
-    fail(error)
-  }
-}
 /** Whether standard output belongs to one JSON document. */
 let json = false
 program.hook('preAction', (_, command) => {
@@ -175,3 +175,25 @@ function reportOf(error: unknown) {
   return { code, ...where, message, ...(remedy ? { remedy } : {}) }
 }
 
+noDebugger()
+ensureHome()
+
+/** So that "check --wait FILE" does not take the file for the number. */
+const words = process.argv.map((word, i, all) =>
+  word === '--wait' && !isNumber(all[i + 1], all[i + 2]) ? '--wait=' : word,
+)
+
+/** Or is meant to be one: "soon" in "check --wait soon FILE". */
+function isNumber(word = '', next = '-'): boolean {
+  return /^\d+$/.test(word) || !(word.startsWith('-') || next.startsWith('-') || existsSync(word))
+}
+
+try {
+  await program.parseAsync(words)
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
+  else {
+    if (json) sayJson({ error: reportOf(error) })
+    fail(error)
+  }
+}
