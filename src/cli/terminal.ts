@@ -3,7 +3,8 @@
  * program's name, in lower case; a failure is one line and sets exit code 1. Nothing is printed that a script would
  * have to filter. What takes longer than two seconds shows how far it is: see progress.ts.
  */
-import { Fault } from '../fault.ts'
+import { errnoOf, Fault } from '../fault.ts'
+import { fileFault } from './file-fault.ts'
 
 /** Something at the bottom of the terminal that lines must be written above. */
 export interface Footer {
@@ -15,6 +16,12 @@ let footer: Footer | undefined
 export function setFooter(next: Footer | undefined): void {
   footer = next
 }
+
+/** Nobody reads on, as in `| head`: the rest is not printed, and the command has not succeeded. */
+process.stdout.on('error', error => {
+  if (errnoOf(error) === 'EPIPE') process.exitCode = 1
+  else if (process.stdout.listenerCount('error') === 1) fail(fileFault('write', 'standard output', error)) // else reported
+})
 
 export function say(line: string): void {
   process.stdout.write(`${line}\n`)
