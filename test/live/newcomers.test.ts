@@ -74,7 +74,7 @@ describe('a package on a machine that has never seen the project', { skip }, () 
 
       it('stores in a folder, with that section of the sample', async () => {
         await clinic.machine.run('mkdir /mnt/images; chown orthanc:orthanc /mnt/images')
-        assert.match(await clinic.configure('DirectoryStorage'), /is valid and .* answers/)
+        assert.match(await clinic.configure('DirectoryStorage'), /is valid and directory:.* can be used/)
         await clinic.start()
         await clinic.work()
         await clinic.stop()
