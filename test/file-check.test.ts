@@ -157,7 +157,7 @@ describe('the check of a folder', () => {
     mock.restoreAll()
     await hearingSyncs('EIO')
     await assert.rejects(writeOutput(file, sourceOf(bytes).open(), { force: true, mode: 0o600 }), {
-      message: /^cannot write .*out: EIO/,
+      message: /^cannot write .*out: its disk, or the way to it, fails/,
     })
   })
 
