@@ -7,6 +7,7 @@ import { rmSync } from 'node:fs'
 import { startOrthanc } from '../harness/orthanc.ts'
 import type { DebianRelease } from '../harness/trees.ts'
 import { BenchClients } from './client.ts'
+import { middle } from './compare.ts'
 import type { BenchImage } from './image.ts'
 import { behindDelay, cleanUp, FILE_SYSTEM, type ServerName, servers, temporaryFolder } from './subjects.ts'
 
@@ -64,7 +65,6 @@ async function measure(
   }
 }
 
-const middle = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
 const cell = (rounds: readonly Seconds[]) =>
   rounds.length === 0
     ? '–'

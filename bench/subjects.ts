@@ -4,12 +4,12 @@ import { randomBytes } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { CreateBucketCommand, S3Client, type S3ClientConfig } from '@aws-sdk/client-s3'
 import { connectionString, startAzurite } from '../harness/azurite.ts'
 import { startCeph, whyNoCeph } from '../harness/ceph.ts'
 import type { Running } from '../harness/child.ts'
 import { makeBucket, startFakeGcs } from '../harness/fake-gcs.ts'
 import { startMinio } from '../harness/minio.ts'
+import { makeS3Bucket } from '../harness/s3.ts'
 
 export interface Subject {
   readonly name: string
@@ -99,8 +99,7 @@ export async function subjects(
   if (wanted('S3 (Ceph)') && whyNoCeph() === undefined) {
     const ceph = await startCeph(temporaryFolder())
     undo.push(() => ceph.stop())
-    const credentials = { accessKeyId: ceph.accessKey, secretAccessKey: ceph.secretKey }
-    await makeS3Bucket({ endpoint: ceph.endpoint, region: ceph.region, credentials })
+    await makeS3Bucket(ceph, 'bench')
     found.push({ name: 'S3 (Ceph)', plugin: undefined, config: s3Section(ceph.endpoint), server: true })
   }
   for (const [name, start] of Object.entries(servers))
@@ -122,11 +121,10 @@ export async function subjects(
 /** Real servers and emulators. They may be slower than any cloud. What matters is what our engine costs before them. */
 export const servers = {
   'S3 (MinIO)': async (folder: string) => {
-    const { endpoint, region, accessKey, secretKey, stop } = await startMinio(folder)
-    const credentials = { accessKeyId: accessKey, secretAccessKey: secretKey }
-    await makeS3Bucket({ endpoint, region, credentials })
-    const more = { Region: region, AccessKey: accessKey, SecretKey: secretKey }
-    return { config: s3Section(endpoint, more), stop }
+    const minio = await startMinio(folder)
+    await makeS3Bucket(minio, 'bench')
+    const more = { Region: minio.region, AccessKey: minio.accessKey, SecretKey: minio.secretKey }
+    return { config: s3Section(minio.endpoint, more), stop: minio.stop }
   },
   'Azure (Azurite)': async (folder: string) => {
     const azurite = await startAzurite(folder)
@@ -140,12 +138,6 @@ export const servers = {
   },
 } satisfies Readonly<Record<string, (folder: string) => Promise<Pick<Subject, 'config'> & Running>>>
 export type ServerName = keyof typeof servers
-
-async function makeS3Bucket(server: { endpoint: string; region: string; credentials: S3ClientConfig['credentials'] }) {
-  const sdk = new S3Client({ ...server, forcePathStyle: true } as S3ClientConfig)
-  await sdk.send(new CreateBucketCommand({ Bucket: 'bench' }))
-  sdk.destroy()
-}
 
 /** A configuration of a server of this machine, as it is when the server is a round trip of 20 ms away. */
 export async function behindDelay(config: Subject['config']): Promise<Subject['config']> {

@@ -8,19 +8,12 @@ import { closeSync, existsSync, mkdirSync, openSync, writeFileSync } from 'node:
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { freePort } from './child.ts'
+import type { S3Server } from './s3.ts'
 import { until } from './until.ts'
 
 const run = promisify(execFile)
 
 const CEPH_PACKAGES = ['ceph-mon', 'ceph-osd', 'ceph-common', 'radosgw']
-
-export interface S3Server {
-  readonly endpoint: string
-  readonly accessKey: string
-  readonly secretKey: string
-  readonly region: string
-  stop(): Promise<void>
-}
 
 /** Why Ceph cannot be started here, or undefined when it can. */
 export function whyNoCeph(): string | undefined {

@@ -1,8 +1,8 @@
 /** MinIO, the S3 server that the Orthanc Book shows: path-style addresses, strict signatures. */
 import { join } from 'node:path'
-import type { S3Server } from './ceph.ts'
 import { freePort, startChild } from './child.ts'
 import { goProgram, MINIO } from './go.ts'
+import type { S3Server } from './s3.ts'
 
 /** `wanted`: the port, for one that comes back. */
 export async function startMinio(folder: string, wanted?: number): Promise<S3Server> {

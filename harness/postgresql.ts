@@ -8,7 +8,6 @@ import { join } from 'node:path'
 import { freePort, type Running, startChild } from './child.ts'
 import { run } from './run.ts'
 
-export const POSTGRESQL_PACKAGES = ['postgresql']
 const INSTALLED = '/usr/lib/postgresql'
 
 export interface PostgreSql extends Running {
@@ -20,7 +19,7 @@ export interface PostgreSql extends Running {
 
 /** Why it cannot be started here, or undefined when it can. */
 export function whyNoPostgresql(): string | undefined {
-  if (programs() === undefined) return `it is not installed: apt-get install ${POSTGRESQL_PACKAGES.join(' ')}`
+  if (programs() === undefined) return 'it is not installed: apt-get install postgresql'
   return undefined
 }
 

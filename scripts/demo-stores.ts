@@ -2,9 +2,10 @@
 import { mkdirSync, rmSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { connectionString, startAzurite } from '../harness/azurite.ts'
-import { type S3Server, startCeph, whyNoCeph } from '../harness/ceph.ts'
+import { startCeph, whyNoCeph } from '../harness/ceph.ts'
 import { makeBucket, startFakeGcs } from '../harness/fake-gcs.ts'
 import { startMinio } from '../harness/minio.ts'
+import { makeS3Bucket, type S3Server } from '../harness/s3.ts'
 
 export const STORES = ['directory', 's3', 'minio', 'azure', 'gcs'] as const
 export type StoreName = (typeof STORES)[number]
@@ -72,11 +73,7 @@ function emptied(folder: string): string {
 
 async function onS3(server: S3Server, name: string): Promise<DemoStore> {
   const { endpoint, region, accessKey, secretKey } = server
-  const { CreateBucketCommand, S3Client } = await import('@aws-sdk/client-s3')
-  const credentials = { accessKeyId: accessKey, secretAccessKey: secretKey }
-  const sdk = new S3Client({ endpoint, region, credentials, forcePathStyle: true })
-  await sdk.send(new CreateBucketCommand({ Bucket: BUCKET }))
-  sdk.destroy()
+  await makeS3Bucket(server, BUCKET)
   const keys = { AccessKey: accessKey, SecretKey: secretKey }
   const section = { BucketName: BUCKET, Region: region, Endpoint: endpoint, ...keys, VirtualAddressing: false }
   const where = `AwsS3Storage, bucket "${BUCKET}" at ${endpoint} (${name})`

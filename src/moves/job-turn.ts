@@ -62,7 +62,9 @@ export class JobTurn {
   async end(): Promise<void> {
     const turn = this.#turn
     this.#turn = this.#waitsFor = undefined
-    await turn?.end().catch(error => this.#warn(`the turn to move files could not be ended: ${error.describe()}`))
+    await turn
+      ?.end()
+      .catch(error => this.#warn(`the turn to move files could not be ended: ${Fault.from(error).describe()}`))
   }
 
   /** For `Content` of `GET /jobs/{id}`. */

@@ -4,12 +4,11 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
-import type { S3Server } from '../../harness/ceph.ts'
 import { freePort } from '../../harness/child.ts'
 import { makeImage } from '../../harness/dicom.ts'
 import { startMinio } from '../../harness/minio.ts'
 import { type OrthancProcess, startOrthanc } from '../../harness/orthanc.ts'
+import { makeS3Bucket, type S3Server } from '../../harness/s3.ts'
 import { until } from '../../harness/until.ts'
 import { LONG } from '../support/long.ts'
 import { liveServer } from './support/servers.ts'
@@ -57,11 +56,7 @@ if (liveServer('minio'))
       mkdirSync(join(folder, 'minio'))
       port = await freePort()
       minio = await startMinio(join(folder, 'minio'), port)
-      const { endpoint, region, accessKey, secretKey } = minio
-      const credentials = { accessKeyId: accessKey, secretAccessKey: secretKey }
-      const sdk = new S3Client({ endpoint, region, credentials, forcePathStyle: true })
-      await sdk.send(new CreateBucketCommand({ Bucket: 'ready' }))
-      sdk.destroy()
+      await makeS3Bucket(minio, 'ready')
       orthanc = await start('orthanc')
     })
 

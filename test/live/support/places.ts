@@ -3,9 +3,9 @@ import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
 import { type AzureSettings, connectionString } from '../../../harness/azurite.ts'
 import { type GcsSettings, makeBucket } from '../../../harness/fake-gcs.ts'
+import { makeS3Bucket } from '../../../harness/s3.ts'
 import { compose } from '../../../src/compose.ts'
 import { parseConfig } from '../../../src/config/config.ts'
 import { logTo } from '../../../src/log.ts'
@@ -33,14 +33,7 @@ export async function s3Place(more: Section = {}, server = s3Server()): Promise<
   if (!server) throw new Error('no S3 server')
   const BucketName = `e2e-${randomUUID()}`
   const { endpoint, region, accessKey, secretKey } = server
-  const sdk = new S3Client({
-    endpoint,
-    region,
-    credentials: { accessKeyId: accessKey, secretAccessKey: secretKey },
-    forcePathStyle: true,
-  })
-  await sdk.send(new CreateBucketCommand({ Bucket: BucketName }))
-  sdk.destroy()
+  await makeS3Bucket(server, BucketName)
   const section = {
     BucketName,
     Region: region,

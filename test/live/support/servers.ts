@@ -4,14 +4,8 @@ import { join } from 'node:path'
 import type { AzureSettings } from '../../../harness/azurite.ts'
 import type { GcsSettings } from '../../../harness/fake-gcs.ts'
 import { whyNoPostgresql } from '../../../harness/postgresql.ts'
+import type { S3Settings } from '../../../harness/s3.ts'
 import { type DebianRelease, type DebianTree, orthancTree } from '../../../harness/trees.ts'
-
-export interface S3Settings {
-  readonly endpoint: string
-  readonly accessKey: string
-  readonly secretKey: string
-  readonly region: string
-}
 
 interface Servers {
   readonly ceph: S3Settings
