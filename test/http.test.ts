@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { createServer, type Server } from 'node:http'
+import { createServer, type Server, type ServerResponse } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -219,17 +219,24 @@ describe('what a bad server does', () => {
   })
 
   it('an upload that fails is abandoned only when nothing of it is on its way any more', async () => {
+    let refused: ServerResponse | undefined
+    let parts = 0
     const { seen, store } = await serve(
       ({ line }, response) => {
         if (line.endsWith('?uploads='))
           response.end('<InitiateMultipartUploadResult><UploadId>id</UploadId></InitiateMultipartUploadResult>')
-        else if (line.includes('partNumber=2')) fail(response, 403, 'AccessDenied')
-        else response.writeHead(200, { etag: '"p"' }).end()
+        else if (!line.startsWith('PUT')) response.writeHead(204).end()
+        else {
+          // The other two are on their way, without an answer, when this one is refused.
+          if (line.includes('partNumber=2')) refused = response
+          if (++parts === 3 && refused) fail(refused, 403, 'AccessDenied')
+        }
       },
       { transfer: { concurrency: 3, partBytes: 5 * MB } },
     )
     await assert.rejects(store.put('k', chunked(noise(26 * MB)), never), { code: 'Denied' })
     assert.equal(seen.at(-1)?.line, 'DELETE /bucket/k?uploadId=id')
+    assert.equal(seen.length, 5, 'after the refusal, no other part was sent')
   })
 
   it('a 200 that turns out to be an error does not complete an upload', async () => {
