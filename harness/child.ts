@@ -1,7 +1,8 @@
 /** A server as a child process of the tests. It has a free port, the tests wait for it, and it ends with them. */
 import { spawn } from 'node:child_process'
+import { randomInt } from 'node:crypto'
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { createServer, type ListenOptions, type Server } from 'node:net'
 import { dirname } from 'node:path'
 import { until } from './until.ts'
 
@@ -54,11 +55,31 @@ export async function startChild(
   throw new Error(`${command} did not start (${ended}):\n${readFileSync(log, 'utf8').slice(-2000)}`)
 }
 
+/**
+ * Below the ports that Linux gives to connections which go out: one of those could take the port before its server
+ * does, or while its server is started again.
+ */
+const PORTS = { from: 15_000, to: 32_768 }
+
+/** A port for one server, on all addresses. No other process of the tests gets it before this one has ended. */
 export async function freePort(): Promise<number> {
+  for (let tries = 0; tries < 100; tries++) {
+    const port = randomInt(PORTS.from, PORTS.to)
+    const claim = await listening({ path: `\0orthanc-cloud-storage: port ${port}` }) // Linux frees it with this process
+    const server = claim && (await listening({ port, host: '0.0.0.0' }))
+    claim?.unref()
+    if (!server) continue
+    await new Promise(resolve => server.close(resolve))
+    return port
+  }
+  throw new Error('no free port')
+}
+
+/** undefined: somebody else listens there. */
+function listening(options: ListenOptions): Promise<Server | undefined> {
   const server = createServer()
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise(resolve => server.close(resolve))
-  if (typeof address !== 'object' || address === null) throw new Error('no free port')
-  return address.port
+  return new Promise(resolve => {
+    server.once('error', () => resolve(undefined))
+    server.listen(options, () => resolve(server))
+  })
 }
