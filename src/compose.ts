@@ -2,6 +2,7 @@ import type { Again, StorageArea, TierName } from './area/area.ts'
 import { prefixOf } from './area/naming.ts'
 import { objectTier } from './area/object-tier.ts'
 import type { Tier } from './area/tier.ts'
+import { VerifiedCache } from './area/verified-cache.ts'
 import type { EngineConfig, HybridConfig } from './config/config.ts'
 import { loadKeyring } from './config/key-file.ts'
 import { composeHybrid, type Hybrid } from './hybrid-mode.ts'
@@ -68,6 +69,8 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
   const counts = newCounts()
   const counted = withMetrics(counts)(bounded)
   const store = withLog(info)(counted)
+  /** The store as Orthanc's own calls use it. Moves and checks use `store`: they must see what is really there. */
+  const storeForOrthanc = store
 
   const { encryption } = config
   const warn = (line: string) => log.warn(line)
@@ -76,11 +79,15 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
   // The store itself has repeated what failed there. What is left are bytes that turned out wrong above it.
   const again: Again = (work, signal) =>
     attempt(work, { maxRetries }, signal, info, ({ code, retryable }) => code === 'Corrupt' && retryable)
-  const objectStorage = objectTier({ name: 'object-storage', store, naming, sealing, budget, again })
+  const cache = new VerifiedCache()
+  const tierOf = (place: Store) =>
+    objectTier({ name: 'object-storage', store: place, naming, sealing, budget, cache, again })
+  const objectStorage = tierOf(store)
+  const forOrthanc = tierOf(storeForOrthanc)
   const hybrid =
     config.hybrid &&
     composeHybrid(config, config.hybrid, {
-      objectStorage: { raw, tier: objectStorage },
+      objectStorage: { raw, tier: objectStorage, forOrthanc },
       disk: diskOf(config.hybrid, log, role),
       sealing,
       again,
@@ -91,7 +98,7 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
 
   return {
     store,
-    area: hybrid?.area ?? objectStorage.area,
+    area: hybrid?.area ?? forOrthanc.area,
     tiers: hybrid?.area.tiers ?? { 'object-storage': objectStorage },
     counts,
     hybrid,

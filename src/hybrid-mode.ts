@@ -6,6 +6,7 @@ import { diskNaming } from './area/naming.ts'
 import { type ObjectTierOptions, objectTier } from './area/object-tier.ts'
 import type { Tier } from './area/tier.ts'
 import type { MoveTurns } from './area/turns.ts'
+import { VerifiedCache } from './area/verified-cache.ts'
 import type { EngineConfig, HybridConfig } from './config/config.ts'
 import { Fault, isCode } from './fault.ts'
 import type { Logger } from './log.ts'
@@ -24,7 +25,7 @@ export interface Hybrid {
 
 /** `raw`: without wrappers, to prove that the tiers are two places. */
 export interface HybridParts extends Pick<ObjectTierOptions, 'sealing' | 'again'> {
-  readonly objectStorage: { readonly raw: Store; readonly tier: Tier }
+  readonly objectStorage: { readonly raw: Store; readonly tier: Tier; readonly forOrthanc: Tier }
   readonly disk: { readonly raw: Store & Settling; readonly store: Store; readonly turns: MoveTurns }
   /** Repeats the proof before a move as the object storage repeats everything else. */
   readonly retried: Again
@@ -48,18 +49,25 @@ export function composeHybrid(config: EngineConfig, { writesTo }: HybridConfig, 
   const fileSystem = withProof(disk.store, disk.raw, proveApart, writesTo)
   // A move uses both tiers at once. It may wait for memory on one of them only.
   const budget = new Budget(Number.MAX_SAFE_INTEGER)
-  const onDisk = objectTier({ name: 'file-system', store: fileSystem, naming: diskNaming, sealing, budget, again })
-  const area = hybridArea({
-    tiers: {
-      'object-storage': objectStorage.tier,
-      'file-system': {
-        ...onDisk,
-        async settle(attachment, signal) {
-          const found = await onDisk.find(attachment, signal)
-          if (found) await disk.raw.settle(found.key, signal)
-        },
-      },
+  const files = objectTier({
+    name: 'file-system',
+    store: fileSystem,
+    naming: diskNaming,
+    sealing,
+    budget,
+    cache: new VerifiedCache(),
+    again,
+  })
+  const onDisk: Tier = {
+    ...files,
+    async settle(attachment, signal) {
+      const found = await files.find(attachment, signal)
+      if (found) await disk.raw.settle(found.key, signal)
     },
+  }
+  const area = hybridArea({
+    tiers: { 'object-storage': objectStorage.tier, 'file-system': onDisk },
+    forOrthanc: { 'object-storage': objectStorage.forOrthanc, 'file-system': onDisk },
     primary: writesTo,
     digests: newDigest,
     // A start does not wait for a broken network. A move does, as for everything else.

@@ -9,6 +9,11 @@ import { otherTier, type Tier } from './tier.ts'
 import { alone, type MoveTurns } from './turns.ts'
 
 export interface HybridOptions extends HybridReadsOptions {
+  /**
+   * The tiers as Orthanc's own calls use them: a read may be answered from a cache, a removal may be sent later. A move
+   * uses `tiers`, because it must see what is really there. Default: `tiers`.
+   */
+  readonly forOrthanc?: Readonly<Record<TierName, Tier>>
   readonly digests: Digests
   /** Rejects unless the tiers are proven to be two places. Called before a move, which removes from one of them. */
   apart?(signal: AbortSignal): Promise<void>
@@ -29,10 +34,10 @@ export interface HybridArea extends StorageArea {
 }
 
 export function hybridArea(options: HybridOptions): HybridArea {
-  const { tiers, primary, digests, apart = async () => {}, turns = alone } = options
-  const reads = new HybridReads(options)
-  const written = tiers[primary].area
-  const other = tiers[otherTier[primary]].area
+  const { tiers, forOrthanc = tiers, primary, digests, apart = async () => {}, turns = alone } = options
+  const reads = new HybridReads({ ...options, tiers: forOrthanc })
+  const written = forOrthanc[primary].area
+  const other = forOrthanc[otherTier[primary]].area
   /** Moves and removals under way, by UUID. Each file has one at a time. */
   const busy = new Map<string, { readonly abort: AbortController; readonly done: Promise<unknown> }>()
 

@@ -7,11 +7,7 @@ import { findIn } from './find.ts'
 import { keysOf, type Naming } from './naming.ts'
 import { objectArea } from './object-area.ts'
 import type { Tier } from './tier.ts'
-import { VerifiedCache } from './verified-cache.ts'
-
-/** Verified plain bytes of sealed objects: Orthanc asks for the ranges of one file one after the other. */
-const CACHE_BYTES = 64 * 1024 * 1024
-const LARGEST_CACHED_BYTES = 16 * 1024 * 1024
+import type { VerifiedCache } from './verified-cache.ts'
 
 export interface ObjectTierOptions {
   readonly name: TierName
@@ -20,11 +16,12 @@ export interface ObjectTierOptions {
   readonly sealing: Sealing
   /** Bytes being sealed and unsealed at once. */
   readonly budget: Budget
+  readonly cache: VerifiedCache
   readonly again: Again
 }
 
 /** A tier whose files are the objects of one store. */
-export function objectTier({ name, store, naming, sealing, budget, again }: ObjectTierOptions): Tier {
+export function objectTier({ name, store, naming, sealing, budget, cache, again }: ObjectTierOptions): Tier {
   const envelopes = sealing.envelopesOn(name)
   return {
     area: objectArea({
@@ -33,7 +30,7 @@ export function objectTier({ name, store, naming, sealing, budget, again }: Obje
       envelopes,
       unsealIfSealed: (get, attachment) => sealing.unsealIfSealed(get, attachment),
       budget,
-      cache: new VerifiedCache(CACHE_BYTES, LARGEST_CACHED_BYTES),
+      cache,
       again,
     }),
     find: findIn(store, attachment => [

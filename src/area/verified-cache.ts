@@ -1,5 +1,8 @@
 import { type Content, collect } from '../bytes.ts'
 
+const LIMIT_BYTES = 64 * 1024 * 1024
+const LARGEST_BYTES = 16 * 1024 * 1024
+
 /**
  * Plain bytes of sealed objects whose tag was verified: Orthanc asks for the ranges of one file one after the other.
  * Bounded: the entry that was not used for the longest time goes first. These are plain patient data, so they are kept
@@ -14,7 +17,7 @@ export class VerifiedCache {
   readonly #kept = new Map<string, Buffer>()
   readonly #loading = new Map<string, Promise<Buffer | undefined>>()
 
-  constructor(limit: number, largest: number) {
+  constructor(limit = LIMIT_BYTES, largest = LARGEST_BYTES) {
     this.#limit = limit
     this.#largest = largest
   }
