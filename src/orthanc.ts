@@ -15,6 +15,7 @@ export interface JsonObject {
 export interface Orthanc {
   /** The parsed answer, or undefined for a 404. */
   get(uri: string, signal: AbortSignal): Promise<Json | undefined>
+  /** A string is sent as it is: the few routes that take no JSON, such as `/tools/lookup`, take a text. */
   post(uri: string, body: Json, signal: AbortSignal): Promise<Json>
   /** Hands a new job over to Orthanc and returns its id. A call submits one job: asked again, it gives the same id. */
   submit(job: Job, priority: number, signal: AbortSignal): Promise<string>

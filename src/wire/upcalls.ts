@@ -27,7 +27,8 @@ export function orthancDuring(conversation: Conversation): Orthanc {
   }
 
   async function post(uri: string, body: Json, signal: AbortSignal): Promise<Json> {
-    const answer = await request('POST', uri, JSON.stringify(body), signal)
+    const text = typeof body === 'string' ? body : JSON.stringify(body)
+    const answer = await request('POST', uri, text, signal)
     if (answer === undefined) throw new Fault('NotFound', `Orthanc has no ${uri}`)
     return answer
   }
