@@ -21,6 +21,10 @@ Ending EndingOf(Io io) {
 
 bool IsRead(Verb verb) { return verb == Verb::Read || verb == Verb::ReadRange; }
 
+// The call in which the engine asks Orthanc when nobody has asked the engine. No job begins in it: SUBMIT gives one
+// id a call.
+bool Allows(Verb verb, Kind question) { return verb != Verb::Background || question == Kind::Upcall; }
+
 bool IsJob(Verb verb) { return verb >= Verb::JobStep && verb <= Verb::JobRestore; }
 
 bool BringsContent(Verb verb) { return !IsRead(verb) && verb != Verb::Remove; }
@@ -72,7 +76,7 @@ Io SendReply(Channel& channel, const Reply& reply, Deadline deadline) {
 
 // Upcall, Submit or Metric: what the engine wants of Orthanc in the middle of a call.
 Io ServeUpcall(Channel& channel, const Call& call, const Header& header, Deadline deadline) {
-  if (call.api == nullptr) return Io::Broken;
+  if (call.api == nullptr || !Allows(call.verb, header.kind)) return Io::Broken;
   std::string payload, first, second;
   const Io io = ReceiveText(channel, header.length, &payload, deadline, kMaxPayload);
   if (io != Io::Ok) return io;
@@ -97,6 +101,7 @@ std::string Attempt(const Call& call) {
   switch (call.verb) {
     case Verb::Rest: return "cannot answer a REST request: ";
     case Verb::Metrics: return "cannot refresh the metrics: ";
+    case Verb::Background: return "cannot let the storage engine ask Orthanc: ";
     case Verb::JobStep:
     case Verb::JobStop:
     case Verb::JobReset:

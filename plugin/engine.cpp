@@ -1,6 +1,7 @@
 #include "engine.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -10,7 +11,8 @@ namespace ocs {
 namespace {
 
 constexpr std::chrono::milliseconds kAsking{5'000};
-constexpr int kMostConnections = 256;  // one call tries no more than these
+constexpr int kMostConnections = 256;         // one call tries no more than these
+constexpr std::chrono::hours kConnection{1};  // the standing call begins to wait for one again after this time
 
 }  // namespace
 
@@ -55,12 +57,12 @@ void Engine::AskForWorkers(uint64_t count) {
 }
 
 // Gets a connection to the engine. Ok, or why there is none.
-Ending Engine::Acquire(Deadline deadline, Channel* channel, uint64_t* generation) {
+Ending Engine::Acquire(Deadline deadline, Channel* channel, uint64_t* generation, bool standing) {
   std::unique_lock<std::mutex> lock(mutex_);
   waiting_++;
   Ending ending = Ending::TimedOut;
   while (true) {
-    if (state_ == State::Stopping || state_ == State::Stopped) {
+    if (state_ == State::Stopping || state_ == State::Stopped || (standing && standing_over_)) {
       ending = Ending::Stopped;
     } else if (state_ == State::Down) {
       ending = Ending::Down;
@@ -125,19 +127,54 @@ Answer Engine::Run(const Call& call) {
   return answer;
 }
 
+// Keeps the standing call on one connection, until it ends. True: if this engine still runs, it may be called again.
+bool Engine::KeepStanding(uint64_t* generation) {
+  Call call{Verb::Background};
+  Channel channel;
+  const Ending ending = Acquire(Clock::now() + kConnection, &channel, generation, true);
+  if (ending != Ending::Ok) return ending == Ending::TimedOut;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (standing_over_) return false;
+    call.api = standing_api_;
+    standing_fd_ = channel.fd();
+  }
+  const Answer answer = Perform(channel, call, Deadline::max());
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    standing_fd_ = -1;
+    if (standing_over_) return false;
+  }
+  if (answer.reusable()) Release(std::move(channel), *generation);
+  // That an engine died is logged once, by the supervisor.
+  const std::string line = answer.ending == Ending::Interrupted ? "" : LineOf(call, answer);
+  if (!line.empty()) core_.Log(answer.ending == Ending::Ok ? LogLevel::Info : LogLevel::Error, line);
+  return answer.ending == Ending::Interrupted;
+}
+
+void Engine::EndStanding() {
+  standing_over_ = true;
+  if (standing_fd_ >= 0) shutdown(standing_fd_, SHUT_RDWR);  // whoever reads or writes it now sees its end
+  changed_.notify_all();
+}
+
 void Engine::Wake() {
   const char byte = 0;
   if (wake_[1] >= 0 && write(wake_[1], &byte, 1) < 0) core_.Log(LogLevel::Warning, Errno("cannot wake the supervisor"));
 }
 
 void Engine::Drain() {
-  std::lock_guard<std::mutex> lock(mutex_);
+  std::unique_lock<std::mutex> lock(mutex_);
   stop_by_ = Clock::now() + settings_.drain_time;
+  EndStanding();
+  // Not for ever, if Orthanc does not answer any more. What it asks of the engine meanwhile ends after the drain time.
+  changed_.wait_for(lock, 2 * settings_.drain_time, [this] { return !standing_; });
 }
 
 void Engine::Stop() {
   {
     std::unique_lock<std::mutex> lock(mutex_);
+    EndStanding();
     changed_.wait_for(lock, settings_.drain_time, [this] { return active_ == 0; });
     state_ = State::Stopping;
     changed_.notify_all();
@@ -145,6 +182,8 @@ void Engine::Stop() {
   Wake();
   if (supervised_) pthread_join(supervisor_, nullptr);
   supervised_ = false;
+  if (stands_) pthread_join(standing_thread_, nullptr);
+  stands_ = false;
   for (int& fd : wake_) {
     if (fd >= 0) close(fd);
     fd = -1;

@@ -28,7 +28,8 @@ struct EngineSettings {
   std::chrono::milliseconds ping_every{5'000};
   std::chrono::milliseconds silence{30'000};
   std::chrono::milliseconds first_backoff{100};
-  std::chrono::milliseconds hello_time{5'000};  // a connection that has not said HELLO by then is dropped
+  std::chrono::milliseconds stand_again{5'000};  // before the same engine gets another standing call
+  std::chrono::milliseconds hello_time{5'000};   // a connection that has not said HELLO by then is dropped
 };
 
 // Thread-safe. Calls come on any of Orthanc's threads, and block. One supervisor thread does everything else. It alone
@@ -55,8 +56,13 @@ class Engine {
   // this returns.
   Answer Run(const Call& call);
 
+  // Orthanc can be asked from now on. If the engine wants it, a thread begins to keep the standing call: one BACKGROUND
+  // at a time, for as long as an engine lives, and again on the next engine. `api` must live until Stop() has returned.
+  void Stand(OrthancApi& api);
+
   // Orthanc begins to stop, and waits for its threads. Calls that still run after the drain time fail, even if their
-  // own deadline is later. Returns at once.
+  // own deadline is later. Ends the standing call, and waits for no more than the question that Orthanc is answering in
+  // it: Orthanc takes apart what answers it.
   void Drain();
 
   // Takes no new calls, waits for those under way, then ends the engine. Idempotent.
@@ -75,9 +81,15 @@ class Engine {
   // engine.cpp: on the threads of Orthanc
   bool StopRequested();
   void Wake();
-  Ending Acquire(Deadline deadline, Channel* channel, uint64_t* generation);
+  Ending Acquire(Deadline deadline, Channel* channel, uint64_t* generation, bool standing = false);
   void Release(Channel channel, uint64_t generation);
   void AskForWorkers(uint64_t count);  // under mutex_
+  bool KeepStanding(uint64_t* generation);
+  void EndStanding();  // under mutex_
+
+  // standing.cpp: on a thread of its own
+  void StandBy();
+  bool AwaitEngine(uint64_t last, bool again);
 
   static constexpr int kRefusals = 3;  // after so many failed launches in a row, calls fail
 
@@ -111,6 +123,8 @@ class Engine {
   pthread_t supervisor_{};
   bool supervised_ = false;
   int wake_[2] = {-1, -1};
+  pthread_t standing_thread_{};
+  bool stands_ = false;  // that thread was made
 
   // Of the supervisor's thread.
   Listener listener_;
@@ -135,8 +149,13 @@ class Engine {
   std::vector<Channel> idle_;
   uint64_t waiting_ = 0;
   uint64_t asked_ = 0;
-  bool refused_ = false;  // the engine cannot open another connection now: only the supervisor asks again
-  uint64_t active_ = 0;
+  bool refused_ = false;         // the engine cannot open another connection now: only the supervisor asks again
+  uint64_t active_ = 0;          // without the standing call
+  bool wants_standing_ = false;  // this engine
+  OrthancApi* standing_api_ = nullptr;
+  bool standing_ = false;  // its thread runs
+  bool standing_over_ = false;
+  int standing_fd_ = -1;  // the connection that it is kept on
   Deadline stop_by_ = Deadline::max();
   std::chrono::milliseconds call_time_{0};
 };

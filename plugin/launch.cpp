@@ -11,7 +11,8 @@ namespace {
 
 using std::chrono::milliseconds;
 constexpr size_t kMaxRegistration = 1u << 20;
-constexpr uint16_t kAsks = 1, kIsProbe = 2;  // the status of a REGISTER
+constexpr uint16_t kAsks = 1, kIsProbe = 2;               // the status of a REGISTER
+constexpr uint8_t kOn = 1, kRanges = 2, kBackground = 4;  // the flags of the RETURN to START
 constexpr size_t kMostRegistrations = 128;
 constexpr uint64_t kLongestCall = 1ull << 32;  // ms, 49 days
 constexpr milliseconds kAfterItsEnd{500};
@@ -149,7 +150,7 @@ Io Engine::AwaitStart(Channel* control, Deadline deadline, milliseconds limit, S
     } else if (header.kind == Kind::Return && header.status != 0) {
       *started = Refuse(text);
       return Io::Ok;
-    } else if (header.kind == Kind::Return && (header.flags & 1) == 0) {
+    } else if (header.kind == Kind::Return && (header.flags & kOn) == 0) {
       core_.Log(LogLevel::Warning, text);
       *started = Started::Off;
       return Io::Ok;
@@ -158,7 +159,8 @@ Io Engine::AwaitStart(Channel* control, Deadline deadline, milliseconds limit, S
       registered_ = true;
       std::lock_guard<std::mutex> lock(mutex_);
       description_ = text;
-      ranges_ = (header.flags & 2) != 0;
+      ranges_ = (header.flags & kRanges) != 0;
+      wants_standing_ = (header.flags & kBackground) != 0;
       call_time_ = milliseconds(header.argument);
       control_ = std::move(*control);
       generation_++;

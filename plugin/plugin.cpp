@@ -52,13 +52,14 @@ class SdkCore : public ocs::OrthancCore {
   }
 
   void Register(ocs::Registration kind, bool asks, const std::string& text) override {
-    if (!asks || OrthancPluginCheckVersionAdvanced(context, 1, 9, 2) != 0) return ocs::RegisterService(kind, text);
+    if (!asks || ocs::CanBeAsked()) return ocs::RegisterService(kind, text);
     if (!warned_)
-      ocs::LogLine(ocs::LogLevel::Warning,
-                   std::string("this Orthanc ") + context->orthancVersion +
-                       " does not let plugins use its REST API as this one needs it. Moves of files, and "
-                       "the list of where files are, are not offered. Update to Orthanc 1.9.2 or newer",
-                   __FILE__, __LINE__);
+      ocs::LogLine(
+          ocs::LogLevel::Warning,
+          std::string("this Orthanc ") + context->orthancVersion +
+              " does not let plugins use its REST API as this one needs it. Moves of files, "
+              "the list of where files are, and reading ahead are not offered. Update to Orthanc 1.9.2 or newer",
+          __FILE__, __LINE__);
     warned_ = true;
   }
 
@@ -197,6 +198,7 @@ OrthancPluginErrorCode Remove(const char* uuid, OrthancPluginContentType type) {
 }
 
 OrthancPluginErrorCode OnChange(OrthancPluginChangeType change, OrthancPluginResourceType, const char*) {
+  if (change == OrthancPluginChangeType_OrthancStarted) ocs::BeginBackground();
   if (change == OrthancPluginChangeType_OrthancStopped) {
     ocs::StopServices();
     engine->Drain();

@@ -22,6 +22,12 @@ void StartServices();
 // Registers with Orthanc what the engine asks for.
 void RegisterService(Registration kind, const std::string& text);
 
+// Orthanc has started, and answers its own REST API. From now on the engine may ask it at any time.
+void BeginBackground();
+
+// Whether this Orthanc lets plugins ask its REST API as ours does.
+bool CanBeAsked();
+
 // Orthanc begins to stop. From now on this is the reply to all upcalls.
 void StopServices();
 

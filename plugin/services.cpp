@@ -193,6 +193,13 @@ void RegisterService(Registration kind, const std::string& text) {
   }
 }
 
+void BeginBackground() {
+  static SdkApi api;
+  if (CanBeAsked()) engine->Stand(api);
+}
+
+bool CanBeAsked() { return OrthancPluginCheckVersionAdvanced(context, 1, 9, 2) != 0; }
+
 void StopServices() { stopping = true; }
 
 }  // namespace ocs

@@ -10,7 +10,7 @@ namespace ocs {
 using Clock = std::chrono::steady_clock;
 using Deadline = Clock::time_point;
 
-constexpr uint64_t kProtocol = 5;
+constexpr uint64_t kProtocol = 6;
 constexpr size_t kHeaderBytes = 16;
 constexpr uint32_t kMaxPayload = 16u << 20;
 constexpr size_t kUuidBytes = 36;
@@ -47,7 +47,8 @@ enum class Verb : uint8_t {
   JobStop,
   JobReset,
   JobRestore,
-  Metrics
+  Metrics,
+  Background
 };
 
 struct Header {

@@ -33,7 +33,7 @@ describe('frame vectors', () => {
     else it(`${name} is refused`, () => assert.throws(() => decodeHeader(frame), { code: 'Internal' }))
   }
 
-  it('are all here', () => assert.equal(lines.length, 47))
+  it('are all here', () => assert.equal(lines.length, 49))
 })
 
 /** Each half is tested against itself with its own figures. If they differed, only a real Orthanc would show it. */

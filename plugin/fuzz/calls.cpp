@@ -14,7 +14,7 @@ constexpr int kMostCalls = 12;
 std::string GoodStart(bool ranges) {
   return BytesOf(kHello, 0, 0, kProtocolNumber, "1") + BytesOf(kErrorCode, 0, 4, 503, "not now") +
          BytesOf(kRegister, 1, 0, 0, "/route") + BytesOf(kRegister, 2, 0, 0, "Count") + BytesOf(kRegister, 3, 0, 0) +
-         BytesOf(kReturn, ranges ? 3 : 1, 0, 300'000, "stores");
+         BytesOf(kReturn, ranges ? 7 : 5, 0, 300'000, "stores");
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "life.h"
+
 namespace fuzz {
 
 namespace {
@@ -24,7 +26,10 @@ void Driver::Call() {
     case 8: return Step();
     case 9: return in_.Byte() % 2 == 0 ? Stop() : Reset();
     case 10: return Restore();
-    case 11: return in_.Byte() < 250 ? Metrics() : StopOrthanc();
+    case 11: {
+      const uint8_t which = in_.Byte();
+      return which < 200 ? Metrics() : which < 250 ? Background() : StopOrthanc();
+    }
   }
 }
 
@@ -244,6 +249,17 @@ void Driver::Metrics() {
   calling.time = 2'000;
   script_.Begin(calling);
   orthanc_.refresh();
+  script_.calling = Calling();
+}
+
+void Driver::Background() {
+  if (!stand) return;
+  Calling calling;
+  calling.verb = kBackground;
+  calling.asks = true;
+  calling.time = kEver;
+  script_.Begin(calling);
+  stand();
   script_.calling = Calling();
 }
 

@@ -33,6 +33,7 @@ class Driver {
   void Reset();
   void Restore();
   void Metrics();
+  void Background();
   void StopOrthanc();
 
   Script& script_;

@@ -5,7 +5,7 @@
 
 namespace fuzz {
 
-constexpr uint64_t kProtocolNumber = 5;
+constexpr uint64_t kProtocolNumber = 6;
 
 struct Frame {
   uint32_t length = 0;

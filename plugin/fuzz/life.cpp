@@ -1,5 +1,5 @@
-// Takes the place of supervisor.cpp. The thread that waits for the supervisor turns its loop, so that one thread runs
-// at a time. All that the loop calls is the plugin's own.
+// Takes the place of supervisor.cpp and standing.cpp. The thread that waits for the supervisor turns its loop, so that
+// one thread runs at a time. All that the loop calls is the plugin's own.
 #include "life.h"
 
 #include "../engine.h"
@@ -7,7 +7,8 @@
 
 namespace fuzz {
 std::function<bool()> control_speaks;
-}
+std::function<void()> stand;
+}  // namespace fuzz
 
 namespace ocs {
 
@@ -31,6 +32,15 @@ void Engine::Supervise() {
   started_ = first;
   state_ = first == Started::On ? State::Ready : State::Stopped;
   changed_.notify_all();
+}
+
+void Engine::Stand(OrthancApi& api) {
+  if (!wants_standing_) return;
+  standing_api_ = &api;
+  fuzz::stand = [this] {
+    uint64_t generation = 0;
+    KeepStanding(&generation);
+  };
 }
 
 }  // namespace ocs

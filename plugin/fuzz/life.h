@@ -7,4 +7,7 @@ namespace fuzz {
 // Whether the engine has something to say over the control connection.
 extern std::function<bool()> control_speaks;
 
+// The standing call, once. Empty: no engine wanted it when Orthanc had started.
+extern std::function<void()> stand;
+
 }  // namespace fuzz

@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "life.h"
+
 extern "C" {
 // The plugin may get sizes that no memory has.
 const char* __asan_default_options() { return "allocator_may_return_null=1:quarantine_size_mb=16:abort_on_error=1"; }
@@ -53,6 +55,8 @@ int32_t Orthanc::Load(const std::string& configuration) {
   configuration_ = configuration;
   const int32_t code = OrthancPluginInitialize(&context_);
   loaded = code == 0;
+  stand = nullptr;
+  if (on_change != nullptr) on_change(OrthancPluginChangeType_OrthancStarted, OrthancPluginResourceType_None, nullptr);
   return code;
 }
 

@@ -83,7 +83,7 @@ void Worker::Got(const Frame& frame) {
   result_.clear();
   size_ = 0;
   stale_ = script_.system.lines.at(fd_).left();
-  until_ = script_.system.now + call_.time * 1'000'000;
+  until_ = call_.time == kEver ? INT64_MAX : script_.system.now + call_.time * 1'000'000;
   late_ = 0;
   script_.outcome = Outcome();
   script_.asked.clear();
@@ -134,9 +134,9 @@ bool Worker::Fits(const Frame& frame) {
       if (!begun_ || frame.argument != result_.size() || frame.length > size_ - result_.size()) return false;
       result_ += frame.payload;
       return true;
-    case kUpcall:
+    case kUpcall: return call_.asks && Ask(frame);
     case kSubmit:
-    case kMetric: return call_.asks && Ask(frame);
+    case kMetric: return call_.asks && call_.verb != kBackground && Ask(frame);
     default: return false;
   }
 }
@@ -258,7 +258,9 @@ void Worker::More(Line& line) {
     case 9: return Send(kReturn, a, in.Text(a % 16), 1 + a % 40, a);
     case 10: script_.system.now += static_cast<int64_t>(in.Number(3)) * 1'000'000; return More(line);
     case 11: line.pause = static_cast<int64_t>(1 + in.Number(2)); return;
-    case 12: line.silent = true; return;
+    case 12:  // nobody ends the wait for a silent engine but the supervisor, which is not here
+      (call_.verb == kBackground ? line.closed : line.silent) = true;
+      return;
     case 13: line.closed = true; return;
     case 14: line.reset = true; return;
     case 15: return Send(a, size, in.Text(b % 32), b, static_cast<uint8_t>(size));

@@ -42,10 +42,12 @@ enum Verb : uint8_t {
   kJobStop,
   kJobReset,
   kJobRestore,
-  kMetrics
+  kMetrics,
+  kBackground
 };
 
 constexpr uint64_t kInline = 262'144;
+constexpr int64_t kEver = INT64_MAX;
 
 // Two packed texts.
 std::string Two(Input& in);

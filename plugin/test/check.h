@@ -33,6 +33,7 @@ struct Test {
 extern const std::vector<Test> kWireTests;
 extern const std::vector<Test> kCallTests;
 extern const std::vector<Test> kEngineTests;
+extern const std::vector<Test> kStandingTests;
 extern const std::vector<Test> kSocketTests;
 extern const std::vector<Test> kServicesTests;
 extern const std::vector<Test> kJobTests;

@@ -40,7 +40,7 @@ void FaultsAreLoggedOnce() {
 void RefusalsAreLogged() {
   const std::pair<const char*, const char*> refusals[] = {
       {"refuses", "E Some.Option is wrong"},
-      {"other-protocol", "protocol 5, the engine other-protocol protocol 7"},
+      {"other-protocol", "protocol 6, the engine other-protocol protocol 7"},
       {"says-and-exits", "E storage engine: words of the engine"},
       {"exits-in-start", "E the storage engine ended during its start"},
       {"says-half-a-line", "E storage engine: words without an end"},

@@ -81,6 +81,36 @@ void Count(Channel& channel, const Header& call, const std::string& text) {
   Return(channel, 0, count < 3 ? 3 : 1, count * 1'000'000 / 3, "");
 }
 
+// Asks Orthanc, and returns the reply.
+Header Ask(Channel& channel, const std::string& uri) {
+  Header upcall;
+  upcall.kind = Kind::Upcall;
+  upcall.flags = 1;
+  std::string texts;
+  Pack(&texts, uri);
+  Pack(&texts, "");
+  channel.Send(upcall, {texts.data(), texts.size()}, {nullptr, 0}, Soon());
+  Header reply;
+  std::string body;
+  if (channel.ReceiveHeader(&reply, Soon()) != Io::Ok) return Header();
+  ReceiveText(channel, reply.length, &body, Soon());
+  return reply;
+}
+
+// The standing call, by a scenario "stands-...". False: the connection has ended.
+bool Stand(Channel& channel) {
+  const bool first = FirstLife();
+  if (scenario == "stands-cuts" && first) return false;
+  if (Ask(channel, first ? "/first" : "/again").kind != Kind::Reply) return false;
+  if (scenario == "stands-dies" && first) std::raise(SIGKILL);
+  while (scenario == "stands-storms" && Ask(channel, "/storm").kind == Kind::Reply) continue;
+  if (scenario == "stands-submits") channel.Send(HeaderOf(Kind::Submit), {"\0\0\0\0\0\0\0\0", 8}, {nullptr, 0}, Soon());
+  if (scenario == "stands-returns") return Return(channel, 0, 0, 0, ""), true;
+  if (scenario == "stands-faults") return Return(channel, 4, 0, 0, "cannot ask"), true;
+  Header never;
+  return channel.ReceiveHeader(&never, Soon()) == Io::Ok;
+}
+
 // Answers each call with ok; a read gives the four bytes "read".
 void Work(Channel channel) {
   for (;;) {
@@ -104,6 +134,10 @@ void Work(Channel channel) {
       channel.Send(pull, {"\1\0\0\0", 4}, {nullptr, 0}, Soon());
       continue;
     }
+    if (call.flags == static_cast<uint8_t>(Verb::Background)) {
+      if (!Stand(channel)) return;
+      continue;
+    }
     if (scenario == "hangs" || scenario == "hangs-long") pause();
     if (scenario == "faults") {
       Return(channel, 3, 0, 0, "cannot do that");
@@ -115,18 +149,7 @@ void Work(Channel channel) {
     }
     if (scenario == "asks" &&
         call.flags == static_cast<uint8_t>(Verb::Rest)) {  // the answer says whether Orthanc is stopping
-      Header upcall;
-      upcall.kind = Kind::Upcall;
-      upcall.flags = 1;
-      std::string texts;
-      Pack(&texts, "/system");
-      Pack(&texts, "");
-      channel.Send(upcall, {texts.data(), texts.size()}, {nullptr, 0}, Soon());
-      Header reply;
-      std::string body;
-      channel.ReceiveHeader(&reply, Soon());
-      ReceiveText(channel, reply.length, &body, Soon());
-      Return(channel, reply.flags, 0, 200, "");
+      Return(channel, Ask(channel, "/system").flags, 0, 200, "");
       continue;
     }
     if (call.flags == static_cast<uint8_t>(Verb::Read)) {
@@ -278,6 +301,7 @@ int main(int count, char** argv) {
   if (scenario == "refuses") return Return(control, 8, 0, 0, "Some.Option is wrong"), 0;
   if (scenario == "off") return Return(control, 0, 0, 0, "nothing to do: disabled"), pause();
   const bool library = count > 3;  // the real plugin gives options to Node, and wants ranges
-  Return(control, 0, library ? 3 : 1, scenario == "hangs" ? 300 : 300'000, "stores files in memory");
+  const uint8_t asks = scenario.rfind("stands-", 0) == 0 ? 4 : 0;
+  Return(control, 0, asks | (library ? 3 : 1), scenario == "hangs" ? 300 : 300'000, "stores files in memory");
   Live(control);
 }

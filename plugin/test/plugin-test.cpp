@@ -12,8 +12,8 @@ int main(int argc, char** argv) {
   fake_engine = argv[1];
   frames_file = argv[2];
   int passed = 0, failed = 0;
-  for (const auto* tests :
-       {&kWireTests, &kCallTests, &kEngineTests, &kSocketTests, &kServicesTests, &kJobTests, &kLibraryTests}) {
+  for (const auto* tests : {&kWireTests, &kCallTests, &kEngineTests, &kStandingTests, &kSocketTests, &kServicesTests,
+                            &kJobTests, &kLibraryTests}) {
     for (const Test& test : *tests) {
       if (argc > 3 && std::strstr(test.name, argv[3]) == nullptr) continue;
       const int before = failures;

@@ -77,7 +77,7 @@ class Stage {
     settings.script = scenario;
     settings.folders = {folder.path()};
     settings.configuration = folder.path() + "/memory";
-    settings.first_backoff = std::chrono::milliseconds(10);
+    settings.first_backoff = settings.stand_again = std::chrono::milliseconds(10);
     settings.drain_time = std::chrono::milliseconds(100);
     settings.ping_every = std::chrono::milliseconds(20);
     settings.silence = std::chrono::milliseconds(scenario == "deaf" ? 1'000 : 300'000);

@@ -40,7 +40,7 @@ void FrameVectors() {
     Encode(header, encoded);
     CHECK(std::string(reinterpret_cast<char*>(encoded), kHeaderBytes) + Unhex(payload) == bytes);
   }
-  CHECK(count == 47);
+  CHECK(count == 49);
 }
 
 // ---- settings
