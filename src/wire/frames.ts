@@ -1,7 +1,7 @@
 /** The frames of docs/protocol.md. Only this file and plugin/wire.h know their layout. */
 import { Fault } from '../fault.ts'
 
-export const PROTOCOL = 5
+export const PROTOCOL = 6
 export const HEADER_BYTES = 16
 export const MAX_PAYLOAD = 16 * 1024 * 1024
 export const UUID_BYTES = 36
@@ -41,10 +41,11 @@ export const Verb = {
   jobReset: 10,
   jobRestore: 11,
   metrics: 12,
+  background: 13,
 } as const
 
 /** Flags of the RETURN to START. */
-export const StartFlag = { on: 1, ranges: 2 } as const
+export const StartFlag = { on: 1, ranges: 2, background: 4 } as const
 
 /** What a REGISTER registers with Orthanc: its flags. */
 export const Registration = { route: 1, jobType: 2, metrics: 3, explorer: 4 } as const

@@ -73,7 +73,8 @@ export class Server {
       void this.#control.send(Kind.errorCode, { status: number, argument: http }, Buffer.from(message))
     for (const [registration, text, status = ASKS] of on ? registrationsOf(on.services) : [])
       void this.#control.send(Kind.register, { flags: registration, status }, Buffer.from(text))
-    const flags = StartFlag.on | (on?.ranges ? StartFlag.ranges : 0)
+    const flags =
+      StartFlag.on | (on?.ranges ? StartFlag.ranges : 0) | (on?.services.background ? StartFlag.background : 0)
     const fields = on ? { flags, argument: on.callDeadlineMs } : {}
     await this.#control.send(Kind.return, fields, cutText(description))
   }

@@ -2,6 +2,7 @@ import type { StorageArea } from '../area/area.ts'
 import { collectSource } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import type { Job } from '../orthanc.ts'
+import { type Background, performBackground } from './background.ts'
 import type { Conversation, Return } from './conversation.ts'
 import { AnswerKind, pack, Verb } from './frames.ts'
 import type { Jobs } from './jobs.ts'
@@ -17,6 +18,8 @@ export interface Services {
   readonly metrics?: () => ReadonlyMap<string, number>
   /** JavaScript that extends Orthanc Explorer. */
   readonly explorer?: string
+  /** The same function each time. */
+  readonly background?: Background
 }
 
 const JOB_NUMBER_BYTES = 8
@@ -37,6 +40,8 @@ export function performService(conversation: Conversation, services: Services, s
       break
     case Verb.metrics:
       return metrics(conversation, services)
+    case Verb.background:
+      if (services.background) return performBackground(conversation, services.background, signal)
   }
   throw new Fault('Internal', `the plugin asked for verb ${verb}, which this engine does not serve`)
 }

@@ -161,6 +161,11 @@ export class PeerConnection {
     return this.#call({ flags: Verb.metrics }, Buffer.alloc(0))
   }
 
+  /** The standing call, until the engine ends it. */
+  stand(): Promise<Outcome> {
+    return this.#call({ flags: Verb.background }, Buffer.alloc(0))
+  }
+
   #enveloped(verb: number, status: number, envelope: Buffer, content: Buffer): Promise<Outcome> {
     const inline = content.byteLength <= INLINE_BYTES ? content : Buffer.alloc(0)
     const fields = { flags: verb, status, argument: content.byteLength }
