@@ -21,8 +21,7 @@ Ending EndingOf(Io io) {
 
 bool IsRead(Verb verb) { return verb == Verb::Read || verb == Verb::ReadRange; }
 
-// The call in which the engine asks Orthanc when nobody has asked the engine. No job begins in it: SUBMIT gives one
-// id a call.
+// SUBMIT gives one id in a call, and BACKGROUND has no end.
 bool Allows(Verb verb, Kind question) { return verb != Verb::Background || question == Kind::Upcall; }
 
 bool IsJob(Verb verb) { return verb >= Verb::JobStep && verb <= Verb::JobRestore; }

@@ -156,6 +156,7 @@ void Engine::EndStanding() {
   standing_over_ = true;
   if (standing_fd_ >= 0) shutdown(standing_fd_, SHUT_RDWR);  // whoever reads or writes it now sees its end
   changed_.notify_all();
+  standing_changed_.notify_all();
 }
 
 void Engine::Wake() {
@@ -168,7 +169,7 @@ void Engine::Drain() {
   stop_by_ = Clock::now() + settings_.drain_time;
   EndStanding();
   // Not for ever, if Orthanc does not answer any more. What it asks of the engine meanwhile ends after the drain time.
-  changed_.wait_for(lock, 2 * settings_.drain_time, [this] { return !standing_; });
+  standing_changed_.wait_for(lock, 2 * settings_.drain_time, [this] { return !standing_; });
 }
 
 void Engine::Stop() {

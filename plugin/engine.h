@@ -153,6 +153,7 @@ class Engine {
   bool refused_ = false;         // the engine cannot open another connection now: only the supervisor asks again
   uint64_t active_ = 0;          // without the standing call
   bool wants_standing_ = false;  // this engine
+  std::condition_variable standing_changed_;  // else each call that ends would wake the thread of the standing call
   OrthancApi* standing_api_ = nullptr;
   bool standing_ = false;  // its thread runs
   bool standing_over_ = false;

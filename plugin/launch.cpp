@@ -187,6 +187,7 @@ bool Engine::StartAgain() {
     if (hopeless) state_ = State::Down;
     words = refusal_;
     changed_.notify_all();
+    standing_changed_.notify_all();
   }
   if (runs) core_.Log(LogLevel::Warning, "the storage engine runs again; interrupted operations are repeated");
   if (hopeless)

@@ -30,7 +30,7 @@ void Engine::StandBy() {
   core_.NameThread(nullptr);
   std::lock_guard<std::mutex> lock(mutex_);
   standing_ = false;
-  changed_.notify_all();
+  standing_changed_.notify_all();
 }
 
 // Waits for another engine than the `last`. `again`: that one may be called again, but not at once, because it may be
@@ -41,9 +41,9 @@ bool Engine::AwaitEngine(uint64_t last, bool again) {
     return standing_over_ || (state_ == State::Ready && wants_standing_ && generation_ != last);
   };
   if (again)
-    changed_.wait_for(lock, settings_.stand_again, next);
+    standing_changed_.wait_for(lock, settings_.stand_again, next);
   else
-    changed_.wait(lock, next);
+    standing_changed_.wait(lock, next);
   return !standing_over_;
 }
 

@@ -7,9 +7,9 @@ export interface JsonObject {
 
 /**
  * Orthanc's own REST API, without the routes of plugins. The requests of one call are made one after the other, in
- * their order, on the thread that waits for the call. Rejects with a `Fault`: `Canceled`
- * when Orthanc stops, `TooLarge` for an answer above 16 MiB (ask for less: `?since=&limit=`, or without `expand`),
- * `BadRequest` for another 4xx, `Unavailable` for a 503, `Internal` for everything else that is not a 2xx.
+ * their order, on the thread that waits for the call. Rejects with a `Fault`: `Canceled` when Orthanc stops, `TooLarge`
+ * for an answer above 16 MiB (ask for less: `?since=&limit=`, or without `expand`), `BadRequest` for another 4xx,
+ * `Unavailable` for a 503, `Internal` for everything else that is not a 2xx, and for an answer that is not JSON.
  * When an engine dies, the call is repeated on the next one. A POST may then happen twice, a submission does not.
  */
 export interface Orthanc {

@@ -97,16 +97,19 @@ Header Ask(Channel& channel, const std::string& uri) {
   return reply;
 }
 
+bool stood_first = false;  // this process is the first that got a standing call
+
 // The standing call, by a scenario "stands-...". False: the connection has ended.
 bool Stand(Channel& channel) {
   const bool first = FirstLife();
+  stood_first = stood_first || first;
   if (scenario == "stands-cuts" && first) return false;
   if (scenario == "stands-late") std::this_thread::sleep_for(std::chrono::milliseconds(300));
   if (Ask(channel, first ? "/first" : "/again").kind != Kind::Reply) return false;
   if (scenario == "stands-dies" && first) std::raise(SIGKILL);
   while (scenario == "stands-storms" && Ask(channel, "/storm").kind == Kind::Reply) continue;
   if (scenario == "stands-submits") channel.Send(HeaderOf(Kind::Submit), {"\0\0\0\0\0\0\0\0", 8}, {nullptr, 0}, Soon());
-  if (scenario == "stands-returns") return Return(channel, 0, 0, 0, ""), true;
+  if (scenario == "stands-returns") return Return(channel, 0, 0, 0, "has asked"), true;
   if (scenario == "stands-faults") return Return(channel, 4, 0, 0, "cannot ask"), true;
   Header never;
   return channel.ReceiveHeader(&never, Soon()) == Io::Ok;
@@ -139,6 +142,7 @@ void Work(Channel channel) {
       if (!Stand(channel)) return;
       continue;
     }
+    if (stood_first && call.flags == static_cast<uint8_t>(Verb::Remove)) std::raise(SIGKILL);
     if (scenario == "hangs" || scenario == "hangs-long") pause();
     if (scenario == "faults") {
       Return(channel, 3, 0, 0, "cannot do that");

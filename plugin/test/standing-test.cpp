@@ -93,6 +93,13 @@ void NextEngineAsksAgain() {
   CHECK(one.stage.core.Count("was killed by signal 9") == 1 && one.stage.core.Count("E ") == 0);
 }
 
+void EngineAfterOneThatWasDoneAsks() {
+  Standing one("stands-returns");
+  one.stage.core.Await("I has asked\n");
+  CHECK(one.stage.engine->Run(Call{Verb::Remove, kUuid}).ending == Ending::Ok);  // the first engine dies of this
+  one.api.Await("1 /again");
+}
+
 void ConnectionThatIsCutIsReplaced() {
   Standing one("stands-cuts");
   one.api.Await("1 /again");
@@ -196,6 +203,7 @@ const std::vector<Test> kStandingTests = {TEST(EngineAsksWhileItLives),
                                           TEST(ItHasNoDeadline),
                                           TEST(EngineThatDoesNotWantItIsLeftAlone),
                                           TEST(NextEngineAsksAgain),
+                                          TEST(EngineAfterOneThatWasDoneAsks),
                                           TEST(ConnectionThatIsCutIsReplaced),
                                           TEST(EngineThatIsDoneIsNotAskedAgain),
                                           TEST(FailureIsLoggedOnce),
