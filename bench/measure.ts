@@ -37,7 +37,7 @@ export const WARM_UP = 300
 
 const TICK_MS = 10 // utime and stime of /proc are in hundredths of a second on Linux
 
-function cpuOf(pid: number | undefined): number {
+export function cpuOf(pid: number | undefined): number {
   if (pid === undefined) return 0
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
     .replace(/^.*\) /, '')

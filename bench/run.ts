@@ -15,6 +15,7 @@ import { type BenchLoad, measure } from './measure.ts'
 import { type MoveFigures, measureMoves } from './moves.ts'
 import { benchmarksPage } from './report.ts'
 import { measureSealing } from './seal.ts'
+import { measureSpeed, speedLoads } from './speed/run.ts'
 import { studiesTable } from './studies.ts'
 import { BEHIND_DELAY, cleanUp, forget, type Subject, subjects } from './subjects.ts'
 import { targetLines } from './targets.ts'
@@ -56,16 +57,39 @@ const MOVES = 'moves'
 
 const options = new Command('npm run bench --')
   .option('--rounds <n>', 'rounds of small files; large ones have 3 at most', '5')
-  .option('--only <text>', 'only loads whose name contains this, or "moves"')
+  .option(
+    '--only <text>',
+    `only loads whose name contains this, "moves", ${speedLoads.map(({ name }) => `"${name}"`).join(', ')}`,
+  )
   .option('--subject <text>', 'only storages whose name contains this')
   .option('--plugin <so>', "another storage plugin's library, measured in the same run")
   .option('--section <json>', "its configuration: a file with the sections of Orthanc's configuration")
+  .option('--before <folder>', 'an older build of ours, as a storage of the loads of docs/speed.md')
   .option('--studies', 'only how long two studies take: the table of docs/comparison.md')
   .parse()
-  .opts<{ studies?: true; rounds: string; only?: string; subject?: string; plugin?: string; section?: string }>()
+  .opts<{
+    studies?: true
+    rounds: string
+    only?: string
+    subject?: string
+    plugin?: string
+    section?: string
+    before?: string
+  }>()
 
 if (options.studies) {
   console.log(await studiesTable(Number(options.rounds)))
+  process.exit(0)
+}
+
+process.setMaxListeners(0) // each Orthanc has one, and some ten are alive at once
+const speed = speedLoads.filter(({ name }) => name === options.only)
+if (speed.length > 0) {
+  try {
+    await measureSpeed(speed, { rounds: Number(options.rounds), before: options.before })
+  } finally {
+    await cleanUp()
+  }
   process.exit(0)
 }
 
@@ -74,7 +98,6 @@ mkdirSync(folder, { recursive: true })
 const file = join(folder, 'benchmarks.md')
 const { plugin, section } = options
 const sealing = options.only ? undefined : await measureSealing()
-process.setMaxListeners(0) // each Orthanc has one, and some ten are alive at once
 const results: Result[] = []
 let floor: Floor | undefined
 let moves: MoveFigures[] = []

@@ -68,6 +68,20 @@ const server = createServer((request, response) => {
 })
 server.requestTimeout = 0
 server.listen(0, '127.0.0.1', () => console.log((server.address() as AddressInfo).port))
-// Between measurements: the objects of a whole benchmark do not fit into memory.
-process.on('message', () => objects.clear())
+
+/** What was asked for, and how many bytes of answers went out, with their heads. */
+const counts = { requests: 0, sentBytes: 0, underWay: 0 }
+server.prependListener('request', ({ socket }, response) => {
+  const before = socket.bytesWritten
+  counts.requests++
+  counts.underWay++
+  response.once('close', () => {
+    counts.sentBytes += socket.bytesWritten - before
+    counts.underWay--
+  })
+})
+process.on('message', message => {
+  if (message === 'count') process.send?.({ ...counts, objects: objects.size })
+  else objects.clear() // between measurements: the objects of a whole benchmark do not fit into memory
+})
 process.on('disconnect', () => process.exit(0))
