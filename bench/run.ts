@@ -65,6 +65,7 @@ const options = new Command('npm run bench --')
   .option('--plugin <so>', "another storage plugin's library, measured in the same run")
   .option('--section <json>', "its configuration: a file with the sections of Orthanc's configuration")
   .option('--before <folder>', 'an older build of ours, as a storage of the loads of docs/speed.md')
+  .option('--what <text>', 'only what has this in its name, in the loads of docs/speed.md')
   .option('--studies', 'only how long two studies take: the table of docs/comparison.md')
   .parse()
   .opts<{
@@ -75,6 +76,7 @@ const options = new Command('npm run bench --')
     plugin?: string
     section?: string
     before?: string
+    what?: string
   }>()
 
 if (options.studies) {
@@ -86,7 +88,8 @@ process.setMaxListeners(0) // each Orthanc has one, and some ten are alive at on
 const speed = speedLoads.filter(({ name }) => name === options.only)
 if (speed.length > 0) {
   try {
-    await measureSpeed(speed, { rounds: Number(options.rounds), before: options.before })
+    const { rounds, before, what = '' } = options
+    await measureSpeed(speed, { rounds: Number(rounds), before, isWanted: name => name.includes(what) })
   } finally {
     await cleanUp()
   }

@@ -83,7 +83,7 @@ export function temporaryFolder(): string {
   return folder
 }
 
-function newKeyFile(): string {
+export function newKeyFile(): string {
   const file = join(temporaryFolder(), 'master.key')
   writeFileSync(file, randomBytes(32).toString('base64'), { mode: 0o600 })
   return file

@@ -13,6 +13,7 @@ export const RELEASE: DebianRelease = 'forky'
 /** What a storage stands for in a load. `count`: of the server's requests. */
 export interface SpeedSubject extends Subject {
   readonly count?: () => Promise<Counts>
+  readonly env?: Readonly<Record<string, string>>
 }
 
 export interface Spent {
@@ -83,6 +84,7 @@ export class Bed {
       rows,
       columns,
       study: series,
+      slice: true,
     }))
     const { ids, seconds } = await this.perform({ images }, clients)
     const { ID } = await this.orthanc.getJson(`/instances/${ids[0]}/series`)
@@ -115,6 +117,7 @@ export class Bed {
   }
 }
 
-function startOn({ plugin, config }: SpeedSubject, dir: string): Promise<OrthancProcess> {
-  return startOrthanc({ release: RELEASE, dir, config, verbose: false, ...(plugin === undefined ? {} : { plugin }) })
+function startOn({ plugin, config, env = {} }: SpeedSubject, dir: string): Promise<OrthancProcess> {
+  const ours = plugin === undefined ? {} : { plugin }
+  return startOrthanc({ release: RELEASE, dir, config, env, verbose: false, ...ours })
 }

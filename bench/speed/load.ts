@@ -18,16 +18,21 @@ export interface Settings {
   readonly rounds: number
   /** The folder of an older build of ours. */
   readonly before: string | undefined
+  /** What is not wanted is left out. */
+  isWanted(what: string): boolean
 }
 
 export interface Target {
   readonly what: string
+  /** The rows that it is about, when they have another name. */
+  readonly of?: string
   readonly subject: string
   /** Compared with it, by rate; without it, `limit` is of `value`. */
   readonly beside?: string
   readonly value?: (row: Row) => number | undefined
   readonly least?: number
   readonly most?: number
+  readonly unit?: string
 }
 
 export interface SpeedLoad {

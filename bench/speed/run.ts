@@ -1,9 +1,12 @@
 /** npm run bench -- --only NAME: the loads of docs/speed.md. */
+
+import { deletions } from './deletions.ts'
 import { type Row, rateOf, type Settings, type SpeedLoad } from './load.ts'
+import { secondReads } from './second-reads.ts'
 import { series } from './series.ts'
 import { tableOf, targetLinesOf } from './tables.ts'
 
-export const speedLoads: readonly SpeedLoad[] = [series]
+export const speedLoads: readonly SpeedLoad[] = [series, deletions, secondReads]
 
 /** Prints what it finds as it goes. */
 export async function measureSpeed(loads: readonly SpeedLoad[], settings: Settings): Promise<void> {

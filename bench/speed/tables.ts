@@ -43,14 +43,12 @@ export function tableOf(load: SpeedLoad, rows: readonly Row[]): string[] {
 }
 
 export function targetLinesOf(load: SpeedLoad, rows: readonly Row[]): string[] {
-  return load.targets.flatMap(({ what, subject, beside, value, least, most }) => {
-    const measured = beside
-      ? compared(rows, what, [subject, beside], value)
-      : median(rows, what, subject, value ?? rateOf)
+  return load.targets.flatMap(({ what, of = what, subject, beside, value = rateOf, least, most, unit = 'times' }) => {
+    const measured = beside ? compared(rows, of, [subject, beside], value) : median(rows, of, subject, value)
     if (measured === undefined) return []
     const met = measured >= (least ?? Number.NEGATIVE_INFINITY) && measured <= (most ?? Number.POSITIVE_INFINITY)
     const limit = least === undefined ? `at most ${most}` : `at least ${least}`
-    const versus = beside ? `, times "${beside}"` : ''
-    return [`${met ? 'met    ' : 'NOT MET'}  ${what}; ${subject}${versus}: ${measured.toFixed(2)}, ${limit}`]
+    const whose = beside ? ` "${beside}"` : ''
+    return [`${met ? 'met    ' : 'NOT MET'}  ${what}; ${subject}: ${measured.toFixed(2)} ${unit}${whose}, ${limit}`]
   })
 }
