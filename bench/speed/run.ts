@@ -2,11 +2,12 @@
 
 import { deletions } from './deletions.ts'
 import { type Row, rateOf, type Settings, type SpeedLoad } from './load.ts'
+import { mount } from './mount.ts'
 import { secondReads } from './second-reads.ts'
 import { series } from './series.ts'
 import { tableOf, targetLinesOf } from './tables.ts'
 
-export const speedLoads: readonly SpeedLoad[] = [series, deletions, secondReads]
+export const speedLoads: readonly SpeedLoad[] = [series, deletions, secondReads, mount]
 
 /** Prints what it finds as it goes. */
 export async function measureSpeed(loads: readonly SpeedLoad[], settings: Settings): Promise<void> {

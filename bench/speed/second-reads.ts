@@ -2,7 +2,7 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { delayed, ENCRYPTED, FILE_SYSTEM, newKeyFile, s3Section, startStub, temporaryFolder } from '../subjects.ts'
-import { Bed, type SpeedSubject } from './bed.ts'
+import { Bed, type SpeedSubject, type Stored } from './bed.ts'
 import type { Row, Settings, SpeedLoad } from './load.ts'
 
 const FILES = 400
@@ -38,7 +38,7 @@ async function* measure({ rounds }: Settings): AsyncGenerator<Row> {
       for (let i = 0; i < TIMES; i++) await bed.perform({ ids })
     }
     for (let round = 0; round < rounds; round++) {
-      const stored = []
+      const stored: Stored[] = []
       for (const bed of beds) stored.push(await bed.store(FILES, '220 KB'))
       for (const [what, times] of [
         [FIRST, 1],
