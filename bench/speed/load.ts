@@ -42,6 +42,8 @@ export interface SpeedLoad {
   readonly text: string
   /** The storage that the others are compared with. */
   readonly base: string
+  /** Whether read-ahead is on in a storage: its memory comes on top of what the engine may take. */
+  holds(subject: string): boolean
   readonly targets: readonly Target[]
   /** Rounds in turns. */
   measure(settings: Settings): AsyncGenerator<Row>
