@@ -30,8 +30,8 @@ function delayed(from: Socket, to: Socket, handshake = 0): void {
   to.on('drain', () => from.resume())
 }
 
-const server = createServer({ noDelay: true }, client => {
-  const there = connect({ port: target, host: '127.0.0.1', noDelay: true })
+const server = createServer({ noDelay: true, allowHalfOpen: true }, client => {
+  const there = connect({ port: target, host: '127.0.0.1', noDelay: true, allowHalfOpen: true })
   delayed(client, there, roundTrip)
   delayed(there, client)
 })

@@ -1,7 +1,6 @@
 /** Orthanc's own storage on a mounted bucket, beside ours with a cache and deferred deletion: MinIO behind 20 ms. */
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3'
 import { startMinio } from '../../harness/minio.ts'
 import { makeS3Bucket, type S3Settings } from '../../harness/s3.ts'
 import { until } from '../../harness/until.ts'
@@ -58,6 +57,7 @@ async function* measure({ rounds, isWanted }: Settings): AsyncGenerator<Row> {
   const minio = await startMinio(temporaryFolder())
   const far = { ...minio, endpoint: `http://127.0.0.1:${await delayed(Number(new URL(minio.endpoint).port))}` }
   const credentials = { accessKeyId: minio.accessKey, secretAccessKey: minio.secretKey }
+  const { ListObjectsV2Command, S3Client } = await import('@aws-sdk/client-s3') // large: only where it is used
   const s3 = new S3Client({ endpoint: minio.endpoint, region: minio.region, credentials, forcePathStyle: true })
   const objects = async (bucket: string) =>
     (await s3.send(new ListObjectsV2Command({ Bucket: bucket }))).KeyCount ?? Number.NaN

@@ -39,7 +39,7 @@ export async function measureSpeed(loads: readonly SpeedLoad[], settings: Settin
     }
     page = await wrapped(withSection(page, load, rows, conditions))
     writeFileSync(join(folder, 'speed.md'), page) // after each load: what was measured is measured
-    if (load === roundTrips) {
+    if (load === roundTrips && rows.length > 0) {
       const { curves, disk } = curvesOf(rows)
       writeFileSync(join(folder, 'images', 'read-ahead.svg'), await plot(curves, disk))
     }
