@@ -63,8 +63,9 @@ export interface Stub {
   forget(): void
 }
 
-export async function startStub(): Promise<Stub> {
-  const { port, child } = await startHelper('s3-stub.ts')
+/** `roundTrip`: in milliseconds, how far away it seems to be. */
+export async function startStub(roundTrip = 0): Promise<Stub> {
+  const { port, child } = await startHelper('s3-stub.ts', String(roundTrip))
   const ask = () =>
     new Promise<Counts & { readonly underWay: number }>(resolve => {
       child.once('message', counts => resolve(counts as Counts & { readonly underWay: number }))

@@ -10,6 +10,9 @@ import { type Counts, type Subject, temporaryFolder } from '../subjects.ts'
 /** The newest Orthanc that the harness has: others read in other ways. */
 export const RELEASE: DebianRelease = 'forky'
 
+/** Between Orthanc and its store, in milliseconds. */
+export const ROUND_TRIP = 20
+
 /** What a storage stands for in a load. `count`: of the server's requests. */
 export interface SpeedSubject extends Subject {
   readonly count?: () => Promise<Counts>
@@ -28,9 +31,10 @@ export interface Spent {
   readonly sentBytes: number | undefined
 }
 
-/** Files of one series, in the order in which they were stored. */
+/** Files of one study, in the order in which they were stored. */
 export interface Stored {
   readonly ids: readonly string[]
+  /** The first one. */
   readonly series: string
   readonly study: string
   readonly seconds: number
@@ -40,13 +44,18 @@ export interface Stored {
 export const SIDE = { '220 KB': 332, '20 KB': 100 } as const
 export type Size = keyof typeof SIDE
 
+interface StoreOptions {
+  readonly clients?: 1 | 10
+  readonly series?: number
+}
+
 export class Bed {
   readonly subject: SpeedSubject
   orthanc: OrthancProcess
   readonly #dir: string
   readonly #clients: BenchClients
   readonly #crowd: BenchClients
-  #series = 0
+  #studies = 0
   #images = 0
 
   private constructor(subject: SpeedSubject, dir: string, orthanc: OrthancProcess) {
@@ -76,14 +85,15 @@ export class Bed {
     this.orthanc = await startOn(this.subject, this.#dir)
   }
 
-  /** A new study of one series. Ten clients store it, unless one is said to. */
-  async store(count: number, size: Size, clients: 1 | 10 = 10): Promise<Stored> {
-    const [rows, columns, series] = [SIDE[size], SIDE[size], ++this.#series]
-    const images: BenchImage[] = Array.from({ length: count }, () => ({
+  /** A new study, of one series unless there are more. Ten clients store it, unless one is said to. */
+  async store(count: number, size: Size, { clients = 10, series = 1 }: StoreOptions = {}): Promise<Stored> {
+    const [rows, columns, study] = [SIDE[size], SIDE[size], ++this.#studies]
+    const images: BenchImage[] = Array.from({ length: count }, (_, i) => ({
       seed: ++this.#images,
       rows,
       columns,
-      study: series,
+      study,
+      series: 1 + (i % series),
       slice: true,
     }))
     const { ids, seconds } = await this.perform({ images }, clients)

@@ -1,7 +1,7 @@
 /** A study is deleted, behind a round trip of 20 ms: how long does the client wait, and when is the bucket empty? */
 import { until } from '../../harness/until.ts'
-import { delayed, FILE_SYSTEM, s3Section, startStub } from '../subjects.ts'
-import { Bed, type SpeedSubject } from './bed.ts'
+import { FILE_SYSTEM, s3Section, startStub } from '../subjects.ts'
+import { Bed, ROUND_TRIP, type SpeedSubject } from './bed.ts'
 import { BEFORE, type Row, type Settings, type SpeedLoad } from './load.ts'
 
 const FILES = 1000
@@ -10,9 +10,9 @@ export const DEFERRED = 'with DeferredDeletion'
 const WHAT = `a study of ${FILES} files`
 
 async function* measure({ rounds, before }: Settings): AsyncGenerator<Row> {
-  const stub = await startStub()
+  const stub = await startStub(ROUND_TRIP)
   const { count } = stub
-  const config = s3Section(`http://127.0.0.1:${await delayed(stub.port)}`)
+  const config = s3Section(`http://127.0.0.1:${stub.port}`)
   const subjects: SpeedSubject[] = [
     { name: FILE_SYSTEM, plugin: null, config: {} },
     ...(before ? [{ name: BEFORE, plugin: `${before}/libOrthancCloudStorage.so`, config, count }] : []),

@@ -5,7 +5,7 @@ import { startMinio } from '../../harness/minio.ts'
 import { makeS3Bucket, type S3Settings } from '../../harness/s3.ts'
 import { until } from '../../harness/until.ts'
 import { delayed, s3Section, temporaryFolder } from '../subjects.ts'
-import { Bed, type SpeedSubject, type Stored } from './bed.ts'
+import { Bed, ROUND_TRIP, type SpeedSubject, type Stored } from './bed.ts'
 import type { Row, Settings, SpeedLoad } from './load.ts'
 import { rcloneMount, whyNoMount } from './rclone.ts'
 
@@ -55,7 +55,10 @@ function mounted(far: S3Settings, bucket: string): Contender {
 
 async function* measure({ rounds, isWanted }: Settings): AsyncGenerator<Row> {
   const minio = await startMinio(temporaryFolder())
-  const far = { ...minio, endpoint: `http://127.0.0.1:${await delayed(Number(new URL(minio.endpoint).port))}` }
+  const far = {
+    ...minio,
+    endpoint: `http://127.0.0.1:${await delayed(Number(new URL(minio.endpoint).port), ROUND_TRIP)}`,
+  }
   const credentials = { accessKeyId: minio.accessKey, secretAccessKey: minio.secretKey }
   const { ListObjectsV2Command, S3Client } = await import('@aws-sdk/client-s3') // large: only where it is used
   const s3 = new S3Client({ endpoint: minio.endpoint, region: minio.region, credentials, forcePathStyle: true })
@@ -82,7 +85,7 @@ async function* measure({ rounds, isWanted }: Settings): AsyncGenerator<Row> {
         let stored: Stored | undefined
         const work: Record<(typeof steps)[number], () => Promise<{ readonly seconds: number }>> = {
           upload: async () => {
-            stored = await bed.store(FILES, '220 KB', 1)
+            stored = await bed.store(FILES, '220 KB', { clients: 1 })
             return stored
           },
           'first reading': () => bed.perform({ ids: stored?.ids ?? [] }),

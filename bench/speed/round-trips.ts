@@ -1,5 +1,5 @@
 /** The same reading behind networks of several round trips: the plot of docs/speed.md. */
-import { delayed, FILE_SYSTEM, s3Section, startStub } from '../subjects.ts'
+import { FILE_SYSTEM, s3Section, startStub } from '../subjects.ts'
 import { Bed, type SpeedSubject } from './bed.ts'
 import { median, type Row, rateOf, type Settings, type SpeedLoad } from './load.ts'
 import type { Curve } from './plot.ts'
@@ -10,10 +10,10 @@ const ROUND_TRIPS = [0, 2, 5, 10, 20, 40, 80]
 const nameOf = (ms: number) => `${ms} ms`
 
 async function* measure({ rounds, isWanted }: Settings): AsyncGenerator<Row> {
-  const stub = await startStub()
-  const { count } = stub
   for (const ms of ROUND_TRIPS.filter(one => isWanted(nameOf(one)))) {
-    const config = s3Section(`http://127.0.0.1:${ms === 0 ? stub.port : await delayed(stub.port, ms)}`)
+    const stub = await startStub(ms)
+    const { count } = stub
+    const config = s3Section(`http://127.0.0.1:${stub.port}`)
     const subjects: SpeedSubject[] = [
       ...(ms === 0 ? [{ name: FILE_SYSTEM, plugin: null, config: {} }] : []),
       { name: NOT_AHEAD, plugin: undefined, config: { ...config, CloudStorage: { ReadAhead: false } }, count },

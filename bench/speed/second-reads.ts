@@ -1,8 +1,8 @@
 /** Files are read for the second time: from the cache on disk, beside Orthanc's own file system. */
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { delayed, ENCRYPTED, FILE_SYSTEM, newKeyFile, s3Section, startStub, temporaryFolder } from '../subjects.ts'
-import { Bed, type SpeedSubject, type Stored } from './bed.ts'
+import { ENCRYPTED, FILE_SYSTEM, newKeyFile, s3Section, startStub, temporaryFolder } from '../subjects.ts'
+import { Bed, ROUND_TRIP, type SpeedSubject, type Stored } from './bed.ts'
 import type { Row, Settings, SpeedLoad } from './load.ts'
 
 const FILES = 400
@@ -15,9 +15,9 @@ const SECOND = 'second reading'
 const CACHED = `${CACHE}${ENCRYPTED}`
 
 async function* measure({ rounds }: Settings): AsyncGenerator<Row> {
-  const stub = await startStub()
+  const stub = await startStub(ROUND_TRIP)
   const { count } = stub
-  const endpoint = `http://127.0.0.1:${await delayed(stub.port)}`
+  const endpoint = `http://127.0.0.1:${stub.port}`
   const cached = (name: string, more: object): SpeedSubject & { path: string } => {
     const path = join(temporaryFolder(), 'cache')
     // Without read-ahead: it would hold some of the files in memory.
