@@ -1,10 +1,9 @@
 /**
  * A stub, not a server: it answers the few S3 requests of the benchmark from memory, and does not look at signatures.
  * It costs so little that what is measured is Orthanc, plugin and engine. Run as its own process; prints its port.
- * node s3-stub.ts [MILLISECONDS]: answers as if it were that round trip away, and had any bandwidth.
  */
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 
 const objects = new Map<string, Buffer[]>()
 const parts = new Map<string, Buffer[][]>()
@@ -68,11 +67,12 @@ const server = createServer((request, response) => {
   }
 })
 
+/** node s3-stub.ts MILLISECONDS: it answers as if it were that round trip away, on a network of any bandwidth. */
 const roundTrip = Number(process.argv[2] ?? 0)
 if (roundTrip > 0) {
   // Cheaper than a proxy: no byte is copied for it. A new connection takes a round trip of its own.
-  const [answer] = server.listeners('request') as [(request: IncomingMessage, response: ServerResponse) => void]
-  const known = new WeakSet<Socket>()
+  const [answer] = server.listeners('request') as [(...exchange: unknown[]) => void]
+  const known = new WeakSet<object>()
   server.removeListener('request', answer)
   server.on('request', (request, response) => {
     setTimeout(answer, known.has(request.socket) ? roundTrip : 2 * roundTrip, request, response)
