@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Digest } from '../../bytes.ts'
-import { digestOfBody } from '../digest.ts'
+import { digestsOfBody } from '../digest.ts'
 import type { Store } from '../store.ts'
 import type { Headers, Verdict } from './dialect.ts'
 
@@ -39,11 +39,11 @@ export class Etags {
   readonly #agreed = new Set<string>()
 
   /** What an ETag says of bytes with this MD5 (base64), sent in one request or in parts with these MD5s. */
-  compare(headers: Headers, md5: string | undefined, parts?: readonly string[]): Verdict {
+  compare(headers: Headers, md5: string, parts?: readonly string[]): Verdict {
     const etag = String(headers['etag'] ?? '')
     if (parts && OF_PARTS.exec(etag)?.[1]?.toLowerCase() === etagOfParts(parts)) return 'same'
     const whole = MD5.exec(etag)?.[1]?.toLowerCase()
-    if (whole === undefined || md5 === undefined) return 'unclear'
+    if (whole === undefined) return 'unclear'
     if (whole === hex(md5)) {
       if (this.#are === 'unknown') this.#are = 'md5'
       return 'same'
@@ -103,8 +103,8 @@ export async function learnFromOthers(store: Store, prefix: string, but: string,
     if (key === but || size === 0 || size > LARGEST_READ) continue
     read++
     const { body, digest } = await store.get(key, undefined, signal)
-    const found = await digestOfBody('md5', body, signal)
-    if (digest?.value === found) return void digest.confirms?.(found)
+    const { md5 = '' } = await digestsOfBody(['md5'], body, signal)
+    if (digest?.value === md5) return void digest.confirms?.(md5)
   }
 }
 
