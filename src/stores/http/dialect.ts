@@ -44,6 +44,8 @@ export interface HttpRefusal extends HttpAnswer {
   readonly origin: string
   /** Whether the request belongs to an upload that began before: what is missing is the upload. */
   readonly inUpload: boolean
+  /** The request, before it was authorised. */
+  readonly draft?: Draft
 }
 
 /**

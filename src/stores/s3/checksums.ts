@@ -4,9 +4,9 @@
  * has proven that it verifies it (proof.ts), and no longer when an answer shows that it does not.
  */
 import type { Bytes, Digest, Range } from '../../bytes.ts'
-import { Fault } from '../../fault.ts'
+import type { Fault } from '../../fault.ts'
 import { type DigestName, type Digests, digestOf, hashers } from '../digest.ts'
-import type { Begun, Headers, Receipt, Verdict } from '../http/dialect.ts'
+import type { Begun, Headers, HttpRefusal, Receipt, Verdict } from '../http/dialect.ts'
 import { awsChunked } from './aws-chunked.ts'
 
 const NAME = 'x-amz-checksum-crc32'
@@ -109,12 +109,14 @@ export class Checksums {
     this.#warn(`writes are sent with Content-MD5 again instead of ${NAME}: ${why}`) // once: nothing is proven now
   }
 
-  /** A failure that may be one because of the checksum: then another try is made without it. */
-  blamed(error: unknown, names: readonly DigestName[]): unknown {
-    const refused = error instanceof Fault && (error.code === 'BadRequest' || error.code === 'Internal')
-    if (!refused || !names.includes('crc32')) return error
-    this.giveUp(error.message)
-    return error.with({ retryable: true })
+  /** A refusal that may be one of the checksum: then the operation is tried once more, without it. */
+  blamed(fault: Fault, { status, draft }: HttpRefusal): Fault {
+    const maybe = (status === 400 && fault.code === 'BadRequest') || status === 501
+    // Others may be under way when the first one is refused.
+    const had = Object.keys(draft?.headers ?? {}).some(name => /^x-amz-(checksum-|trailer$)/.test(name))
+    if (!maybe || !had) return fault
+    this.giveUp(fault.message)
+    return fault.with({ startOver: true })
   }
 }
 

@@ -55,17 +55,7 @@ export function s3Store(options: S3Options, environment: Environment, log: (line
     ...store,
     async get(key, range, signal) {
       if (etags.doubts(key)) await learnFromOthers(store, folder, key, signal).catch(() => {})
-      return store.get(key, range, signal).catch(error => {
-        throw range ? error : checksums.blamed(error, checksums.names())
-      })
-    },
-    async put(key, body, signal) {
-      const names = checksums.names()
-      try {
-        await store.put(key, body, signal)
-      } catch (error) {
-        throw checksums.blamed(error, names)
-      }
+      return store.get(key, range, signal)
     },
   }
 }
@@ -103,7 +93,7 @@ export function s3Dialect(
   if (options.storageClass !== undefined) onWrite['x-amz-storage-class'] = options.storageClass
   if (Object.keys(options.tags).length > 0) onWrite['x-amz-tagging'] = encodeQuery(Object.entries(options.tags))
 
-  const fault = (answer: HttpRefusal) => s3Fault(answer, options)
+  const fault = (answer: HttpRefusal) => checksums.blamed(s3Fault(answer, options), answer)
 
   return {
     name: `s3:${options.bucket}`,
