@@ -153,6 +153,16 @@ describe('a server that verifies CRC-32', () => {
     }
   })
 
+  it('shows with its first writes that ETags are MD5s, by which ranges are compared', async () => {
+    const { store, since, objects } = await started()
+    await store.put('k', chunked(SMALL), never)
+    const kept = objects.get('k') ?? assert.fail()
+    objects.set('k', { ...kept, bytes: noise(SMALL.length, 2) })
+    const whole = async () => collect(await store.get('k', { start: 0, end: SMALL.length }, never))
+    for (let i = 0; i < 3; i++) await assert.rejects(whole(), { code: 'Corrupt', message: /md5/ })
+    assert.ok(since().every(({ key, query }) => key === 'k' && !query.has('list-type')))
+  })
+
   it('has its objects of before, which have no checksum, compared by their ETag', async () => {
     const { raw, objects } = await started()
     objects.set('k', {

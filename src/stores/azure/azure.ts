@@ -124,7 +124,7 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
       inOrder: false,
       begin: () => undefined,
       // Two uploads of one object must not mix their blocks. Azure has an MD5 of the object only if we send it.
-      begun: () => ({ id: randomBytes(12).toString('hex'), digests: ['md5'], wantsWhole: true }),
+      begun: () => ({ id: randomBytes(12).toString('hex'), ofParts: ['md5'], ofWhole: ['md5'] }),
       part: (key, id, { number, digests }) => ({
         method: 'PUT',
         path: objectPath(key),

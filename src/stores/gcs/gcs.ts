@@ -146,7 +146,7 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
         const location = textOf(answer?.headers ?? {}, 'location') ?? ''
         const id = URL.canParse(location) ? new URL(location).searchParams.get('upload_id') : undefined
         if (!id) throw answer ? notTheStores(answer, 'no upload_id') : new Fault('Internal', 'there was no answer')
-        return { id, digests: ['crc32c'], wantsWhole: true }
+        return { id, ofParts: [], ofWhole: ['crc32c'] }
       },
       part: (_key, id, { range, total, whole }) => ({
         method: 'PUT',

@@ -97,10 +97,10 @@ export type Receipt = Readonly<Record<string, string>>
 /** An upload in parts that the provider has begun. */
 export interface Begun {
   readonly id: string
-  /** What each part is sent with. */
-  readonly digests: readonly DigestName[]
-  /** Whether the digests of the whole object are wanted, by its last part or by finish(). */
-  readonly wantsWhole: boolean
+  /** Of each part, for part() and receipt(). */
+  readonly ofParts: readonly DigestName[]
+  /** Of the whole object, for its last part or for finish(). */
+  readonly ofWhole: readonly DigestName[]
 }
 
 /** A write whose digests follow its bytes, so that these are read once. */

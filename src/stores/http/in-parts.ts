@@ -32,12 +32,12 @@ async function upload(all: Transfers, key: string, body: Source, signal: AbortSi
   const { parts } = dialect
   const ranges = partsOf(body.size, all)
   const begin = parts.begin(key)
-  const { id, digests, wantsWhole } = await (begin
+  const { id, ofParts, ofWhole } = await (begin
     ? again(signal, async () => parts.begun(await exchange(all, begin, signal)))
     : parts.begun(undefined))
   const stop = new AbortController()
   const anySignal = AbortSignal.any([signal, stop.signal])
-  const whole = hashers(wantsWhole ? digests : [])
+  const whole = hashers(ofWhole)
   let wholeDigests: Digests | undefined
   // If it took all slots at once, every other transfer would wait until its last part is sent.
   const few = pLimit(all.transfer.concurrency)
@@ -62,8 +62,8 @@ async function upload(all: Transfers, key: string, body: Source, signal: AbortSi
       return read
     })
     const last = i === ranges.length - 1
-    if (last && wantsWhole) wholeDigests = whole.digests()
-    const part = { number: i + 1, range, total: body.size, digests: digestsOf(digests, bytes), whole: wholeDigests }
+    if (last && ofWhole.length > 0) wholeDigests = whole.digests()
+    const part = { number: i + 1, range, total: body.size, digests: digestsOf(ofParts, bytes), whole: wholeDigests }
     const draft = parts.part(key, id, part)
     const request = async () => parts.receipt(await exchange(all, draft, anySignal, bytes), part, id)
     return again(anySignal, () => (last && parts.inOrder ? doubting(request) : request()))

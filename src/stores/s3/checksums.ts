@@ -48,7 +48,7 @@ export class Checksums {
 
   onWrite({ md5, crc32, sha256 }: Digests): Record<string, string> {
     return {
-      ...(md5 !== undefined && { 'content-md5': md5 }),
+      ...(md5 !== undefined && crc32 === undefined && { 'content-md5': md5 }),
       ...(crc32 !== undefined && { [NAME]: crc32 }),
       ...(sha256 !== undefined && { 'x-amz-content-sha256': Buffer.from(sha256, 'base64').toString('hex') }),
     }
@@ -90,7 +90,7 @@ export class Checksums {
       this.#proven !== undefined &&
       headers['x-amz-checksum-algorithm'] === 'CRC32' &&
       headers['x-amz-checksum-type'] === 'FULL_OBJECT'
-    return taken ? { digests: this.crcNames(), wantsWhole: true } : { digests: ['md5'], wantsWhole: false }
+    return taken ? { ofParts: this.crcNames(), ofWhole: ['crc32'] } : { ofParts: ['md5'], ofWhole: [] }
   }
 
   /** How the end of an upload names a part. */

@@ -9,7 +9,7 @@ import { Fault } from '../../fault.ts'
 import { digestOf, digestsOf } from '../digest.ts'
 import type { MoreProbes } from '../http/check.ts'
 import type { Dialect, Draft, HttpAnswer, SendProbe } from '../http/dialect.ts'
-import { type Checksums, isSha256Cheap, trailed } from './checksums.ts'
+import { type Checksums, isSha256Cheap, type Proven, trailed } from './checksums.ts'
 
 /** Orthanc's start waits no longer for this. */
 const LONGEST_MS = 3_000
@@ -49,7 +49,7 @@ export function proveChecksums(checksums: Checksums, { key, bucketPath, log }: P
   }
 
   /** What is proven, or why nothing is. */
-  async function prove(written: Written): Promise<{ readonly trailer: boolean } | string> {
+  async function prove(written: Written): Promise<Proven | string> {
     const bytes = probeBytes()
     const names = checksums.crcNames()
     const right = digestsOf(names, bytes)
@@ -60,9 +60,9 @@ export function proveChecksums(checksums: Checksums, { key, bucketPath, log }: P
     ])
     if (!(refusal instanceof Fault)) return 'this server does not look at x-amz-checksum-crc32'
     const said = `its answer to a wrong x-amz-checksum-crc32 was: ${refusal.message}`
-    const names400 = /^InvalidRequest\b/.test(refusal.message)
-    if (refusal.code !== 'Corrupt' && !names400) return said
-    if (!keepsNoVersions(versions)) return names400 ? said : { trailer: false }
+    const unclear = /^InvalidRequest\b/.test(refusal.message)
+    if (refusal.code !== 'Corrupt' && !unclear) return said
+    if (!keepsNoVersions(versions)) return unclear ? said : { trailer: false }
 
     /** Whether these bytes are there now as the server has acknowledged them. */
     async function isRight(draft: Draft, body: Buffer): Promise<boolean> {

@@ -99,7 +99,8 @@ export function s3Dialect(
     name: `s3:${options.bucket}`,
     origin,
     requestId: 'x-amz-request-id',
-    digests: () => checksums.names(),
+    // Reads that bring no CRC-32 are compared with ETags: the first writes show whether these are MD5s.
+    digests: () => (checksums.proven && etags.curious ? [...checksums.names(), 'md5'] : checksums.names()),
     describedBy: 'md5',
     put: (key, digests) => ({
       method: 'PUT',
@@ -115,7 +116,10 @@ export function s3Dialect(
     marked: isMarkedByS3,
     acknowledges: (answer, { md5 = '', crc32 }) => {
       const { headers } = withEtag(answer)
-      if (crc32 !== undefined) return checksums.compare(headers, crc32)
+      if (crc32 !== undefined) {
+        if (md5 !== '') etags.compare(headers, md5)
+        return checksums.compare(headers, crc32)
+      }
       const verdict = etags.compare(headers, md5)
       // Where ETags are no MD5s, we must trust that the server verified Content-MD5, if the answer is the server's.
       const own = isMarkedByS3(headers) || marksNothing
