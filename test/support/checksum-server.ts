@@ -59,6 +59,7 @@ export async function checksumServer(manners: Manners = {}) {
   /** Versions that a removal has hidden, and those that were removed for good. */
   const hidden: string[] = []
   const uploads = new Map<string, { readonly crc: boolean; readonly parts: Kept[] }>()
+  let begun = 0
   const state = { interfere: (() => false) as Interfere }
 
   const say = (response: ServerResponse, status: number, code: string): undefined => {
@@ -99,10 +100,10 @@ export async function checksumServer(manners: Manners = {}) {
     }
     if (query.has('uploads')) {
       const taken = parts && crc === 'verifies' && headers['x-amz-checksum-algorithm'] === 'CRC32'
-      uploads.set(String(uploads.size + 1), { crc: taken, parts: [] })
+      uploads.set(String(++begun), { crc: taken, parts: [] })
       const head = { 'x-amz-checksum-algorithm': 'CRC32', 'x-amz-checksum-type': 'FULL_OBJECT' }
       response.writeHead(200, taken ? head : {})
-      const text = `<InitiateMultipartUploadResult><UploadId>${uploads.size}</UploadId></InitiateMultipartUploadResult>`
+      const text = `<InitiateMultipartUploadResult><UploadId>${begun}</UploadId></InitiateMultipartUploadResult>`
       return response.end(text)
     }
     if (id !== null) return inUpload(one, id, response)

@@ -101,6 +101,8 @@ export interface Begun {
   readonly ofParts: readonly DigestName[]
   /** Of the whole object, for its last part or for finish(). */
   readonly ofWhole: readonly DigestName[]
+  /** It is not what was asked for, and must be abandoned and begun again, in another way. */
+  readonly again?: boolean
 }
 
 /** A write whose digests follow its bytes, so that these are read once. */
@@ -126,8 +128,8 @@ export interface PartsDialect {
   readonly inOrder: boolean
   /** undefined = parts need no request before them. */
   begin(key: string): Draft | undefined
-  /** From the answer to begin(). */
-  begun(answer: HttpAnswer | undefined): Begun
+  /** From the answer to `begin`. */
+  begun(answer: HttpAnswer | undefined, begin: Draft | undefined): Begun
   part(key: string, id: string, part: Part): Draft
   /** Throws when the part did not arrive whole. */
   receipt(answer: HttpAnswer, part: Part, id: string): Receipt

@@ -4,7 +4,7 @@ import { Fault, throwIfAborted } from '../../fault.ts'
 import { type Digests, digestsOf, hasher, hashers } from '../digest.ts'
 import type { Store } from '../store.ts'
 import { readAnswer } from './answer.ts'
-import type { Draft, HttpAnswer, Receipt } from './dialect.ts'
+import type { Begun, Draft, HttpAnswer, Receipt } from './dialect.ts'
 import type { Expected } from './look.ts'
 import type { Transfers } from './transfer.ts'
 
@@ -31,10 +31,7 @@ async function upload(all: Transfers, key: string, body: Source, signal: AbortSi
   const { dialect, look, slot, again } = all
   const { parts } = dialect
   const ranges = partsOf(body.size, all)
-  const begin = parts.begin(key)
-  const { id, ofParts, ofWhole } = await (begin
-    ? again(signal, async () => parts.begun(await exchange(all, begin, signal)))
-    : parts.begun(undefined))
+  const { id, ofParts, ofWhole } = await beginUpload(all, key, signal)
   const stop = new AbortController()
   const anySignal = AbortSignal.any([signal, stop.signal])
   const whole = hashers(ofWhole)
@@ -93,6 +90,16 @@ async function upload(all: Transfers, key: string, body: Source, signal: AbortSi
     await abandon(all, key, id)
     throw error
   }
+}
+
+async function beginUpload(all: Transfers, key: string, signal: AbortSignal): Promise<Begun> {
+  const { dialect, again } = all
+  const begin = dialect.parts.begin(key)
+  if (!begin) return dialect.parts.begun(undefined, begin)
+  const begun = await again(signal, async () => dialect.parts.begun(await exchange(all, begin, signal), begin))
+  if (!begun.again) return begun
+  await abandon(all, key, begun.id)
+  return beginUpload(all, key, signal)
 }
 
 async function exchange({ send }: Transfers, draft: Draft, signal: AbortSignal, bytes?: Buffer): Promise<HttpAnswer> {

@@ -6,13 +6,14 @@
 import type { Bytes, Digest, Range } from '../../bytes.ts'
 import type { Fault } from '../../fault.ts'
 import { type DigestName, type Digests, digestOf, hashers } from '../digest.ts'
-import type { Begun, Headers, HttpRefusal, Receipt, Verdict } from '../http/dialect.ts'
+import type { Begun, Draft, Headers, HttpRefusal, Receipt, Verdict } from '../http/dialect.ts'
 import { awsChunked } from './aws-chunked.ts'
 
 const NAME = 'x-amz-checksum-crc32'
 /** A CRC-32 in base64. One of the checksums of the parts of an object has a number of parts behind it. */
 const VALUE = /^[A-Za-z0-9+/]{5}[AQgw]==$/
 const VALUE_LENGTH = 8
+const PARTS = { 'x-amz-checksum-algorithm': 'CRC32', 'x-amz-checksum-type': 'FULL_OBJECT' }
 const UNSIGNED_TRAILER = 'STREAMING-UNSIGNED-PAYLOAD-TRAILER'
 
 /** What a server was proven to do with CRC-32. `trailer`: also take it after the bytes. */
@@ -23,6 +24,7 @@ export class Checksums {
   readonly bound: boolean
   readonly #warn: (line: string) => void
   #proven: Proven | undefined
+  #takesParts = true
 
   constructor(bound: boolean, warn: (line: string) => void = () => {}) {
     this.bound = bound
@@ -81,16 +83,19 @@ export class Checksums {
 
   /** For the request that begins an upload in parts. */
   onBegin(): Record<string, string> {
-    return this.#proven ? { 'x-amz-checksum-algorithm': 'CRC32', 'x-amz-checksum-type': 'FULL_OBJECT' } : {}
+    return this.#proven && this.#takesParts ? PARTS : {}
   }
 
-  /** A server that takes CRC-32 for parts says so when it begins. One that says nothing gets MD5s. */
-  begun(headers: Headers = {}): Omit<Begun, 'id'> {
-    const taken =
-      this.#proven !== undefined &&
-      headers['x-amz-checksum-algorithm'] === 'CRC32' &&
-      headers['x-amz-checksum-type'] === 'FULL_OBJECT'
-    return taken ? { ofParts: this.crcNames(), ofWhole: ['crc32'] } : { ofParts: ['md5'], ofWhole: [] }
+  /**
+   * A server that takes CRC-32 for parts says so when it begins. If it does not, nobody knows what it expects of them:
+   * this upload and all others are begun without.
+   */
+  begun(headers: Headers = {}, begin: Draft | undefined): Omit<Begun, 'id'> {
+    const has = (all: Headers = {}) => Object.entries(PARTS).every(([name, value]) => all[name] === value)
+    if (!has(begin?.headers)) return { ofParts: ['md5'], ofWhole: [] }
+    const taken = has(headers)
+    this.#takesParts &&= taken
+    return { ofParts: this.crcNames(), ofWhole: ['crc32'], again: !taken }
   }
 
   /** How the end of an upload names a part. */

@@ -193,10 +193,10 @@ export function s3Dialect(
         query: [['uploads', '']],
         headers: { ...onWrite, ...checksums.onBegin() },
       }),
-      begun: answer => {
+      begun: (answer, begin) => {
         const id = answer && resultOf<{ UploadId: unknown }>(answer, 'InitiateMultipartUploadResult').UploadId
         if (typeof id !== 'string' || id === '') throw new Fault('Internal', 'the answer has no UploadId')
-        return { id, ...checksums.begun(answer?.headers) }
+        return { id, ...checksums.begun(answer?.headers, begin) }
       },
       part: (key, id, { number, digests }) => ({
         method: 'PUT',
