@@ -1,12 +1,44 @@
 /**
  * A stub, not a server: it answers the few S3 requests of the benchmark from memory, and does not look at signatures.
- * It costs so little that what is measured is Orthanc, plugin and engine. Run as its own process; prints its port.
+ * Of checksums it knows CRC-32, which it verifies in headers, and believes when they come after the bytes. It costs so
+ * little that what is measured is Orthanc, plugin and engine. Run as its own process; prints its port.
  */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { crc32 } from 'node:zlib'
 
 const objects = new Map<string, Buffer[]>()
 const parts = new Map<string, Buffer[][]>()
+const CRC = 'x-amz-checksum-crc32'
+const checksums = new Map<string, string>()
+
+function crcOf(chunks: readonly Buffer[]): string {
+  const bytes = Buffer.alloc(4)
+  bytes.writeUInt32BE(chunks.reduce((crc, chunk) => crc32(chunk, crc), 0))
+  return bytes.toString('base64')
+}
+
+/** The bytes of a body in chunks of known sizes, without a copy, and the checksum behind them. */
+function unframed(framed: readonly Buffer[]): { readonly chunks: Buffer[]; readonly crc: string } {
+  const chunks: Buffer[] = []
+  let [head, left] = ['', 0]
+  for (let bytes of framed)
+    while (bytes.length > 0) {
+      if (left > 2) chunks.push(bytes.subarray(0, left - 2))
+      const taken = Math.min(left, bytes.length)
+      left -= taken
+      bytes = bytes.subarray(taken)
+      const end = left > 0 || head.startsWith('0\r\n') ? bytes.length : bytes.indexOf('\n') + 1 || bytes.length
+      if (left > 0) continue
+      head += bytes.toString('latin1', 0, end)
+      bytes = bytes.subarray(end)
+      const size = head.endsWith('\r\n') ? Number.parseInt(head, 16) : 0
+      if (size === 0) continue
+      left = size + 2 // and the end of its line
+      head = ''
+    }
+  return { chunks, crc: /^0\r\n\S+:(\S+)/.exec(head)?.[1] ?? '' }
+}
 
 const server = createServer((request, response) => {
   response.setHeader('x-amz-request-id', 'stub') // a mark that all S3 servers give
@@ -14,30 +46,42 @@ const server = createServer((request, response) => {
   const part = /partNumber=(\d+)/.exec(query)?.[1]
   if (request.method === 'POST') {
     request.resume()
-    if (query.startsWith('uploads'))
+    if (query.startsWith('uploads')) {
+      if (request.headers['x-amz-checksum-algorithm'] === 'CRC32')
+        response.writeHead(200, { 'x-amz-checksum-algorithm': 'CRC32', 'x-amz-checksum-type': 'FULL_OBJECT' })
       response.end('<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>')
-    else {
+    } else {
       objects.set(key, (parts.get(key) ?? []).flat())
+      checksums.set(key, String(request.headers[CRC] ?? ''))
       parts.delete(key)
       response.end('<CompleteMultipartUploadResult><ETag>"stub"</ETag></CompleteMultipartUploadResult>')
     }
     return
   }
   if (request.method === 'PUT') {
-    const chunks: Buffer[] = []
-    request.on('data', (chunk: Buffer) => chunks.push(chunk))
+    const received: Buffer[] = []
+    request.on('data', (chunk: Buffer) => received.push(chunk))
     request.on('end', () => {
-      if (part === undefined) objects.set(key, chunks)
-      else {
+      const sent = request.headers[CRC]
+      const trailed = request.headers['x-amz-trailer'] === undefined ? undefined : unframed(received)
+      const chunks = trailed?.chunks ?? received
+      const crc = trailed?.crc ?? (typeof sent === 'string' ? crcOf(chunks) : undefined)
+      if (sent !== undefined && sent !== crc)
+        return response.writeHead(400).end('<Error><Code>BadDigest</Code></Error>')
+      if (part === undefined) {
+        objects.set(key, chunks)
+        checksums.set(key, crc ?? '')
+      } else {
         // An array with the parts at their numbers, in which the missing ones are skipped.
         const uploaded = parts.get(key) ?? []
         uploaded[Number(part)] = chunks
         parts.set(key, uploaded)
       }
-      response.writeHead(200, { 'content-length': 0, etag: '"stub"' }).end()
+      response.writeHead(200, { 'content-length': 0, etag: '"stub"', ...(crc && { [CRC]: crc }) }).end()
     })
     return
   }
+  if (query === 'versioning=') return response.end('<VersioningConfiguration/>')
   const chunks = objects.get(key)
   if (request.method === 'DELETE') {
     objects.delete(key)
@@ -48,7 +92,8 @@ const server = createServer((request, response) => {
     const size = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0)
     const [, from, to] = /bytes=(\d+)-(\d+)/.exec(request.headers.range ?? '') ?? []
     if (from === undefined) {
-      response.writeHead(200, { 'content-length': size })
+      const crc = request.headers['x-amz-checksum-mode'] ? checksums.get(key) : undefined
+      response.writeHead(200, { 'content-length': size, ...(crc && { [CRC]: crc }) })
       for (const chunk of chunks) response.write(chunk)
       response.end()
     } else {

@@ -24,7 +24,7 @@ export interface Content {
 
 /** `value` in base64. */
 export interface Digest {
-  readonly name: 'md5' | 'crc32c'
+  readonly name: 'md5' | 'crc32' | 'crc32c'
   readonly value: string
   /** Whether a body with the digest `found` is right. Without this function: if both digests are the same. */
   confirms?(found: string): boolean

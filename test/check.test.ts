@@ -137,15 +137,17 @@ async function check({ store }: Opened, options: CheckOptions = {}): Promise<str
 const page = (response: ServerResponse) =>
   response.writeHead(200, { 'content-type': 'text/html' }).end('<html>Please accept our terms</html>')
 
-for (const [name, open, says] of [
-  ['S3', s3, s3Says],
-  ['Azure', azure, azureSays],
+/** `more`: what S3 tries beside with a wrong CRC-32, once. */
+for (const [name, open, says, more] of [
+  ['S3', s3, s3Says, ['PUT /b/probe']],
+  ['Azure', azure, azureSays, []],
 ] as const)
   describe(`the check of ${name}`, () => {
     it('writes nothing where wrong checksums are refused, and leaves nothing', async () => {
       const opened = await open(() => {})
       assert.deepEqual(await check(opened), [])
-      assert.deepEqual(opened.lines, ['GET /b/probe', 'PUT /b/probe', 'DELETE /b/probe'])
+      const lines = opened.lines.filter(line => line !== 'GET /b') // comes at any time: whether there are versions
+      assert.deepEqual(lines, ['GET /b/probe', 'PUT /b/probe', ...more, 'DELETE /b/probe'])
       assert.equal(opened.objects.size, 0)
     })
 
@@ -202,7 +204,7 @@ for (const [name, open, says] of [
       assert.match((await check(opened)).join('\n'), /does not verify Content-MD5/)
       assert.equal(opened.objects.size, 0)
       assert.deepEqual(await check(opened), [])
-      assert.equal(opened.lines.filter(line => line.startsWith('PUT')).length, 1)
+      assert.equal(opened.lines.filter(line => line.startsWith('PUT')).length, 1 + more.length)
     })
 
     it('says what stays behind where it may not be removed, and removes at the next start what stayed', async () => {

@@ -23,11 +23,22 @@ describe('CRC-32C', () => {
   ]
   for (const [what, bytes, expected] of vectors) it(`of ${what}`, () => assert.equal(crc32c(bytes) >>> 0, expected))
 
+  it('is the same wherever the bytes lie in memory', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 100 }), fc.integer({ min: 0, max: 7 }), (bytes, offset) => {
+        const moved = new Uint8Array(offset + bytes.length).subarray(offset)
+        moved.set(bytes)
+        const byOne = bytes.reduce((crc, _, i) => crc32c(bytes.subarray(i, i + 1), crc), 0)
+        assert.equal(crc32c(moved), byOne)
+      }),
+    )
+  })
+
   it('is written as Google writes it', () => assert.equal(digestOf('crc32c', Buffer.from('hello world')), 'yZRlqg=='))
 })
 
 describe('a digest', () => {
-  for (const name of ['md5', 'crc32c'] as const)
+  for (const name of ['md5', 'crc32', 'crc32c', 'sha256'] as const)
     it(`${name} does not depend on how the bytes are cut`, () => {
       fc.assert(
         fc.property(fc.array(fc.uint8Array({ maxLength: 50 }), { maxLength: 10 }), chunks => {
@@ -37,6 +48,8 @@ describe('a digest', () => {
         }),
       )
     })
+  // The check value of the catalogue of CRC algorithms (CRC-32/ISO-HDLC) is cbf43926.
+  it('crc32 is that of zlib and of S3', () => assert.equal(digestOf('crc32', Buffer.from('123456789')), 'y/Q5Jg=='))
   it('md5 is MD5', () =>
     assert.equal(digestOf('md5', noise(1000)), createHash('md5').update(noise(1000)).digest('base64')))
 })

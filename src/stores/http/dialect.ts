@@ -1,6 +1,6 @@
-import type { Digest, Range } from '../../bytes.ts'
+import type { Bytes, Digest, Range } from '../../bytes.ts'
 import { Fault } from '../../fault.ts'
-import type { DigestName } from '../digest.ts'
+import type { DigestName, Digests } from '../digest.ts'
 import type { CheckOptions, Stat } from '../store.ts'
 
 export type Query = readonly (readonly [name: string, value: string])[]
@@ -44,6 +44,8 @@ export interface HttpRefusal extends HttpAnswer {
   readonly origin: string
   /** Whether the request belongs to an upload that began before: what is missing is the upload. */
   readonly inUpload: boolean
+  /** The request, before it was authorised. */
+  readonly draft?: Draft
 }
 
 /**
@@ -83,10 +85,35 @@ export interface Part {
   readonly range: Range
   /** Of the whole object, in bytes. */
   readonly total: number
-  /** Of its bytes; computed when asked for. */
-  digest(): string
-  /** The digest of the whole object; only the last part knows it. */
-  readonly whole: string | undefined
+  /** Of its bytes. */
+  readonly digests: Digests
+  /** Of the whole object; only the last part knows them. */
+  readonly whole: Digests | undefined
+}
+
+/** What finish() needs to know of a part that arrived, by the names that the provider has for it. */
+export type Receipt = Readonly<Record<string, string>>
+
+/** An upload in parts that the provider has begun. */
+export interface Begun {
+  readonly id: string
+  /** Of each part, for part() and receipt(). */
+  readonly ofParts: readonly DigestName[]
+  /** Of the whole object, for its last part or for finish(). */
+  readonly ofWhole: readonly DigestName[]
+  /** It is not what was asked for, and must be abandoned and begun again, in another way. */
+  readonly again?: boolean
+}
+
+/** A write whose digests follow its bytes, so that these are read once. */
+export interface OnePass {
+  readonly draft: Draft
+  /** As it goes on the wire. */
+  readonly body: Bytes
+  /** Of `body`, in bytes. */
+  readonly size: number
+  /** Of the bytes of the object; right once `body` has ended. */
+  digests(): Digests
 }
 
 /** How a large object is uploaded in parts that become visible together. */
@@ -99,25 +126,25 @@ export interface PartsDialect {
   readonly usual: Transfer
   /** Whether each part must have arrived before the next is sent. */
   readonly inOrder: boolean
-  /** Whether the digest of the whole object is wanted, by its last part or by finish(). */
-  readonly wantsWhole: boolean
   /** undefined = parts need no request before them. */
   begin(key: string): Draft | undefined
-  /** The id of the upload, from the answer to begin(). */
-  uploadId(answer: HttpAnswer | undefined): string
+  /** From the answer to `begin`. */
+  begun(answer: HttpAnswer | undefined, begin: Draft | undefined): Begun
   part(key: string, id: string, part: Part): Draft
-  /** What finish() needs to know of a part that arrived. Throws when it did not arrive whole. */
-  receipt(answer: HttpAnswer, part: Part, id: string): string
+  /** Throws when the part did not arrive whole. */
+  receipt(answer: HttpAnswer, part: Part, id: string): Receipt
   /** undefined = the last part ended the upload. */
-  finish(key: string, id: string, receipts: readonly string[], whole: string | undefined): Draft | undefined
-  /** Throws unless the answer to finish() says that the object is there now. Absent: any success does. */
-  finished?(answer: HttpAnswer): void
+  finish(key: string, id: string, receipts: readonly Receipt[], whole: Digests | undefined): Draft | undefined
+  /** Throws unless the answer to finish() says that the object is there now, as sent. Absent: any success does. */
+  finished?(answer: HttpAnswer, whole: Digests | undefined): void
   /** undefined = the provider forgets the parts by itself. */
   abandon(key: string, id: string): Draft | undefined
 }
 
-/** One request. A failure is an answer, too; only the end of the check's own time is thrown. */
-export type SendProbe = (verb: string, draft: Draft, body?: Buffer) => Promise<HttpAnswer | Fault>
+/**
+ * One request. A failure is an answer, too, as is the end of `within`; only the end of the check's own time is thrown.
+ */
+export type SendProbe = (verb: string, draft: Draft, body?: Buffer, within?: AbortSignal) => Promise<HttpAnswer | Fault>
 
 /** The check of one provider. */
 export type DialectCheck = (dialect: Dialect, ask: SendProbe, options: Required<CheckOptions>) => Promise<void>
@@ -133,21 +160,26 @@ export interface Dialect {
   readonly origin: string
   /** Which header has the provider's name for a request, for the log. */
   readonly requestId: string
-  /** The digest by which the provider verifies what it receives. */
-  readonly digest: DigestName
-  put(key: string, digest: string): Draft
+  /** By which the provider verifies what it receives now. The check may change them, so each write asks once. */
+  digests(): readonly DigestName[]
+  /** The digest by which answers to stat() describe an object. */
+  readonly describedBy: DigestName
+  put(key: string, digests: Digests): Draft
+  /** The same for a body that is too large to be held. undefined = it must be read twice. */
+  putInOnePass?(key: string, body: Bytes, size: number): OnePass | undefined
   /**
    * Whether an answer has a mark that only the provider gives, such as its own id of the request. Proxies, load
    * balancers and captive portals answer, too, even with 200.
    */
   marked(headers: Headers): boolean
   /** What an answer to put() acknowledges. Throws when it is no acknowledgement. */
-  acknowledges(answer: HttpAnswer, digest: string): Verdict
+  acknowledges(answer: HttpAnswer, digests: Digests): Verdict
   /**
    * Called when `headers` acknowledged a write without proving anything, and reading the object back showed that it is
    * what was sent. So such acknowledgements are right on this server. `tag`: the ETag that came with the reading.
+   * `found` undefined: it may not be read. Throws where that makes the acknowledgement worthless.
    */
-  provenRight?(headers: Headers, tag: unknown): void
+  provenRight?(headers: Headers, digests: Digests, found: { readonly tag: unknown } | undefined): void
   /** `version`: only if the object is still the one that versionOf() gave it for. */
   get(key: string, range: Range | undefined, version?: string): Draft
   versionOf(headers: Headers): string | undefined
@@ -157,9 +189,10 @@ export interface Dialect {
   /** Throws when the answer is not about an object. */
   statOf(key: string, answer: HttpAnswer): Stat
   /**
-   * What an answer to stat() says of the bytes. `parts`: the digests of its parts, if the object went up in parts.
+   * What an answer to stat() says of bytes with this digest (`describedBy`). `parts`: the same of its parts, if the
+   * object went up in parts.
    */
-  compare(answer: HttpAnswer, digest: string | undefined, parts: readonly string[] | undefined): Verdict
+  compare(answer: HttpAnswer, digest: string, parts: readonly string[] | undefined): Verdict
   remove(key: string): Draft
   list(prefix: string, from: string | undefined): Draft
   page(answer: HttpAnswer): Page

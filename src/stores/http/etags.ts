@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Digest } from '../../bytes.ts'
-import { digestOfBody } from '../digest.ts'
+import { digestsOfBody } from '../digest.ts'
 import type { Store } from '../store.ts'
 import type { Headers, Verdict } from './dialect.ts'
 
@@ -10,6 +10,8 @@ const OF_PARTS = /^(?:W\/)?"?([0-9a-f]{32}-\d+)"?$/i
 const MOST_ODD = 100
 /** After so many objects whose ETag is not their MD5, and none whose ETag is, the server's ETags are something else. */
 const ENOUGH_ODD = 3
+/** How many writes are compared with their ETag only to find out. */
+const ENOUGH_LESSONS = 3
 /** How many other objects are read to find out. */
 const MOST_READ = 3
 const MOST_LISTED = 1000
@@ -33,22 +35,29 @@ export function strongTag({ etag }: Headers): string | undefined {
 export class Etags {
   /** 'md5': seen to be so. 'other': an ETag was proven to be something else, so none is compared any more. */
   #are: 'unknown' | 'md5' | 'other' = 'unknown'
+  #lessons = 0
   /** Bodies that did not match their ETag, while nothing was known: the same twice is no damage on the way. */
   readonly #odd = new Map<string, string>()
   /** Keys of which two readings agreed. One alone may be damaged at rest. */
   readonly #agreed = new Set<string>()
 
   /** What an ETag says of bytes with this MD5 (base64), sent in one request or in parts with these MD5s. */
-  compare(headers: Headers, md5: string | undefined, parts?: readonly string[]): Verdict {
+  compare(headers: Headers, md5: string, parts?: readonly string[]): Verdict {
+    this.#lessons++
     const etag = String(headers['etag'] ?? '')
     if (parts && OF_PARTS.exec(etag)?.[1]?.toLowerCase() === etagOfParts(parts)) return 'same'
     const whole = MD5.exec(etag)?.[1]?.toLowerCase()
-    if (whole === undefined || md5 === undefined) return 'unclear'
+    if (whole === undefined) return 'unclear'
     if (whole === hex(md5)) {
       if (this.#are === 'unknown') this.#are = 'md5'
       return 'same'
     }
     return this.#are === 'md5' && !isEncrypted(headers) ? 'other' : 'unclear'
+  }
+
+  /** Whether the MD5 of a write would be a lesson, where nothing else needs it. */
+  get curious(): boolean {
+    return this.#are === 'unknown' && this.#lessons < ENOUGH_LESSONS
   }
 
   /** Whether an ETag that cannot be compared is a reason to read the object back: not where that is usual. */
@@ -102,9 +111,10 @@ export async function learnFromOthers(store: Store, prefix: string, but: string,
     if (++listed > MOST_LISTED || read === MOST_READ) return
     if (key === but || size === 0 || size > LARGEST_READ) continue
     read++
-    const { body, digest } = await store.get(key, undefined, signal)
-    const found = await digestOfBody('md5', body, signal)
-    if (digest?.value === found) return void digest.confirms?.(found)
+    // As a range: a whole object may come with another digest, which would be compared instead of the ETag.
+    const { body, digest } = await store.get(key, { start: 0, end: size }, signal)
+    const { md5 = '' } = await digestsOfBody(['md5'], body, signal)
+    if (digest?.value === md5) return void digest.confirms?.(md5)
   }
 }
 

@@ -1,8 +1,8 @@
 import { type Bytes, type Content, collectSource, openWhole, type Range, type Source } from '../../bytes.ts'
 import { Fault } from '../../fault.ts'
-import { digestOf, digestOfSource } from '../digest.ts'
+import { type DigestName, type Digests, digestsOf, digestsOfSource, sameDigests } from '../digest.ts'
 import { arrivedRange, contentOfAnswer, dropAnswer, otherBytes, readAnswer, WHOLE_BYTES, withDigest } from './answer.ts'
-import type { Dialect, Headers } from './dialect.ts'
+import type { Dialect, Draft, HttpAnswer } from './dialect.ts'
 import { isUnreadable, type Look } from './look.ts'
 import type { Send } from './send.ts'
 
@@ -11,29 +11,34 @@ const EVERYTHING = { start: 0, end: Number.MAX_SAFE_INTEGER }
 /** Uploads and downloads in one request. */
 export function inOneRequest(dialect: Dialect, send: Send, look: Look) {
   async function put(key: string, body: Source, signal: AbortSignal): Promise<void> {
-    // Larger ones are read twice: for their digest, then for the wire.
-    if (body.size <= WHOLE_BYTES) {
+    const { size } = body
+    const sent = async (draft: Draft, bytes: Bytes | Buffer, length = size) =>
+      readAnswer(await send('write', draft, signal, bytes, length), signal)
+    if (size <= WHOLE_BYTES) {
       const bytes = await collectSource(body)
-      return putOnce(key, digestOf(dialect.digest, bytes), bytes, body.size, signal)
+      const digests = digestsOf(dialect.digests(), bytes)
+      return judge(key, digests, await sent(dialect.put(key, digests), bytes), signal)
     }
-    await putOnce(key, await digestOfSource(dialect.digest, body, signal), openWhole(body), body.size, signal)
-  }
-
-  async function putOnce(key: string, digest: string, body: Bytes | Buffer, size: number, signal: AbortSignal) {
-    const answer = await readAnswer(await send('write', dialect.put(key, digest), signal, body, size), signal)
-    const verdict = dialect.acknowledges(answer, digest)
-    if (verdict === 'other') throw otherBytes()
-    if (verdict === 'unclear') await compareBack(key, digest, answer.headers, signal)
+    const once = dialect.putInOnePass?.(key, openWhole(body), size)
+    if (once) {
+      const answer = await sent(once.draft, once.body, once.size)
+      return judge(key, once.digests(), answer, signal)
+    }
+    const digests = await digestsOfSource(dialect.digests(), body, signal)
+    await judge(key, digests, await sent(dialect.put(key, digests), openWhole(body)), signal)
   }
 
   /** Where an acknowledgement proves nothing, the bytes are read. If they are right, we know what its ETag means. */
-  async function compareBack(key: string, digest: string, headers: Headers, signal: AbortSignal): Promise<void> {
-    const found = await look.readBack(key, signal).catch(error => {
+  async function judge(key: string, digests: Digests, answer: HttpAnswer, signal: AbortSignal): Promise<void> {
+    const verdict = dialect.acknowledges(answer, digests)
+    if (verdict === 'same') return
+    if (verdict === 'other') throw otherBytes()
+    const found = await look.readBack(key, Object.keys(digests) as DigestName[], signal).catch(error => {
       if (isUnreadable(error)) return undefined // then we must believe that the server verified the digest
       throw error
     })
-    if (found && found.digest !== digest) throw otherBytes()
-    dialect.provenRight?.(headers, found ? found.tag : headers['etag'])
+    if (found && !sameDigests(found.digests, digests)) throw otherBytes()
+    dialect.provenRight?.(answer.headers, digests, found)
   }
 
   async function get(key: string, range: Range | undefined, signal: AbortSignal): Promise<Content> {
@@ -53,8 +58,9 @@ export function inOneRequest(dialect: Dialect, send: Send, look: Look) {
   }
 
   async function holds(key: string, body: Source, signal: AbortSignal): Promise<boolean> {
-    const digest = await digestOfSource(dialect.digest, body, signal)
-    return look.holds(key, { size: body.size, digest, compute: async () => digest }, signal)
+    const name = dialect.describedBy
+    const { [name]: digest = '' } = await digestsOfSource([name], body, signal)
+    return look.holds(key, { size: body.size, digest }, signal)
   }
 
   return { put, get, holds }

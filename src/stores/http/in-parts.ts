@@ -1,20 +1,15 @@
 import pLimit from 'p-limit'
 import { type Bytes, collect, openWhole, type Range, type Source, sliceOf } from '../../bytes.ts'
 import { Fault, throwIfAborted } from '../../fault.ts'
-import { digestOf, digestOfSource, hasher } from '../digest.ts'
+import { type Digests, digestsOf, hasher, hashers } from '../digest.ts'
 import type { Store } from '../store.ts'
 import { readAnswer } from './answer.ts'
-import type { Draft, HttpAnswer } from './dialect.ts'
+import type { Begun, Draft, HttpAnswer, Receipt } from './dialect.ts'
+import type { Expected } from './look.ts'
 import type { Transfers } from './transfer.ts'
 
 const MB = 1024 * 1024
 const ABANDON_MS = 10_000
-
-/** A part that has arrived. */
-interface SentPart {
-  readonly receipt: string
-  readonly digest: string
-}
 
 /** The ranges that an object of `size` bytes goes up in. */
 function partsOf(size: number, { transfer, dialect: { parts } }: Transfers): readonly Range[] {
@@ -36,14 +31,11 @@ async function upload(all: Transfers, key: string, body: Source, signal: AbortSi
   const { dialect, look, slot, again } = all
   const { parts } = dialect
   const ranges = partsOf(body.size, all)
-  const begin = parts.begin(key)
-  const id = await (begin
-    ? again(signal, async () => parts.uploadId(await exchange(all, begin, signal)))
-    : parts.uploadId(undefined))
+  const { id, ofParts, ofWhole } = await beginUpload(all, key, signal)
   const stop = new AbortController()
   const anySignal = AbortSignal.any([signal, stop.signal])
-  const whole = hasher(dialect.digest)
-  let wholeDigest: string | undefined
+  const whole = hashers(ofWhole)
+  let wholeDigests: Digests | undefined
   // If it took all slots at once, every other transfer would wait until its last part is sent.
   const few = pLimit(all.transfer.concurrency)
   const inTurn = pLimit(1) // the source is read from its beginning to its end, which the digest of the whole needs
@@ -59,42 +51,39 @@ async function upload(all: Transfers, key: string, body: Source, signal: AbortSi
     }
   }
 
-  async function sendPart(range: Range, i: number): Promise<SentPart> {
+  async function sendPart(range: Range, i: number): Promise<Receipt> {
     const bytes = await inTurn(async () => {
       const slice = sliceOf(body, range)
       const read = await collect({ size: slice.size, body: endedBy(anySignal, openWhole(slice)) })
-      if (parts.wantsWhole) whole.update(read)
+      whole.update(read)
       return read
     })
-    const digest = digestOf(dialect.digest, bytes)
     const last = i === ranges.length - 1
-    if (last && parts.wantsWhole) wholeDigest = whole.digest()
-    const part = { number: i + 1, range, total: body.size, digest: () => digest, whole: wholeDigest }
+    if (last && ofWhole.length > 0) wholeDigests = whole.digests()
+    const part = { number: i + 1, range, total: body.size, digests: digestsOf(ofParts, bytes), whole: wholeDigests }
     const draft = parts.part(key, id, part)
     const request = async () => parts.receipt(await exchange(all, draft, anySignal, bytes), part, id)
-    const receipt = await again(anySignal, () => (last && parts.inOrder ? doubting(request) : request()))
-    return { receipt, digest }
+    return again(anySignal, () => (last && parts.inOrder ? doubting(request) : request()))
   }
   const sendInSlot = (range: Range, i: number) => few(() => slot(() => sendPart(range, i)))
 
-  const sent: SentPart[] = []
-  /** Whether the object is there although no answer said so. */
+  let expected: Promise<Expected> | undefined
+  /** Whether the object is there although no answer said so. The source is read once more for this, but not twice. */
   async function isThere(): Promise<boolean> {
     if (!doubtful) return false
-    const compute = () => digestOfSource(dialect.digest, body, signal)
-    const expected = { size: body.size, digest: wholeDigest, parts: sent.map(part => part.digest), compute }
-    return look.holds(key, expected, signal)
+    expected ??= expectedOf(all, body, signal)
+    return look.holds(key, await expected, signal)
   }
 
   try {
-    if (parts.inOrder) for (const [i, range] of ranges.entries()) sent.push(await sendInSlot(range, i))
-    else sent.push(...(await allOrNone(ranges.map(sendInSlot), stop)))
-    const receipts = sent.map(({ receipt }) => receipt)
-    const finish = parts.finish(key, id, receipts, wholeDigest)
+    const receipts: Receipt[] = []
+    if (parts.inOrder) for (const [i, range] of ranges.entries()) receipts.push(await sendInSlot(range, i))
+    else receipts.push(...(await allOrNone(ranges.map(sendInSlot), stop)))
+    const finish = parts.finish(key, id, receipts, wholeDigests)
     if (!finish) return
     await again(signal, async () => {
       if (await isThere()) return
-      await doubting(async () => parts.finished?.(await exchange(all, finish, signal)))
+      await doubting(async () => parts.finished?.(await exchange(all, finish, signal), wholeDigests))
     })
   } catch (error) {
     if (!signal.aborted && (await isThere().catch(() => false))) return
@@ -103,13 +92,27 @@ async function upload(all: Transfers, key: string, body: Source, signal: AbortSi
   }
 }
 
+async function beginUpload(all: Transfers, key: string, signal: AbortSignal): Promise<Begun> {
+  const { dialect, again } = all
+  const begin = dialect.parts.begin(key)
+  if (!begin) return dialect.parts.begun(undefined, begin)
+  const begun = await again(signal, async () => dialect.parts.begun(await exchange(all, begin, signal), begin))
+  if (!begun.again) return begun
+  await abandon(all, key, begun.id)
+  return beginUpload(all, key, signal)
+}
+
 async function exchange({ send }: Transfers, draft: Draft, signal: AbortSignal, bytes?: Buffer): Promise<HttpAnswer> {
   return readAnswer(await send('write', draft, signal, bytes, bytes?.byteLength), signal)
 }
 
-/** Compares the object as a whole and by the parts that it would go up in. */
 async function holds(all: Transfers, key: string, body: Source, signal: AbortSignal): Promise<boolean> {
-  const name = all.dialect.digest
+  return all.look.holds(key, await expectedOf(all, body, signal), signal)
+}
+
+/** The object as a whole, and by the parts that it would go up in. */
+async function expectedOf(all: Transfers, body: Source, signal: AbortSignal): Promise<Expected> {
+  const name = all.dialect.describedBy
   const digest = hasher(name)
   const parts: string[] = []
   for (const range of partsOf(body.size, all)) {
@@ -121,8 +124,7 @@ async function holds(all: Transfers, key: string, body: Source, signal: AbortSig
     }
     parts.push(part.digest())
   }
-  const found = digest.digest()
-  return all.look.holds(key, { size: body.size, digest: found, parts, compute: async () => found }, signal)
+  return { size: body.size, digest: digest.digest(), parts }
 }
 
 /** Best effort: the network has probably made the upload fail. The first failure is the one to report. */

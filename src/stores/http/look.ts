@@ -1,6 +1,6 @@
 /** Looks at one object: whether it is there, and whether it is what was sent. */
 import { Fault, isCode } from '../../fault.ts'
-import { digestOfBody } from '../digest.ts'
+import { type DigestName, type Digests, digestsOfBody } from '../digest.ts'
 import { contentOfAnswer, readAnswer, type Sent } from './answer.ts'
 import type { Dialect, HttpAnswer } from './dialect.ts'
 import type { Send } from './send.ts'
@@ -10,12 +10,15 @@ import { notTheStores } from './stranger.ts'
 export interface Expected {
   /** Bytes. */
   readonly size: number
-  /** In the dialect's form, where it is known already. */
-  readonly digest: string | undefined
+  /** By which the dialect describes objects (`describedBy`). */
+  readonly digest: string
   /** The same of each part, if it went up in parts. */
   readonly parts?: readonly string[]
-  /** Computes the digest, even if that is much work. */
-  compute(): Promise<string>
+}
+
+interface ReadBack {
+  readonly digests: Digests
+  readonly tag: unknown
 }
 
 export interface Look {
@@ -23,8 +26,8 @@ export interface Look {
   ask(key: string, signal: AbortSignal): Promise<HttpAnswer | undefined>
   /** Whether the object is there as expected. The size alone proves nothing, and what may not be read is not there. */
   holds(key: string, expected: Expected, signal: AbortSignal): Promise<boolean>
-  /** Reads the whole object: the digest of its bytes, and the ETag that the store gives it. */
-  readBack(key: string, signal: AbortSignal): Promise<{ readonly digest: string; readonly tag: unknown }>
+  /** Reads the whole object: the digests of its bytes, and the ETag that the store gives it. */
+  readBack(key: string, names: readonly DigestName[], signal: AbortSignal): Promise<ReadBack>
   /** The reason of a refusal without a text: NotFound only if another request proves it. */
   absent(key: string, refusal: Sent, signal: AbortSignal): Promise<Fault>
 }
@@ -61,12 +64,12 @@ export function createLook(dialect: Dialect, send: Send): Look {
     await answer.body.dump()
   }
 
-  async function readBack(key: string, signal: AbortSignal) {
+  async function readBack(key: string, names: readonly DigestName[], signal: AbortSignal): Promise<ReadBack> {
     const answer = await send('read', dialect.get(key, undefined), signal).catch(error => {
       throw isCode(error, 'NotFound') ? thereAndNot() : error // another server of the store said that it is there
     })
     const { content } = await contentOfAnswer(dialect, answer, undefined, signal)
-    return { digest: await digestOfBody(dialect.digest, content.body, signal), tag: answer.headers['etag'] }
+    return { digests: await digestsOfBody(names, content.body, signal), tag: answer.headers['etag'] }
   }
 
   /** Undefined when the answer does not describe an object: then only its bytes can show what it is. */
@@ -88,7 +91,7 @@ export function createLook(dialect: Dialect, send: Send): Look {
       return new Fault('NotFound', 'the store has no such object')
     },
 
-    async holds(key, { size, digest, parts, compute }, signal) {
+    async holds(key, { size, digest, parts }, signal) {
       try {
         const answer = await ask(key, signal)
         if (!answer) return false
@@ -96,7 +99,8 @@ export function createLook(dialect: Dialect, send: Send): Look {
         if (found !== undefined && found !== size) return false
         const verdict = found === undefined ? 'unclear' : dialect.compare(answer, digest, parts)
         if (verdict !== 'unclear') return verdict === 'same'
-        return (await readBack(key, signal)).digest === (digest ?? (await compute()))
+        const { digests } = await readBack(key, [dialect.describedBy], signal)
+        return digests[dialect.describedBy] === digest
       } catch (error) {
         if (isUnreadable(error)) return false
         throw error

@@ -75,7 +75,8 @@ export function createSend(dialect: Dialect, options: HttpStoreOptions): Send {
       }
       if (isWordless(dialect, draft, answer)) return answer
       const { origin } = dialect
-      const refusal = { ...(await readAnswer(answer, signal)), verb, origin, inUpload: draft.inUpload ?? false }
+      const inUpload = draft.inUpload ?? false
+      const refusal = { ...(await readAnswer(answer, signal)), verb, origin, inUpload, draft }
       const fault = dialect.fault(refusal)
       if (second || !again?.(refusal)) throw fault
       // A body that was streamed is used up: the caller must open its source again.

@@ -20,8 +20,10 @@ import { notTheStores, ownAnswer } from '../http/stranger.ts'
 import { elementOf, xmlError } from '../http/xml.ts'
 import type { Store } from '../store.ts'
 import { type S3Signing, s3Signing } from './auth.ts'
+import { Checksums } from './checksums.ts'
 import { isMarkedByS3, s3Fault } from './faults.ts'
 import { type S3Place, s3PlaceOf } from './place.ts'
+import { isOfProof, proveChecksums } from './proof.ts'
 import { type Credentials, EMPTY_PAYLOAD, sha256Hex, signer, UNSIGNED_PAYLOAD } from './sigv4.ts'
 
 /** `AwsS3Storage` of docs/configuration.md, in base units. */
@@ -42,7 +44,8 @@ export function s3Store(options: S3Options, environment: Environment, log: (line
   const warn = environment.warn ?? log
   const signing = s3Signing(options.credentials, { region: options.region, dispatcher: http.dispatcher, warn })
   const etags = new Etags()
-  const store = httpStore(s3Dialect(options, environment.probeKey, signing, etags), {
+  const checksums = new Checksums(isExposed(s3PlaceOf(options).origin), warn)
+  const store = httpStore(s3Dialect(options, environment.probeKey, signing, { etags, checksums, log }), {
     ...http,
     transfer: options.transfer,
     logRequest: options.logRequests ? log : undefined,
@@ -57,11 +60,29 @@ export function s3Store(options: S3Options, environment: Environment, log: (line
   }
 }
 
+/** Whether requests can be changed on their way: neither encrypted, nor to this machine. */
+function isExposed(origin: string): boolean {
+  const { protocol, hostname } = new URL(origin)
+  return protocol === 'http:' && !/^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname)
+}
+
+/** What is learnt of a server, for all requests to it. */
+interface Learnt {
+  readonly etags?: Etags
+  readonly checksums?: Checksums
+  readonly log?: (line: string) => void
+}
+
 const parser = new XMLParser({ parseTagValue: false, isArray: name => name === 'Contents' })
 const builder = new XMLBuilder({})
 
 /** Long, because a dialect has many verbs. It is a table: each row can be read by itself. */
-export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signing, etags = new Etags()): Dialect {
+export function s3Dialect(
+  options: S3Options,
+  probeKey: string,
+  signing: S3Signing,
+  { etags = new Etags(), checksums = new Checksums(false), log = () => {} }: Learnt = {},
+): Dialect {
   const { origin, host, base } = s3PlaceOf(options)
   const sign = signer(options.region)
   const objectPath = (key: string) => `${base}/${encodeKey(key)}`
@@ -72,29 +93,55 @@ export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signi
   if (options.storageClass !== undefined) onWrite['x-amz-storage-class'] = options.storageClass
   if (Object.keys(options.tags).length > 0) onWrite['x-amz-tagging'] = encodeQuery(Object.entries(options.tags))
 
-  const fault = (answer: HttpRefusal) => s3Fault(answer, options)
+  const fault = (answer: HttpRefusal) => checksums.blamed(s3Fault(answer, options), answer)
 
   return {
     name: `s3:${options.bucket}`,
     origin,
     requestId: 'x-amz-request-id',
-    digest: 'md5',
-    put: (key, md5) => ({ method: 'PUT', path: objectPath(key), headers: { ...onWrite, 'content-md5': md5 } }),
+    // Reads that bring no CRC-32 are compared with ETags: the first writes show whether these are MD5s.
+    digests: () => (checksums.proven && etags.curious ? [...checksums.names(), 'md5'] : checksums.names()),
+    describedBy: 'md5',
+    put: (key, digests) => ({
+      method: 'PUT',
+      path: objectPath(key),
+      headers: { ...onWrite, ...checksums.onWrite(digests) },
+    }),
+    putInOnePass: (key, body, size) => {
+      const once = checksums.trailed(body, size)
+      return (
+        once && { ...once, draft: { method: 'PUT', path: objectPath(key), headers: { ...onWrite, ...once.headers } } }
+      )
+    },
     marked: isMarkedByS3,
-    acknowledges: (answer, md5) => {
+    acknowledges: (answer, { md5 = '', crc32 }) => {
       const { headers } = withEtag(answer)
+      if (crc32 !== undefined) {
+        if (md5 !== '') etags.compare(headers, md5)
+        return checksums.compare(headers, crc32)
+      }
       const verdict = etags.compare(headers, md5)
       // Where ETags are no MD5s, we must trust that the server verified Content-MD5, if the answer is the server's.
       const own = isMarkedByS3(headers) || marksNothing
       return verdict === 'unclear' && !etags.surprises(headers) && own ? 'same' : verdict
     },
-    provenRight: (headers, tag) => {
-      if (tag === headers['etag']) etags.learnOther(headers)
+    provenRight: (headers, { crc32 }, found) => {
+      if (crc32 !== undefined) {
+        const words = 'a write was acknowledged without it'
+        checksums.giveUp(words)
+        if (!found) throw new Fault('Unavailable', words) // the next try is made with MD5
+        return
+      }
+      if (!found || found.tag === headers['etag']) etags.learnOther(headers)
       marksNothing ||= !isMarkedByS3(headers)
     },
-    get: (key, range, etag) => ({ method: 'GET', path: objectPath(key), headers: partHeaders(range, etag) }),
+    get: (key, range, etag) => ({
+      method: 'GET',
+      path: objectPath(key),
+      headers: { ...partHeaders(range, etag), ...checksums.onRead(range) },
+    }),
     versionOf: strongTag,
-    digestOf: (key, headers) => etags.digestOf(key, headers),
+    digestOf: (key, headers) => checksums.digestOf(headers) ?? etags.digestOf(key, headers),
     stat: key => ({ method: 'HEAD', path: objectPath(key), wordless: [301, 307, 400, 401, 403, 404] }),
     statOf: (key, answer) => statFromHead(key, own(answer)),
     compare: ({ headers }, md5, parts) => etags.compare(headers, md5, parts),
@@ -128,7 +175,11 @@ export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signi
     },
     // In a bucket with versions, the removal of an absent object would leave a delete marker. S3 looks at the condition
     // after the permission. Servers that do not know the condition ignore it.
-    check: probeObject(probeKey, remove => ({ ...remove, headers: { ...remove.headers, 'if-match': '*' } })),
+    check: probeObject(probeKey, {
+      harmless: remove => ({ ...remove, headers: { ...remove.headers, 'if-match': '*' } }),
+      more: proveChecksums(checksums, { key: probeKey, bucketPath, log }),
+      isOurs: isOfProof,
+    }),
 
     parts: {
       largestPut: 5 * GIB,
@@ -136,54 +187,71 @@ export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signi
       mostParts: 10_000,
       usual: { concurrency: 4, partBytes: 16 * MIB },
       inOrder: false,
-      wantsWhole: false,
-      begin: key => ({ method: 'POST', path: objectPath(key), query: [['uploads', '']], headers: onWrite }),
-      uploadId: answer => {
+      begin: key => ({
+        method: 'POST',
+        path: objectPath(key),
+        query: [['uploads', '']],
+        headers: { ...onWrite, ...checksums.onBegin() },
+      }),
+      begun: (answer, begin) => {
         const id = answer && resultOf<{ UploadId: unknown }>(answer, 'InitiateMultipartUploadResult').UploadId
         if (typeof id !== 'string' || id === '') throw new Fault('Internal', 'the answer has no UploadId')
-        return id
+        return { id, ...checksums.begun(answer?.headers, begin) }
       },
-      part: (key, id, { number, digest }) => ({
+      part: (key, id, { number, digests }) => ({
         method: 'PUT',
         path: objectPath(key),
         query: [
           ['partNumber', String(number)],
           ['uploadId', id],
         ],
-        headers: { 'content-md5': digest() },
+        headers: checksums.onWrite(digests),
         inUpload: true,
       }),
-      receipt: (answer, part) => {
+      receipt: (answer, { digests }) => {
         const { headers } = withEtag(answer)
-        if (etags.compare(headers, part.digest()) === 'other') throw otherBytes()
-        return String(headers['etag']).replace(/^W\//, '') // the server only knows the strong form
+        const { md5 = '', crc32 } = digests
+        const verdict = crc32 === undefined ? etags.compare(headers, md5) : checksums.compare(headers, crc32)
+        if (verdict === 'other') throw otherBytes()
+        if (verdict === 'unclear' && crc32 !== undefined) {
+          const words = 'a part was acknowledged without it'
+          checksums.giveUp(words)
+          throw new Fault('Unavailable', words, { startOver: true })
+        }
+        // The server only knows the strong form.
+        return { ETag: String(headers['etag']).replace(/^W\//, ''), ...checksums.receipt(digests) }
       },
-      finish: (key, id, receipts) => ({
+      finish: (key, id, receipts, whole) => ({
         method: 'POST',
         path: objectPath(key),
         query: [['uploadId', id]],
+        headers: checksums.onFinish(whole),
         inUpload: true,
         slow: true, // it may join thousands of parts
         text: builder.build({
-          CompleteMultipartUpload: { Part: receipts.map((etag, i) => ({ PartNumber: i + 1, ETag: etag })) },
+          CompleteMultipartUpload: { Part: receipts.map((receipt, i) => ({ PartNumber: i + 1, ...receipt })) },
         }),
       }),
       // S3 sends the head of the answer before it is done: the body of a 200 may still be an error, or empty.
-      finished: answer => {
+      finished: (answer, whole) => {
         if (xmlError(answer.text)) {
           const said = fault({ ...answer, verb: 'write', origin, inUpload: true })
           throw said.with({ doubtful: said.retryable })
         }
-        const { ETag: etag } = resultOf<{ ETag: unknown }>(answer, 'CompleteMultipartUploadResult')
+        const result = resultOf<{ ETag: unknown; ChecksumCRC32: unknown }>(answer, 'CompleteMultipartUploadResult')
+        const { ETag: etag, ChecksumCRC32: crc32 } = result
         if (typeof etag !== 'string' || etag === '') throw notTheStores(answer, 'no ETag')
+        if (whole?.crc32 !== undefined && crc32 !== undefined && crc32 !== whole.crc32) throw otherBytes()
       },
       abandon: (key, id) => ({ method: 'DELETE', path: objectPath(key), query: [['uploadId', id]] }),
     },
 
     async authorize(draft: Draft, _length: number, streamed: boolean, signal: AbortSignal) {
-      // A body that streams is bound by its Content-MD5, which is signed, instead of by its SHA-256.
-      const payloadHash = streamed ? UNSIGNED_PAYLOAD : draft.text === undefined ? EMPTY_PAYLOAD : sha256Hex(draft.text)
+      // A body that streams is bound by its Content-MD5, which is signed, instead of by its SHA-256. Where it has none,
+      // its headers say how it is bound.
       const { method, path, query = [], headers = {} } = draft
+      const ofText = draft.text === undefined ? EMPTY_PAYLOAD : sha256Hex(draft.text)
+      const payloadHash = headers['x-amz-content-sha256'] ?? (streamed ? UNSIGNED_PAYLOAD : ofText)
       const keys = await signing.keys(signal)
       const signed = sign({ method, host, path, query, headers, payloadHash }, keys, new Date(signing.now()))
       return { headers: signed, query: '', again: answer => signing.again(answer, keys) }
