@@ -2,26 +2,13 @@ import type { Socket } from 'node:net'
 import { errors } from 'undici'
 import type { HttpRequest, HttpResponse } from '../client.ts'
 import { Body } from './body.ts'
-import { Chunks } from './chunks.ts'
-import { type Framing, type Head, invalid, LONGEST_HEAD, mayBeHead, noHttp, parseHead } from './head.ts'
+import { type Head, invalid } from './head.ts'
+import { Reader } from './reader.ts'
 import { upload } from './upload.ts'
 
-/** So much is read at once while a head is expected. The rest of a body is then read where it stays. */
-const HEAD_STEP = 4096
-/** A body up to this size arrives in one buffer, and a larger one in buffers of CHUNK_BYTES. */
-const WHOLE_BYTES = 1024 * 1024
-const CHUNK_BYTES = 256 * 1024
-/** Answers with a status of 1xx before the one that counts. */
-const MOST_INTERIM = 20
 const USUAL_TIMEOUT_MS = 300_000
 
-/**
- * Bodies of unknown length are read into this buffer by all lines, and copied out of it: libuv fills it and hands it
- * over within one turn of the event loop.
- */
-const scratch = Buffer.allocUnsafeSlow(64 * 1024)
-
-/** What a socket needs to read into a line's own buffers. */
+/** What a socket needs to read into the buffers of a line. */
 export interface OnRead {
   buffer(): Uint8Array
   callback(bytes: number): boolean
@@ -43,9 +30,8 @@ interface Exchange {
   readonly request: HttpRequest
   readonly answer: PromiseWithResolvers<HttpResponse>
   readonly abort: () => void
-  body: Body | undefined
   head: Head | undefined
-  interim: number
+  body: Body | undefined
   /** The body of the request is on its way. */
   sending: boolean
 }
@@ -53,23 +39,21 @@ interface Exchange {
 /** One connection, which carries one request at a time. Whatever goes wrong ends it. */
 export class Line {
   readonly #home: Home
+  readonly #reader: Reader
   #socket: Socket | undefined
   #ended = false
   #exchange: Exchange | undefined
-  #framing: Framing | 'head' = 'head'
-  readonly #head = Buffer.allocUnsafeSlow(LONGEST_HEAD)
-  #headBytes = 0
-  /** Of a body of known length: where it is read to, how much of that is there, and how much is still to come. */
-  #target: Buffer | undefined
-  #filled = 0
-  #left = 0
-  #chunks: Chunks | undefined
+  /** Bytes came before there was a connection. */
+  #premature = false
+  /** An answer has come over this connection. */
+  #proven = false
+  /** The reader of the body has enough for now. */
   #full = false
   #timer: NodeJS.Timeout | undefined
+  /** The time counts for the next byte of a body. */
+  #timesBody = false
   #wake: (() => void) | undefined
-  /** Bytes came before there was a request, or even a connection. */
-  #premature = false
-  /** Whether it ended before a byte of an answer came: the server may have closed it while it was idle. */
+  /** Whether it was lost before a byte of an answer came: the server may have closed it while it was idle. */
   stale = false
   /** When it began to wait for its next request, and how long the server lets it wait. */
   idleSince = 0
@@ -77,29 +61,32 @@ export class Line {
 
   private constructor(home: Home) {
     this.#home = home
+    this.#reader = new Reader({
+      head: head => this.#answered(head),
+      piece: bytes => {
+        if (this.#exchange?.body?.push(bytes) === false) this.#full = true
+      },
+      complete: surplus => this.#complete(surplus),
+    })
   }
 
   /** Rejects when there is no connection, or when `signal` is aborted before. */
-  static open(home: Home, dial: Dial, signal: AbortSignal | undefined): Promise<Line> {
+  static open(home: Home, dial: Dial, signal: AbortSignal): Promise<Line> {
     const line = new Line(home)
+    const onread = { buffer: () => line.#reader.buffer(), callback: (bytes: number) => line.#received(bytes) }
     return new Promise((resolve, reject) => {
-      const onread = { buffer: () => line.#buffer(), callback: (bytes: number) => line.#received(bytes) }
       let socket: Socket | undefined
-      const end = () => {
-        reject(signal?.reason)
-        socket?.destroy(new Error('it is not wanted any more'))
+      const giveUp = () => {
+        reject(signal.reason)
+        socket?.destroy(new Error('nobody wants it any more'))
       }
-      signal?.addEventListener('abort', end, { once: true })
+      signal.addEventListener('abort', giveUp, { once: true })
       socket = dial(onread, (error, connected) => {
-        signal?.removeEventListener('abort', end)
+        signal.removeEventListener('abort', giveUp)
         if (error || !connected) return reject(error)
-        if (signal?.aborted) return void connected.destroy()
-        if (line.#premature) {
-          connected.destroy()
-          return reject(invalid('it came without a request'))
-        }
-        line.#connected(connected)
-        resolve(line)
+        if (!signal.aborted && !line.#premature) return resolve(line.#connected(connected))
+        connected.destroy()
+        reject(signal.aborted ? signal.reason : invalid('it came without a request'))
       })
     })
   }
@@ -112,65 +99,53 @@ export class Line {
   ask(request: HttpRequest, head: string): Promise<HttpResponse> {
     const socket = this.#socket
     if (this.#ended || !socket) return Promise.reject(otherSideClosed())
-    const exchange: Exchange = {
-      request,
-      answer: Promise.withResolvers(),
-      abort: () => this.end(request.signal?.reason),
-      body: undefined,
-      head: undefined,
-      interim: 0,
-      sending: true,
-    }
+    const abort = () => this.end(request.signal?.reason)
+    const answer = Promise.withResolvers<HttpResponse>()
+    const exchange: Exchange = { request, answer, abort, head: undefined, body: undefined, sending: true }
     this.#exchange = exchange
+    this.#reader.expect(request.method)
     socket.ref()
-    request.signal?.addEventListener('abort', exchange.abort, { once: true })
+    request.signal?.addEventListener('abort', abort, { once: true })
     if (request.body === undefined || request.body === null) {
       socket.write(head, 'latin1')
       this.#sent(exchange)
     } else void this.#upload(exchange, socket, head)
-    return exchange.answer.promise
+    return answer.promise
   }
 
   /** Ends the connection, and with `why` what is under way on it. */
   end(why: unknown = otherSideClosed()): void {
     if (this.#ended) return
     this.#ended = true
+    this.#reader.flush()
     const exchange = this.#exchange
-    const partial = this.#target?.subarray(0, this.#filled)
     this.#over()
     this.#socket?.destroy()
     this.#wake?.()
-    if (exchange?.body) {
-      if (partial && partial.byteLength > 0) exchange.body.push(partial)
-      exchange.body.fail(why)
-    } else exchange?.answer.reject(why)
+    if (exchange?.body) exchange.body.fail(why)
+    else exchange?.answer.reject(why)
     this.#home.gone(this)
   }
 
-  #connected(socket: Socket): void {
+  #connected(socket: Socket): this {
     this.#socket = socket
     socket
       .on('error', error => this.#lost(error))
       .on('end', () => this.#closed())
       .on('close', () => this.#closed())
       .on('drain', () => this.#wake?.())
+    return this
   }
 
   /** The other side sends no more. A body without a length ends so. */
   #closed(): void {
-    const body = this.#exchange?.body
-    if (this.#framing === 'until-close' && body) {
-      body.complete()
-      this.#over()
-    }
-    this.#lost(otherSideClosed())
+    if (!this.#ended && !this.#reader.ends()) this.#lost(otherSideClosed())
   }
 
-  #lost(why: unknown): void {
+  #lost(error: Error): void {
     if (this.#ended) return
-    const { body, interim } = this.#exchange ?? { interim: 0 }
-    this.stale = this.#headBytes === 0 && !body && interim === 0
-    this.end(why)
+    this.stale = this.#exchange !== undefined && !this.#reader.begun
+    this.end(this.#proven ? onTheWay(error) : error)
   }
 
   async #upload(exchange: Exchange, socket: Socket, head: string): Promise<void> {
@@ -187,15 +162,15 @@ export class Line {
     }
   }
 
-  /** Only while the server takes nothing the time counts: what makes the body may be slow. */
+  /** Time counts only while the server takes nothing: what makes the body may be slow. */
   async #drained(exchange: Exchange): Promise<void> {
-    if (this.#ended) return
+    if (this.#exchange !== exchange) return
     if (!exchange.body) this.#wait(exchange.request.headersTimeout, errors.HeadersTimeoutError)
     await new Promise<void>(resolve => {
       this.#wake = resolve
     })
     this.#wake = undefined
-    if (this.#exchange === exchange && !exchange.body) clearTimeout(this.#timer)
+    if (this.#exchange === exchange && !exchange.body) this.#rest()
   }
 
   /** Everything was handed over. */
@@ -206,119 +181,54 @@ export class Line {
 
   /** `Why`: the error if nothing comes in time. */
   #wait(ms: number | undefined, Why: new () => Error): void {
-    clearTimeout(this.#timer)
+    this.#rest()
     this.#timer = setTimeout(() => this.end(new Why()), ms ?? USUAL_TIMEOUT_MS)
   }
 
-  /** Where the next bytes are read to. Asked for at the beginning, and after each time that bytes came. */
-  #buffer(): Buffer {
-    if (this.#framing === 'head')
-      return this.#head.subarray(this.#headBytes, Math.min(this.#headBytes + HEAD_STEP, LONGEST_HEAD))
-    if (typeof this.#framing !== 'number') return scratch
-    return this.#room().subarray(this.#filled)
+  #rest(): void {
+    clearTimeout(this.#timer)
+    this.#timesBody = false
   }
 
-  #room(): Buffer {
-    if (!this.#target) {
-      const whole = Number(this.#framing) <= WHOLE_BYTES
-      this.#target = Buffer.allocUnsafeSlow(whole ? this.#left : Math.min(this.#left, CHUNK_BYTES))
-      this.#filled = 0
-    }
-    return this.#target
-  }
-
-  /** Bytes were read to where #buffer() said. Returns whether to go on. */
+  /** Bytes were read to where the reader wanted them. Returns whether to go on. */
   #received(bytes: number): boolean {
+    if (this.#ended) return false
+    const exchange = this.#exchange
     try {
-      if (this.#ended) return false
       if (!this.#socket) this.#premature = true
-      else if (this.#framing === 'head') this.#headGrew(bytes)
-      else {
-        this.#timer?.refresh()
-        if (typeof this.#framing === 'number') this.#advance(bytes)
-        else this.#bodyGrew(scratch.subarray(0, bytes))
-      }
+      else this.#reader.received(bytes)
     } catch (error) {
       this.end(error)
     }
+    if (this.#exchange === exchange && exchange?.body) this.#quiet(exchange)
     return !this.#full
   }
 
-  #headGrew(bytes: number): void {
-    const exchange = this.#exchange
-    if (!exchange) throw invalid('it came without a request')
-    const known = this.#headBytes
-    this.#headBytes += bytes
-    const all = this.#head.subarray(0, this.#headBytes)
-    if (!mayBeHead(all)) throw noHttp()
-    const end = all.indexOf('\r\n\r\n', Math.max(0, known - 3), 'latin1')
-    if (end < 0) {
-      if (this.#headBytes === LONGEST_HEAD) throw new errors.HeadersOverflowError()
-      return
+  /** The time without a byte begins again, but not while we read none. */
+  #quiet({ request }: Exchange): void {
+    if (this.#full) this.#rest()
+    else if (this.#timesBody) this.#timer?.refresh()
+    else {
+      this.#wait(request.bodyTimeout, errors.BodyTimeoutError)
+      this.#timesBody = true
     }
-    const head = parseHead(all.toString('latin1', 0, end), exchange.request.method)
-    const rest = all.subarray(end + 4)
-    this.#headBytes = 0
-    if (head.status >= 200) {
-      this.#begin(exchange, head, rest)
-      return
-    }
-    if (head.status === 101) throw invalid('it goes over to another protocol')
-    if (++exchange.interim > MOST_INTERIM) throw invalid('it does not come to its point')
-    this.#timer?.refresh()
-    rest.copy(this.#head)
-    if (rest.byteLength > 0) this.#headGrew(rest.byteLength)
   }
 
-  #begin(exchange: Exchange, head: Head, rest: Buffer): void {
-    const { answer, request } = exchange
-    const body = new Body({ resume: () => this.#resume(), drop: () => this.end() })
+  #answered(head: Head): void {
+    const exchange = this.#exchange as Exchange
+    this.#rest()
+    this.#proven = true
     exchange.head = head
-    exchange.body = body
-    this.#framing = head.framing
-    clearTimeout(this.#timer)
-    if (typeof head.framing === 'number') this.#left = head.framing
-    else if (head.framing === 'chunked') this.#chunks = new Chunks()
-    answer.resolve({ statusCode: head.status, headers: head.headers, body })
-    if (head.framing === 0) this.#complete(rest.byteLength > 0)
-    else if (rest.byteLength > 0) this.#bodyGrew(rest)
-    if (this.#exchange === exchange) this.#wait(request.bodyTimeout, errors.BodyTimeoutError)
+    exchange.body = new Body({ resume: () => this.#resume(exchange), drop: () => this.end() })
+    exchange.answer.resolve({ statusCode: head.status, headers: head.headers, body: exchange.body })
   }
 
-  /** `bytes` stay where they are only until this returns. */
-  #bodyGrew(bytes: Buffer): void {
-    const body = this.#exchange?.body
-    if (typeof this.#framing === 'number') {
-      const taken = bytes.copy(this.#room(), 0, 0, Math.min(bytes.byteLength, this.#left))
-      this.#advance(taken, taken < bytes.byteLength)
-    } else if (this.#chunks) {
-      const taken = this.#chunks.take(bytes, piece => this.#pass(Buffer.from(piece), body))
-      if (this.#chunks.complete) this.#complete(taken < bytes.byteLength)
-    } else this.#pass(Buffer.from(bytes), body)
-  }
-
-  /** So many bytes more are in the target. `surplus`: others came behind them. */
-  #advance(bytes: number, surplus = false): void {
-    const target = this.#room()
-    this.#filled += bytes
-    this.#left -= bytes
-    if (this.#left > 0 && this.#filled < target.byteLength) return
-    this.#target = undefined
-    this.#pass(target, this.#exchange?.body)
-    if (this.#left === 0) this.#complete(surplus)
-  }
-
-  #pass(chunk: Buffer, body: Body | undefined): void {
-    if (body && !body.push(chunk)) this.#full = true
-  }
-
-  #resume(): void {
+  #resume(exchange: Exchange): void {
     this.#full = false
-    this.#timer?.refresh()
     this.#socket?.resume()
+    if (this.#exchange === exchange) this.#quiet(exchange)
   }
 
-  /** `surplus`: bytes came that belong to nothing. The answer is right, but what comes next on this line may not be. */
   #complete(surplus: boolean): void {
     const { body, head, request, sending } = this.#exchange as Exchange
     // Some servers send a body with the answer to HEAD, which would be taken for the next answer.
@@ -335,17 +245,21 @@ export class Line {
   /** The exchange under way has ended, whichever way. */
   #over(): void {
     const exchange = this.#exchange
-    clearTimeout(this.#timer)
-    this.#timer = undefined
-    exchange?.request.signal?.removeEventListener('abort', exchange.abort)
     this.#exchange = undefined
-    this.#framing = 'head'
-    this.#target = undefined
-    this.#chunks = undefined
-    if (this.#full) this.#resume()
+    this.#rest()
+    exchange?.request.signal?.removeEventListener('abort', exchange.abort)
+    if (exchange && this.#full) this.#resume(exchange)
   }
 }
 
 function otherSideClosed(): Error {
   return new errors.SocketError('other side closed')
+}
+
+/** What breaks TLS after answers came through it is something on the way, not how the server is set up. */
+function onTheWay(error: Error): Error {
+  const code = 'code' in error ? String(error.code) : ''
+  if (!/^(ERR_SSL_|EPROTO$)/.test(code)) return error
+  const reason = 'reason' in error ? String(error.reason) : code
+  return new errors.SocketError(`TLS was broken on the way (${reason})`)
 }

@@ -120,11 +120,11 @@ export class Lines implements HttpClient, Home {
 
   async #dial(signal: AbortSignal | undefined): Promise<Line> {
     this.#count++
-    const either = signal ? AbortSignal.any([signal, this.#dialing.signal]) : this.#dialing.signal
+    const ending = this.#dialing.signal
     try {
-      const line = await Line.open(this, this.#options.dial, either)
+      const line = await Line.open(this, this.#options.dial, signal ? AbortSignal.any([signal, ending]) : ending)
       this.#all.add(line)
-      if (this.#destroyed) line.end(this.#dialing.signal.reason)
+      if (this.#destroyed) line.end(ending.reason)
       return line
     } catch (error) {
       this.#ended()
