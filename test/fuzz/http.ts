@@ -2,11 +2,19 @@
 import assert from 'node:assert/strict'
 import { get } from 'node:http'
 import { Duplex } from 'node:stream'
-import { type ReadAnswer, readAnswer } from '../support/read-answer.ts'
 import { fc } from '../support/property.ts'
+import { type ReadAnswer, readAnswer } from '../support/read-answer.ts'
 import type { Claims } from './claim.ts'
 
-const token = fc.constantFrom('x', 'etag', 'Content-Length', 'transfer-encoding', 'connection', 'keep-alive', '__proto__')
+const token = fc.constantFrom(
+  'x',
+  'etag',
+  'Content-Length',
+  'transfer-encoding',
+  'connection',
+  'keep-alive',
+  '__proto__',
+)
 const value = fc.oneof(
   fc.constantFrom('0', '3', '5, 5', '+3', '0x3', '-1', '99999999999999999999', ''),
   fc.constantFrom('chunked', 'gzip, chunked', 'CHUNKED', 'close', 'keep-alive', 'timeout=5', 'timeout=1', 'identity'),
@@ -17,11 +25,21 @@ const header = fc
   .tuple(token, fc.constantFrom(':', ': ', ':\t ', ' :', ''), value, lineEnd)
   .map(parts => parts.join(''))
 const firstLine = fc.oneof(
-  { weight: 8, arbitrary: fc.constantFrom('HTTP/1.1 200 OK', 'HTTP/1.1 206', 'HTTP/1.0 200 OK', 'HTTP/1.1 404 Not Found') },
+  {
+    weight: 8,
+    arbitrary: fc.constantFrom('HTTP/1.1 200 OK', 'HTTP/1.1 206', 'HTTP/1.0 200 OK', 'HTTP/1.1 404 Not Found'),
+  },
   fc.constantFrom('HTTP/1.1 204 No Content', 'HTTP/1.1 304 x', 'HTTP/1.1 100 Continue', 'HTTP/1.1 101 x', 'HTTP/2 200'),
   fc.constantFrom('HTTP/1.1  200 OK', 'HTTP/1.1 20 OK', 'HTTP/1.1 2000 OK', 'http/1.1 200 OK', 'ICE/1.0 200 OK', ''),
 )
-const chunk = fc.constantFrom('3\r\nabc\r\n', '3;x=y\r\nabc\r\n', '03\r\nabc\r\n', '3\nabc\r\n', 'zz\r\n', '4\r\nabc\r\n')
+const chunk = fc.constantFrom(
+  '3\r\nabc\r\n',
+  '3;x=y\r\nabc\r\n',
+  '03\r\nabc\r\n',
+  '3\nabc\r\n',
+  'zz\r\n',
+  '4\r\nabc\r\n',
+)
 const lastChunk = fc.constantFrom('0\r\n\r\n', '0\r\nx: y\r\n\r\n', '0\r\nbad\r\n\r\n', '0\r\n', '')
 const body = fc.oneof(
   fc.constantFrom('', 'abc', 'abcdef', 'HTTP/1.1 200 OK\r\n\r\n'),

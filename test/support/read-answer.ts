@@ -33,7 +33,8 @@ export function readAnswer(pieces: readonly Buffer[], method = 'GET', ends = tru
       }
       const room = reader.buffer()
       const taken = piece.copy(room, 0, at)
-      if (taken === 0 || room.byteLength > Math.max(LONGEST_HEAD, 1024 * 1024)) throw new Error('a buffer of a bad size')
+      if (taken === 0 || room.byteLength > Math.max(LONGEST_HEAD, 1024 * 1024))
+        throw new Error('a buffer of a bad size')
       reader.received(taken)
       at += taken
     }

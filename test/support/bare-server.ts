@@ -1,0 +1,62 @@
+/** Servers that are sockets and nothing else, and connections of our own to them. */
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
+import type { HttpRequest } from '../../src/stores/network/client.ts'
+import type { Dial } from '../../src/stores/network/lean/line.ts'
+import { Lines, type LinesOptions } from '../../src/stores/network/lean/lines.ts'
+import { undo } from './undo.ts'
+
+export const OK = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok'
+
+export type Says = (socket: Socket, head: string, nth: number) => void
+
+/** Calls `says` for each head of a request that comes; `nth`: of the connection, from 1. */
+export async function serve(says: Says, server: Server = createServer()) {
+  const sockets: Socket[] = []
+  const heads: string[] = []
+  server.on('setSecureContext' in server ? 'secureConnection' : 'connection', (socket: Socket) => {
+    const nth = sockets.push(socket)
+    let text = ''
+    socket
+      .on('error', () => {})
+      .on('data', data => {
+        text += data.toString('latin1')
+        for (let end = text.indexOf('\r\n\r\n'); end >= 0; end = text.indexOf('\r\n\r\n')) {
+          const head = text.slice(0, end)
+          text = text.slice(end + 4)
+          if (!/^(GET|HEAD|PUT|DELETE) /.test(head)) continue
+          heads.push(head)
+          says(socket, head, nth)
+        }
+      })
+  })
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  undo.push(() => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  const { port } = server.address() as AddressInfo
+  return { port, origin: `http://127.0.0.1:${port}`, sockets, heads }
+}
+
+export const dialTo =
+  (port: number): Dial =>
+  (onread, done) =>
+    connect({ port, host: '127.0.0.1', onread: onread as never })
+      .once('connect', function (this: Socket) {
+        done(null, this)
+      })
+      .once('error', error => done(error))
+
+export function linesTo(port: number, more: Partial<LinesOptions> = {}): Lines {
+  const lines = new Lines({ dial: dialTo(port), maxConnections: 2, idleMs: 60_000, ...more })
+  undo.push(() => lines.destroy())
+  return lines
+}
+
+export const get: HttpRequest = { origin: 'http://h', path: '/k', method: 'GET' }
+export async function ask(lines: Lines, request: HttpRequest = get) {
+  const { statusCode, body } = await lines.request(request)
+  return [statusCode, Buffer.from(await body.bytes()).toString('latin1')] as const
+}
+export const code = (wanted: string) => (error: Error & { code?: string }) => error.code === wanted
+export const ok = (socket: Socket) => void socket.write(OK)
