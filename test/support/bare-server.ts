@@ -1,8 +1,8 @@
 /** Servers that are sockets and nothing else, and connections of our own to them. */
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import type { HttpRequest } from '../../src/stores/network/client.ts'
-import type { Dial } from '../../src/stores/network/lean/line.ts'
-import { Lines, type LinesOptions } from '../../src/stores/network/lean/lines.ts'
+import type { Dial } from '../../src/stores/network/lean/link.ts'
+import { Links, type LinksOptions } from '../../src/stores/network/lean/links.ts'
 import { undo } from './undo.ts'
 
 export const OK = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok'
@@ -47,15 +47,15 @@ export const dialTo =
       })
       .once('error', error => done(error))
 
-export function linesTo(port: number, more: Partial<LinesOptions> = {}): Lines {
-  const lines = new Lines({ dial: dialTo(port), maxConnections: 2, idleMs: 60_000, ...more })
-  undo.push(() => lines.destroy())
-  return lines
+export function linksTo(port: number, more: Partial<LinksOptions> = {}): Links {
+  const links = new Links({ dial: dialTo(port), maxConnections: 2, idleMs: 60_000, ...more })
+  undo.push(() => links.destroy())
+  return links
 }
 
 export const get: HttpRequest = { origin: 'http://h', path: '/k', method: 'GET' }
-export async function ask(lines: Lines, request: HttpRequest = get) {
-  const { statusCode, body } = await lines.request(request)
+export async function ask(links: Links, request: HttpRequest = get) {
+  const { statusCode, body } = await links.request(request)
   return [statusCode, Buffer.from(await body.bytes()).toString('latin1')] as const
 }
 export const code = (wanted: string) => (error: Error & { code?: string }) => error.code === wanted

@@ -126,9 +126,10 @@ export async function contentOfAnswer(dialect: Dialect, answer: Sent, range: Ran
   return { content: checkedContent(length, bodyOf(answer, length, signal)), total }
 }
 
-async function* bodyOf({ body }: Sent, length: number, signal: AbortSignal): Bytes {
+async function* bodyOf({ body, headers }: Sent, length: number, signal: AbortSignal): Bytes {
   try {
-    if (length > WHOLE_BYTES) return yield* body
+    // What comes in chunks may be longer than it says elsewhere.
+    if (length > WHOLE_BYTES || headers['content-length'] === undefined) return yield* body
     const bytes = await body.bytes()
     if (bytes.byteLength > 0) yield bytes
   } catch (error) {

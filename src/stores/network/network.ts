@@ -3,8 +3,8 @@ import { connect as dial, Socket } from 'node:net'
 import { Agent, buildConnector, type Dispatcher, Pool, ProxyAgent } from 'undici'
 import { authorities } from './authorities.ts'
 import type { HttpClient, HttpRequest, HttpResponse } from './client.ts'
-import type { Dial } from './lean/line.ts'
-import { Lines } from './lean/lines.ts'
+import type { Dial } from './lean/link.ts'
+import { Links } from './lean/links.ts'
 import { Names } from './names.ts'
 import { overUndici } from './over-undici.ts'
 import { type ProxyOptions, ProxyTrouble, type Via, wayfinder } from './proxy.ts'
@@ -45,7 +45,7 @@ class Network implements HttpClient {
   readonly #dial: object
   readonly #pool: object
   /** Straight to the store, and straight to all others. */
-  readonly #store: Lines
+  readonly #store: Links
   readonly #direct: Dispatcher
   /** One for each proxy, and for each scheme there. */
   readonly #proxied = new Map<string, Dispatcher>()
@@ -67,7 +67,7 @@ class Network implements HttpClient {
       autoSelectFamilyAttemptTimeout: Math.max(10, Math.min(ADDRESS_MS, Math.round(connectTimeoutMs / 3))),
     }
     this.#direct = new Agent({ ...this.#pool, connect: this.#connector() })
-    this.#store = new Lines({ dial: this.#dialStore(), maxConnections, idleMs: IDLE_MS })
+    this.#store = new Links({ dial: this.#dialStore(), maxConnections, idleMs: IDLE_MS })
   }
 
   async request(request: HttpRequest): Promise<HttpResponse> {
@@ -144,7 +144,7 @@ class Network implements HttpClient {
     })
   }
 
-  /** Connections to the store, which read into the buffers of a line. */
+  /** Connections to the store, which read into the buffers of a link. */
   #dialStore(): Dial {
     let session: Buffer | undefined
     return (onread, done) => {

@@ -1,9 +1,9 @@
 import { errors } from 'undici'
 import type { HttpClient, HttpRequest, HttpResponse } from '../client.ts'
-import { type Dial, type Home, Line } from './line.ts'
+import { type Dial, type Home, Link } from './link.ts'
 import { headOf } from './upload.ts'
 
-export interface LinesOptions {
+export interface LinksOptions {
   readonly dial: Dial
   readonly maxConnections: number
   /** Longest time that a connection waits for its next request, in ms. */
@@ -12,7 +12,7 @@ export interface LinesOptions {
 
 interface Waiting {
   readonly signal: AbortSignal | undefined
-  take(line: Line | Promise<Line>): void
+  take(link: Link | Promise<Link>): void
   fail(why: unknown): void
 }
 
@@ -20,18 +20,18 @@ interface Waiting {
  * The connections to one server: a bounded number, each of which serves again. A request takes the one that served
  * last; the others get older, and end.
  */
-export class Lines implements HttpClient, Home {
-  readonly #options: LinesOptions
+export class Links implements HttpClient, Home {
+  readonly #options: LinksOptions
   /** With those that are being made. */
   #count = 0
-  readonly #all = new Set<Line>()
-  readonly #idle: Line[] = []
+  readonly #all = new Set<Link>()
+  readonly #idle: Link[] = []
   readonly #waiting: Waiting[] = []
   readonly #dialing = new AbortController()
   #sweeper: NodeJS.Timeout | undefined
   #destroyed = false
 
-  constructor(options: LinesOptions) {
+  constructor(options: LinksOptions) {
     this.#options = options
   }
 
@@ -40,18 +40,18 @@ export class Lines implements HttpClient, Home {
     signal?.throwIfAborted()
     if (this.#destroyed) throw new errors.ClientDestroyedError()
     const head = headOf(request)
-    const idle = this.#idleLine()
+    const idle = this.#idleLink()
     try {
-      return await this.#ask(idle ?? (await this.#newLine(signal)), request, head)
+      return await this.#ask(idle ?? (await this.#newLink(signal)), request, head)
     } catch (error) {
       if (!idle?.stale || !isSafe(request)) throw error
-      return await this.#ask(await this.#newLine(signal), request, head)
+      return await this.#ask(await this.#newLink(signal), request, head)
     }
   }
 
-  #ask(line: Line, request: HttpRequest, head: string): Promise<HttpResponse> {
-    if (!request.signal?.aborted) return line.ask(request, head)
-    this.free(line)
+  #ask(link: Link, request: HttpRequest, head: string): Promise<HttpResponse> {
+    if (!request.signal?.aborted) return link.ask(request, head)
+    this.free(link)
     throw request.signal.reason
   }
 
@@ -60,41 +60,41 @@ export class Lines implements HttpClient, Home {
     clearTimeout(this.#sweeper)
     this.#dialing.abort(why)
     for (const waiting of this.#waiting.splice(0)) waiting.fail(why)
-    for (const line of this.#all) line.end(why)
+    for (const link of this.#all) link.end(why)
   }
 
-  free(line: Line): void {
-    if (!line.open) return
+  free(link: Link): void {
+    if (!link.open) return
     const waiting = this.#waiting.shift()
     if (waiting) {
-      waiting.take(line)
+      waiting.take(link)
       return
     }
-    line.idleSince = performance.now()
-    this.#idle.push(line)
+    link.idleSince = performance.now()
+    this.#idle.push(link)
     this.#sweeper ??= setTimeout(() => this.#sweep(), this.#options.idleMs).unref()
   }
 
-  gone(line: Line): void {
-    this.#all.delete(line)
-    const at = this.#idle.indexOf(line)
+  gone(link: Link): void {
+    this.#all.delete(link)
+    const at = this.#idle.indexOf(link)
     if (at >= 0) this.#idle.splice(at, 1)
     this.#ended()
   }
 
-  #idleLine(): Line | undefined {
-    for (let line = this.#idle.pop(); line; line = this.#idle.pop()) {
-      if (!this.#isOld(line, performance.now())) return line
-      line.end()
+  #idleLink(): Link | undefined {
+    for (let link = this.#idle.pop(); link; link = this.#idle.pop()) {
+      if (!this.#isOld(link, performance.now())) return link
+      link.end()
     }
     return undefined
   }
 
-  #isOld({ idleSince, idleMs = this.#options.idleMs }: Line, now: number): boolean {
+  #isOld({ idleSince, idleMs = this.#options.idleMs }: Link, now: number): boolean {
     return now - idleSince >= Math.min(idleMs, this.#options.idleMs)
   }
 
-  #newLine(signal: AbortSignal | undefined): Promise<Line> {
+  #newLink(signal: AbortSignal | undefined): Promise<Link> {
     if (this.#count < this.#options.maxConnections) return this.#dial(signal)
     return new Promise((resolve, reject) => {
       const leave = () => {
@@ -104,9 +104,9 @@ export class Lines implements HttpClient, Home {
       const settled = () => signal?.removeEventListener('abort', leave)
       const waiting: Waiting = {
         signal,
-        take(line) {
+        take(link) {
           settled()
-          resolve(line)
+          resolve(link)
         },
         fail(why) {
           settled()
@@ -118,14 +118,14 @@ export class Lines implements HttpClient, Home {
     })
   }
 
-  async #dial(signal: AbortSignal | undefined): Promise<Line> {
+  async #dial(signal: AbortSignal | undefined): Promise<Link> {
     this.#count++
     const ending = this.#dialing.signal
     try {
-      const line = await Line.open(this, this.#options.dial, signal ? AbortSignal.any([signal, ending]) : ending)
-      this.#all.add(line)
-      if (this.#destroyed) line.end(ending.reason)
-      return line
+      const link = await Link.open(this, this.#options.dial, signal ? AbortSignal.any([signal, ending]) : ending)
+      this.#all.add(link)
+      if (this.#destroyed) link.end(ending.reason)
+      return link
     } catch (error) {
       this.#ended()
       throw error
@@ -143,7 +143,7 @@ export class Lines implements HttpClient, Home {
   #sweep(): void {
     this.#sweeper = undefined
     const now = performance.now()
-    for (const line of this.#idle.filter(one => this.#isOld(one, now))) line.end()
+    for (const link of this.#idle.filter(one => this.#isOld(one, now))) link.end()
     const [oldest] = this.#idle
     if (oldest) this.#sweeper = setTimeout(() => this.#sweep(), this.#options.idleMs).unref()
   }

@@ -7,17 +7,17 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { createServer as createSecureServer, type TLSSocket } from 'node:tls'
-import type { Dial } from '../src/stores/network/lean/line.ts'
+import type { Dial } from '../src/stores/network/lean/link.ts'
 import { network } from '../src/stores/network/network.ts'
-import { ask, code, dialTo, get, linesTo, OK, ok, serve } from './support/bare-server.ts'
+import { ask, code, dialTo, get, linksTo, OK, ok, serve } from './support/bare-server.ts'
 import { makeCertificate } from './support/fake-internet.ts'
 import { undo } from './support/undo.ts'
 
 describe('connections to a store', () => {
   it('serve one request after the other', async () => {
     const { port, sockets } = await serve(ok)
-    const lines = linesTo(port)
-    for (let i = 0; i < 5; i++) assert.deepEqual(await ask(lines), [200, 'ok'])
+    const links = linksTo(port)
+    for (let i = 0; i < 5; i++) assert.deepEqual(await ask(links), [200, 'ok'])
     assert.equal(sockets.length, 1)
   })
 
@@ -26,16 +26,16 @@ describe('connections to a store', () => {
     const { port, sockets } = await serve(socket => {
       if (asking.push(socket) === 2) asking.splice(0).forEach(ok)
     })
-    const lines = linesTo(port)
-    const all = await Promise.all(Array.from({ length: 20 }, () => ask(lines)))
+    const links = linksTo(port)
+    const all = await Promise.all(Array.from({ length: 20 }, () => ask(links)))
     assert.ok(all.every(([status]) => status === 200))
     assert.equal(sockets.length, 2)
   })
 
   it('that break make room for the requests that wait', async () => {
     const { port } = await serve((socket, _head, nth) => (nth <= 2 ? socket.destroy() : ok(socket)))
-    const lines = linesTo(port, { maxConnections: 1 })
-    const all = await Promise.allSettled(Array.from({ length: 4 }, () => ask(lines)))
+    const links = linksTo(port, { maxConnections: 1 })
+    const all = await Promise.allSettled(Array.from({ length: 4 }, () => ask(links)))
     assert.deepEqual(
       all.map(one => one.status),
       ['rejected', 'rejected', 'fulfilled', 'fulfilled'],
@@ -50,29 +50,29 @@ describe('connections to a store', () => {
       setImmediate(() => done(Object.assign(new Error('no'), { code: 'ECONNREFUSED' })))
       return undefined
     }
-    const lines = linesTo(port, { dial, maxConnections: 1 })
-    for (const one of await Promise.allSettled([ask(lines), ask(lines), ask(lines)]))
+    const links = linksTo(port, { dial, maxConnections: 1 })
+    for (const one of await Promise.allSettled([ask(links), ask(links), ask(links)]))
       assert.equal(one.status === 'rejected' && one.reason.code, 'ECONNREFUSED')
     broken = false
-    assert.deepEqual(await ask(lines), [200, 'ok'])
+    assert.deepEqual(await ask(links), [200, 'ok'])
   })
 
   it('are closed when they were idle for long', async () => {
     const { port, sockets } = await serve(ok)
-    const lines = linesTo(port, { idleMs: 20 })
-    await ask(lines)
+    const links = linksTo(port, { idleMs: 20 })
+    await ask(links)
     await once(sockets[0] as Socket, 'close')
-    assert.deepEqual(await ask(lines), [200, 'ok'])
+    assert.deepEqual(await ask(links), [200, 'ok'])
     assert.equal(sockets.length, 2)
   })
 
   it('are not used again after bytes that nobody asked for', async () => {
     const { port, sockets } = await serve(ok)
-    const lines = linesTo(port)
-    await ask(lines)
+    const links = linksTo(port)
+    await ask(links)
     ok(sockets[0] as Socket)
     await once(sockets[0] as Socket, 'close')
-    assert.deepEqual(await ask(lines), [200, 'ok'])
+    assert.deepEqual(await ask(links), [200, 'ok'])
   })
 
   it('on which the server speaks first are refused', async () => {
@@ -87,7 +87,7 @@ describe('connections to a store', () => {
       const socket: Socket = dialTo(port)({ ...onread, callback }, () => {}) as Socket
       return socket
     }
-    await assert.rejects(ask(linesTo(port, { dial })), code('HPE_INVALID'))
+    await assert.rejects(ask(linksTo(port, { dial })), code('HPE_INVALID'))
   })
 
   for (const [method, body, again] of [
@@ -103,9 +103,9 @@ describe('connections to a store', () => {
         else socket.write(OK)
         assert.ok(nth <= 2)
       })
-      const lines = linesTo(port)
-      await ask(lines)
-      const second = ask(lines, { ...get, method, ...(body ? { body, headers: { 'content-length': '1' } } : {}) })
+      const links = linksTo(port)
+      await ask(links)
+      const second = ask(links, { ...get, method, ...(body ? { body, headers: { 'content-length': '1' } } : {}) })
       if (again) assert.deepEqual(await second, [200, 'ok'])
       else await assert.rejects(second)
       assert.equal(heads.length, again ? 3 : 2)
@@ -114,26 +114,26 @@ describe('connections to a store', () => {
   it('that die again and again: a GET is sent no third time', async () => {
     let asked = 0
     const { port, heads } = await serve(socket => (++asked === 1 ? ok(socket) : socket.destroy()))
-    const lines = linesTo(port)
-    await ask(lines)
-    await assert.rejects(ask(lines))
+    const links = linksTo(port)
+    await ask(links)
+    await assert.rejects(ask(links))
     assert.equal(heads.length, 3)
   })
 
   it('whose answer has begun are lost with it: the caller learns it', async () => {
     let asked = 0
     const { port, heads } = await serve(socket => (++asked === 1 ? ok(socket) : socket.end('HTTP/1.1 2')))
-    const lines = linesTo(port)
-    await ask(lines)
-    await assert.rejects(ask(lines), code('UND_ERR_SOCKET'))
+    const links = linksTo(port)
+    await ask(links)
+    await assert.rejects(ask(links), code('UND_ERR_SOCKET'))
     assert.equal(heads.length, 2)
   })
 
   it('are closed after HEAD, because some servers send a body with it', async () => {
     const { port, sockets } = await serve(socket => void socket.write(OK))
-    const lines = linesTo(port)
-    assert.deepEqual(await ask(lines, { ...get, method: 'HEAD' }), [200, ''])
-    assert.deepEqual(await ask(lines), [200, 'ok'])
+    const links = linksTo(port)
+    assert.deepEqual(await ask(links, { ...get, method: 'HEAD' }), [200, ''])
+    assert.deepEqual(await ask(links), [200, 'ok'])
     assert.equal(sockets.length, 2)
   })
 

@@ -8,7 +8,7 @@ import { upload } from './upload.ts'
 
 const USUAL_TIMEOUT_MS = 300_000
 
-/** What a socket needs to read into the buffers of a line. */
+/** What a socket needs to read into the buffers of a link. */
 export interface OnRead {
   buffer(): Uint8Array
   callback(bytes: number): boolean
@@ -17,12 +17,12 @@ export interface OnRead {
 /** Makes a connection, and calls back once. */
 export type Dial = (onread: OnRead, done: (error: Error | null, socket?: Socket | null) => void) => Socket | undefined
 
-/** The pool that a line belongs to. */
+/** The pool that a link belongs to. */
 export interface Home {
-  /** The line may serve again. */
-  free(line: Line): void
-  /** The line has ended. Called once. */
-  gone(line: Line): void
+  /** The link may serve again. */
+  free(link: Link): void
+  /** The link has ended. Called once. */
+  gone(link: Link): void
 }
 
 /** One request and its answer. */
@@ -37,7 +37,7 @@ interface Exchange {
 }
 
 /** One connection, which carries one request at a time. Whatever goes wrong ends it. */
-export class Line {
+export class Link {
   readonly #home: Home
   readonly #reader: Reader
   #socket: Socket | undefined
@@ -71,9 +71,10 @@ export class Line {
   }
 
   /** Rejects when there is no connection, or when `signal` is aborted before. */
-  static open(home: Home, dial: Dial, signal: AbortSignal): Promise<Line> {
-    const line = new Line(home)
-    const onread = { buffer: () => line.#reader.buffer(), callback: (bytes: number) => line.#received(bytes) }
+  static open(home: Home, dial: Dial, signal: AbortSignal): Promise<Link> {
+    if (signal.aborted) return Promise.reject(signal.reason)
+    const link = new Link(home)
+    const onread = { buffer: () => link.#reader.buffer(), callback: (bytes: number) => link.#received(bytes) }
     return new Promise((resolve, reject) => {
       let socket: Socket | undefined
       const giveUp = () => {
@@ -84,7 +85,7 @@ export class Line {
       socket = dial(onread, (error, connected) => {
         signal.removeEventListener('abort', giveUp)
         if (error || !connected) return reject(error)
-        if (!signal.aborted && !line.#premature) return resolve(line.#connected(connected))
+        if (!signal.aborted && !link.#premature) return resolve(link.#connected(connected))
         connected.destroy()
         reject(signal.aborted ? signal.reason : invalid('it came without a request'))
       })
@@ -130,6 +131,7 @@ export class Line {
   #connected(socket: Socket): this {
     this.#socket = socket
     socket
+      .unref()
       .on('error', error => this.#lost(error))
       .on('end', () => this.#closed())
       .on('close', () => this.#closed())
