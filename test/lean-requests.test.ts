@@ -23,6 +23,16 @@ describe('a request', () => {
       assert.equal(sockets.length, 0)
     })
 
+  it('whose length is not that of its body is refused', async () => {
+    const { port, sockets } = await serve(ok)
+    for (const body of ['abc', Buffer.from('abc'), undefined])
+      await assert.rejects(
+        ask(linksTo(port), { ...get, method: 'PUT', ...(body && { body }), headers: { 'content-length': '4' } }),
+        code('UND_ERR_REQ_CONTENT_LENGTH_MISMATCH'),
+      )
+    assert.equal(sockets.length, 0)
+  })
+
   it('goes out as it was given', async () => {
     const { port, heads } = await serve(ok)
     const links = linksTo(port)

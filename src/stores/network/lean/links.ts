@@ -27,7 +27,8 @@ export class Links implements HttpClient, Home {
   readonly #all = new Set<Link>()
   readonly #idle: Link[] = []
   readonly #waiting: Waiting[] = []
-  readonly #dialing = new AbortController()
+  /** Connections that are being made. */
+  readonly #dialing = new Set<AbortController>()
   #sweeper: NodeJS.Timeout | undefined
   #destroyed = false
 
@@ -58,7 +59,7 @@ export class Links implements HttpClient, Home {
   async destroy(why: Error = new errors.ClientDestroyedError()): Promise<void> {
     this.#destroyed = true
     clearTimeout(this.#sweeper)
-    this.#dialing.abort(why)
+    for (const dialing of this.#dialing) dialing.abort(why)
     for (const waiting of this.#waiting.splice(0)) waiting.fail(why)
     for (const link of this.#all) link.end(why)
   }
@@ -120,15 +121,23 @@ export class Links implements HttpClient, Home {
 
   async #dial(signal: AbortSignal | undefined): Promise<Link> {
     this.#count++
-    const ending = this.#dialing.signal
+    const dialing = new AbortController()
+    const pass = () => dialing.abort(signal?.reason)
+    if (signal?.aborted) pass()
+    signal?.addEventListener('abort', pass, { once: true })
+    this.#dialing.add(dialing)
     try {
-      const link = await Link.open(this, this.#options.dial, signal ? AbortSignal.any([signal, ending]) : ending)
+      if (this.#destroyed) throw new errors.ClientDestroyedError()
+      const link = await Link.open(this, this.#options.dial, dialing.signal)
       this.#all.add(link)
-      if (this.#destroyed) link.end(ending.reason)
+      if (this.#destroyed) link.end(new errors.ClientDestroyedError())
       return link
     } catch (error) {
       this.#ended()
       throw error
+    } finally {
+      this.#dialing.delete(dialing)
+      signal?.removeEventListener('abort', pass)
     }
   }
 

@@ -2,8 +2,8 @@ import { errors } from 'undici'
 import { Chunks } from './chunks.ts'
 import { type Head, invalid, LONGEST_HEAD, mayBeHead, noHttp, parseHead } from './head.ts'
 
-/** So much is read at once while a head is expected. The rest of a body is then read to where it stays. */
-const HEAD_STEP = 4096
+/** Room for a usual head. It is small, because what comes of a body with its head is copied. */
+const USUAL_HEAD = 4096
 /** A body up to this size arrives in one piece, and a larger one in pieces of PIECE_BYTES. */
 const WHOLE_BYTES = 1024 * 1024
 const PIECE_BYTES = 256 * 1024
@@ -29,7 +29,7 @@ export interface Listener {
 export class Reader {
   readonly #listener: Listener
   #method: string | undefined
-  readonly #head = Buffer.allocUnsafeSlow(LONGEST_HEAD)
+  #head = Buffer.allocUnsafeSlow(USUAL_HEAD)
   #headBytes = 0
   #interim = 0
   #body: 'none' | 'of a length' | 'in chunks' | 'until the end' = 'none'
@@ -57,8 +57,7 @@ export class Reader {
 
   /** Where the next bytes are read to. */
   buffer(): Buffer {
-    if (this.#body === 'none')
-      return this.#head.subarray(this.#headBytes, Math.min(this.#headBytes + HEAD_STEP, LONGEST_HEAD))
+    if (this.#body === 'none') return this.#head.subarray(this.#headBytes)
     return this.#target?.subarray(this.#filled) ?? scratch
   }
 
@@ -92,6 +91,10 @@ export class Reader {
     const end = all.indexOf('\r\n\r\n', Math.max(0, known - 3), 'latin1')
     if (end < 0) {
       if (this.#headBytes === LONGEST_HEAD) throw new errors.HeadersOverflowError()
+      if (this.#headBytes === this.#head.byteLength) {
+        this.#head = Buffer.allocUnsafeSlow(LONGEST_HEAD)
+        all.copy(this.#head)
+      }
       return
     }
     const head = parseHead(all.toString('latin1', 0, end), this.#method)

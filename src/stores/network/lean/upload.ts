@@ -23,9 +23,19 @@ export function headOf({ origin, path, method, headers = {}, body }: HttpRequest
       throw new errors.InvalidArgumentError(`invalid ${name} header`)
     text += `${name}: ${value}\r\n`
   }
-  if (typeof body === 'string' && headers['content-length'] === undefined)
-    text += `content-length: ${Buffer.byteLength(body)}\r\n`
+  const length = lengthOf(body)
+  const announced = headers['content-length']
+  if (length && announced === undefined) text += `content-length: ${length}\r\n`
+  else if (announced !== undefined && length !== undefined && Number(announced) !== length)
+    throw new errors.RequestContentLengthMismatchError()
   return `${text}\r\n`
+}
+
+/** undefined for a body that is streamed. */
+function lengthOf(body: HttpRequest['body']): number | undefined {
+  if (body === undefined || body === null) return 0
+  if (typeof body === 'string') return Buffer.byteLength(body)
+  return body instanceof Uint8Array ? body.byteLength : undefined
 }
 
 /** Resolves to whether all of it was handed over. Rejects with what the body throws, or when it has another length. */
