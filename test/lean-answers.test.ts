@@ -1,4 +1,7 @@
-/** Servers that misbehave, and those that only look so: what is read of their answers, over real sockets. */
+/**
+ * Servers that misbehave, and those that only look so: what is made of their answers, over real sockets. How answers
+ * are cut into pieces makes no difference: see test/fuzz/http.ts.
+ */
 import assert from 'node:assert/strict'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { describe, it } from 'node:test'
@@ -124,7 +127,7 @@ const scripts: readonly (readonly [what: string, said: string, closes: boolean, 
 ]
 
 /** A server that says `said` to the first request of all, and `sized(2, 'ok')` to others. */
-async function serve(said: string, closes: boolean, pieces: boolean) {
+async function serve(said: string, closes: boolean) {
   const sockets: Socket[] = []
   let asked = 0
   const server = createServer(socket => {
@@ -132,9 +135,7 @@ async function serve(said: string, closes: boolean, pieces: boolean) {
     socket.on('error', () => {}).setNoDelay(true)
     socket.on('data', () => {
       if (asked++ > 0) return void socket.write(sized(2, 'ok'))
-      // Written one by one, bytes mostly arrive so.
-      if (pieces && said.length < 200) for (const one of said) socket.write(one, 'latin1')
-      else socket.write(said, 'latin1')
+      socket.write(said, 'latin1')
       if (closes) socket.end()
     })
   })
@@ -157,27 +158,26 @@ async function ask(client: ReturnType<typeof network>, origin: string) {
 
 describe('a server answers with', () => {
   for (const [what, said, closes, expected] of scripts)
-    for (const pieces of [false, true])
-      it(`${what}${pieces ? ', byte by byte' : ''}`, async () => {
-        const { origin, sockets } = await serve(said, closes, pieces)
-        const ways = { caFile: undefined, proxy: undefined, noProxy: [], store: origin }
-        const client = network({ ...ways, connectTimeoutMs: 60_000, maxConnections: 1, info() {}, warn() {} })
-        undo.push(() => client.destroy())
-        const found = await ask(client, origin).catch((error: unknown) => ({ status: 0, error }))
-        if ('code' in expected) {
-          assert.ok('error' in found, `status ${found.status} came instead of an error`)
-          const { code, retryable, message } = faultOfNetwork(found.error, never)
-          assert.deepEqual([code, retryable], [expected.code, true])
-          assert.match(message, expected.says)
-          assert.equal(found.status, expected.body ? 200 : 0)
-        } else {
-          assert.ok(!('error' in found), String('error' in found && found.error))
-          assert.equal(found.status, expected.status)
-          if (expected.body !== undefined) assert.equal(found.body, expected.body)
-        }
-        // Whatever came, the next request has an answer of its own, over the same connection only if that is clean.
-        assert.deepEqual(await ask(client, origin), { status: 200, body: 'ok' })
-        if ('code' in expected) assert.equal(sockets.length, 2)
-        else if (expected.again) assert.equal(sockets.length, 1)
-      })
+    it(what, async () => {
+      const { origin, sockets } = await serve(said, closes)
+      const ways = { caFile: undefined, proxy: undefined, noProxy: [], store: origin }
+      const client = network({ ...ways, connectTimeoutMs: 60_000, maxConnections: 1, info() {}, warn() {} })
+      undo.push(() => client.destroy())
+      const found = await ask(client, origin).catch((error: unknown) => ({ status: 0, error }))
+      if ('code' in expected) {
+        assert.ok('error' in found, `status ${found.status} came instead of an error`)
+        const { code, retryable, message } = faultOfNetwork(found.error, never)
+        assert.deepEqual([code, retryable], [expected.code, true])
+        assert.match(message, expected.says)
+        assert.equal(found.status, expected.body ? 200 : 0)
+      } else {
+        assert.ok(!('error' in found), String('error' in found && found.error))
+        assert.equal(found.status, expected.status)
+        if (expected.body !== undefined) assert.equal(found.body, expected.body)
+      }
+      // Whatever came, the next request has an answer of its own, over the same connection only if that is clean.
+      assert.deepEqual(await ask(client, origin), { status: 200, body: 'ok' })
+      if ('code' in expected) assert.equal(sockets.length, 2)
+      else if (expected.again) assert.equal(sockets.length, 1)
+    })
 })
