@@ -16,14 +16,23 @@ export async function serve(says: Says, server: Server = createServer()) {
   server.on('setSecureContext' in server ? 'secureConnection' : 'connection', (socket: Socket) => {
     const nth = sockets.push(socket)
     let text = ''
+    /** Of the body of a request, which nobody looks at. */
+    let left = 0
+    const pass = () => {
+      const passed = Math.min(left, text.length)
+      left -= passed
+      text = text.slice(passed)
+    }
     socket
       .on('error', () => {})
       .on('data', data => {
         text += data.toString('latin1')
+        pass()
         for (let end = text.indexOf('\r\n\r\n'); end >= 0; end = text.indexOf('\r\n\r\n')) {
           const head = text.slice(0, end)
           text = text.slice(end + 4)
-          if (!/^(GET|HEAD|PUT|DELETE) /.test(head)) continue
+          left = Number(/content-length: (\d+)/.exec(head)?.[1] ?? 0)
+          pass()
           heads.push(head)
           says(socket, head, nth)
         }
