@@ -1,5 +1,4 @@
 /** How a request to Azure is authorised: by the account's key, by a shared access signature, or by a token. */
-
 import { messageOf } from '../../fault.ts'
 import { Clock } from '../http/clock.ts'
 import type { Dialect, Draft, HttpRefusal } from '../http/dialect.ts'

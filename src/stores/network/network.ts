@@ -32,7 +32,10 @@ type Connector = buildConnector.connector
 /** Where a request goes. */
 type Way = Pick<HttpClient, 'request'>
 
-/** A bounded pool of connections to each origin. It retries nothing, follows no redirect, sends no Expect header. */
+/**
+ * A bounded number of connections to each origin. It follows no redirect, sends no Expect header, and repeats nothing
+ * but what Links.request() says.
+ */
 export function network(options: NetworkOptions): HttpClient {
   return new Network(options)
 }
@@ -87,7 +90,7 @@ class Network implements HttpClient {
     return origin === this.#options.store ? this.#store : overUndici(this.#direct)
   }
 
-  /** Never rejects: where there is no way, it resolves to a dispatcher that fails with the reason. */
+  /** Never rejects: where there is no way, it resolves to one that fails with the reason. */
   #firstContact(origin: string): Promise<Way> {
     const to = new URL(origin)
     const direct = this.#straight(origin)

@@ -1,5 +1,4 @@
 /** Where the keys that sign requests to S3 come from. */
-
 import { messageOf } from '../../fault.ts'
 import { Clock } from '../http/clock.ts'
 import type { HttpRefusal } from '../http/dialect.ts'
