@@ -11,7 +11,9 @@ import { join } from 'node:path'
 import { beforeEach, describe, it } from 'node:test'
 import { Agent } from 'undici'
 import type { Fault } from '../src/fault.ts'
+import type { HttpClient } from '../src/stores/network/client.ts'
 import { network } from '../src/stores/network/network.ts'
+import { overUndici } from '../src/stores/network/over-undici.ts'
 import { s3Signing } from '../src/stores/s3/auth.ts'
 import { type S3Options, s3Store } from '../src/stores/s3/s3.ts'
 import { withRetry } from '../src/stores/wrappers/retry.ts'
@@ -74,10 +76,10 @@ const xml = (response: ServerResponse, status: number, text: string) =>
 
 const signing = (warn: (line: string) => void = () => {}) =>
   s3Signing(undefined, { region: 'eu-west-1', dispatcher: agent(), warn })
-function agent(): Agent {
+function agent(): HttpClient {
   const dispatcher = new Agent()
   undo.push(() => dispatcher.destroy())
-  return dispatcher
+  return overUndici(dispatcher)
 }
 function own<T extends { close(): Promise<void> }>(closable: T): T {
   undo.push(() => closable.close())

@@ -13,8 +13,8 @@ import { join } from 'node:path'
 import { after, afterEach, before, describe, it } from 'node:test'
 import type { TlsOptions } from 'node:tls'
 import { promisify } from 'node:util'
-import type { Dispatcher } from 'undici'
 import type { Fault } from '../src/fault.ts'
+import type { HttpClient } from '../src/stores/network/client.ts'
 import { faultOfNetwork } from '../src/stores/network/faults.ts'
 import { network } from '../src/stores/network/network.ts'
 import { makeCertificate } from './support/fake-internet.ts'
@@ -34,7 +34,7 @@ async function listen(server: Server | ReturnType<typeof createTcpServer>): Prom
   return (server.address() as AddressInfo).port
 }
 
-function dispatcherTo(store: string, caFile: string | undefined, warn: (line: string) => void = () => {}): Dispatcher {
+function dispatcherTo(store: string, caFile: string | undefined, warn: (line: string) => void = () => {}): HttpClient {
   const limits = { connectTimeoutMs: 5000, maxConnections: 2 }
   const dispatcher = network({ ...limits, caFile, proxy: undefined, noProxy: [], store, info: () => {}, warn })
   undo.push(() => dispatcher.destroy())
@@ -44,7 +44,7 @@ function dispatcherTo(store: string, caFile: string | undefined, warn: (line: st
 async function faultOf(origin: string, caFile: string | undefined): Promise<Fault> {
   try {
     const { body } = await dispatcherTo(origin, caFile).request({ origin, path: '/', method: 'GET' })
-    await body.text()
+    await body.bytes()
   } catch (error) {
     return faultOfNetwork(error, never)
   }
@@ -207,11 +207,11 @@ describe('authorities', () => {
       const dispatcher = network({ ...limits, ...log, store, caFile: ${JSON.stringify(caFile)}, proxy: undefined, noProxy: [] })
       try {
         const answer = await dispatcher.request({ origin: store, path: '/', method: 'GET' })
-        console.log(answer.statusCode, await answer.body.text())
+        console.log(answer.statusCode, Buffer.from(await answer.body.bytes()).toString())
       } catch (error) {
         console.log(error.code)
       }
-      await dispatcher.close()`
+      await dispatcher.destroy()`
     const file = join(folder, 'ask.mjs')
     writeFileSync(file, script)
     const none = {

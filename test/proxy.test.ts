@@ -7,10 +7,10 @@ import { createServer, type Server } from 'node:http'
 import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net'
 import { hostname } from 'node:os'
 import { afterEach, beforeEach, describe, it } from 'node:test'
-import type { Dispatcher } from 'undici'
 import { collect } from '../src/bytes.ts'
 import type { Fault } from '../src/fault.ts'
 import type { ConnectionOptions, Environment } from '../src/stores/http/options.ts'
+import type { HttpClient } from '../src/stores/network/client.ts'
 import { Names } from '../src/stores/network/names.ts'
 import { network } from '../src/stores/network/network.ts'
 import { wayfinder } from '../src/stores/network/proxy.ts'
@@ -247,12 +247,12 @@ describe('a proxy', () => {
           ? done(null, [{ address: '127.0.0.1', family: 4 }])
           : done(Object.assign(new Error(`getaddrinfo ENOTFOUND ${name}`), { code: 'ENOTFOUND' }), []),
       )
-    const ask = async (dispatcher: Dispatcher, origin: string) => {
+    const ask = async (dispatcher: HttpClient, origin: string) => {
       const { statusCode, body } = await dispatcher.request({ origin, path: '/k', method: 'GET' })
       await body.dump()
       return statusCode
     }
-    const dispatchers: Dispatcher[] = []
+    const dispatchers: HttpClient[] = []
     const connectTo = (store: string) => {
       const dispatcher = network({
         connectTimeoutMs: 5000,

@@ -12,6 +12,8 @@ import { readConnectionString } from '../../src/config/connection-string.ts'
 import { Fault } from '../../src/fault.ts'
 import { azureAuthorizer } from '../../src/stores/azure/auth.ts'
 import { googleAuthorizer } from '../../src/stores/gcs/auth.ts'
+import type { HttpClient } from '../../src/stores/network/client.ts'
+import { overUndici } from '../../src/stores/network/over-undici.ts'
 import { wayfinder } from '../../src/stores/network/proxy.ts'
 import { s3Signing } from '../../src/stores/s3/auth.ts'
 import { signer, UNSIGNED_PAYLOAD } from '../../src/stores/s3/sigv4.ts'
@@ -69,7 +71,7 @@ function refusedWell(error: unknown, marked = true): void {
 }
 
 /** With what AWS's default chain finds. */
-async function signed(dispatcher: Agent): Promise<unknown> {
+async function signed(dispatcher: HttpClient): Promise<unknown> {
   const keys = await s3Signing(undefined, { region: 'eu-west-1', dispatcher, warn: () => {} }).keys(never)
   const request = { method: 'GET', host: 'h', path: '/k', query: [], headers: {}, payloadHash: UNSIGNED_PAYLOAD }
   return signer('eu-west-1')(request, keys)
@@ -82,7 +84,7 @@ const ofContainer: Chain = (url, dispatcher) =>
 
 const draft = { method: 'GET', path: '/k' } as const
 
-type Chain = (url: string, dispatcher: Agent) => Promise<unknown>
+type Chain = (url: string, dispatcher: HttpClient) => Promise<unknown>
 const chains: Readonly<Record<string, Chain>> = {
   aws: (url, dispatcher) => {
     writeFileSync(join(folder, 'token'), `a-web-identity-${MARK}`)
@@ -151,7 +153,7 @@ const said: fc.Arbitrary<Said> = fc.record({
 
 async function asked(chain: Chain, one: Said): Promise<void> {
   answer = one
-  const dispatcher = new Agent()
+  const dispatcher = overUndici(new Agent())
   const warnings: string[] = []
   const { emitWarning } = process
   process.emitWarning = ((line: unknown) => void warnings.push(String(line))) as typeof emitWarning
@@ -207,7 +209,7 @@ export const claims: Claims = {
       async content => {
         const file = join(folder, 'google.json')
         writeFileSync(file, content)
-        const dispatcher = new Agent()
+        const dispatcher = overUndici(new Agent())
         try {
           await googleAuthorizer(file, dispatcher, () => {})(draft, 0, false, never)
         } catch (error) {

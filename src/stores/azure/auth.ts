@@ -1,11 +1,11 @@
 /** How a request to Azure is authorised: by the account's key, by a shared access signature, or by a token. */
-import type { Dispatcher } from 'undici'
 import { messageOf } from '../../fault.ts'
 import { Clock } from '../http/clock.ts'
 import type { Dialect, Draft, HttpRefusal } from '../http/dialect.ts'
 import { machineMaker } from '../http/machine.ts'
 import { cachedToken, type Tokens } from '../http/token.ts'
 import { TokenServices } from '../http/token-service.ts'
+import type { HttpClient } from '../network/client.ts'
 import { type SharedKey, sharedKeySigner } from './shared-key.ts'
 
 export type AzureCredentials =
@@ -21,7 +21,7 @@ const SCOPE = 'https://storage.azure.com/.default'
 
 export function azureAuthorizer(
   credentials: AzureCredentials,
-  dispatcher: Dispatcher,
+  dispatcher: HttpClient,
   warn: (line: string) => void,
 ): Dialect['authorize'] {
   const clock = new Clock(warn)
@@ -53,7 +53,7 @@ export function azureAuthorizer(
   }
 }
 
-function chainOf(dispatcher: Dispatcher, warn: (line: string) => void): Tokens<string> {
+function chainOf(dispatcher: HttpClient, warn: (line: string) => void): Tokens<string> {
   const services = new TokenServices(dispatcher, expectsMetadata)
   const credential = async () => {
     const { DefaultAzureCredential } = await import('@azure/identity')

@@ -2,13 +2,13 @@
 import { createPrivateKey, sign } from 'node:crypto'
 import { readFile, stat } from 'node:fs/promises'
 import type { AuthClient } from 'google-auth-library'
-import type { Dispatcher } from 'undici'
 import { Fault, messageOf, oneLine } from '../../fault.ts'
 import { Clock } from '../http/clock.ts'
 import type { Dialect, HttpRefusal } from '../http/dialect.ts'
 import { machineMaker } from '../http/machine.ts'
 import { cachedToken, type Token, type Tokens } from '../http/token.ts'
 import { TokenServices } from '../http/token-service.ts'
+import type { HttpClient } from '../network/client.ts'
 
 const SCOPE = 'https://www.googleapis.com/auth/devstorage.read_write'
 /** How often we look whether an operator has replaced the credential file. The next request uses the new one. */
@@ -20,7 +20,7 @@ const LONGEST_NAME = 100
 type Headers = Readonly<Record<string, string>>
 
 interface Place {
-  readonly dispatcher: Dispatcher
+  readonly dispatcher: HttpClient
   readonly warn: (line: string) => void
   readonly clock: Clock
 }
@@ -28,7 +28,7 @@ interface Place {
 /** `file` undefined = application default credentials. */
 export function googleAuthorizer(
   file: string | undefined,
-  dispatcher: Dispatcher,
+  dispatcher: HttpClient,
   warn: (line: string) => void,
 ): Dialect['authorize'] {
   const place = { dispatcher, warn, clock: new Clock(warn) }

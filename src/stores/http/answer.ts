@@ -1,13 +1,13 @@
 /** From an answer over HTTP to its text, or to the bytes of an object. */
-import type { Dispatcher } from 'undici'
 import { type Bytes, type Content, checkedContent, type Range } from '../../bytes.ts'
 import { Fault } from '../../fault.ts'
+import type { HttpResponse } from '../network/client.ts'
 import { faultOfNetwork } from '../network/faults.ts'
 import type { Dialect, Draft, HttpAnswer } from './dialect.ts'
 import { withoutSecrets } from './secrets-sent.ts'
 import { isStrange, notTheStores } from './stranger.ts'
 
-export type Sent = Dispatcher.ResponseData & Pick<HttpAnswer, 'secrets'>
+export type Sent = HttpResponse & Pick<HttpAnswer, 'secrets'>
 
 /** Up to this size a body travels in one buffer, either way. */
 export const WHOLE_BYTES = 1024 * 1024
@@ -22,10 +22,10 @@ export async function readAnswer(
   longestPage?: number,
 ): Promise<HttpAnswer> {
   const longest = longestPage ?? LONGEST_MESSAGE
-  const chunks: Buffer[] = []
+  const chunks: Uint8Array[] = []
   let size = 0
   try {
-    for await (const chunk of body as AsyncIterable<Buffer>) {
+    for await (const chunk of body) {
       size += chunk.byteLength
       if (size > longest && longestPage !== undefined)
         throw new Fault('Internal', `a page of a listing has more than ${longest} bytes`)
@@ -76,7 +76,7 @@ export function requestLine({ method, path }: Draft, answer: Sent, ms: number, i
 
 /** Closes an answer that is not wanted, and its connection. */
 export function dropAnswer({ body }: Sent): void {
-  body.on('error', () => {}).destroy()
+  body.destroy()
 }
 
 /**
@@ -126,9 +126,10 @@ export async function contentOfAnswer(dialect: Dialect, answer: Sent, range: Ran
   return { content: checkedContent(length, bodyOf(answer, length, signal)), total }
 }
 
-async function* bodyOf({ body }: Sent, length: number, signal: AbortSignal): Bytes {
+async function* bodyOf({ body, headers }: Sent, length: number, signal: AbortSignal): Bytes {
   try {
-    if (length > WHOLE_BYTES) return yield* body
+    // What comes in chunks may be longer than it says elsewhere.
+    if (length > WHOLE_BYTES || headers['content-length'] === undefined) return yield* body
     const bytes = await body.bytes()
     if (bytes.byteLength > 0) yield bytes
   } catch (error) {

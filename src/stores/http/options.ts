@@ -1,11 +1,11 @@
 /** What a store over HTTP needs beside its dialect. */
-import type { Dispatcher } from 'undici'
+import type { HttpClient } from '../network/client.ts'
 import { network } from '../network/network.ts'
 import type { RetryPolicy } from '../wrappers/retry.ts'
 import type { Transfer } from './dialect.ts'
 
 export interface HttpStoreOptions {
-  readonly dispatcher: Dispatcher
+  readonly dispatcher: HttpClient
   readonly policy: RetryPolicy
   /** Parts and ranges in parallel; undefined = one request per object, as long as the provider takes it so. */
   readonly transfer: Transfer | undefined

@@ -1,5 +1,4 @@
 /** Authorises and sends one request, and judges its answer as far as that is the same for all providers. */
-import type { Dispatcher } from 'undici'
 import type { Bytes } from '../../bytes.ts'
 import { unlessAborted } from '../unless-aborted.ts'
 import { faultOfSending, readAnswer, requestLine, type Sent, WHOLE_BYTES, withoutDoubles } from './answer.ts'
@@ -59,12 +58,12 @@ export function createSend(dialect: Dialect, options: HttpStoreOptions): Send {
         path: queries.length > 0 ? `${draft.path}?${queries.join('&')}` : draft.path,
         method: draft.method,
         headers,
-        body: (payload as Dispatcher.RequestOptions['body']) ?? null,
+        body: payload ?? null,
         signal,
         headersTimeout: longestWait(length, draft),
         bodyTimeout: stallMs,
       })
-      // undici looks at the signal only once a request has a connection: it may wait long for one.
+      // The first contact with an origin does not look at the signal, and may take long.
       const answer = withoutDoubles(Object.assign(await unlessAborted(asked, signal), { secrets }))
       logRequest?.(requestLine(draft, answer, performance.now() - started, dialect.requestId))
       const { statusCode: status } = answer

@@ -1,6 +1,6 @@
 /** Requests for tokens: the libraries of the providers ask STS, SSO, Entra ID, Google's OAuth or metadata services. */
-import type { Dispatcher } from 'undici'
 import { Fault, messageOf } from '../../fault.ts'
+import type { HttpClient } from '../network/client.ts'
 import { faultOfNetwork } from '../network/faults.ts'
 import { isMetadata } from '../network/proxy.ts'
 import { secretsIn, withoutSecrets } from './secrets-sent.ts'
@@ -29,14 +29,14 @@ const MOST_ANSWERS = 4
  * report any failure as "no credentials"; this class remembers whether there only was no answer, which passes.
  */
 export class TokenServices {
-  readonly #dispatcher: Dispatcher
+  readonly #dispatcher: HttpClient
   readonly #metadataExpected: () => boolean
   #trouble: Fault | undefined
   /** The answers since the credentials were requested: they may hold them. */
   #answered: string[] = []
 
   /** `metadataExpected`: whether this machine should have a metadata service. If not, it need not answer. */
-  constructor(dispatcher: Dispatcher, metadataExpected: () => boolean) {
+  constructor(dispatcher: HttpClient, metadataExpected: () => boolean) {
     this.#dispatcher = dispatcher
     this.#metadataExpected = metadataExpected
   }
@@ -49,14 +49,14 @@ export class TokenServices {
       const answer = await this.#dispatcher.request({
         origin,
         path: pathname + search,
-        method: method as Dispatcher.HttpMethod,
+        method,
         headers,
         body: body ?? null,
         signal: anySignal,
       })
-      const chunks: Buffer[] = []
+      const chunks: Uint8Array[] = []
       let size = 0
-      for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+      for await (const chunk of answer.body) {
         size += chunk.byteLength
         if (size > LONGEST_ANSWER) throw new Fault('Unavailable', `the answer of ${host} is too large for a token`)
         chunks.push(chunk)

@@ -1,8 +1,12 @@
 /** Connections: how they are made, and which way they go. */
 import { connect as dial, Socket } from 'node:net'
-import { Agent, buildConnector, Dispatcher, Pool, ProxyAgent } from 'undici'
+import { Agent, buildConnector, type Dispatcher, Pool, ProxyAgent } from 'undici'
 import { authorities } from './authorities.ts'
+import type { HttpClient, HttpRequest, HttpResponse } from './client.ts'
+import type { Dial } from './lean/link.ts'
+import { Links } from './lean/links.ts'
 import { Names } from './names.ts'
+import { overUndici } from './over-undici.ts'
 import { type ProxyOptions, ProxyTrouble, type Via, wayfinder } from './proxy.ts'
 
 export interface NetworkOptions extends ProxyOptions {
@@ -25,28 +29,34 @@ const ADDRESS_MS = 3_000
 const DIRECT_MS = 10_000
 
 type Connector = buildConnector.connector
+/** Where a request goes. */
+type Way = Pick<HttpClient, 'request'>
 
-/** A bounded pool of connections to each origin. It retries nothing, follows no redirect, sends no Expect header. */
-export function network(options: NetworkOptions): Dispatcher {
+/**
+ * A bounded number of connections to each origin. It follows no redirect, sends no Expect header, and repeats nothing
+ * but what Links.request() says.
+ */
+export function network(options: NetworkOptions): HttpClient {
   return new Network(options)
 }
 
-class Network extends Dispatcher {
+class Network implements HttpClient {
   readonly #options: NetworkOptions
   readonly #wayTo: ReturnType<typeof wayfinder>
   readonly #context: ReturnType<typeof authorities>
   readonly #names: Names
   readonly #dial: object
   readonly #pool: object
+  /** Straight to the store, and straight to all others. */
+  readonly #store: Links
   readonly #direct: Dispatcher
   /** One for each proxy, and for each scheme there. */
   readonly #proxied = new Map<string, Dispatcher>()
-  readonly #settled = new Map<string, Dispatcher>()
-  readonly #first = new Map<string, Promise<Dispatcher>>()
+  readonly #settled = new Map<string, Way>()
+  readonly #first = new Map<string, Promise<Way>>()
   #ended = false
 
   constructor(options: NetworkOptions) {
-    super()
     const { connectTimeoutMs, maxConnections } = options
     this.#options = options
     this.#names = options.names ?? new Names()
@@ -60,43 +70,41 @@ class Network extends Dispatcher {
       autoSelectFamilyAttemptTimeout: Math.max(10, Math.min(ADDRESS_MS, Math.round(connectTimeoutMs / 3))),
     }
     this.#direct = new Agent({ ...this.#pool, connect: this.#connector() })
+    this.#store = new Links({ dial: this.#dialStore(), maxConnections, idleMs: IDLE_MS })
   }
 
-  override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
-    const origin = String(options.origin)
-    const agent = this.#settled.get(origin)
-    if (agent) return agent.dispatch(options, handler)
-    const first = this.#first.get(origin) ?? this.#firstContact(origin)
+  async request(request: HttpRequest): Promise<HttpResponse> {
+    const { origin } = request
+    const way = this.#settled.get(origin) ?? (await (this.#first.get(origin) ?? this.#firstContact(origin)))
     // After the end, the direct one fails every request.
-    void first.then(found => (this.#ended ? this.#direct : found).dispatch(options, handler))
-    return true
+    return await (this.#ended ? this.#straight(origin) : way).request(request)
   }
 
-  override async close(): Promise<void> {
+  async destroy(why?: Error): Promise<void> {
     this.#ended = true
-    await Promise.all([this.#direct, ...this.#proxied.values()].map(agent => agent.close()))
+    await this.#store.destroy(why)
+    await Promise.all([this.#direct, ...this.#proxied.values()].map(agent => agent.destroy(why ?? null)))
   }
 
-  override async destroy(error?: unknown): Promise<void> {
-    this.#ended = true
-    const why = error instanceof Error ? error : null
-    await Promise.all([this.#direct, ...this.#proxied.values()].map(agent => agent.destroy(why)))
+  #straight(origin: string): Way {
+    return origin === this.#options.store ? this.#store : overUndici(this.#direct)
   }
 
-  /** Never rejects: where there is no way, it resolves to a dispatcher that fails with the reason. */
-  #firstContact(origin: string): Promise<Dispatcher> {
+  /** Never rejects: where there is no way, it resolves to one that fails with the reason. */
+  #firstContact(origin: string): Promise<Way> {
     const to = new URL(origin)
-    const settle = (agent: Dispatcher) => {
-      this.#settled.set(origin, agent)
-      return agent
+    const direct = this.#straight(origin)
+    const settle = (way: Way) => {
+      this.#settled.set(origin, way)
+      return way
     }
-    const find = async (): Promise<Dispatcher> => {
+    const find = async (): Promise<Way> => {
       const { proxy, detour } = this.#wayTo(to)
       if (proxy) {
         this.#options.info(`requests to ${origin} go through ${proxy.name}`)
-        return settle(this.#through(proxy, to))
+        return settle(overUndici(this.#through(proxy, to)))
       }
-      if (!detour || (await this.#answers(to))) return settle(this.#direct)
+      if (!detour || (await this.#answers(to))) return settle(direct)
       const around = this.#through(detour, to)
       const reached = await around
         .request({ origin, path: '/', method: 'HEAD', signal: AbortSignal.timeout(DIRECT_MS) })
@@ -105,14 +113,14 @@ class Network extends Dispatcher {
           () => false,
         )
       // The store may have come up in the meantime: then requests stay direct.
-      if (!reached || (await this.#answers(to))) return this.#direct
+      if (!reached || (await this.#answers(to))) return direct
       this.#options.warn(
         `${origin} cannot be reached directly, so requests go through ${detour.name}: to prevent that, add the host to "CloudStorage": {"NoProxy": [...]}`,
       )
-      return settle(around)
+      return settle(overUndici(around))
     }
     const first = find()
-      .catch(nowhere)
+      .catch((error): Way => ({ request: () => Promise.reject(error) }))
       .finally(() => this.#first.delete(origin))
     this.#first.set(origin, first)
     return first
@@ -137,6 +145,27 @@ class Network extends Dispatcher {
         .once('timeout', () => end(false))
         .on('error', () => end(false))
     })
+  }
+
+  /** Connections to the store, which read into the buffers of a link. */
+  #dialStore(): Dial {
+    let session: Buffer | undefined
+    return (onread, done) => {
+      try {
+        const { protocol, hostname, host, port } = new URL(this.#options.store)
+        const tls = protocol === 'https:' ? { ...this.#tls(), session, maxCachedSessions: 0 } : {}
+        const connect = this.#remembering(buildConnector({ ...this.#dial, ...tls, onread } as object))
+        const to = { protocol, hostname: hostname.replace(/^\[|\]$/g, ''), host, port }
+        const socket: unknown = connect(to, done as buildConnector.Callback)
+        if (!(socket instanceof Socket)) return undefined
+        return socket.on('session', (fresh: Buffer) => {
+          session = fresh
+        })
+      } catch (error) {
+        done(error as Error)
+        return undefined
+      }
+    }
   }
 
   #connector(): Connector {
@@ -209,10 +238,4 @@ function telling(options: object, proxy: Via, host?: string): Pool.Options {
 function isOfTunnel(error: Error): boolean {
   const code = 'code' in error ? String(error.code) : ''
   return code.startsWith('UND_ERR_') && code !== 'UND_ERR_CONNECT_TIMEOUT'
-}
-
-/** A dispatcher that fails every request with `error`. */
-function nowhere(error: unknown): Dispatcher {
-  const why = error instanceof Error ? error : new Error(String(error))
-  return new Agent({ connect: (_to, callback) => callback(why, null) })
 }

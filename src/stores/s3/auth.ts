@@ -1,11 +1,11 @@
 /** Where the keys that sign requests to S3 come from. */
-import type { Dispatcher } from 'undici'
 import { messageOf } from '../../fault.ts'
 import { Clock } from '../http/clock.ts'
 import type { HttpRefusal } from '../http/dialect.ts'
 import { inContainer, machineMaker } from '../http/machine.ts'
 import { cachedToken, type Token, type Tokens } from '../http/token.ts'
 import { type TokenRequest, TokenServices } from '../http/token-service.ts'
+import type { HttpClient } from '../network/client.ts'
 import type { Credentials } from './sigv4.ts'
 
 /** Keys that never expire, such as those of a profile, are read again after this time: an operator may replace them. */
@@ -23,7 +23,7 @@ export interface S3Signing {
 
 interface Place {
   readonly region: string
-  readonly dispatcher: Dispatcher
+  readonly dispatcher: HttpClient
   readonly warn: (line: string) => void
 }
 
@@ -45,7 +45,7 @@ function isAboutKeys({ text }: HttpRefusal): boolean {
   return /<Code>(ExpiredToken|InvalidToken|InvalidTokenId|TokenRefreshRequired|InvalidAccessKeyId)</.test(text)
 }
 
-function chainOf(region: string, dispatcher: Dispatcher, warn: (line: string) => void): Tokens<Credentials> {
+function chainOf(region: string, dispatcher: HttpClient, warn: (line: string) => void): Tokens<Credentials> {
   const services = new TokenServices(dispatcher, () => true)
   const fetch = async (): Promise<Credentials & { readonly expiration?: Date }> => {
     const { fromInstanceMetadata, fromNodeProviderChain } = await import('@aws-sdk/credential-providers')
