@@ -4,6 +4,7 @@ import { dirname, join, resolve } from 'node:path'
 import { type Content, checkedContent, checkedRange, discard, type Range } from '../../bytes.ts'
 import { Fault, isCode, messageWithoutPath, throwIfAborted } from '../../fault.ts'
 import { fullWarning } from '../check.ts'
+import { oneByOne } from '../one-by-one.ts'
 import type { CheckOptions, Stat, Store } from '../store.ts'
 import { unlessAborted } from '../unless-aborted.ts'
 import { unlessAbsent } from './absence.ts'
@@ -22,6 +23,9 @@ export interface DirectoryOptions extends Partial<Omit<RootOptions, 'path'>> {
   readonly sync?: boolean
   readonly limits?: DiskLimits
 }
+
+/** Removals at once: few, because reads of the same disk come first. */
+const AT_ONCE = 4
 
 export interface DirectoryStore extends Store {
   /** Resolves when an existing file and its name have reached the disk. */
@@ -47,6 +51,8 @@ export function directoryStore(folder: string, options: DirectoryOptions = {}): 
       return await work(pathOf(path, key))
     })
 
+  const remove = (key: string, signal: AbortSignal) => verb(key, signal, file => writer.remove(file))
+
   // On a disk that hangs, a look ends with its signal. A change ends only when the operation ends or the disk gives it
   // up: an operation that the caller believes to have ended must not go on.
   return {
@@ -57,7 +63,8 @@ export function directoryStore(folder: string, options: DirectoryOptions = {}): 
         unlessAborted(open(root, file, range, signal), signal, content => void discard(content)),
       ),
     stat: (key, signal) => verb(key, signal, file => unlessAborted(statOf(root, file, key), signal)),
-    remove: (key, signal) => verb(key, signal, file => writer.remove(file)),
+    remove,
+    removeMany: oneByOne(remove, AT_ONCE),
     list: (prefix, signal) => itemsWithFaults(path, filesBelow(root, prefix, signal)),
     check: (signal, { purpose = 'start', writes = true, warn = () => {} } = {}) =>
       withFaults(path, async () => {

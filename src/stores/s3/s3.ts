@@ -19,6 +19,7 @@ import { httpStore } from '../http/store.ts'
 import { notTheStores, ownAnswer } from '../http/stranger.ts'
 import { elementOf, xmlError } from '../http/xml.ts'
 import type { Store } from '../store.ts'
+import { s3Batch } from './batch.ts'
 import { type S3Signing, s3Signing } from './auth.ts'
 import { isMarkedByS3, s3Fault } from './faults.ts'
 import { type S3Place, s3PlaceOf } from './place.ts'
@@ -99,6 +100,7 @@ export function s3Dialect(options: S3Options, probeKey: string, signing: S3Signi
     statOf: (key, answer) => statFromHead(key, own(answer)),
     compare: ({ headers }, md5, parts) => etags.compare(headers, md5, parts),
     remove: key => ({ method: 'DELETE', path: objectPath(key) }),
+    batch: s3Batch(bucketPath, answer => fault({ ...answer, verb: 'remove', origin, inUpload: false })),
     list: (prefix, from) => ({
       method: 'GET',
       path: bucketPath,

@@ -1,0 +1,22 @@
+import pLimit from 'p-limit'
+import { Fault, throwIfAborted } from '../fault.ts'
+import type { Removal, Store } from './store.ts'
+
+/** `removeMany` of a store that has no request for many objects: one removal each, `atOnce` at a time for the store. */
+export function oneByOne(remove: Store['remove'], atOnce: number): Store['removeMany'] {
+  const slots = pLimit(atOnce)
+  return async (keys, signal) => {
+    throwIfAborted(signal)
+    const removals = new Map<string, Removal>()
+    const work = async (key: string) => {
+      if (signal.aborted) return
+      await remove(key, signal).then(
+        () => removals.set(key, 'gone'),
+        error => removals.set(key, Fault.from(error)),
+      )
+    }
+    await Promise.all([...new Set(keys)].map(key => slots(work, key)))
+    throwIfAborted(signal)
+    return removals
+  }
+}
