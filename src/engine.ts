@@ -73,6 +73,7 @@ async function start() {
   const composition = compose(config, log, server.restarts === 0 ? 'owner' : 'successor')
   // Only when Orthanc starts. An engine that follows a dead one serves at once, even if the store is away. Files on
   // Orthanc's disk need no store, and the store may work again in a minute.
+  await composition.deletions?.open(composition.store)
   const goOnAsking = config.startupCheck && server.restarts === 0 ? await ready(config, composition) : undefined
   const { store, callDeadlineMs, ranges, description } = composition
   const services = servicesOf(composition, server.restarts, log)

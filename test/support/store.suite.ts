@@ -123,7 +123,17 @@ export function describeStore(name: string, make: () => Promise<Made>, { listed 
 
     it('removes many at once, what is there and what is not, and says so of each', async () => {
       const there = Array.from({ length: 300 }, (_, i) => `remove-many/${i}.dcm`)
-      const odd = ['a b', 'a+b', 'a%20b', 'a&b=<c>', `it's "here"!*`, 'ü/日本/\u{1f600}', ' spaces ', 'tab\there', 'q?r#s']
+      const odd = [
+        'a b',
+        'a+b',
+        'a%20b',
+        'a&b=<c>',
+        `it's "here"!*`,
+        'ü/日本/\u{1f600}',
+        ' spaces ',
+        'tab\there',
+        'q?r#s',
+      ]
       const all = [...there, ...odd.map(key => `remove-many/odd/${key}`)]
       await putAll([...all, 'remove-many/stays', 'remove-many/odd/spaces'])
       const absent = ['remove-many/absent', 'remove-many/absent/below', 'remove-many/1']

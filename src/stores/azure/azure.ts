@@ -1,7 +1,15 @@
 import { randomBytes } from 'node:crypto'
 import { XMLBuilder, XMLParser } from 'fast-xml-parser'
 import { otherBytes } from '../http/answer.ts'
-import { type Dialect, type Draft, encode, encodeKey, type HttpAnswer, type HttpRefusal, partHeaders } from '../http/dialect.ts'
+import {
+  type Dialect,
+  type Draft,
+  encode,
+  encodeKey,
+  type HttpAnswer,
+  type HttpRefusal,
+  partHeaders,
+} from '../http/dialect.ts'
 import { decodedKey, nextFrom, statFrom, statFromHead } from '../http/entry.ts'
 import { strongTag } from '../http/etags.ts'
 import { type ConnectionOptions, type Environment, httpOptions } from '../http/options.ts'

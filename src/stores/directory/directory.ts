@@ -13,7 +13,7 @@ import { tryToWrite } from './check.ts'
 import { Disk, type DiskLimits } from './disk.ts'
 import { ifThere, itemsWithFaults, withFaults } from './faults.ts'
 import { Lease, type LeaseOptions } from './lease.ts'
-import { LEASE, MARKER, TEMPORARY, temporaryName } from './names.ts'
+import { DELETIONS, LEASE, MARKER, TEMPORARY, temporaryName } from './names.ts'
 import { cannotMake, FolderRoot, type RootOptions } from './root.ts'
 import { filesBelow, statIfThere } from './walk.ts'
 import { FileWriter } from './write.ts'
@@ -80,7 +80,7 @@ export function directoryStore(folder: string, options: DirectoryOptions = {}): 
 function pathOf(root: string, key: string): string {
   const segments = key.split('/')
   const odd = (s: string) => s === '' || s === '.' || s === '..' || s.includes('\0') || TEMPORARY.test(s)
-  if (segments[0] === MARKER || segments[0] === LEASE || !key.isWellFormed() || segments.some(odd))
+  if ([MARKER, LEASE, DELETIONS].includes(segments[0] ?? '') || !key.isWellFormed() || segments.some(odd))
     throw new Fault('BadRequest', 'no file can have this key as its name')
   return join(root, ...segments)
 }

@@ -22,6 +22,7 @@ export function multipart(boundary: string, requests: readonly PartRequest[]): s
       ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
       'Content-Length: 0',
       '',
+      '', // the end of this line belongs to the boundary
       '',
     ].join('\r\n'),
   )
@@ -41,7 +42,8 @@ export function partsOf({ headers, text, secrets, status }: HttpAnswer): Readonl
     const [, head = '', code, inner = '', body = ''] = PIECE.exec(piece) ?? []
     const id = headersIn(head)['content-id']
     if (typeof id === 'string' && code !== undefined)
-      parts.set(id, { status: Number(code), headers: headersIn(inner), text: body, secrets })
+      // The mark of the whole answer is that of its parts.
+      parts.set(id, { status: Number(code), headers: { ...headers, ...headersIn(inner) }, text: body, secrets })
   }
   return parts
 }

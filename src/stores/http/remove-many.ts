@@ -72,7 +72,8 @@ export function removesMany(
       if (removal !== 'gone') continue
       if (!withoutBatches) {
         withoutBatches = !fault.retryable || failures >= MOST_FAILURES
-        if (withoutBatches) log(`${dialect.name} takes no removals in batches, so it gets them one by one: ${fault.describe()}`)
+        if (withoutBatches)
+          log(`${dialect.name} takes no removals in batches, so it gets them one by one: ${fault.describe()}`)
       }
       const rest = keys.filter(other => all.get(other) !== 'gone')
       return new Map([...all, ...(await singly(rest, signal))])
