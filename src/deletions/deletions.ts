@@ -4,10 +4,11 @@
  * stay, and nothing is sent to this store for them.
  */
 import { Disk } from '../stores/directory/disk.ts'
+import { withFaults } from '../stores/directory/faults.ts'
 import type { Removals, Store } from '../stores/store.ts'
 import { unlessAborted } from '../stores/unless-aborted.ts'
 import type { StoreEntries } from './entries.ts'
-import { prepareFolder, readJournal, unusable } from './folder.ts'
+import { type Found, prepareFolder, readJournal, unusable } from './folder.ts'
 import { Journal, type JournalOptions } from './journal.ts'
 import { FolderLock, type LockOptions } from './lock.ts'
 import { Sender, type SenderOptions } from './sender.ts'
@@ -50,7 +51,18 @@ export class Deletions {
     this.#disk = new Disk(options.folder)
   }
 
-  /** Takes the journal over from whoever used it before, and begins to send. Rejects when it cannot be used. */
+  /** How many entries a folder has, whoever uses it. 0 as well when it cannot be read. */
+  static async left(folder: string): Promise<number> {
+    const found = await Deletions.look(folder).catch(() => undefined)
+    return found?.entries.size ?? 0
+  }
+
+  /** Everything that a folder has, whoever uses it. Changes nothing. */
+  static look(folder: string): Promise<Found> {
+    return withFaults(folder, () => readJournal(new Disk(folder), folder))
+  }
+
+  /** Takes the journal over from whoever used it before. Rejects when it cannot be used. */
   async open(store: Pick<Store, 'name' | 'removeMany'>): Promise<void> {
     const { folder, makeAbove, log, identity } = this.#options
     const { warn } = log
@@ -82,11 +94,15 @@ export class Deletions {
       if (pending.size > 0) log.info(`${pending.size} removals of an earlier run are finished now`)
       if (findings.size > 0)
         warn(`${findings.size} removals were refused for a day: "orthanc-cloud-storage deletions" lists them`)
-      sender.wake()
     } catch (error) {
       await lock.release().catch(() => {})
       throw unusable(folder, error)
     }
+  }
+
+  /** Begins to send what the journal holds. */
+  begin(): void {
+    this.#open?.sender.wake()
   }
 
   get status(): DeletionsStatus {

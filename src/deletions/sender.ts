@@ -105,7 +105,10 @@ export class Sender {
     if (this.#stopped) return
     const now = performance.now()
     this.#collectDue(now)
-    if (now < this.#pausedUntil) return this.#wakeIn(this.#pausedUntil - now)
+    if (now < this.#pausedUntil) {
+      this.#wakeIn(this.#pausedUntil - now)
+      return
+    }
     const most = this.#pauseMs > 0 ? 1 : MOST_BATCHES
     while (this.#ready.length > 0 && this.#batches.size < most) {
       const keys = this.#ready.splice(0, BATCH).filter(key => this.#isOpen(key) && !this.#sending.has(key))

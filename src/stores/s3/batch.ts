@@ -23,8 +23,8 @@ export function s3Batch(bucketPath: string, faultOf: (answer: HttpAnswer) => Fau
     takes: key => !/^\s|\s$|[\p{Cc}\u2028\u2029\ufffe\uffff]/u.test(key),
 
     async request(keys) {
-      const Object = keys.map(Key => ({ Key }))
-      const text = builder.build({ Delete: { '@_xmlns': NAMESPACE, Object } })
+      const objects = keys.map(Key => ({ Key }))
+      const text = builder.build({ Delete: { '@_xmlns': NAMESPACE, Object: objects } })
       const md5 = createHash('md5').update(text).digest('base64')
       const headers = { 'content-md5': md5, 'content-type': 'application/xml' }
       // Not quiet: then the answer would only name what failed, and silence would be the proof of a removal.
