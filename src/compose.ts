@@ -121,7 +121,7 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
 /** Also where they are turned off, as long as nothing opens it: the command line finishes what was noted before. */
 function deletionsOf(config: EngineConfig, log: Logger): Deletions | undefined {
   const { deletions, readOnly } = config
-  if (!deletions || !deletions.enabled || readOnly) return undefined
+  if (!deletions?.enabled || readOnly) return undefined
   const { folder, makeAbove } = deletions
   const lines = { info: (line: string) => log.info(line), warn: (line: string) => log.warn(line) }
   return new Deletions({ folder, makeAbove, identity: identityOf(config), log: lines })

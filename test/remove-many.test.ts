@@ -5,7 +5,7 @@ import { describe, it } from 'node:test'
 import { Fault } from '../src/fault.ts'
 import { multipart, partsOf } from '../src/stores/http/multipart.ts'
 import { type Cloud, type Provider, providers, type Request } from './support/clouds.ts'
-import { describeStore, never, noise, sourceOf } from './support/store.suite.ts'
+import { never, noise, sourceOf } from './support/store.suite.ts'
 import { cloudOfTest } from './support/undo.ts'
 
 const MOST: Readonly<Record<Provider, number>> = { s3: 1000, azure: 256, gcs: 100 }
@@ -198,14 +198,3 @@ describe('requests within a request', () => {
     assert.throws(() => answer(`${whole}--a b--`, 'text/html'), { code: 'Unavailable' })
   })
 })
-
-for (const provider of providers)
-  describeStore(
-    `a small ${provider}`,
-    async () => {
-      const { startCloud } = await import('./support/clouds.ts')
-      const cloud = await startCloud(provider)
-      return { store: cloud.store, dispose: () => cloud.close() }
-    },
-    { listed: 3 },
-  )

@@ -1,4 +1,4 @@
-import { Fault } from '../fault.ts'
+import { Fault, throwIfAborted } from '../fault.ts'
 import type { Removal, Wrap } from '../stores/store.ts'
 import type { Deletions } from './deletions.ts'
 
@@ -25,9 +25,11 @@ export function withDeferredRemovals(deletions: Deletions): Wrap {
         return deletions.has(key) ? undefined : await store.stat(key, signal)
       },
       async remove(key, signal) {
+        throwIfAborted(signal)
         if (!(await deletions.note(key))) await store.remove(key, signal)
       },
       async removeMany(keys, signal) {
+        throwIfAborted(signal)
         const noted = await Promise.all(keys.map(key => deletions.note(key)))
         const removals = new Map<string, Removal>()
         for (const [i, key] of keys.entries()) if (noted[i]) removals.set(key, 'gone')

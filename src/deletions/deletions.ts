@@ -44,6 +44,7 @@ export class Deletions {
   readonly #options: DeletionsOptions
   readonly #disk: Disk
   #open: { readonly journal: Journal; readonly sender: Sender; readonly lock: FolderLock } | undefined
+  readonly #noting = new Map<string, Promise<boolean>>()
   #saidFull = false
 
   constructor(options: DeletionsOptions) {
@@ -124,7 +125,13 @@ export class Deletions {
   }
 
   /** Notes the removal. False: it must be carried out at once. */
-  async note(key: string): Promise<boolean> {
+  note(key: string): Promise<boolean> {
+    const noting = this.#noting.get(key) ?? this.#note(key).finally(() => this.#noting.delete(key))
+    this.#noting.set(key, noting)
+    return noting
+  }
+
+  async #note(key: string): Promise<boolean> {
     if (!this.#open) return false
     if (this.has(key)) return true
     const { journal, sender } = this.#open
