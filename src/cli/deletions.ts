@@ -1,5 +1,5 @@
 import { compose } from '../compose.ts'
-import { identityOf } from '../config/deletions.ts'
+import { identityOf } from '../config/identity.ts'
 import { Deletions } from '../deletions/deletions.ts'
 import { Fault } from '../fault.ts'
 import { logTo } from '../log.ts'

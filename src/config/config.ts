@@ -125,7 +125,12 @@ export function parseConfig(json: string, folder?: string, version?: string): Pa
       naming: namingOf(common),
       encryption,
       hybrid,
-      deletions: readDeletions(cloud.DeferredDeletion, disk.StorageDirectory, provider, folder),
+      deletions: readDeletions(
+        cloud.DeferredDeletion,
+        disk.StorageDirectory,
+        provider.kind === 'directory' ? provider.path : undefined,
+        folder,
+      ),
       moveConcurrency: cloud.MoveConcurrency,
       http: { caFile, proxy, noProxy: cloud.NoProxy },
       startupCheck: cloud.StartupCheck,

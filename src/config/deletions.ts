@@ -1,6 +1,5 @@
 import { isAbsolute, join, relative } from 'node:path'
 import { z } from 'zod'
-import type { EngineConfig, ProviderConfig } from './config.ts'
 import { DEFAULT_DIRECTORY } from './hybrid.ts'
 import { bad } from './reading.ts'
 import { flag, requiredText } from './values.ts'
@@ -23,11 +22,14 @@ export const deferredDeletion = z
   .union([z.strictObject({ Path: requiredText('the path of a folder') }), flag], { error: ALLOWED })
   .default(false)
 
-/** `folder`: where relative paths begin, if that is known. undefined = nobody knows where the journal would be. */
+/**
+ * `objects`: the folder of a `DirectoryStorage`; `folder`: where relative paths begin, if that is known. undefined =
+ * nobody knows where the journal would be.
+ */
 export function readDeletions(
   given: z.output<typeof deferredDeletion>,
   storageDirectory: string | undefined,
-  provider: ProviderConfig,
+  objects: string | undefined,
   folder: string | undefined,
 ): DeletionsConfig | undefined {
   const enabled = given !== false
@@ -42,14 +44,14 @@ export function readDeletions(
         : `CloudStorage.DeferredDeletion.Path is "${own}", but must be an absolute path`,
     )
   }
-  if (own !== undefined) refuseInside(absolute, provider, storageDirectory)
+  if (own !== undefined) refuseInside(absolute, objects, storageDirectory)
   return { enabled, folder: absolute, makeAbove: own === undefined }
 }
 
 /** Among files that are listed, the journal would be taken for one of them. */
-function refuseInside(path: string, provider: ProviderConfig, storageDirectory: string | undefined): void {
+function refuseInside(path: string, objects: string | undefined, storageDirectory: string | undefined): void {
   const places: [string, string | undefined][] = [
-    ['DirectoryStorage.Path', provider.kind === 'directory' ? provider.path : undefined],
+    ['DirectoryStorage.Path', objects],
     ['StorageDirectory', storageDirectory],
   ]
   for (const [option, place] of places) {
@@ -58,25 +60,4 @@ function refuseInside(path: string, provider: ProviderConfig, storageDirectory: 
     if (within.startsWith('..') || isAbsolute(within) || within === DELETIONS_FOLDER) continue
     throw bad(`CloudStorage.DeferredDeletion.Path is "${path}", but must not be inside ${option}, among the files`)
   }
-}
-
-/** What tells one store from all others, without secrets: the entries of the journal are for one store only. */
-export function identityOf({ provider }: Pick<EngineConfig, 'provider'>): string {
-  switch (provider.kind) {
-    case 's3':
-      return `s3 ${placeOf(provider.endpoint) ?? `aws ${provider.region}`} ${provider.bucket}`
-    case 'azure':
-      return `azure ${placeOf(provider.endpoint)} ${provider.container}`
-    case 'gcs':
-      return `google ${placeOf(provider.endpoint) ?? 'google'} ${provider.bucket}`
-    case 'directory':
-      return `directory ${provider.path.replace(/(.)\/+$/, '$1')}`
-  }
-}
-
-/** Without user, password and query. */
-function placeOf(endpoint: string | undefined): string | undefined {
-  if (endpoint === undefined) return undefined
-  const { origin, pathname } = new URL(endpoint)
-  return `${origin}${pathname.replace(/\/+$/, '')}`
 }

@@ -1,7 +1,7 @@
 /**
- * What is to be removed, on disk. The journal is a row of files to which lines are only ever added (record.ts). Lines of
- * many removals are written together: who comes while a write is under way waits for the next one. Each write ends with
- * a look at the lock: what was written before that look is found by whoever takes the journal over.
+ * What is to be removed, on disk. The journal is a row of files to which lines are only ever added (record.ts). Lines
+ * of many removals are written together: who comes while a write is under way waits for the next one. Each write ends
+ * with a look at the lock: what was written before that look is found by whoever takes the journal over.
  *
  * Files are removed oldest first, each when all its entries are done, and the folder is synced in between. So no entry
  * outlives the line that says that it is done. Replaying a journal twice is harmless: its objects are gone.

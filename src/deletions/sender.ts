@@ -1,7 +1,7 @@
 /**
  * Sends what the journal holds, in batches, until each object is gone. While the store is away, one batch at a time
- * asks for it, with growing pauses. What the store refuses is repeated for a day. Then it becomes a finding, which needs
- * a person.
+ * asks for it, with growing pauses. What the store refuses is repeated for a day. Then it becomes a finding, which
+ * needs a person.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Fault } from '../fault.ts'
@@ -117,7 +117,7 @@ export class Sender {
     if (this.#nextDue < Number.POSITIVE_INFINITY) this.#wakeIn(this.#nextDue - now)
   }
 
-  /** Resolves when no request has the object. For one that has no entry any more, so that no further request gets it. */
+  /** Resolves when no request has the object. It has no entry any more, so no further request gets it. */
   async ended(key: string): Promise<void> {
     for (let batch = this.#sending.get(key); batch; batch = this.#sending.get(key)) await batch
   }

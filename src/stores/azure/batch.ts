@@ -1,4 +1,4 @@
-/** Azure's Blob Batch, on the container: each removal is a request of its own within the body, with its own signature. */
+/** Azure's Blob Batch, on the container: each removal is a request within the body, with a signature of its own. */
 import { randomUUID } from 'node:crypto'
 import type { Fault } from '../../fault.ts'
 import type { BatchDialect, Draft, HttpAnswer } from '../http/dialect.ts'

@@ -29,7 +29,7 @@ export function multipart(boundary: string, requests: readonly PartRequest[]): s
   return `${parts.join('')}--${boundary}--\r\n`
 }
 
-/** The answers by their Content-ID. Throws unless the answer has its end. What is not an answer with an id is skipped. */
+/** The answers by their Content-ID. Throws unless the last one is followed by the end. What has no id is skipped. */
 export function partsOf({ headers, text, secrets, status }: HttpAnswer): ReadonlyMap<string, HttpAnswer> {
   const [, quoted, plain] =
     /^multipart\/mixed\b.*?;\s*boundary=(?:"([^"]+)"|([^\s;]+))/i.exec(String(headers['content-type'])) ?? []

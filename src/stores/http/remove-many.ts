@@ -1,4 +1,4 @@
-/** Many objects in one request, where the server takes such requests; else one by one. Nothing unproven is a removal. */
+/** Many objects in one request where the server takes it, else one by one. Nothing unproven is a removal. */
 import { randomInt } from 'node:crypto'
 import pLimit from 'p-limit'
 import { Fault, isCode, throwIfAborted } from '../../fault.ts'
