@@ -90,11 +90,11 @@ async function start() {
   return { store, services, deletions: composition.deletions }
 }
 
-async function warnOfEntries({ deletions }: EngineConfig) {
+async function warnOfEntries({ deletions, readOnly }: EngineConfig) {
   const left = deletions && (await Deletions.left(deletions.folder))
   if (left)
     log.warn(
-      `${deletions.folder} has ${left} removals that nobody carries out, because DeferredDeletion is off: run "orthanc-cloud-storage deletions --drain"`,
+      `${deletions.folder} has ${left} removals that nobody carries out, because ${readOnly ? 'ReadOnly is true' : 'DeferredDeletion is off'}: run "orthanc-cloud-storage deletions --drain"`,
     )
 }
 

@@ -4,16 +4,20 @@ import { appendFileSync, chmodSync, existsSync, mkdirSync, readdirSync, statSync
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { compose } from '../src/compose.ts'
+import { parseConfig } from '../src/config/config.ts'
 import { withDeferredRemovals } from '../src/deletions/deferred.ts'
 import type { Deletions } from '../src/deletions/deletions.ts'
 import { segmentFile } from '../src/deletions/folder.ts'
 import { lineOf } from '../src/deletions/record.ts'
 import { Fault } from '../src/fault.ts'
+import { logTo } from '../src/log.ts'
 import { thisProcess } from '../src/stores/directory/lease-process.ts'
 import type { Removal, Store } from '../src/stores/store.ts'
 import { ended, type OpenOptions, openDeletions, temporaryFolder, until } from './support/deletions.ts'
 import { memoryStore } from './support/memory-store.ts'
 import { describeStore, never, noise, sourceOf } from './support/store.suite.ts'
+import { undo } from './support/undo.ts'
 
 const DAY_MS = 24 * 3_600_000
 const put = (store: Store, key: string) => store.put(key, sourceOf(noise(3)), never)
@@ -209,6 +213,69 @@ describe('a removal that the store refuses', () => {
     assert.equal(last.batches.length, 0)
     await last.deletions.drain(never)
     assert.deepEqual(last.deletions.status, { pending: 0, oldestMs: 0, findings: 0 })
+  })
+})
+
+describe('the composition with deferred removals', () => {
+  const uuid = '0a1b2c3d-0000-4000-8000-00000000000a'
+  const attachment = { uuid, type: 'dicom' } as const
+  const file = join('0a', '1b', uuid)
+
+  async function composed(more: object = {}) {
+    const folder = temporaryFolder()
+    mkdirSync(join(folder, 'db'))
+    const configuration = {
+      DirectoryStorage: { Path: join(folder, 'objects'), ...more },
+      StorageDirectory: join(folder, 'db'),
+      CloudStorage: { DeferredDeletion: true },
+    }
+    const { config } = parseConfig(JSON.stringify(configuration), '/etc/orthanc', '1.13.0')
+    assert.ok(config)
+    const composition = compose(
+      config,
+      logTo(() => {}),
+    )
+    const { deletions, store, area, hybrid } = composition
+    assert.ok(deletions)
+    await store.check(never)
+    await hybrid?.fileSystem.check(never)
+    await deletions.open(store)
+    undo.push(() => deletions.close(0))
+    const onDisk = () => existsSync(join(folder, 'db', file))
+    const inStore = () => existsSync(join(folder, 'objects', `${uuid}.dcm`))
+    return { ...composition, area, deletions, onDisk, inStore, folder }
+  }
+
+  it('notes the removals of Orthanc, and lets moves and checks see what is there', async () => {
+    const { area, store, deletions, inStore } = await composed()
+    await area.create(attachment, sourceOf(noise(3)), never)
+    await area.remove(attachment, never)
+    assert.equal(deletions.has(`${uuid}.dcm`) || !inStore(), true)
+    await assert.rejects(area.read(attachment, undefined, never), { code: 'NotFound' })
+    deletions.begin()
+    await done(deletions)
+    assert.ok(!inStore())
+    assert.equal(await store.stat(`${uuid}.dcm`, never), undefined)
+  })
+
+  it("removes the disk's side of a hybrid mode at once, and the store's side later", async () => {
+    const { hybrid, area, tiers, deletions, onDisk, inStore } = await composed({ HybridMode: 'WriteToFileSystem' })
+    await area.create(attachment, sourceOf(noise(3)), never)
+    await tiers['object-storage']?.area.create(attachment, sourceOf(noise(3)), never)
+    assert.ok(onDisk() && inStore())
+    await area.remove(attachment, never)
+    assert.ok(!onDisk())
+    assert.deepEqual(await keysOf(hybrid?.fileSystem as Store), [], 'the journal is no file of the tier')
+    await done(deletions)
+    assert.ok(!inStore())
+  })
+
+  it('notes nothing for a removal that a move makes', async () => {
+    const { tiers, deletions, inStore } = await composed({ HybridMode: 'WriteToFileSystem' })
+    await tiers['object-storage']?.area.create(attachment, sourceOf(noise(3)), never)
+    await tiers['object-storage']?.area.remove(attachment, never)
+    assert.ok(!inStore())
+    assert.equal(deletions.status.pending, 0)
   })
 })
 

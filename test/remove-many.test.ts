@@ -69,6 +69,20 @@ for (const provider of providers)
         assert.equal(cloud.seen.filter(isSingle).length, 20)
       })
 
+    it('asks little of a server that refuses everything, and says so of each key', async () => {
+      const { cloud, keys } = await filled(provider, 20)
+      cloud.meddle = (_request, response) => {
+        response.writeHead(403, { [marks[provider]]: 'R' }).end()
+        return true
+      }
+      const removals = await cloud.store.removeMany(keys, never)
+      for (const key of keys) {
+        const removal = removals.get(key)
+        assert.equal(removal instanceof Fault && removal.code, 'Denied')
+      }
+      assert.ok(cloud.seen.length <= 4, `${cloud.seen.length} requests`)
+    })
+
     it('removes one by one where a server without a mark of its own refuses three times', async () => {
       const { cloud, keys } = await filled(provider, 20)
       answering(cloud, response => response.writeHead(405).end())

@@ -34,10 +34,15 @@ export async function deletions({ config: paths, drain, json }: DeletionsArgumen
     logTo(() => {}),
     'guest',
   ) // what fails is reported below
-  const log = { info: () => {}, warn }
-  const journal = new Deletions({ folder, makeAbove: false, identity, log, lock: { waitMs: 0 } })
+  // What it finds at its beginning is in the report.
+  let found = false
+  const log = { info: () => {}, warn: (line: string) => found && warn(line) }
+  const opened = () => {
+    found = true
+  }
+  const journal = new Deletions({ folder, makeAbove: false, identity, log, lock: { waitMs: 0, warn } })
   try {
-    const drained = drain ? await carryOut(journal, folder, store) : undefined
+    const drained = drain ? await carryOut(journal, folder, store, opened) : undefined
     const report = reportOf(folder, store.name, identity, await Deletions.look(folder))
     if (json) sayJson({ ...report, ...(drained && { Removed: drained.removed }) })
     else sayReport(report, drained?.removed)
@@ -47,11 +52,12 @@ export async function deletions({ config: paths, drain, json }: DeletionsArgumen
   }
 }
 
-async function carryOut(journal: Deletions, folder: string, store: Store) {
+async function carryOut(journal: Deletions, folder: string, store: Store, opened: () => void) {
   if ((await Deletions.left(folder)) === 0) return { removed: 0, failed: new Map() as Removals }
   const stop = interruption()
   stop.addEventListener('abort', () => note('interrupted; what is left stays in the journal'))
   await journal.open(store)
+  opened()
   try {
     const before = journal.entries.pending.size + journal.entries.findings.size
     const failed = await journal.drain(stop)

@@ -38,6 +38,9 @@ const MOST_ENTRIES = 1_000_000
 /** An engine that stops sends what is left for so long. The next one may come before it has ended. */
 const WAIT_FOR_LOCK_MS = 20_000
 
+/** The journal needs few, and the disks of a store and of a hybrid mode share the others. */
+const THREADS = 3
+
 const nothing: StoreEntries = { pending: new Map(), findings: new Map() }
 
 export class Deletions {
@@ -49,7 +52,7 @@ export class Deletions {
 
   constructor(options: DeletionsOptions) {
     this.#options = options
-    this.#disk = new Disk(options.folder)
+    this.#disk = new Disk(options.folder, { threads: THREADS })
   }
 
   /** How many entries a folder has, whoever uses it. 0 as well when it cannot be read. */

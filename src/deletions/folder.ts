@@ -1,5 +1,6 @@
 /** The folder of the journal: made, proven to be ours, and read. */
-import { chmod, mkdir, readdir, readFile, stat } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { access, chmod, mkdir, readdir, readFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { Fault, isCode, isErrno, messageWithoutPath } from '../fault.ts'
 import type { Disk } from '../stores/directory/disk.ts'
@@ -26,19 +27,45 @@ export async function prepareFolder(disk: Disk, folder: string, above: boolean):
   try {
     const names = await ifThere(disk.run(() => readdir(folder)))
     if (names?.some(name => !OURS.test(name))) throw foreign(folder)
-    if (names && names.length > 0) return
+    if (names && names.length > 0) return await makePrivate(disk, folder)
     const point = await unmountedAbove(folder)
     if (point !== undefined)
       throw new Fault('Unavailable', `/etc/fstab has ${point}, but nothing is mounted on it`, {
         remedy: `Mount ${point}.`,
       })
-    if (names) return await disk.run(() => chmod(folder, 0o700))
+    if (names) return await makePrivate(disk, folder)
     if (above) await disk.run(() => mkdir(dirname(folder), { recursive: true }))
     await disk.run(() => mkdir(folder, { mode: 0o700 }))
     await syncOnce(disk, dirname(folder))
   } catch (error) {
     throw unusable(folder, error)
   }
+}
+
+/** The folder may belong to another user whose group we are in. */
+async function makePrivate(disk: Disk, folder: string): Promise<void> {
+  await disk
+    .run(() => chmod(folder, 0o700))
+    .catch(error => {
+      if (!isErrno(error, 'EPERM')) throw error
+    })
+}
+
+/** Rejects when the folder could not be made or written. Changes nothing. */
+export async function lookAtFolder(folder: string, above: boolean): Promise<void> {
+  let nearest = folder
+  const isThere = (path: string) =>
+    access(path).then(
+      () => true,
+      error => !isErrno(error, 'ENOENT'),
+    )
+  if (!(await isThere(nearest))) nearest = dirname(nearest)
+  while (above && !(await isThere(nearest)) && nearest !== '/') nearest = dirname(nearest)
+  const names = nearest === folder ? await readdir(folder).catch(() => []) : []
+  if (names.some(name => !OURS.test(name))) throw foreign(folder)
+  await access(nearest, constants.W_OK | constants.X_OK).catch(error => {
+    throw unusable(folder, error)
+  })
 }
 
 export interface Found {
@@ -99,11 +126,6 @@ function readSegment(text: string, segment: Segment, entries: Entries): { inside
     else entries.set(store, { key, at: record.at, segment, words: record.words })
   }
   return { inside, atEnd: badBytes + Buffer.byteLength(rest) }
-}
-
-/** Whether the folder is there. */
-export async function isThere(disk: Disk, folder: string): Promise<boolean> {
-  return (await ifThere(disk.run(() => stat(folder)))) !== undefined
 }
 
 const REMEDY =

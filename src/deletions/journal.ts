@@ -6,18 +6,14 @@
  * Files are removed oldest first, each when all its entries are done, and the folder is synced in between. So no entry
  * outlives the line that says that it is done. Replaying a journal twice is harmless: its objects are gone.
  */
-import { rename, unlink } from 'node:fs/promises'
 import { Fault } from '../fault.ts'
-import type { Disk, DiskFile } from '../stores/directory/disk.ts'
 import { faultOf } from '../stores/directory/faults.ts'
-import { syncOnce } from '../stores/directory/sync.ts'
 import type { Entries, Segment } from './entries.ts'
-import { damagedFile, type Found, segmentFile } from './folder.ts'
+import type { Found } from './folder.ts'
 import type { FolderLock } from './lock.ts'
 import { lineOf } from './record.ts'
+import { Segments, type SegmentsOptions } from './segments.ts'
 
-/** A file ends after so many bytes. Small ones are given back sooner. */
-const SEGMENT_BYTES = 4 * 1024 * 1024
 /** What the files may have beyond twice their live entries. Above it, the live entries of the oldest one move on. */
 const SLACK_BYTES = 64 * 1024 * 1024
 const ENTRY_BYTES = 200
@@ -27,15 +23,13 @@ const SYNC_MS = 20
 interface Waiting {
   readonly line: string
   landed(segment: Segment): void
-  failed(fault: Fault): void
+  /** `clean`: no trace of the line is on disk. */
+  failed(fault: Fault, clean: boolean): void
 }
 
-export interface JournalOptions {
-  readonly disk: Disk
-  readonly folder: string
+export interface JournalOptions extends SegmentsOptions {
   readonly lock: Pick<FolderLock, 'holds'>
   readonly found: Found
-  readonly segmentBytes?: number
   readonly slackBytes?: number
   /** Another process has taken the journal: this one must not use it any more. */
   lost(): void
@@ -50,8 +44,7 @@ interface Mark {
 export class Journal {
   readonly entries: Entries
   readonly #options: JournalOptions
-  readonly #segments: Segment[]
-  #file: DiskFile | undefined
+  readonly #segments: Segments
   readonly #waiting: Waiting[] = []
   /** By store and key: what is done, as long as no line on disk is certain to say so. */
   readonly #unmarked = new Map<string, Mark>()
@@ -65,18 +58,25 @@ export class Journal {
   readonly #marksWritten = new Map<string, Mark>()
   #warned = false
   #over = false
+  #lost = false
 
   constructor(options: JournalOptions) {
     this.#options = options
     this.entries = options.found.entries
-    this.#segments = [...options.found.segments]
+    this.#segments = new Segments(options, options.found.segments)
   }
 
   /** Resolves when the removal is written. Rejects when it cannot be: then nothing will remove the object later. */
   add(store: string, key: string, at: number): Promise<void> {
-    this.#unmarked.delete(nameOf({ store, key }))
-    return this.#append(lineOf({ kind: 'removal', store, key, at }), segment =>
-      this.entries.set(store, { key, at, segment }),
+    const name = nameOf({ store, key })
+    const mark = this.#unmarked.get(name)
+    this.#unmarked.delete(name)
+    return this.#append(
+      lineOf({ kind: 'removal', store, key, at }),
+      segment => this.entries.set(store, { key, at, segment }),
+      clean => {
+        if (mark || !clean) this.#unmarked.set(name, { store, key })
+      },
     )
   }
 
@@ -116,12 +116,12 @@ export class Journal {
     await this.flush()
     this.#over = true
     clearTimeout(this.#syncTimer)
-    await this.#leave()
-    if (this.entries.size > 0 || this.#unmarked.size > 0) return
-    for (const segment of [...this.#segments]) await this.#giveBack(segment)
+    await this.#segments.leave()
+    if (this.#lost || this.entries.size > 0 || this.#unmarked.size > 0) return
+    while (this.#segments.all.length > 0) await this.#segments.giveBack()
   }
 
-  #append(line: string, set: (segment: Segment) => void): Promise<void> {
+  #append(line: string, set: (segment: Segment) => void, unset = (_clean: boolean) => {}): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.#over) return reject(this.#unable())
       this.#waiting.push({
@@ -130,7 +130,10 @@ export class Journal {
           set(segment)
           resolve()
         },
-        failed: reject,
+        failed(fault, clean) {
+          unset(clean)
+          reject(fault)
+        },
       })
       this.#kick()
     })
@@ -153,7 +156,7 @@ export class Journal {
       try {
         const segment = await this.#put(text)
         if (!(await this.#options.lock.holds())) {
-          this.#over = true
+          this.#over = this.#lost = true
           this.#options.lost()
           throw this.#unable()
         }
@@ -169,52 +172,20 @@ export class Journal {
       } catch (error) {
         const fault = faultOf(error, this.#options.folder)
         this.#report(fault)
-        await this.#mend(error)
-        for (const { failed } of waiting) failed(fault)
+        const clean = await this.#segments.mend(error)
+        for (const { failed } of waiting) failed(fault, clean)
         if (waiting.length === 0) return // marks alone are written with the next removal
       }
     }
-    for (const { failed } of this.#over ? this.#waiting.splice(0) : []) failed(this.#unable())
+    for (const { failed } of this.#over ? this.#waiting.splice(0) : []) failed(this.#unable(), true)
   }
 
   async #put(text: string): Promise<Segment> {
-    const { disk, folder, segmentBytes = SEGMENT_BYTES } = this.#options
-    const last = this.#segments.at(-1)
-    if (this.#file && last && last.bytes >= segmentBytes) {
-      await this.#leave()
+    if (this.#segments.isFull) {
+      await this.#syncNow()
+      await this.#segments.leave()
     }
-    if (!this.#file) {
-      const number = (last?.number ?? 0) + 1
-      this.#file = await disk.open(segmentFile(folder, number), 'ax', 0o600)
-      this.#segments.push({ number, live: 0, bytes: 0, damaged: false })
-      await syncOnce(disk, folder)
-    }
-    const segment = this.#segments.at(-1) as Segment
-    await this.#file.run(file => file.appendFile(text))
-    segment.bytes += Buffer.byteLength(text)
-    return segment
-  }
-
-  /** After a failed write, the end of the file may hold half a line, which is taken away, so that no file is lost. */
-  async #mend(error: unknown): Promise<void> {
-    const bytes = this.#segments.at(-1)?.bytes ?? 0
-    const whole =
-      !(error instanceof Fault) &&
-      (await this.#file
-        ?.run(file => file.truncate(bytes))
-        .then(
-          () => true,
-          () => false,
-        ))
-    if (!whole) await this.#leave() // a disk that hangs may still write it
-  }
-
-  /** No line is added to this file any more. */
-  async #leave(): Promise<void> {
-    await this.#syncNow()
-    const file = this.#file
-    this.#file = undefined
-    await file?.close().catch(() => {})
+    return await this.#segments.put(text)
   }
 
   async #syncNow(): Promise<void> {
@@ -228,15 +199,17 @@ export class Journal {
   }
 
   async #sync(): Promise<void> {
-    const file = this.#file
     const written = this.#written
-    if (!file || written === this.#synced) return
+    if (written === this.#synced) return
     const marks = [...this.#marksWritten]
     try {
-      await file.sync()
+      await this.#segments.sync()
       this.#synced = written
       for (const [name, mark] of marks) if (this.#marksWritten.get(name) === mark) this.#marksWritten.delete(name)
     } catch (error) {
+      // What the kernel could not write, it has forgotten: another sync of this file would prove nothing.
+      await this.#segments.leave()
+      for (const [name, mark] of marks) if (!this.#unmarked.has(name)) this.#unmarked.set(name, mark)
       this.#report(faultOf(error, this.#options.folder))
     }
   }
@@ -256,22 +229,13 @@ export class Journal {
   /** Gives back files that hold nothing any more, oldest first, and those that hold little. */
   async #shrink(): Promise<void> {
     const { slackBytes = SLACK_BYTES } = this.#options
-    for (let [oldest] = this.#segments; oldest && this.#segments.length > 1; [oldest] = this.#segments) {
+    for (let [oldest, next] = this.#segments.all; oldest && next; [oldest, next] = this.#segments.all) {
       if (oldest.live > 0) {
-        const bytes = this.#segments.reduce((sum, segment) => sum + segment.bytes, 0)
-        if (bytes <= slackBytes + 2 * ENTRY_BYTES * this.entries.size) return
+        if (this.#segments.bytes <= slackBytes + 2 * ENTRY_BYTES * this.entries.size) return
         await this.#carry(oldest)
       }
-      await this.#giveBack(oldest)
+      await this.#segments.giveBack()
     }
-  }
-
-  async #giveBack({ number, damaged }: Segment): Promise<void> {
-    const { disk, folder } = this.#options
-    const file = segmentFile(folder, number)
-    await disk.run(() => (damaged ? rename(file, damagedFile(folder, number)) : unlink(file)))
-    this.#segments.shift()
-    await syncOnce(disk, folder)
   }
 
   /** Writes the live entries of the oldest file again, at the end. */

@@ -111,7 +111,8 @@ export class Sender {
     }
     const most = this.#pauseMs > 0 ? 1 : MOST_BATCHES
     while (this.#ready.length > 0 && this.#batches.size < most) {
-      const keys = this.#ready.splice(0, BATCH).filter(key => this.#isOpen(key) && !this.#sending.has(key))
+      const first = new Set(this.#ready.splice(0, BATCH))
+      const keys = [...first].filter(key => this.#isOpen(key) && !this.#sending.has(key))
       if (keys.length > 0) this.#begin(keys)
     }
     if (this.#nextDue < Number.POSITIVE_INFINITY) this.#wakeIn(this.#nextDue - now)
@@ -233,7 +234,7 @@ export class Sender {
     }
     this.#pauseMs = answered > 0 ? first : Math.min(longest, Math.max(first, 2 * this.#pauseMs))
     this.#pausedUntil = performance.now() + this.#pauseMs
-    if (!wasAway)
+    if (!wasAway && !this.#failed)
       this.#options.warn(`${this.#entries.pending.size} removals wait until the store takes them: ${fault.describe()}`)
   }
 
@@ -264,7 +265,7 @@ export class Sender {
       return this.#options.warn(
         `${given.length} removals were refused for a day and are not repeated: ${last.describe()} "orthanc-cloud-storage deletions" lists them, and with --drain tries them again`,
       )
-    if (now - this.#saidRefusedAt < SAY_EACH_MS) return
+    if (this.#failed || now - this.#saidRefusedAt < SAY_EACH_MS) return
     this.#saidRefusedAt = now
     const [[, fault] = ['', undefined]] = refused
     this.#options.warn(`${refused.length} removals are refused, and repeated for a day: ${fault?.describe()}`)
