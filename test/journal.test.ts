@@ -104,6 +104,20 @@ describe('the journal of removals', () => {
     await journal.close()
   })
 
+  it('writes what comes at any moment of a write before it', async () => {
+    const { journal, pending } = await openJournal(temporaryFolder())
+    // Each one as many steps after the one before as it has a number: also in the step in which a pass ends.
+    for (let steps = 0; steps < 60; steps++) {
+      const first = journal.add(STORE, `a${steps}`, 5)
+      const then = first.then(async () => {
+        for (let i = 0; i < steps; i++) await undefined
+        await journal.add(STORE, `b${steps}`, 5)
+      })
+      await then
+    }
+    assert.equal(pending().length, 120)
+  })
+
   it('is synced soon after a write, without a further call', async () => {
     const folder = temporaryFolder()
     let syncs = 0

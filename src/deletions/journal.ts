@@ -48,7 +48,8 @@ export class Journal {
   readonly #waiting: Waiting[] = []
   /** By store and key: what is done, as long as no line on disk is certain to say so. */
   readonly #unmarked = new Map<string, Mark>()
-  #writing: Promise<void> | undefined
+  #isWriting = false
+  #writing: Promise<void> = Promise.resolve()
   #syncing: Promise<void> | undefined
   #syncTimer: NodeJS.Timeout | undefined
   /** Counts writes, so that a sync knows what it made safe. */
@@ -140,11 +141,12 @@ export class Journal {
   }
 
   #kick(): void {
-    this.#writing ??= this.#write().finally(() => {
-      this.#writing = undefined
-    })
+    if (this.#isWriting) return
+    this.#isWriting = true
+    this.#writing = this.#write()
   }
 
+  /** Ends in the very step that finds nothing to write: what comes right after it begins another pass. */
   async #write(): Promise<void> {
     while (!this.#over && (this.#waiting.length > 0 || this.#unmarked.size > 0)) {
       const waiting = this.#waiting.splice(0)
@@ -174,9 +176,11 @@ export class Journal {
         this.#report(fault)
         const clean = await this.#segments.mend(error)
         for (const { failed } of waiting) failed(fault, clean)
-        if (waiting.length === 0) return // marks alone are written with the next removal
+        // Marks alone are written with the next removal.
+        if (waiting.length === 0 && this.#waiting.length === 0) break
       }
     }
+    this.#isWriting = false
     for (const { failed } of this.#over ? this.#waiting.splice(0) : []) failed(this.#unable(), true)
   }
 

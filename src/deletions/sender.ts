@@ -242,6 +242,17 @@ export class Sender {
     const { first, longest } = this.#options.refusedPausesMs ?? REFUSED_PAUSES
     const now = performance.now()
     const given: Fault[] = []
+    const giveUp = async (key: string, at: number, fault: Fault) => {
+      // If it cannot be written, the removal is repeated, and becomes a finding later.
+      const noted = await this.#journal.giveUp(this.#identity, key, at, fault.describe()).then(
+        () => true,
+        () => false,
+      )
+      if (!noted) return
+      this.#refused.delete(key)
+      given.push(fault)
+    }
+    const giving: Promise<void>[] = []
     for (const [key, fault] of refused) {
       const entry = this.#entries.pending.get(key)
       if (this.#failed) this.#failed.set(key, fault)
@@ -250,16 +261,9 @@ export class Sender {
       const due = now + Math.min(longest, first * 2 ** times)
       this.#refused.set(key, { times: times + 1, due })
       this.#nextDue = Math.min(this.#nextDue, due)
-      if (times + 1 < LEAST_REFUSALS || this.ageOf(entry) < DAY_MS) continue
-      // If it cannot be written, the removal is repeated, and becomes a finding later.
-      const noted = await this.#journal.giveUp(this.#identity, key, entry.at, fault.describe()).then(
-        () => true,
-        () => false,
-      )
-      if (!noted) continue
-      this.#refused.delete(key)
-      given.push(fault)
+      if (times + 1 >= LEAST_REFUSALS && this.ageOf(entry) >= DAY_MS) giving.push(giveUp(key, entry.at, fault))
     }
+    await Promise.all(giving)
     const [last] = given
     if (last)
       return this.#options.warn(
