@@ -365,6 +365,22 @@ describe('the journal of removals', () => {
     await opened({ folder, lock: { waitMs: 0, self } })
   })
 
+  it('of one Orthanc does not touch that of another one on the same bucket', async () => {
+    const here = await opened({ sender: { gatherMs: 1e6 } })
+    const lines: string[] = []
+    const there = await openDeletions(join(temporaryFolder(), 'journal'), here.real, { lines })
+    for (const key of ['a', 'b']) await put(here.real, key)
+    await here.store.remove('a', never)
+    assert.ok(await there.note('b'))
+    await done(there)
+    assert.deepEqual(await keysOf(here.real), ['a'])
+    assert.ok(await there.note('a')) // both were asked
+    await done(there)
+    here.deletions.begin()
+    await done(here.deletions)
+    assert.deepEqual([await keysOf(here.real), lines], [[], []])
+  })
+
   it('waits for an engine that is about to end', async () => {
     const self = thisProcess()
     const { folder, deletions } = await opened({ lock: { waitMs: 0, self } })

@@ -1,7 +1,7 @@
 /** Removals that do not wait, in the real Orthanc: on every store, and after every kind of end. */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -10,6 +10,7 @@ import pLimit from 'p-limit'
 import { makeImage } from '../../harness/dicom.ts'
 import { type OrthancProcess, PLUGIN, startOrthanc } from '../../harness/orthanc.ts'
 import { until } from '../../harness/until.ts'
+import { lineOf } from '../../src/deletions/record.ts'
 import { FaultProxy } from './support/fault-proxy.ts'
 import { type Place, places } from './support/places.ts'
 import { ways } from './support/ways.ts'
@@ -67,6 +68,33 @@ for (const { name, make } of places())
       assert.deepEqual(readdirSync(join(folder, 'index', JOURNAL)), [])
     })
   })
+
+describe('an Orthanc with deferred removals', () => {
+  it('does not start where the journal cannot be kept, and says what to do', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'ocs-deferred-'))
+    const DirectoryStorage = { Path: join(folder, 'objects') }
+    const refused = async (DeferredDeletion: object, line: RegExp) => {
+      const config = { DirectoryStorage, CloudStorage: { DeferredDeletion }, StorageDirectory: 'index' }
+      await assert.rejects(startOrthanc({ config, dir: folder }), (error: Error) => line.test(error.message))
+    }
+    await refused({ Path: join(folder, 'not', 'there') }, /cannot be kept in .*The folder .* must be there/)
+    await refused({ Path: join(folder, 'objects', 'x') }, /must not be inside DirectoryStorage\.Path/)
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  it('says at start that removals are left when they are turned off', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'ocs-deferred-'))
+    const config = { DirectoryStorage: { Path: join(folder, 'objects') }, StorageDirectory: 'index' }
+    const journal = join(folder, 'index', JOURNAL)
+    mkdirSync(journal, { recursive: true })
+    const entry = { kind: 'removal', store: 's3 aws eu-central-1 old', key: 'a', at: 5 } as const
+    writeFileSync(join(journal, '0000000001.journal'), lineOf(entry))
+    const orthanc = await startOrthanc({ config, dir: folder })
+    await orthanc.logged(/has 1 removals that nobody carries out, because DeferredDeletion is off/)
+    await orthanc.stop()
+    rmSync(folder, { recursive: true, force: true })
+  })
+})
 
 const [server] = Object.entries(ways())
 if (server) {
