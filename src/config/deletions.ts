@@ -2,6 +2,7 @@ import { isAbsolute, join, relative } from 'node:path'
 import { z } from 'zod'
 import { DEFAULT_DIRECTORY } from './hybrid.ts'
 import { bad } from './reading.ts'
+import { shown } from './shown.ts'
 import { flag, requiredText } from './values.ts'
 
 /** `CloudStorage.DeferredDeletion`: removals are noted in a journal and sent later. */
@@ -16,6 +17,7 @@ export interface DeletionsConfig {
 /** Below Orthanc's `StorageDirectory`. It is no folder of files there: see stores/directory/names.ts. */
 export const DELETIONS_FOLDER = 'cloud-storage-deletions'
 
+const OPTION = 'CloudStorage.DeferredDeletion.Path'
 const ALLOWED = 'true, false, or an object with the Path of a folder, such as {"Path": "/var/lib/orthanc/deletions"}'
 
 export const deferredDeletion = z
@@ -41,7 +43,7 @@ export function readDeletions(
     throw bad(
       own === undefined
         ? 'StorageDirectory must be an absolute path for CloudStorage.DeferredDeletion: the journal lies below it'
-        : `CloudStorage.DeferredDeletion.Path is "${own}", but must be an absolute path`,
+        : `${OPTION} is ${shown(OPTION, own)}, but must be an absolute path`,
     )
   }
   if (own !== undefined) refuseInside(absolute, objects, storageDirectory)
@@ -58,6 +60,6 @@ function refuseInside(path: string, objects: string | undefined, storageDirector
     if (place === undefined || !isAbsolute(place)) continue
     const within = relative(place, path)
     if (within.startsWith('..') || isAbsolute(within) || within === DELETIONS_FOLDER) continue
-    throw bad(`CloudStorage.DeferredDeletion.Path is "${path}", but must not be inside ${option}, among the files`)
+    throw bad(`${OPTION} is ${shown(OPTION, path)}, but must not be inside ${option}, among the files`)
   }
 }
