@@ -31,7 +31,7 @@ export interface Composition {
   readonly area: StorageArea
   /** Where files may be. */
   readonly tiers: Readonly<Partial<Record<TierName, Tier>>>
-  /** Removals that do not wait; undefined = they are off. They begin when its owner opens it. */
+  /** Removals that do not wait; undefined = they are off. Until somebody opens it, each removal is direct. */
   readonly deletions: Deletions | undefined
   /** Of the object store. */
   readonly counts: Counts
@@ -74,8 +74,8 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
   const counts = newCounts()
   const counted = withMetrics(counts)(bounded)
   const store = withLog(info)(counted)
-  /** The store as Orthanc's own calls use it. Moves and checks use `store`: they must see what is really there. */
   const deletions = deletionsOf(config, log)
+  /** The store as Orthanc's own calls use it. Moves and checks use `store`: they must see what is really there. */
   const storeForOrthanc = deletions ? withDeferredRemovals(deletions)(store) : store
 
   const { encryption } = config
@@ -118,7 +118,6 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
   }
 }
 
-/** Also where they are turned off, as long as nothing opens it: the command line finishes what was noted before. */
 function deletionsOf(config: EngineConfig, log: Logger): Deletions | undefined {
   const { deletions, readOnly } = config
   if (!deletions?.enabled || readOnly) return undefined

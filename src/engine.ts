@@ -78,16 +78,17 @@ async function start() {
   const composition = compose(config, log, server.restarts === 0 ? 'owner' : 'successor')
   // Only when Orthanc starts. An engine that follows a dead one serves at once, even if the store is away. Files on
   // Orthanc's disk need no store, and the store may work again in a minute.
-  if (composition.deletions) await composition.deletions.open(composition.store)
-  else if (server.restarts === 0) await warnOfEntries(config)
   const goOnAsking = config.startupCheck && server.restarts === 0 ? await ready(config, composition) : undefined
-  const { store, callDeadlineMs, ranges, description } = composition
+  const { store, callDeadlineMs, ranges, description, deletions } = composition
+  // Not before: an engine that is refused must not leave a lock behind, on which the next container would wait.
+  if (deletions) await deletions.open(store)
+  else if (server.restarts === 0) await warnOfEntries(config)
   const services = servicesOf(composition, server.restarts, log)
   log.warn(`orthanc-cloud-storage ${version} ${description}`)
   await server.accept(description, { callDeadlineMs, ranges, services })
-  composition.deletions?.begin()
+  deletions?.begin()
   void goOnAsking?.(stopping.signal)
-  return { store, services, deletions: composition.deletions }
+  return { store, services, deletions }
 }
 
 async function warnOfEntries({ deletions, readOnly }: EngineConfig) {

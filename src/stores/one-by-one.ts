@@ -1,10 +1,9 @@
-import pLimit from 'p-limit'
+import type { LimitFunction } from 'p-limit'
 import { Fault, throwIfAborted } from '../fault.ts'
 import type { Removal, Store } from './store.ts'
 
-/** `removeMany` of a store that has no request for many objects: one removal each, `atOnce` at a time for the store. */
-export function oneByOne(remove: Store['remove'], atOnce: number): Store['removeMany'] {
-  const slots = pLimit(atOnce)
+/** `removeMany` without a request for many objects: one removal each, as many at a time as there are slots. */
+export function oneByOne(remove: Store['remove'], slots: LimitFunction): Store['removeMany'] {
   return async (keys, signal) => {
     throwIfAborted(signal)
     const removals = new Map<string, Removal>()

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs'
 import { access } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
+import pLimit from 'p-limit'
 import { type Content, checkedContent, checkedRange, discard, type Range } from '../../bytes.ts'
 import { Fault, isCode, messageWithoutPath, throwIfAborted } from '../../fault.ts'
 import { fullWarning } from '../check.ts'
@@ -64,7 +65,7 @@ export function directoryStore(folder: string, options: DirectoryOptions = {}): 
       ),
     stat: (key, signal) => verb(key, signal, file => unlessAborted(statOf(root, file, key), signal)),
     remove,
-    removeMany: oneByOne(remove, AT_ONCE),
+    removeMany: oneByOne(remove, pLimit(AT_ONCE)),
     list: (prefix, signal) => itemsWithFaults(path, filesBelow(root, prefix, signal)),
     check: (signal, { purpose = 'start', writes = true, warn = () => {} } = {}) =>
       withFaults(path, async () => {

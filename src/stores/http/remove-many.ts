@@ -23,7 +23,7 @@ export function removesMany(
 ): Store['removeMany'] {
   const { batch } = dialect
   const slots = pLimit(atOnce)
-  const singly = oneByOne(remove, atOnce)
+  const singly = oneByOne(remove, slots)
   const takes = (key: string) => canBeNamed(key) && (batch.takes?.(key) ?? true)
   /** Since the last batch that was answered as it should be. */
   let failures = 0
