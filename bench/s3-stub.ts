@@ -44,6 +44,21 @@ const server = createServer((request, response) => {
   response.setHeader('x-amz-request-id', 'stub') // a mark that all S3 servers give
   const [key = '', query = ''] = (request.url ?? '').split('?')
   const part = /partNumber=(\d+)/.exec(query)?.[1]
+  if (request.method === 'POST' && query.startsWith('delete')) {
+    const chunks: Buffer[] = []
+    request.on('data', (chunk: Buffer) => chunks.push(chunk))
+    request.on('end', () => {
+      const keys = [
+        ...Buffer.concat(chunks)
+          .toString()
+          .matchAll(/<Key>([^<]*)<\/Key>/g),
+      ].map(([, name]) => name)
+      for (const name of keys) objects.delete(`${key}/${name}`)
+      const deleted = keys.map(name => `<Deleted><Key>${name}</Key></Deleted>`)
+      response.end(`<DeleteResult>${deleted.join('')}</DeleteResult>`)
+    })
+    return
+  }
   if (request.method === 'POST') {
     request.resume()
     if (query.startsWith('uploads')) {

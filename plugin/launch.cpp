@@ -16,7 +16,7 @@ constexpr uint8_t kOn = 1, kRanges = 2, kBackground = 4;  // the flags of the RE
 constexpr size_t kMostRegistrations = 128;
 constexpr uint64_t kLongestCall = 1ull << 32;  // ms, 49 days
 constexpr milliseconds kAfterItsEnd{500};
-constexpr milliseconds kEndOfStopped{5'000};  // for an engine that was asked to end
+constexpr milliseconds kEndOfStopped{13'000};  // for an engine that was asked to end: it may send removals for 10 s
 constexpr milliseconds kEndOfDead{500};       // for an engine that has ended by itself, or does not answer
 
 // What an engine registers with Orthanc. It is kept until the start has succeeded. Otherwise Orthanc would go on to

@@ -4,7 +4,10 @@ import { objectTier } from './area/object-tier.ts'
 import type { Tier } from './area/tier.ts'
 import { VerifiedCache } from './area/verified-cache.ts'
 import type { EngineConfig, HybridConfig } from './config/config.ts'
+import { identityOf } from './config/identity.ts'
 import { loadKeyring } from './config/key-file.ts'
+import { withDeferredRemovals } from './deletions/deferred.ts'
+import { Deletions } from './deletions/deletions.ts'
 import { composeHybrid, type Hybrid } from './hybrid-mode.ts'
 import type { Logger } from './log.ts'
 import { Budget } from './seal/budget.ts'
@@ -28,6 +31,8 @@ export interface Composition {
   readonly area: StorageArea
   /** Where files may be. */
   readonly tiers: Readonly<Partial<Record<TierName, Tier>>>
+  /** Removals that do not wait; undefined = they are off. Until somebody opens it, each removal is direct. */
+  readonly deletions: Deletions | undefined
   /** Of the object store. */
   readonly counts: Counts
   /** In a hybrid mode: both tiers, the disk's store, and the jobs that move files between them. */
@@ -69,8 +74,9 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
   const counts = newCounts()
   const counted = withMetrics(counts)(bounded)
   const store = withLog(info)(counted)
+  const deletions = deletionsOf(config, log)
   /** The store as Orthanc's own calls use it. Moves and checks use `store`: they must see what is really there. */
-  const storeForOrthanc = store
+  const storeForOrthanc = deletions ? withDeferredRemovals(deletions)(store) : store
 
   const { encryption } = config
   const warn = (line: string) => log.warn(line)
@@ -100,6 +106,7 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
     store,
     area: hybrid?.area ?? forOrthanc.area,
     tiers: hybrid?.area.tiers ?? { 'object-storage': objectStorage },
+    deletions,
     counts,
     hybrid,
     again,
@@ -109,6 +116,14 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
     ranges: !encryption?.enabled || encryption.rangeReads,
     callDeadlineMs: requestTimeoutMs + SLACK_MS,
   }
+}
+
+function deletionsOf(config: EngineConfig, log: Logger): Deletions | undefined {
+  const { deletions, readOnly } = config
+  if (!deletions?.enabled || readOnly) return undefined
+  const { folder, makeAbove } = deletions
+  const lines = { info: (line: string) => log.info(line), warn: (line: string) => log.warn(line) }
+  return new Deletions({ folder, makeAbove, identity: identityOf(config), log: lines })
 }
 
 function providerStore({ provider, naming, http }: EngineConfig, log: Logger, role: Role): Store {

@@ -2,6 +2,7 @@
 import { setFlagsFromString } from 'node:v8'
 import { type Composition, compose } from './compose.ts'
 import { type EngineConfig, parseConfig } from './config/config.ts'
+import { Deletions } from './deletions/deletions.ts'
 import { Fault } from './fault.ts'
 import { ensureHome } from './home.ts'
 import { logTo } from './log.ts'
@@ -18,7 +19,9 @@ import { Server } from './wire/server.ts'
  */
 if (/^1[23]\./.test(process.versions.v8)) setFlagsFromString('--scavenger-max-new-space-capacity-mb=8')
 
-const CLOSE_DEADLINE_MS = 5_000
+const CLOSE_DEADLINE_MS = 1_000
+/** How long removals are still sent when Orthanc stops. plugin/launch.cpp waits for this and a little longer. */
+const DRAIN_MS = 10_000
 
 const socketPath = process.argv[2]
 if (!socketPath) {
@@ -48,9 +51,11 @@ const composition = await start().catch(error => server.refuse(Fault.from(error)
 
 if (composition) {
   serving = true
-  await server.serve(composition.services)
+  const asked = await server.serve(composition.services)
   stopping.abort()
   process.once('SIGTERM', () => process.exit(0)) // the plugin waits no longer
+  // Without STOP, Orthanc has died. Its next engine needs the journal, and sends the rest.
+  await composition.deletions?.close(asked ? DRAIN_MS : 0)
   await Promise.race([
     composition.store.close(),
     new Promise(resolve => setTimeout(resolve, CLOSE_DEADLINE_MS).unref()),
@@ -74,12 +79,24 @@ async function start() {
   // Only when Orthanc starts. An engine that follows a dead one serves at once, even if the store is away. Files on
   // Orthanc's disk need no store, and the store may work again in a minute.
   const goOnAsking = config.startupCheck && server.restarts === 0 ? await ready(config, composition) : undefined
-  const { store, callDeadlineMs, ranges, description } = composition
+  const { store, callDeadlineMs, ranges, description, deletions } = composition
+  // Not before: an engine that is refused must not leave a lock behind, on which the next container would wait.
+  if (deletions) await deletions.open(store)
+  else if (server.restarts === 0) await warnOfEntries(config)
   const services = servicesOf(composition, server.restarts, log)
   log.warn(`orthanc-cloud-storage ${version} ${description}`)
   await server.accept(description, { callDeadlineMs, ranges, services })
+  deletions?.begin()
   void goOnAsking?.(stopping.signal)
-  return { store, services }
+  return { store, services, deletions }
+}
+
+async function warnOfEntries({ deletions, readOnly }: EngineConfig) {
+  const left = deletions && (await Deletions.left(deletions.folder))
+  if (left)
+    log.warn(
+      `${deletions.folder} has ${left} removals that nobody carries out, because ${readOnly ? 'ReadOnly is true' : 'DeferredDeletion is off'}: run "orthanc-cloud-storage deletions --drain"`,
+    )
 }
 
 /** Resolves with the work that is left after Orthanc's start. */

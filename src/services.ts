@@ -11,7 +11,7 @@ import { Jobs } from './wire/jobs.ts'
 import type { Services } from './wire/service-calls.ts'
 
 export function servicesOf(
-  { store, area, tiers, hybrid, counts }: Composition,
+  { store, area, tiers, hybrid, counts, deletions }: Composition,
   engineRestarts: number,
   log: Pick<Logger, 'warn'>,
 ): Services {
@@ -29,6 +29,9 @@ export function servicesOf(
     Errors: counts.errors,
     BytesRead: counts.bytesRead,
     BytesWritten: counts.bytesWritten,
+    PendingDeletions: deletions?.status.pending ?? 0,
+    OldestDeletionSeconds: Math.floor((deletions?.status.oldestMs ?? 0) / 1000),
+    DeletionFindings: deletions?.status.findings ?? 0,
   })
   const check = (signal: AbortSignal) => store.check(signal, { purpose: 'status' })
   const watched = {

@@ -34,6 +34,7 @@ describe('AwsS3Storage', () => {
         naming: { rootPath: '', structure: 'flat', legacyUnknownFiles: false },
         encryption: undefined,
         hybrid: undefined,
+        deletions: undefined,
         moveConcurrency: 8,
         http: { caFile: undefined, proxy: undefined, noProxy: [] },
         startupCheck: true,

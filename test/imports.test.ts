@@ -91,6 +91,12 @@ describe('import rules', () => {
       inRoom('rotate'),
     ))
 
+  it('deletions know stores and disks, and no configuration', () =>
+    all(
+      ({ to }) => to === 'src/fault.ts' || /^src\/(deletions|stores)\/|^node:(crypto|fs|path|timers|zlib)/.test(to),
+      inRoom('deletions'),
+    ))
+
   it('stores know neither configuration nor anything above them', () =>
     all(
       ({ to }) => !isOurs(to) || to.startsWith('src/stores/') || ['src/fault.ts', 'src/bytes.ts'].includes(to),
@@ -101,7 +107,11 @@ describe('import rules', () => {
     for (const room of ['s3', 'azure', 'gcs', 'directory']) {
       const own = (path: string) => path.startsWith(`src/stores/${room}/`)
       all(
-        ({ from }) => own(from) || from === 'src/compose.ts',
+        ({ from, to }) =>
+          own(from) ||
+          from === 'src/compose.ts' ||
+          // The journal of removals is on a disk like any other, and has a lease of its own.
+          (from.startsWith('src/deletions/') && /\/directory\/(disk|faults|mounts|sync|lease-\w+)\.ts$/.test(to)),
         ({ to }) => own(to),
       )
     }

@@ -29,6 +29,7 @@ const HOLDS = {
     ...['StorageEncryption', 'NamingScheme', 'CreateContainerIfNotExists', 'AccountName', 'Path', 'Enable', 'Engine'],
     ...['MaxConcurrentInputSize', 'AllowUnencryptedRead', 'RangeReads', 'Node', 'StartupCheck', 'StartupTimeout'],
     ...['MoveConcurrency', 'NoProxy', 'HttpsCACertificates', 'StorageDirectory', 'SyncStorageArea', 'ReadOnly'],
+    'DeferredDeletion',
   ],
 } as const
 

@@ -17,7 +17,7 @@ describe('the pool of worker connections', () => {
   let plugin: PluginPeer
   let server: Server
   let control: PeerConnection
-  let served: Promise<void>
+  let served: Promise<boolean>
   let remove: () => Promise<void>
 
   beforeEach(async () => {

@@ -1,4 +1,5 @@
 import { compose } from '../compose.ts'
+import { lookAtFolder } from '../deletions/folder.ts'
 import { LogLevel, logTo } from '../log.ts'
 import { untilReady } from '../startup.ts'
 import { readConfig } from './orthanc-config.ts'
@@ -23,7 +24,9 @@ export async function check(files: readonly string[], { connect, json, wait }: C
   })
   const { store, hybrid } = compose(config, log)
   const waitMs = wait === undefined ? 0 : wait === true ? config.startupTimeoutMs : wait * 1000
-  const options = { purpose: 'look', writes: !config.readOnly, warn } as const
+  const { deletions, readOnly } = config
+  if (connect && deletions?.enabled && !readOnly) await lookAtFolder(deletions.folder, deletions.makeAbove)
+  const options = { purpose: 'look', writes: !readOnly, warn } as const
   try {
     for (const place of connect ? [hybrid?.fileSystem, store] : [])
       if (place) await untilReady({ store: place, options, log }, waitMs)

@@ -8,6 +8,7 @@ import { noDebugger } from '../no-debugger.ts'
 import { version } from '../version.ts'
 import { check } from './check.ts'
 import { decrypt } from './decrypt.ts'
+import { deletions } from './deletions.ts'
 import { encrypt } from './encrypt.ts'
 import { inspect } from './inspect.ts'
 import { keyId, keyOption } from './key-option.ts'
@@ -130,6 +131,23 @@ was. Each object is verified before it is written, and read back and compared af
 named and left as they are. Run it on one machine at a time, with the same access to store and keys as Orthanc.`,
   )
   .action(rotateKeys)
+
+program
+  .command('deletions')
+  .description('List the removals that Orthanc was promised and that are not carried out yet; or carry them out.')
+  .requiredOption('--config <PATH>', CONFIG, several(String))
+  .option('--drain', 'carry them out now, those that were refused for a day included')
+  .option('--json', 'print the result as JSON')
+  .addHelpText(
+    'after',
+    `
+Before a change of plugin, bucket or account:
+  1. Stop Orthanc.
+  2. sudo -u orthanc orthanc-cloud-storage deletions --config /etc/orthanc --drain
+
+Only entries of the store in the configuration are carried out. Those of other stores are counted, and stay.`,
+  )
+  .action(deletions)
 
 program
   .command('help')

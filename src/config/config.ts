@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { isObject } from '../fault.ts'
 import { type AzureConfig, readAzure, readOldAzure } from './azure.ts'
 import { type NamingConfig, namingOf, type Read } from './common.ts'
+import { type DeletionsConfig, deferredDeletion, readDeletions } from './deletions.ts'
 import { type DirectoryConfig, readDirectory } from './directory.ts'
 import { type EncryptionConfig, readEncryption, refuseMisplaced } from './encryption.ts'
 import { type GcsConfig, readGcs } from './gcs.ts'
@@ -12,7 +13,16 @@ import { bad, checked, freeze, isUnset, misspelt, readJson, section } from './re
 import { readS3, type S3Config } from './s3.ts'
 import { flag, listOfHosts, optionalText, text, whole } from './values.ts'
 
-export type { AzureConfig, DirectoryConfig, EncryptionConfig, GcsConfig, HybridConfig, NamingConfig, S3Config }
+export type {
+  AzureConfig,
+  DeletionsConfig,
+  DirectoryConfig,
+  EncryptionConfig,
+  GcsConfig,
+  HybridConfig,
+  NamingConfig,
+  S3Config,
+}
 
 /** The engine's whole configuration: parsed once, frozen, in base units. */
 export interface EngineConfig {
@@ -22,6 +32,8 @@ export interface EngineConfig {
   readonly encryption: EncryptionConfig | undefined
   /** undefined = everything is in the object store. */
   readonly hybrid: HybridConfig | undefined
+  /** undefined = off, and nobody knows where a journal may have been. */
+  readonly deletions: DeletionsConfig | undefined
   /** Files that a move job moves at a time. */
   readonly moveConcurrency: number
   readonly http: HttpConfig
@@ -72,6 +84,7 @@ export const cloudStorage = z.object({
   StartupTimeout: whole(0, 3600, 'seconds').default(60),
   MoveConcurrency: whole(1, 64, 'files').default(8),
   NoProxy: listOfHosts.default([]),
+  DeferredDeletion: deferredDeletion,
 })
 export const orthanc = z.object({
   HttpsCACertificates: optionalText.optional(),
@@ -112,6 +125,12 @@ export function parseConfig(json: string, folder?: string, version?: string): Pa
       naming: namingOf(common),
       encryption,
       hybrid,
+      deletions: readDeletions(
+        cloud.DeferredDeletion,
+        disk.StorageDirectory,
+        provider.kind === 'directory' ? provider.path : undefined,
+        folder,
+      ),
       moveConcurrency: cloud.MoveConcurrency,
       http: { caFile, proxy, noProxy: cloud.NoProxy },
       startupCheck: cloud.StartupCheck,

@@ -21,7 +21,7 @@ export interface DiskOptions {
 const tiers = { WriteToFileSystem: 'file-system', WriteToObjectStorage: 'object-storage' } as const
 
 /** Orthanc's own default, which its configuration does not show. */
-const DEFAULT_DIRECTORY = 'OrthancStorage'
+export const DEFAULT_DIRECTORY = 'OrthancStorage'
 
 /**
  * undefined = everything is in the object store. `name`: of the provider's section; `folder`: where relative paths

@@ -16,6 +16,10 @@ export interface Status {
   readonly Errors: number
   readonly BytesRead: number
   readonly BytesWritten: number
+  /** Removals that Orthanc was promised and that are not sent yet, the age of the oldest, and what was given up. */
+  readonly PendingDeletions: number
+  readonly OldestDeletionSeconds: number
+  readonly DeletionFindings: number
 }
 
 /** Nobody who looks at the status waits longer. */
@@ -51,6 +55,9 @@ const prometheus: Readonly<Partial<Record<keyof Status, string>>> = {
   Errors: 'errors',
   BytesRead: 'bytes_read',
   BytesWritten: 'bytes_written',
+  PendingDeletions: 'pending_deletions',
+  OldestDeletionSeconds: 'oldest_deletion_seconds',
+  DeletionFindings: 'deletion_findings',
 }
 
 /** The figures of the status, for `/tools/metrics-prometheus`. */

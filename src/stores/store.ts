@@ -1,4 +1,5 @@
 import type { Content, Range, Source } from '../bytes.ts'
+import type { Fault } from '../fault.ts'
 
 export interface Stat {
   readonly key: string
@@ -18,6 +19,12 @@ export interface CheckOptions {
   /** Called for each thing that is wrong but does not stop Orthanc. */
   readonly warn?: (line: string) => void
 }
+
+/** What is known of one object after removeMany(): it is proven to be gone, or why that is not so. */
+export type Removal = 'gone' | Fault
+
+/** By key. A key that is missing is one of which nothing is known. */
+export type Removals = ReadonlyMap<string, Removal>
 
 /**
  * Keys and bytes, nothing else: a store knows nothing of DICOM, sealing, tiers or retry.
@@ -51,6 +58,12 @@ export interface Store {
 
   /** An absent object is a success. */
   remove(key: string, signal: AbortSignal): Promise<void>
+
+  /**
+   * Removes many objects, in as few requests as the provider allows. Each key is judged by itself. Rejects only when
+   * `signal` is aborted: then some of them may be gone.
+   */
+  removeMany(keys: readonly string[], signal: AbortSignal): Promise<Removals>
 
   /** Whether the object is there with exactly these bytes: called after a lost answer. Not every store can lose one. */
   readonly holds?: ((key: string, body: Source, signal: AbortSignal) => Promise<boolean>) | undefined

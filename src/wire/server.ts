@@ -103,11 +103,14 @@ export class Server {
     return this.#control.closed
   }
 
-  /** Serves until the plugin sends STOP or is gone. Resolves in both cases: Orthanc cannot read an error any more. */
-  async serve(services: Services): Promise<void> {
+  /** Serves until the plugin sends STOP (true) or is gone (false). Orthanc cannot read an error any more. */
+  async serve(services: Services): Promise<boolean> {
     for (;;) {
       const frame = await this.#control.receive().catch(() => undefined)
-      if (!frame || (frame.kind === Kind.call && frame.flags === Verb.stop)) return this.#stop()
+      if (!frame || (frame.kind === Kind.call && frame.flags === Verb.stop)) {
+        this.#stop()
+        return frame !== undefined
+      }
       if (frame.kind === Kind.ping) void this.#control.send(Kind.pong, { argument: frame.argument })
       if (frame.kind === Kind.grow) {
         this.#path = frame.payload.toString() || this.#path // the socket may have moved

@@ -93,6 +93,14 @@ const verbs = {
     await store.remove(KEY, never)
     assert.ok(!cloud.objects.has(KEY), 'a removal that did not happen is a success')
   },
+  async removeMany(store: Store, cloud: Cloud) {
+    const removals = await store.removeMany([KEY, 'another-one'], never)
+    for (const [key, removal] of removals) {
+      assert.ok([KEY, 'another-one'].includes(key), 'a key is judged that nobody asked for')
+      if (removal === 'gone') assert.ok(!cloud.objects.has(key), 'a removal that did not happen is a success')
+      else sound(removal, cloud, cloud.objects.has(key))
+    }
+  },
   async list(store: Store, cloud: Cloud, { tamperings }: Case) {
     const found: string[] = []
     for await (const { key, size } of store.list('', never)) {

@@ -33,6 +33,9 @@ export function servicesInMemory(): Services {
     Errors: 0,
     BytesRead: 0,
     BytesWritten: 0,
+    PendingDeletions: 0,
+    OldestDeletionSeconds: 0,
+    DeletionFindings: 0,
   })
   const routes = [statusRoute(status, async () => {}), whereRoute(area.tiers), moveStorageRoute(kind)]
   return { area, routes, jobs, metrics: () => metricsOf(status()) }

@@ -165,6 +165,28 @@ function listed(objects: ReadonlyMap<string, Buffer>, { searchParams }: URL): [s
   return [...objects].filter(([name]) => name.startsWith(prefix)).sort(([a], [b]) => (a < b ? -1 : 1))
 }
 
+const fromXml = (text: string) =>
+  text.replace(
+    /&(lt|gt|quot|apos|amp);/g,
+    (_, name: string) => ({ lt: '<', gt: '>', quot: '"', apos: "'" })[name] ?? '&',
+  )
+
+/** Removes what the requests within a request name, and answers each of them as a part. */
+function removeParts(
+  { body }: Request,
+  objects: Map<string, Buffer>,
+  beforeKey: string,
+  part: (there: boolean) => string,
+  idOf = (id: string) => id,
+): { readonly type: string; readonly text: string } {
+  const requests = [...body.toString().matchAll(/Content-ID: (\S+)\r\n\r\nDELETE (\S+) HTTP\/1\.1\r\n/g)]
+  const parts = requests.map(([, id = '', path = '']) => {
+    const key = decodeURIComponent(new URL(path, 'http://x').pathname.replace(beforeKey, ''))
+    return `--b\r\nContent-Type: application/http\r\nContent-ID: ${idOf(id)}\r\n\r\n${part(objects.delete(key))}\r\n`
+  })
+  return { type: 'multipart/mixed; boundary=b', text: `${parts.join('')}--b--\r\n` }
+}
+
 function s3(): Handler {
   const uploads = new Map<string, Buffer[]>()
   const etags = new Map<string, string>()
@@ -205,6 +227,13 @@ function s3(): Handler {
       objects.delete(key)
       return () => response.writeHead(204).end()
     }
+    if (url.searchParams.has('delete')) {
+      if (request.headers['content-md5'] !== md5(body, 'base64')) return fail(400, 'InvalidDigest')
+      const keys = [...body.toString().matchAll(/<Key>([^<]*)<\/Key>/g)].map(([, name = '']) => name)
+      for (const name of keys) objects.delete(fromXml(name))
+      const deleted = keys.map(name => `<Deleted><Key>${name}</Key></Deleted>`).join('')
+      return () => response.end(`<?xml version="1.0"?><DeleteResult>${deleted}</DeleteResult>`)
+    }
     if (url.searchParams.has('list-type'))
       return () => {
         const all = listed(objects, url).map(
@@ -228,6 +257,15 @@ function azure(): Handler {
     response.setHeader('x-ms-request-id', 'R')
     const key = url.pathname.replace('/acct/images/', '')
     const comp = url.searchParams.get('comp')
+    if (comp === 'batch') {
+      const absent = '<Error><Code>BlobNotFound</Code></Error>'
+      const part = (there: boolean) =>
+        there
+          ? 'HTTP/1.1 202 Accepted\r\nx-ms-request-id: R\r\n\r\n'
+          : `HTTP/1.1 404 Absent\r\nx-ms-error-code: BlobNotFound\r\n\r\n${absent}`
+      const { type, text } = removeParts(request, objects, '/acct/images/', part)
+      return () => response.writeHead(202, { 'content-type': type }).end(text)
+    }
     const fail = (status: number, code: string) => () => response.writeHead(status, { 'x-ms-error-code': code }).end()
     if (comp === 'list')
       return () => {
@@ -275,6 +313,16 @@ function gcs(): Handler {
     const json = (status: number, value: object) => () =>
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(value))
     const absent = () => json(404, { error: { code: 404, message: 'No such object: images/x' } })
+    if (url.pathname.startsWith('/batch/')) {
+      const absent = JSON.stringify({ error: { code: 404, message: 'No such object: images/x' } })
+      const part = (there: boolean) =>
+        there
+          ? 'HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n'
+          : `HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\n\r\n${absent}`
+      const named = (given: string) => given.replace('<', '<response-')
+      const { type, text } = removeParts(request, objects, '/storage/v1/b/images/o/', part, named)
+      return () => response.writeHead(200, { 'content-type': type }).end(text)
+    }
     const id = url.searchParams.get('upload_id')
     if (id) {
       const session = sessions.get(id)

@@ -1,6 +1,6 @@
 import type { Bytes } from '../../src/bytes.ts'
 import { Fault } from '../../src/fault.ts'
-import type { Store } from '../../src/stores/store.ts'
+import type { Removal, Store } from '../../src/stores/store.ts'
 
 /** One verb on one key fails so often and no more: ten tries succeed, also with other calls in between. */
 const MOST_FAILURES = 9
@@ -38,6 +38,16 @@ export function flaky(store: Store): Store {
       return { size: content.size, body: content.size > 1 && calls % 2 === 0 ? cut(key, content.body) : content.body }
     },
     stat: (key, signal) => sometimes(`stat ${key}`, () => store.stat(key, signal)),
+    // One key of three fails, before or after it is removed.
+    async removeMany(keys, signal) {
+      const removals = new Map<string, Removal>()
+      for (const key of keys)
+        await sometimes(`remove ${key}`, () => store.remove(key, signal)).then(
+          () => removals.set(key, 'gone'),
+          error => removals.set(key, Fault.from(error)),
+        )
+      return removals
+    },
     remove: (key, signal) => sometimes(`remove ${key}`, () => store.remove(key, signal)),
   }
 }

@@ -36,6 +36,11 @@ export function memoryStore(name = 'memory'): Store {
       throwIfAborted(signal)
       objects.delete(key)
     },
+    async removeMany(keys, signal) {
+      throwIfAborted(signal)
+      for (const key of keys) objects.delete(key)
+      return new Map(keys.map(key => [key, 'gone' as const]))
+    },
     async *list(prefix, signal) {
       const keys = [...objects.keys()].filter(key => key.startsWith(prefix))
       for (const key of keys.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))) {

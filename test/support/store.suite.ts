@@ -46,6 +46,13 @@ export function describeStore(name: string, make: () => Promise<Made>, { listed 
     after(() => made?.dispose())
 
     const put = (key: string, bytes: Buffer, signal = never) => store.put(key, chunked(bytes), signal)
+    const putAll = async (all: readonly string[]) => {
+      const waiting = all.values()
+      const worker = async () => {
+        for (const key of waiting) await put(key, noise(1))
+      }
+      await Promise.all(Array.from({ length: 25 }, worker))
+    }
     const get = async (key: string, range?: Range) => collect(await store.get(key, range, never))
     const keys = async (prefix: string) => {
       const found: Stat[] = []
@@ -112,6 +119,48 @@ export function describeStore(name: string, make: () => Promise<Made>, { listed 
       assert.equal(await store.stat('remove/me', never), undefined)
       await store.remove('remove/me', never)
       await store.remove('never/was', never)
+    })
+
+    it('removes many at once, what is there and what is not, and says so of each', async () => {
+      const there = Array.from({ length: 300 }, (_, i) => `remove-many/${i}.dcm`)
+      const odd = [
+        'a b',
+        'a+b',
+        'a%20b',
+        'a&b=<c>',
+        `it's "here"!*`,
+        'ü/日本/\u{1f600}',
+        ' spaces ',
+        'tab\there',
+        'q?r#s',
+      ]
+      const all = [...there, ...odd.map(key => `remove-many/odd/${key}`)]
+      await putAll([...all, 'remove-many/stays', 'remove-many/odd/spaces'])
+      const absent = ['remove-many/absent', 'remove-many/absent/below', 'remove-many/1']
+      const removals = await store.removeMany([...all, ...absent, ...all.slice(0, 5)], never)
+      assert.deepEqual([...removals.keys()].sort(), [...all, ...absent].sort())
+      assert.deepEqual(
+        [...removals].filter(([, removal]) => removal !== 'gone'),
+        [],
+      )
+      assert.deepEqual(await keys('remove-many/'), ['remove-many/odd/spaces', 'remove-many/stays'])
+      assert.deepEqual([...(await store.removeMany([], never))], [])
+    })
+
+    it('judges each key of a removal of many by itself', async () => {
+      await put('remove-some/1', noise(3))
+      const removals = await store.removeMany(['remove-some/1', 'remove-some/..', 'remove-some/2'], never)
+      const impossible = removals.get('remove-some/..')
+      if (impossible !== 'gone') assert.equal(impossible?.code, 'BadRequest') // any name will do for memory
+      assert.deepEqual([removals.get('remove-some/1'), removals.get('remove-some/2')], ['gone', 'gone'])
+      assert.deepEqual(await keys('remove-some/'), [])
+    })
+
+    it('removes nothing of many when it was aborted before', async () => {
+      await put('remove-none', noise(3))
+      const before = AbortSignal.abort(new Fault('Canceled', 'gone'))
+      await assert.rejects(store.removeMany(['remove-none'], before), { code: 'Canceled' })
+      assert.ok(await store.stat('remove-none', never))
     })
 
     it('lists in the order of bytes, exactly what has the prefix', async () => {
@@ -271,11 +320,7 @@ export function describeStore(name: string, make: () => Promise<Made>, { listed 
 
     it(`lists ${listed} objects, each once and in order`, async () => {
       const wanted = Array.from({ length: listed }, (_, i) => `listing/${String(i).padStart(5, '0')}`)
-      const waiting = wanted.values()
-      const worker = async () => {
-        for (const key of waiting) await put(key, noise(1))
-      }
-      await Promise.all(Array.from({ length: 25 }, worker))
+      await putAll(wanted)
       assert.deepEqual(await keys('listing/'), wanted)
     })
   })

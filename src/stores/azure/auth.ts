@@ -27,7 +27,7 @@ export function azureAuthorizer(
   const clock = new Clock(warn)
   const headersOf = (draft: Draft): Record<string, string> => ({
     ...draft.headers,
-    'x-ms-version': API_VERSION,
+    ...(draft.within ? {} : { 'x-ms-version': API_VERSION }), // a request within another one has that of the other
     'x-ms-date': new Date(clock.now()).toUTCString(),
   })
   /** A shared access signature has its own times, which the server compares with its own clock only. */

@@ -2,7 +2,15 @@ import { randomBytes } from 'node:crypto'
 import { XMLBuilder, XMLParser } from 'fast-xml-parser'
 import type { Digests } from '../digest.ts'
 import { otherBytes } from '../http/answer.ts'
-import { type Dialect, type Draft, encode, encodeKey, type HttpAnswer, partHeaders } from '../http/dialect.ts'
+import {
+  type Dialect,
+  type Draft,
+  encode,
+  encodeKey,
+  type HttpAnswer,
+  type HttpRefusal,
+  partHeaders,
+} from '../http/dialect.ts'
 import { decodedKey, nextFrom, statFrom, statFromHead } from '../http/entry.ts'
 import { strongTag } from '../http/etags.ts'
 import { type ConnectionOptions, type Environment, httpOptions } from '../http/options.ts'
@@ -11,6 +19,7 @@ import { notTheStores, ownAnswer } from '../http/stranger.ts'
 import { elementOf } from '../http/xml.ts'
 import type { Store } from '../store.ts'
 import { type AzureCredentials, azureAuthorizer } from './auth.ts'
+import { azureBatch } from './batch.ts'
 import { azureCheck } from './check.ts'
 import { azureFault, isMarkedByAzure } from './faults.ts'
 
@@ -64,10 +73,13 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
     path: objectPath(key),
     headers: { ...tier, 'x-ms-blob-type': 'BlockBlob', 'content-md5': md5 },
   })
+  const remove = (key: string): Draft => ({ method: 'DELETE', path: objectPath(key) })
+  const { origin } = url
+  const fault = (answer: HttpRefusal) => azureFault(answer, options)
 
   return {
     name: `azure:${options.account}/${container}`,
-    origin: url.origin,
+    origin,
     requestId: 'x-ms-request-id',
     digests: () => ['md5'],
     describedBy: 'md5',
@@ -90,7 +102,8 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
       if (headers['content-md5'] === undefined) return 'unclear'
       return headers['content-md5'] === md5 ? 'same' : 'other'
     },
-    remove: key => ({ method: 'DELETE', path: objectPath(key) }),
+    remove,
+    batch: azureBatch(containerPath, remove, answer => fault({ ...answer, verb: 'remove', origin, inUpload: false })),
     list: (prefix, from) => ({
       method: 'GET',
       path: containerPath,
@@ -154,7 +167,7 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
       abandon: () => undefined, // blocks that no list names are discarded after a week
     },
 
-    fault: answer => azureFault(answer, options),
+    fault,
   }
 }
 

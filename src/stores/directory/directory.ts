@@ -1,9 +1,11 @@
 import { constants } from 'node:fs'
 import { access } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
+import pLimit from 'p-limit'
 import { type Content, checkedContent, checkedRange, discard, type Range } from '../../bytes.ts'
 import { Fault, isCode, messageWithoutPath, throwIfAborted } from '../../fault.ts'
 import { fullWarning } from '../check.ts'
+import { oneByOne } from '../one-by-one.ts'
 import type { CheckOptions, Stat, Store } from '../store.ts'
 import { unlessAborted } from '../unless-aborted.ts'
 import { unlessAbsent } from './absence.ts'
@@ -12,7 +14,7 @@ import { tryToWrite } from './check.ts'
 import { Disk, type DiskLimits } from './disk.ts'
 import { ifThere, itemsWithFaults, withFaults } from './faults.ts'
 import { Lease, type LeaseOptions } from './lease.ts'
-import { LEASE, MARKER, TEMPORARY, temporaryName } from './names.ts'
+import { DELETIONS, LEASE, MARKER, TEMPORARY, temporaryName } from './names.ts'
 import { cannotMake, FolderRoot, type RootOptions } from './root.ts'
 import { filesBelow, statIfThere } from './walk.ts'
 import { FileWriter } from './write.ts'
@@ -22,6 +24,9 @@ export interface DirectoryOptions extends Partial<Omit<RootOptions, 'path'>> {
   readonly sync?: boolean
   readonly limits?: DiskLimits
 }
+
+/** Removals at once: few, because reads of the same disk come first. */
+const AT_ONCE = 4
 
 export interface DirectoryStore extends Store {
   /** Resolves when an existing file and its name have reached the disk. */
@@ -47,6 +52,8 @@ export function directoryStore(folder: string, options: DirectoryOptions = {}): 
       return await work(pathOf(path, key))
     })
 
+  const remove = (key: string, signal: AbortSignal) => verb(key, signal, file => writer.remove(file))
+
   // On a disk that hangs, a look ends with its signal. A change ends only when the operation ends or the disk gives it
   // up: an operation that the caller believes to have ended must not go on.
   return {
@@ -57,7 +64,8 @@ export function directoryStore(folder: string, options: DirectoryOptions = {}): 
         unlessAborted(open(root, file, range, signal), signal, content => void discard(content)),
       ),
     stat: (key, signal) => verb(key, signal, file => unlessAborted(statOf(root, file, key), signal)),
-    remove: (key, signal) => verb(key, signal, file => writer.remove(file)),
+    remove,
+    removeMany: oneByOne(remove, pLimit(AT_ONCE)),
     list: (prefix, signal) => itemsWithFaults(path, filesBelow(root, prefix, signal)),
     check: (signal, { purpose = 'start', writes = true, warn = () => {} } = {}) =>
       withFaults(path, async () => {
@@ -73,7 +81,7 @@ export function directoryStore(folder: string, options: DirectoryOptions = {}): 
 function pathOf(root: string, key: string): string {
   const segments = key.split('/')
   const odd = (s: string) => s === '' || s === '.' || s === '..' || s.includes('\0') || TEMPORARY.test(s)
-  if (segments[0] === MARKER || segments[0] === LEASE || !key.isWellFormed() || segments.some(odd))
+  if ([MARKER, LEASE, DELETIONS].includes(segments[0] ?? '') || !key.isWellFormed() || segments.some(odd))
     throw new Fault('BadRequest', 'no file can have this key as its name')
   return join(root, ...segments)
 }

@@ -1,5 +1,5 @@
 /**
- * The files of the lease, below LEASE in a folder that several machines share:
+ * The files of a lease, below a name of its own in a folder that several machines share:
  *
  *   holder/<id>/            the fence: one empty file in it for each removal that its holder has under way
  *   holder/<id>.json        who holds it, and a count that goes up while the holder lives
@@ -55,9 +55,9 @@ export class LeaseFolder {
   readonly #holder: string
   readonly #doubts: string
 
-  constructor({ disk, path }: FolderRoot) {
+  constructor({ disk, path }: Pick<FolderRoot, 'disk' | 'path'>, name = LEASE) {
     this.#disk = disk
-    this.#top = join(path, LEASE)
+    this.#top = join(path, name)
     this.#holder = join(this.#top, 'holder')
     this.#doubts = join(this.#top, 'doubts')
   }
@@ -95,6 +95,11 @@ export class LeaseFolder {
     } finally {
       await this.#removeLease(making, holder.id).catch(() => {})
     }
+  }
+
+  /** Whether the lease is still that of `id`. */
+  async holds(id: string): Promise<boolean> {
+    return (await this.#unlessGone(() => stat(join(this.#holder, id)))) !== undefined
   }
 
   /** Shows that the holder lives. False: it has lost the lease. */

@@ -6,6 +6,9 @@ export const MARKER = '.orthanc-cloud-storage'
 /** Who moves files now, see lease-folder.ts. */
 export const LEASE = '.orthanc-cloud-storage-moves'
 
+/** Where the journal of removals is in Orthanc's StorageDirectory, unless the configuration says so: src/deletions. */
+export const DELETIONS = 'cloud-storage-deletions'
+
 /** A write under way: `.<name>.<random>.tmp` beside its target. What a crash leaves behind is never listed or read. */
 export const TEMPORARY = /^\..*\.tmp$/
 
@@ -16,4 +19,4 @@ export const temporaryName = (of: string) => `.${of}.${process.pid.toString(36)}
 
 /** Whether a name at the top of a folder is neither a stored file nor a part of one. */
 export const isReserved = (name: string) =>
-  name === 'lost+found' || name === MARKER || name === LEASE || TEMPORARY.test(name)
+  name === 'lost+found' || [MARKER, LEASE, DELETIONS].includes(name) || TEMPORARY.test(name)

@@ -8,6 +8,7 @@ import {
   encodeKey,
   type Headers,
   type HttpAnswer,
+  type HttpRefusal,
   type Part,
   partHeaders,
 } from '../http/dialect.ts'
@@ -17,6 +18,7 @@ import { httpStore } from '../http/store.ts'
 import { notTheStores } from '../http/stranger.ts'
 import type { Store } from '../store.ts'
 import { googleAuthorizer } from './auth.ts'
+import { gcsBatch } from './batch.ts'
 import { gcsCheck } from './check.ts'
 import { gcsFault, isMarkedByGoogle, objectOf } from './faults.ts'
 
@@ -53,10 +55,12 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
   const uploadPath = `${base}/upload/storage/v1/b/${encode(bucket)}/o`
   const media = ['alt', 'media'] as const
   const onWrite = { contentType: 'application/octet-stream', ...(storageClass === undefined ? {} : { storageClass }) }
+  const { origin } = url
+  const fault = (answer: HttpRefusal) => gcsFault(answer, options)
 
   return {
     name: `gcs:${bucket}`,
-    origin: url.origin,
+    origin,
     requestId: 'x-guploader-uploadid',
     digests: () => ['crc32c'],
     describedBy: 'crc32c',
@@ -102,6 +106,7 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
       return crc32c === crc ? 'same' : 'other'
     },
     remove: key => ({ method: 'DELETE', path: objectPath(key) }),
+    batch: gcsBatch(base, objectPath, answer => fault({ ...answer, verb: 'remove', origin, inUpload: false })),
     list: (prefix, from) => ({
       method: 'GET',
       path: `${bucketPath}/o`,
@@ -168,7 +173,7 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
       abandon: (_key, id) => ({ method: 'DELETE', path: uploadPath, query: session(id) }),
     },
 
-    fault: answer => gcsFault(answer, options),
+    fault,
   }
 }
 

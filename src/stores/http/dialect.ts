@@ -1,7 +1,7 @@
 import type { Bytes, Digest, Range } from '../../bytes.ts'
 import { Fault } from '../../fault.ts'
 import type { DigestName, Digests } from '../digest.ts'
-import type { CheckOptions, Stat } from '../store.ts'
+import type { CheckOptions, Removals, Stat } from '../store.ts'
 
 export type Query = readonly (readonly [name: string, value: string])[]
 
@@ -25,6 +25,8 @@ export interface Draft {
   readonly wordless?: readonly number[]
   /** The server has much to do before it answers. */
   readonly slow?: boolean
+  /** The request travels in the body of another one. */
+  readonly within?: boolean
 }
 
 /** The head of an answer, and its text. Header names are lower-case. */
@@ -145,6 +147,16 @@ export interface PartsDialect {
  * One request. A failure is an answer, too, as is the end of `within`; only the end of the check's own time is thrown.
  */
 export type SendProbe = (verb: string, draft: Draft, body?: Buffer, within?: AbortSignal) => Promise<HttpAnswer | Fault>
+/** How many objects are removed with one request. */
+export interface BatchDialect {
+  readonly most: number
+  /** Whether such a request can name this key without doubt; absent: any that a request of its own can name. */
+  readonly takes?: (key: string) => boolean
+  /** `authorize`: for a request within the request. */
+  request(keys: readonly string[], authorize: (draft: Draft) => Promise<Authorized>): Promise<Draft>
+  /** What the answer says of each key. What it does not say is left out. Throws when it is not the store's answer. */
+  removals(keys: readonly string[], answer: HttpAnswer): Removals
+}
 
 /** The check of one provider. */
 export type DialectCheck = (dialect: Dialect, ask: SendProbe, options: Required<CheckOptions>) => Promise<void>
@@ -194,6 +206,7 @@ export interface Dialect {
    */
   compare(answer: HttpAnswer, digest: string, parts: readonly string[] | undefined): Verdict
   remove(key: string): Draft
+  readonly batch: BatchDialect
   list(prefix: string, from: string | undefined): Draft
   page(answer: HttpAnswer): Page
   readonly check: DialectCheck

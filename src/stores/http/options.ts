@@ -9,6 +9,8 @@ export interface HttpStoreOptions {
   readonly policy: RetryPolicy
   /** Parts and ranges in parallel; undefined = one request per object, as long as the provider takes it so. */
   readonly transfer: Transfer | undefined
+  /** Connections that removeMany() may use at once: reads and writes come first. */
+  readonly removals: number
   /** Longest wait without a byte in either direction. */
   readonly stallMs: number
   /** Longest wait for anything. */
@@ -41,6 +43,8 @@ export interface Environment {
 }
 
 const LONGEST_STALL_MS = 60_000
+/** More would not be faster: servers work on a batch for longer than it travels. */
+const MOST_REMOVALS = 8
 
 /** What a provider's configuration becomes for httpStore(). `origin`: where the store is. */
 export function httpOptions(
@@ -54,6 +58,7 @@ export function httpOptions(
     dispatcher: network({ ...ways, connectTimeoutMs, maxConnections }),
     policy: { maxRetries },
     transfer: undefined,
+    removals: Math.min(MOST_REMOVALS, Math.max(1, Math.floor(maxConnections / 4))),
     stallMs: Math.min(LONGEST_STALL_MS, requestTimeoutMs),
     requestTimeoutMs,
     logRequest: undefined,

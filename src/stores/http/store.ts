@@ -9,6 +9,7 @@ import { uploadsInParts } from './in-parts.ts'
 import { readInRanges } from './in-ranges.ts'
 import { createLook } from './look.ts'
 import type { HttpStoreOptions } from './options.ts'
+import { removesMany } from './remove-many.ts'
 import { createSend } from './send.ts'
 import { createTransfers } from './transfer.ts'
 
@@ -48,6 +49,8 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
     throw new Fault('Unavailable', 'the server answered the removal with success, but the object is still there')
   }
 
+  const removeMany = removesMany(dialect, send, remove, options)
+
   async function* list(prefix: string, signal: AbortSignal): AsyncIterable<Stat> {
     let from: string | undefined
     do {
@@ -77,6 +80,7 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
     get: options.transfer ? readInRanges(transfers, one.get) : one.get,
     stat,
     remove,
+    removeMany,
     list,
     check: checkOf(dialect, send),
     async close() {

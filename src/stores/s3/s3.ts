@@ -20,6 +20,7 @@ import { notTheStores, ownAnswer } from '../http/stranger.ts'
 import { elementOf, xmlError } from '../http/xml.ts'
 import type { Store } from '../store.ts'
 import { type S3Signing, s3Signing } from './auth.ts'
+import { s3Batch } from './batch.ts'
 import { Checksums } from './checksums.ts'
 import { isMarkedByS3, s3Fault } from './faults.ts'
 import { type S3Place, s3PlaceOf } from './place.ts'
@@ -146,6 +147,7 @@ export function s3Dialect(
     statOf: (key, answer) => statFromHead(key, own(answer)),
     compare: ({ headers }, md5, parts) => etags.compare(headers, md5, parts),
     remove: key => ({ method: 'DELETE', path: objectPath(key) }),
+    batch: s3Batch(bucketPath, answer => fault({ ...answer, verb: 'remove', origin, inUpload: false })),
     list: (prefix, from) => ({
       method: 'GET',
       path: bucketPath,

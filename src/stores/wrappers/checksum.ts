@@ -19,6 +19,7 @@ export const withChecksum: Wrap = store => ({
   holds: store.holds,
   stat: store.stat, // here and below, no bytes of an object come back
   remove: store.remove,
+  removeMany: store.removeMany,
   list: store.list,
   check: store.check,
   close: store.close,

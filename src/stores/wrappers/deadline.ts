@@ -55,6 +55,7 @@ export function withDeadline(ms: number, remedy: string): Wrap {
     },
     stat: (key, signal) => limited(signal, inner => store.stat(key, inner)),
     remove: (key, signal) => limited(signal, inner => store.remove(key, inner)),
+    removeMany: (keys, signal) => limited(signal, inner => store.removeMany(keys, inner)),
     holds: store.holds, // a part of a put, within the deadline of that put
     list: store.list, // as long as there are objects: nobody knows how many
     check: store.check, // its callers set their own time limits

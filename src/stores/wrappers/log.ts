@@ -1,6 +1,6 @@
 import { amount, type Bytes, type Content, type Range } from '../../bytes.ts'
 import { Fault } from '../../fault.ts'
-import type { Stat, Wrap } from '../store.ts'
+import type { Removal, Stat, Wrap } from '../store.ts'
 
 /**
  * Logs what every finished operation did, in one line with key, size, time and speed (docs/errors.md), and gives every
@@ -53,6 +53,17 @@ export function withLog(log: (line: string) => void): Wrap {
       },
       stat: (key, signal) => timed('stat', key, 'looked for', undefined, () => store.stat(key, signal)),
       remove: (key, signal) => timed('remove', key, 'removed', undefined, () => store.remove(key, signal)),
+      async removeMany(keys, signal) {
+        const start = performance.now()
+        const removals = await store.removeMany(keys, signal).catch(error => {
+          throw Fault.from(error, { verb: 'remove', store: store.name })
+        })
+        const gone = keys.filter(key => removals.get(key) === 'gone').length
+        log(`removed ${gone} of ${keys.length} objects from ${store.name}${pace(undefined, performance.now() - start)}`)
+        const placed = (key: string, removal: Removal): Removal =>
+          removal === 'gone' ? removal : removal.at({ verb: 'remove', store: store.name, key })
+        return new Map([...removals].map(([key, removal]) => [key, placed(key, removal)]))
+      },
       holds: store.holds, // a part of a put, which is logged
       list: listed, // logged only when it fails, as a check
       check: (signal, options) =>

@@ -73,6 +73,14 @@ export function withMetrics(counts: Counts): Wrap {
       await store.remove(key, signal).then(served, failed)
       counts.removals++
     },
+    async removeMany(keys, signal) {
+      const removals = await store.removeMany(keys, signal).catch(failed)
+      for (const removal of removals.values())
+        if (removal === 'gone') counts.removals++
+        else if (removal.code !== 'Canceled') counts.errors++
+      if ([...removals.values()].includes('gone')) served()
+      return removals
+    },
     holds: store.holds, // a part of a put, which is counted
     list: store.list, // not a part of Orthanc's work, which never lists
     check: (signal, options) => store.check(signal, options).then(served, refused), // no operation of Orthanc's

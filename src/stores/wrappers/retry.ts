@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import pRetry from 'p-retry'
 import type { Bytes, Content, Range, Source } from '../../bytes.ts'
 import { Fault, isCode, throwIfAborted } from '../../fault.ts'
-import type { Wrap } from '../store.ts'
+import type { Removal, Removals, Wrap } from '../store.ts'
 
 export interface RetryPolicy {
   /** How often one request is repeated after its first failure. */
@@ -124,6 +124,30 @@ export function withRetry(policy: RetryPolicy, log: (line: string) => void): Wra
       }
     }
 
+    /** Repeats what failed, not what is gone. In the end each key has the fault of its own last try. */
+    async function removeMany(keys: readonly string[], signal: AbortSignal): Promise<Removals> {
+      const known = new Map<string, Removal>()
+      let left = keys
+      const work = async () => {
+        for (const [key, removal] of await store.removeMany(left, signal)) known.set(key, removal)
+        const faults = left.flatMap(key => {
+          const removal = known.get(key)
+          return removal instanceof Fault && another(removal) ? [[key, removal] as const] : []
+        })
+        left = faults.map(([key]) => key)
+        const [first] = faults
+        if (first) throw first[1].at({ key: first[0] })
+      }
+      await again(signal, work).catch(error => {
+        if (signal.aborted) throw error
+        for (const key of left) {
+          const removal = known.get(key)
+          if (removal instanceof Fault) known.set(key, removal.with({ retryable: false, startOver: false }))
+        }
+      })
+      return known
+    }
+
     return {
       name: store.name,
       put,
@@ -133,6 +157,7 @@ export function withRetry(policy: RetryPolicy, log: (line: string) => void): Wra
       },
       stat: (key, signal) => again(signal, () => store.stat(key, signal)),
       remove: (key, signal) => again(signal, () => store.remove(key, signal)),
+      removeMany,
       holds: store.holds, // called within put, which repeats it
       list: store.list, // a store repeats its own pages: repeating a whole listing would return objects twice
       check: store.check, // called once only: at start, a wrong setting must be reported at once
