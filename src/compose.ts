@@ -3,7 +3,7 @@ import { prefixOf } from './area/naming.ts'
 import { objectTier } from './area/object-tier.ts'
 import type { Tier } from './area/tier.ts'
 import { VerifiedCache } from './area/verified-cache.ts'
-import type { EngineConfig, HybridConfig } from './config/config.ts'
+import type { CacheConfig, EngineConfig, HybridConfig, ProviderConfig } from './config/config.ts'
 import { loadKeyring } from './config/key-file.ts'
 import { composeHybrid, type Hybrid } from './hybrid-mode.ts'
 import type { Logger } from './log.ts'
@@ -11,6 +11,7 @@ import { Budget } from './seal/budget.ts'
 import { keyring } from './seal/keyring.ts'
 import { Sealing } from './seal/sealing.ts'
 import { azureStore } from './stores/azure/azure.ts'
+import { type CacheFigures, DiskCache } from './stores/cache/cache.ts'
 import { directoryStore } from './stores/directory/directory.ts'
 import type { Role } from './stores/directory/root.ts'
 import { gcsStore } from './stores/gcs/gcs.ts'
@@ -22,6 +23,8 @@ import { withLog } from './stores/wrappers/log.ts'
 import { type Counts, newCounts, withMetrics } from './stores/wrappers/metrics.ts'
 import { attempt, withRetry } from './stores/wrappers/retry.ts'
 
+export type { CacheFigures }
+
 export interface Composition {
   /** The object store. */
   readonly store: Store
@@ -30,6 +33,8 @@ export interface Composition {
   readonly tiers: Readonly<Partial<Record<TierName, Tier>>>
   /** Of the object store. */
   readonly counts: Counts
+  /** Undefined: there is none. */
+  readonly cache: DiskCache | undefined
   /** In a hybrid mode: both tiers, the disk's store, and the jobs that move files between them. */
   readonly hybrid: Hybrid | undefined
   /** Repeats reads that verification above the store finds wrong, as often as MaxRetries says. */
@@ -69,16 +74,18 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
   const counts = newCounts()
   const counted = withMetrics(counts)(bounded)
   const store = withLog(info)(counted)
-  /** The store as Orthanc's own calls use it. Moves and checks use `store`: they must see what is really there. */
-  const storeForOrthanc = store
-
   const { encryption } = config
   const warn = (line: string) => log.warn(line)
   const sealing = new Sealing(encryption, encryption ? loadKeyring(encryption, warn) : keyring(undefined, []), warn)
   const budget = new Budget(encryption?.budgetBytes ?? 0)
-  // The store itself has repeated what failed there. What is left are bytes that turned out wrong above it.
+  const copies = config.cache && cacheOf(config, config.cache, sealing, warn)
+  /** The store as Orthanc's own calls use it. Moves and checks use `store`: they must see what is really there. */
+  const storeForOrthanc = copies ? copies.around(store) : store
+  // The store itself has repeated what failed there. What is left are bytes that turned out wrong above it. If they came
+  // from a copy, the next try asks the store.
+  const tries = copies ? Math.max(1, maxRetries) : maxRetries
   const again: Again = (work, signal) =>
-    attempt(work, { maxRetries }, signal, info, ({ code, retryable }) => code === 'Corrupt' && retryable)
+    attempt(work, { maxRetries: tries }, signal, info, ({ code, retryable }) => code === 'Corrupt' && retryable)
   const cache = new VerifiedCache()
   const tierOf = (place: Store) =>
     objectTier({ name: 'object-storage', store: place, naming, sealing, budget, cache, again })
@@ -101,6 +108,7 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
     area: hybrid?.area ?? forOrthanc.area,
     tiers: hybrid?.area.tiers ?? { 'object-storage': objectStorage },
     counts,
+    cache: copies,
     hybrid,
     again,
     description: [`stores Orthanc's files in ${place}`, sealing.description].filter(Boolean).join(', '),
@@ -108,6 +116,30 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
     // plugins.
     ranges: !encryption?.enabled || encryption.rangeReads,
     callDeadlineMs: requestTimeoutMs + SLACK_MS,
+  }
+}
+
+function cacheOf(config: EngineConfig, cache: CacheConfig, sealing: Sealing, warn: (line: string) => void): DiskCache {
+  return new DiskCache({
+    ...cache,
+    option: 'CloudStorage.Cache.Path',
+    storeId: placeOf(config.provider),
+    opens: start => sealing.mayOpen(start),
+    warn,
+  })
+}
+
+/** Which store it is, so that a copy of one store is never taken for the object of another. No secret. */
+function placeOf(provider: ProviderConfig): string {
+  switch (provider.kind) {
+    case 's3':
+      return JSON.stringify(['s3', provider.endpoint, provider.region, provider.bucket])
+    case 'azure':
+      return JSON.stringify(['azure', provider.endpoint, provider.container])
+    case 'gcs':
+      return JSON.stringify(['gcs', provider.endpoint, provider.bucket])
+    case 'directory':
+      return JSON.stringify(['directory', provider.path])
   }
 }
 

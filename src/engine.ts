@@ -52,7 +52,7 @@ if (composition) {
   stopping.abort()
   process.once('SIGTERM', () => process.exit(0)) // the plugin waits no longer
   await Promise.race([
-    composition.store.close(),
+    Promise.all([composition.store.close(), composition.cache?.close()]),
     new Promise(resolve => setTimeout(resolve, CLOSE_DEADLINE_MS).unref()),
   ])
   process.exit(0)
@@ -74,12 +74,13 @@ async function start() {
   // Only when Orthanc starts. An engine that follows a dead one serves at once, even if the store is away. Files on
   // Orthanc's disk need no store, and the store may work again in a minute.
   const goOnAsking = config.startupCheck && server.restarts === 0 ? await ready(config, composition) : undefined
-  const { store, callDeadlineMs, ranges, description } = composition
+  await composition.cache?.start(server.restarts === 0)
+  const { store, cache, callDeadlineMs, ranges, description } = composition
   const services = servicesOf(composition, server.restarts, log)
   log.warn(`orthanc-cloud-storage ${version} ${description}`)
   await server.accept(description, { callDeadlineMs, ranges, services })
   void goOnAsking?.(stopping.signal)
-  return { store, services }
+  return { store, cache, services }
 }
 
 /** Resolves with the work that is left after Orthanc's start. */

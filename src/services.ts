@@ -1,5 +1,5 @@
 /** What the engine offers Orthanc besides the storage area, made from the composition. */
-import type { Composition } from './compose.ts'
+import type { CacheFigures, Composition } from './compose.ts'
 import { explorer } from './explorer/script.ts'
 import type { Logger } from './log.ts'
 import { moveStorageRoute } from './routes/move-storage.ts'
@@ -11,7 +11,7 @@ import { Jobs } from './wire/jobs.ts'
 import type { Services } from './wire/service-calls.ts'
 
 export function servicesOf(
-  { store, area, tiers, hybrid, counts }: Composition,
+  { store, area, tiers, hybrid, counts, cache }: Composition,
   engineRestarts: number,
   log: Pick<Logger, 'warn'>,
 ): Services {
@@ -29,6 +29,7 @@ export function servicesOf(
     Errors: counts.errors,
     BytesRead: counts.bytesRead,
     BytesWritten: counts.bytesWritten,
+    ...cacheStatus(cache?.figures()),
   })
   const check = (signal: AbortSignal) => store.check(signal, { purpose: 'status' })
   const watched = {
@@ -42,4 +43,17 @@ export function servicesOf(
   const routes = [statusRoute(status, check), readyRoute(needsStore ? watched : undefined), whereRoute(tiers)]
   if (moves) routes.push(moveStorageRoute(moves))
   return { area, routes, ...(jobs && { jobs }), metrics: () => metricsOf(status()), explorer }
+}
+
+function cacheStatus(figures: CacheFigures | undefined) {
+  const { hits = 0, misses = 0, files = 0, bytes = 0, evictions = 0, dropped = 0 } = figures ?? {}
+  return {
+    Cache: figures ? (figures.on ? 'On' : 'Off') : 'Disabled',
+    CacheHits: hits,
+    CacheMisses: misses,
+    CacheFiles: files,
+    CacheBytes: bytes,
+    CacheEvictions: evictions,
+    CacheDropped: dropped,
+  } as const
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { isObject } from '../fault.ts'
 import { type AzureConfig, readAzure, readOldAzure } from './azure.ts'
+import { type CacheConfig, readCache } from './cache.ts'
 import { type NamingConfig, namingOf, type Read } from './common.ts'
 import { type DirectoryConfig, readDirectory } from './directory.ts'
 import { type EncryptionConfig, readEncryption, refuseMisplaced } from './encryption.ts'
@@ -12,7 +13,16 @@ import { bad, checked, freeze, isUnset, misspelt, readJson, section } from './re
 import { readS3, type S3Config } from './s3.ts'
 import { flag, listOfHosts, optionalText, text, whole } from './values.ts'
 
-export type { AzureConfig, DirectoryConfig, EncryptionConfig, GcsConfig, HybridConfig, NamingConfig, S3Config }
+export type {
+  AzureConfig,
+  CacheConfig,
+  DirectoryConfig,
+  EncryptionConfig,
+  GcsConfig,
+  HybridConfig,
+  NamingConfig,
+  S3Config,
+}
 
 /** The engine's whole configuration: parsed once, frozen, in base units. */
 export interface EngineConfig {
@@ -24,6 +34,8 @@ export interface EngineConfig {
   readonly hybrid: HybridConfig | undefined
   /** Files that a move job moves at a time. */
   readonly moveConcurrency: number
+  /** undefined = no cache on disk. */
+  readonly cache: CacheConfig | undefined
   readonly http: HttpConfig
   readonly startupCheck: boolean
   /** How long the check of a store is repeated when Orthanc starts and the store is not there yet; 0 = one check. */
@@ -72,11 +84,13 @@ export const cloudStorage = z.object({
   StartupTimeout: whole(0, 3600, 'seconds').default(60),
   MoveConcurrency: whole(1, 64, 'files').default(8),
   NoProxy: listOfHosts.default([]),
+  Cache: z.unknown().optional(), // cache.ts
 })
 export const orthanc = z.object({
   HttpsCACertificates: optionalText.optional(),
   HttpProxy: optionalText.optional(),
   StorageDirectory: optionalText.optional(),
+  IndexDirectory: optionalText.optional(),
   SyncStorageArea: flag.default(true),
   ReadOnly: flag.default(false),
 })
@@ -103,6 +117,9 @@ export function parseConfig(json: string, folder?: string, version?: string): Pa
   const { provider, common } = (providers[name] as Provider).read(name, root[name], warnings, notes)
   const encryption = readEncryption(name, common.StorageEncryption, warnings)
   const hybrid = readHybrid(name, common, disk, folder, warnings)
+  const { StorageDirectory, IndexDirectory } = disk
+  const folders = { 'DirectoryStorage.Path': provider.kind === 'directory' ? provider.path : undefined }
+  const cache = readCache(cloud.Cache, { ...folders, StorageDirectory, IndexDirectory }, folder, warnings)
   const connections = provider.kind === 'directory' ? undefined : provider.maxConnections
   const hint = hintOf(root, { orthanc: version, connections, moves: hybrid !== undefined && !readOnly })
   if (hint) warnings.push(hint)
@@ -113,6 +130,7 @@ export function parseConfig(json: string, folder?: string, version?: string): Pa
       encryption,
       hybrid,
       moveConcurrency: cloud.MoveConcurrency,
+      cache,
       http: { caFile, proxy, noProxy: cloud.NoProxy },
       startupCheck: cloud.StartupCheck,
       startupTimeoutMs: cloud.StartupTimeout * 1000,

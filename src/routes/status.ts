@@ -16,6 +16,14 @@ export interface Status {
   readonly Errors: number
   readonly BytesRead: number
   readonly BytesWritten: number
+  /** Of the cache on disk. `Off`: its disk or folder cannot be used now. */
+  readonly Cache: 'Disabled' | 'On' | 'Off'
+  readonly CacheHits: number
+  readonly CacheMisses: number
+  readonly CacheFiles: number
+  readonly CacheBytes: number
+  readonly CacheEvictions: number
+  readonly CacheDropped: number
 }
 
 /** Nobody who looks at the status waits longer. */
@@ -51,6 +59,12 @@ const prometheus: Readonly<Partial<Record<keyof Status, string>>> = {
   Errors: 'errors',
   BytesRead: 'bytes_read',
   BytesWritten: 'bytes_written',
+  CacheHits: 'cache_hits',
+  CacheMisses: 'cache_misses',
+  CacheFiles: 'cache_files',
+  CacheBytes: 'cache_bytes',
+  CacheEvictions: 'cache_evictions',
+  CacheDropped: 'cache_dropped',
 }
 
 /** The figures of the status, for `/tools/metrics-prometheus`. */
