@@ -38,13 +38,7 @@ export function servicesInMemory(): Services {
     Errors: 0,
     BytesRead: 0,
     BytesWritten: 0,
-    Cache: 'On',
-    CacheHits: 0,
-    CacheMisses: 0,
-    CacheFiles: 0,
-    CacheBytes: 0,
-    CacheEvictions: 0,
-    CacheDropped: 0,
+    ...noCache,
   })
   const routes = [statusRoute(status, async () => {}), whereRoute(area.tiers), moveStorageRoute(kind)]
   return { area, routes, jobs, metrics: () => metricsOf(status()) }
