@@ -31,6 +31,9 @@ const all = (holds: (edge: Import) => boolean, of: (edge: Import) => boolean) =>
     imports.filter(edge => of(edge) && !holds(edge)).map(edge => `${edge.from} imports ${edge.to}`),
     [],
   )
+const inCache = (path: string) => path.startsWith('src/stores/cache/')
+/** What a cache needs to know of disks and of processes. */
+const ofDisks = /^src\/stores\/directory\/(disk|faults|lease-process|lease-watch)\.ts$/
 const inRoom = (room: string) => (edge: Import) => edge.from.startsWith(`src/${room}/`)
 
 describe('import rules', () => {
@@ -101,10 +104,17 @@ describe('import rules', () => {
     for (const room of ['s3', 'azure', 'gcs', 'directory']) {
       const own = (path: string) => path.startsWith(`src/stores/${room}/`)
       all(
-        ({ from }) => own(from) || from === 'src/compose.ts',
+        ({ from, to }) => own(from) || from === 'src/compose.ts' || (inCache(from) && ofDisks.test(to)),
         ({ to }) => own(to),
       )
     }
+  })
+
+  it('only compose knows the cache', () => {
+    all(
+      ({ from }) => inCache(from) || from === 'src/compose.ts',
+      ({ to }) => inCache(to),
+    )
   })
 
   it('the network knows faults only, and the wrappers what all stores share', () => {

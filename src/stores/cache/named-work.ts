@@ -48,9 +48,13 @@ export class NamedWork {
   readonly #works = new Map<string, Work>()
   readonly #changes = new Map<string, number>()
 
-  /** Undefined: another one makes it, or the object changes. `ofChange`: the bytes are those after the change. */
+  /**
+   * Undefined: another one makes it, or the object changes. `ofChange`: the bytes are those after the only change. Of
+   * two changes at once, nobody knows which one the store has carried out last.
+   */
   begin(name: string, ofChange = false): Work | undefined {
-    if (this.#works.has(name) || (!ofChange && this.#changes.has(name))) return undefined
+    const changes = this.#changes.get(name) ?? 0
+    if (this.#works.has(name) || changes > (ofChange ? 1 : 0)) return undefined
     const work: Work = new Work(ended => {
       if (this.#works.get(name) === ended) this.#works.delete(name)
     })
