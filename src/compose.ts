@@ -81,8 +81,8 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
   const copies = config.cache && cacheOf(config, config.cache, sealing, warn)
   /** The store as Orthanc's own calls use it. Moves and checks use `store`: they must see what is really there. */
   const storeForOrthanc = copies ? copies.around(store) : store
-  // The store itself has repeated what failed there. What is left are bytes that turned out wrong above it. If they came
-  // from a copy, the next try asks the store.
+  // The store itself has repeated what failed there. What is left are bytes that turned out wrong above it. If they
+  // came from a copy, the next try asks the store.
   const tries = copies ? Math.max(1, maxRetries) : maxRetries
   const again: Again = (work, signal) =>
     attempt(work, { maxRetries: tries }, signal, info, ({ code, retryable }) => code === 'Corrupt' && retryable)

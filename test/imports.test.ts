@@ -54,7 +54,7 @@ describe('import rules', () => {
       'src/orthanc-folder.ts': /^node:(fs|path)$/,
       'src/log.ts': /^pino$/,
       'src/startup.ts': /^src\/(fault|log)\.ts$|^src\/stores\/store\.ts$|^node:timers/,
-      'src/services.ts': /^src\/(compose|log|version)\.ts$|^src\/(routes|wire|explorer)\//,
+      'src/services.ts': /^src\/(compose|log|version)\.ts$|^src\/(routes|wire|explorer|prefetch)\//,
       'src/hybrid-mode.ts': /^src\/(fault|log)\.ts$|^src\/(area|moves|seal|stores|config)\/|^node:(crypto|path)$/,
     }
     for (const [file, allowed] of Object.entries(rows))
@@ -77,6 +77,13 @@ describe('import rules', () => {
     all(
       ({ to }) => ['src/fault.ts', 'src/bytes.ts', 'src/orthanc.ts'].includes(to) || /^src\/(moves|area)\//.test(to),
       inRoom('moves'),
+    ))
+
+  it('prefetch knows the area, what moves have for every job, and no store', () =>
+    all(
+      ({ to }) =>
+        ['src/fault.ts', 'src/bytes.ts', 'src/orthanc.ts'].includes(to) || /^src\/(prefetch|moves|area)\//.test(to),
+      inRoom('prefetch'),
     ))
 
   it('seal knows bytes and cryptography only', () =>
@@ -158,7 +165,7 @@ describe('import rules', () => {
 
   it('routes know the wire, the area, the moves and Orthanc', () =>
     all(
-      ({ to }) => !isOurs(to) || /^src\/(routes|wire|area|moves)\/|^src\/(fault|bytes|orthanc)/.test(to),
+      ({ to }) => !isOurs(to) || /^src\/(routes|wire|area|moves|prefetch)\/|^src\/(fault|bytes|orthanc)/.test(to),
       inRoom('routes'),
     ))
 

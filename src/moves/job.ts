@@ -159,7 +159,9 @@ class MoveJob implements Job {
     return this.#turn.lost ? undefined : outcome
   }
 
-  /** All questions to Orthanc about a resource come first. So it is counted as a whole, with its cursor, or not at all. */
+  /**
+   * All questions to Orthanc about a resource come first. So it is counted as a whole, with its cursor, or not at all.
+   */
   #commit(): Promise<void> {
     return this.#queue.commit(async ({ visit, files }) => {
       const counts: (() => void)[] = []

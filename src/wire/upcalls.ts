@@ -18,7 +18,10 @@ const DATABASE_UNAVAILABLE = 36
 /** Priorities are signed, the arguments of frames are not. */
 const PRIORITY_ZERO = 2 ** 31
 
-/** Orthanc, for the time of one call. `types`: of jobs, in the order of their numbers. A rejection needs no handler: the caller may be gone when the call ends. */
+/**
+ * Orthanc, for the time of one call. A rejection needs no handler: the caller may be gone when the call ends. `types`:
+ * of jobs, in the order of their numbers.
+ */
 export function orthancDuring(conversation: Conversation, types: readonly string[] = []): Orthanc {
   async function request(method: Method, uri: string, body: string, signal: AbortSignal): Promise<Json | undefined> {
     const reply = await conversation.ask(Kind.upcall, { flags: methods[method] }, [uri, body], signal)

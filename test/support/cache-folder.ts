@@ -2,8 +2,12 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { type Bytes, collect, type Range, sourceOf } from '../../src/bytes.ts'
 import { type CacheOptions, DiskCache } from '../../src/stores/cache/cache.ts'
 import { type ProcessIdentity, thisProcess } from '../../src/stores/directory/lease-process.ts'
+import type { Store } from '../../src/stores/store.ts'
+import { memoryStore } from './memory-store.ts'
+import { never } from './store.suite.ts'
 import { undo } from './undo.ts'
 
 export const MB = 1024 * 1024
@@ -51,4 +55,40 @@ export function flip(file: string, at: number, mask = 0xff): void {
   const bytes = readFileSync(file)
   bytes[at] = (bytes[at] ?? 0) ^ mask
   writeFileSync(file, bytes)
+}
+
+/** A store in memory that counts its reads. */
+function counting() {
+  const store = memoryStore()
+  const asked: (Range | undefined)[] = []
+  const counted: Store = {
+    ...store,
+    get(key, range, signal) {
+      asked.push(range)
+      return store.get(key, range, signal)
+    },
+  }
+  return { store, counted, asked }
+}
+
+/** As over a network: between two chunks, others come to their turn. */
+async function* slowly(body: Bytes): Bytes {
+  for await (const chunk of body) {
+    yield chunk
+    await new Promise(resolve => setTimeout(resolve, 1))
+  }
+}
+
+/** A cache over a store in memory; `asked`: what the cache asked of the store. */
+export async function cacheSetting(options: Partial<CacheOptions> = {}) {
+  const path = newFolder()
+  const { store, counted, asked } = counting()
+  const cache = await startedCache(path, options)
+  const cached = cache.around(counted)
+  const read = async (key: string, range?: Range) => {
+    const { size, body } = await cached.get(key, range, never)
+    return collect({ size, body: slowly(body) })
+  }
+  const write = (key: string, bytes: Buffer) => store.put(key, sourceOf(bytes), never)
+  return { path, store, asked, cache, cached, read, write }
 }

@@ -26,8 +26,8 @@ const LONGEST_RETRY_MS = 30 * 60_000
 const MOST_MISSED = 100_000
 
 /**
- * The folder of a cache while it can be used. Whatever the disk does, it only turns the cache off: with one warning, and
- * until a later try succeeds.
+ * The folder of a cache while it can be used. Whatever the disk does, it only turns the cache off: with one warning,
+ * and until a later try succeeds.
  */
 export class CacheSwitch {
   readonly #options: CacheSwitchOptions

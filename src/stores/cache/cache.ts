@@ -6,6 +6,7 @@ import { CacheSwitch, type CacheSwitchOptions } from './cache-switch.ts'
 import type { CopyFolder } from './copy-folder.ts'
 import { Damaged } from './copy-reader.ts'
 import { type Change, NamedWork, type Work } from './named-work.ts'
+import { WatchedSource } from './watched-source.ts'
 
 export interface CacheOptions extends CacheSwitchOptions {
   /** Which store the copies are of: its place, not a name that another store may have, too. No secret. */
@@ -273,30 +274,5 @@ export class DiskCache {
     if (!(why instanceof Damaged)) return this.#switch.failed(folder, why)
     this.#dropped++
     await folder.remove(name, true).catch(error => this.#switch.failed(folder, error))
-  }
-}
-
-/** Lets a copy see the bytes of one whole pass, if there is one: an upload in parts reads the source in ranges. */
-class WatchedSource {
-  complete = false
-  readonly source: Source
-  #begun = false
-
-  constructor(source: Source, work: Work) {
-    const watch = async function* (this: WatchedSource): Bytes {
-      for await (const chunk of source.open()) {
-        work.write(chunk)
-        yield chunk
-      }
-      this.complete = true
-    }
-    this.source = {
-      size: source.size,
-      open: range => {
-        if (range || this.#begun) return source.open(range)
-        this.#begun = true
-        return watch.call(this)
-      },
-    }
   }
 }

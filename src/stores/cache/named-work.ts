@@ -23,7 +23,9 @@ export class Work {
     this.#copy?.write(chunk)
   }
 
-  /** After the last byte, or at any time to give it up. Resolves when nothing is under way. Rejects as the disk does. */
+  /**
+   * After the last byte, or at any time to give it up. Resolves when nothing is under way. Rejects as the disk does.
+   */
   end(complete: boolean): Promise<void> {
     if (!complete) this.#copy?.giveUp()
     this.#ending ??= (this.#copy?.end() ?? Promise.resolve()).finally(() => this.#done(this))
