@@ -102,9 +102,20 @@ describe('one engine uses a cache', () => {
   it('another one is refused while it lives', async () => {
     const path = newFolder()
     await startedCache(path, { self: thisProcess() })
-    const words = await refusal(path, { self: thisProcess() })
+    const words = await refusal(path, { self: thisProcess(), patienceMs: 0 })
     assert.match(words, new RegExp(`CloudStorage.Cache.Path is ${path}, which process ${process.pid} .* uses`))
     assert.match(words, /a folder of its own/)
+  })
+
+  it('another one waits for one that is about to end', async () => {
+    const path = newFolder()
+    const first = await startedCache(path, { self: thisProcess() })
+    const second = cacheIn(path, { self: thisProcess(), patienceMs: 60_000 })
+    undo.push(() => second.close())
+    const starting = second.start()
+    await first.close()
+    await starting
+    assert.equal(second.on, true)
   })
 
   it('an engine that follows a dead one gets the folder, and one that follows a living one does without', async () => {

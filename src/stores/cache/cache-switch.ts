@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Fault, isCode, isErrno } from '../../fault.ts'
 import { Disk, type DiskLimits } from '../directory/disk.ts'
 import { faultOf } from '../directory/faults.ts'
@@ -5,7 +6,7 @@ import type { ProcessIdentity } from '../directory/lease-process.ts'
 import { CopyFolder, type CopyFolderOptions } from './copy-folder.ts'
 import { StagingMemory } from './copy-writer.ts'
 import { type FolderOptions, openFolder } from './folder.ts'
-import { BEAT_MS, FolderLock } from './lock.ts'
+import { BEAT_MS, FolderLock, type Taken } from './lock.ts'
 
 export interface CacheSwitchOptions extends CopyFolderOptions, FolderOptions {
   warn(line: string): void
@@ -13,6 +14,7 @@ export interface CacheSwitchOptions extends CopyFolderOptions, FolderOptions {
   // For tests.
   readonly self?: ProcessIdentity
   readonly retryMs?: number
+  readonly patienceMs?: number
 }
 
 /** All copies under way may wait for the disk with so many bytes together. */
@@ -22,6 +24,9 @@ const LIMITS: DiskLimits = { timeoutMs: 2_000, longTimeoutMs: 30_000 }
 const TIDY_MS = 60_000
 const FIRST_RETRY_MS = 60_000
 const LONGEST_RETRY_MS = 30 * 60_000
+/** How long a start waits for another engine to end. */
+const PATIENCE_MS = 10_000
+const LOOK_MS = 100
 /** Copies to remove that are remembered while the cache is off. */
 const MOST_MISSED = 100_000
 
@@ -110,7 +115,7 @@ export class CacheSwitch {
   async #turnOn(isFirst: boolean): Promise<void> {
     const { path, option } = this.#options
     await openFolder(this.#disk, this.#options)
-    const taken = await this.#lock.take()
+    const taken = await this.#take(isFirst ? (this.#options.patienceMs ?? PATIENCE_MS) : 0)
     if (taken) {
       const code = isFirst && taken.lives ? 'BadConfig' : 'Unavailable'
       throw new Fault(code, `${option} is ${path}, which ${taken.holder} uses`, {
@@ -131,6 +136,16 @@ export class CacheSwitch {
       throw new Fault('Unavailable', 'another process uses its folder', { retryAfterMs: BEAT_MS })
     })
     this.#every(TIDY_MS, () => tidy(folder))
+  }
+
+  /** An Orthanc that was killed a moment ago has an engine that is about to end. */
+  async #take(patienceMs: number): Promise<Taken | undefined> {
+    const end = performance.now() + patienceMs
+    for (;;) {
+      const taken = await this.#lock.take()
+      if (!taken?.lives || performance.now() >= end) return taken
+      await sleep(LOOK_MS)
+    }
   }
 
   #turnOff(fault: Fault): void {
