@@ -20,13 +20,15 @@ export interface CacheSwitchOptions extends CopyFolderOptions, FolderOptions {
 /** All copies under way may wait for the disk with so many bytes together. */
 const STAGING_BYTES = 32 * 1024 * 1024
 /** A local disk answers sooner. One that hangs delays a reader for so long, once. */
-const LIMITS: DiskLimits = { timeoutMs: 2_000, longTimeoutMs: 30_000 }
+const LIMITS: DiskLimits = { timeoutMs: 2_000, longTimeoutMs: 5_000 }
 const TIDY_MS = 60_000
 const FIRST_RETRY_MS = 60_000
 const LONGEST_RETRY_MS = 30 * 60_000
 /** How long a start waits for another engine to end. */
 const PATIENCE_MS = 10_000
 const LOOK_MS = 100
+/** How long a start waits until all files are known. */
+const FIND_MS = 200
 /** Copies to remove that are remembered while the cache is off. */
 const MOST_MISSED = 100_000
 
@@ -45,6 +47,7 @@ export class CacheSwitch {
   #timers: NodeJS.Timeout[] = []
   #retryMs: number
   #saidOff = false
+  #starting: Promise<void> | undefined
   #closed = false
   #evictions = 0
 
@@ -67,7 +70,16 @@ export class CacheSwitch {
   /**
    * `BadConfig` for a folder that a cache must not use. In an engine that follows a dead one, nothing stops the start.
    */
-  async start(isFirst: boolean): Promise<void> {
+  start(isFirst: boolean): Promise<void> {
+    this.#starting ??= this.#start(isFirst).finally(() => {
+      this.#starting = undefined
+    })
+    return this.#starting
+  }
+
+  async #start(isFirst: boolean): Promise<void> {
+    if (this.#folder || this.#closed) return
+    this.#stopTimers()
     try {
       await this.#turnOn(isFirst)
     } catch (error) {
@@ -124,11 +136,14 @@ export class CacheSwitch {
       })
     }
     const folder = new CopyFolder(this.#disk, this.#options, this.#memory)
-    folder.found.catch(error => this.failed(folder, error))
-    if (!this.#missed) await folder.removeAll()
-    this.#missed ??= new Set()
-    for (const name of this.#missed) await folder.remove(name, true)
-    this.#missed = new Set()
+    folder.found.then(
+      () => tidy(folder).catch(error => this.failed(folder, error)),
+      error => this.failed(folder, error),
+    )
+    await this.#catchUp(folder)
+    // Nothing new is kept before all files are known. Most folders are read so soon that nobody notices it.
+    await Promise.race([folder.found, sleep(FIND_MS, undefined, { ref: false })])
+    await this.#catchUp(folder)
     if (this.#closed) return await folder.close()
     this.#folder = folder
     this.#every(BEAT_MS, async () => {
@@ -145,6 +160,21 @@ export class CacheSwitch {
       const taken = await this.#lock.take()
       if (!taken?.lives || performance.now() >= end) return taken
       await sleep(LOOK_MS)
+    }
+  }
+
+  /** Removes copies of what was written or removed while the cache was off. */
+  async #catchUp(folder: CopyFolder): Promise<void> {
+    while (this.#missed === undefined || this.#missed.size > 0) {
+      const missed = this.#missed
+      this.#missed = new Set()
+      try {
+        if (!missed) await folder.removeAll()
+        else for (const name of missed) await folder.remove(name, true)
+      } catch (error) {
+        this.#missed = undefined
+        throw error
+      }
     }
   }
 

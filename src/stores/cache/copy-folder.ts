@@ -33,6 +33,9 @@ export interface CopyUnderWay {
   end(): Promise<void>
 }
 
+/** For one copy. A removal may wait for a copy under way, so that must not take long. */
+const MOST_EVICTED = 1_000
+
 let temporaries = 0
 
 export class CopyFolder {
@@ -47,6 +50,7 @@ export class CopyFolder {
   /** Of copies under way. */
   #reserved = 0
   #lastRoom: Promise<unknown> = Promise.resolve()
+  #expiring: Promise<void> | undefined
   /** Times of last use that are not on the disk yet. */
   #touched = new Map<string, number>()
   evictions = 0
@@ -85,9 +89,9 @@ export class CopyFolder {
     if (this.#touched.size > MOST_TOUCHED) void this.writeTimes().catch(() => {})
   }
 
-  /** Undefined: an object of this size is not kept. */
+  /** Undefined: an object of this size is not kept, or how much room there is is not known yet. */
   begin(name: string, identity: Buffer, size: number): CopyUnderWay | undefined {
-    if (2 * size > this.#options.maxBytes || size > LARGEST_BYTES) return undefined
+    if (!this.#isFound || 2 * size > this.#options.maxBytes || size > LARGEST_BYTES) return undefined
     const path = this.#pathOf(name)
     const temporary = join(path, '..', `.${name}.${process.pid.toString(36)}${(temporaries++).toString(36)}.tmp`)
     let reserved = 0
@@ -121,11 +125,19 @@ export class CopyFolder {
     if (perhaps) await ifThere(this.#disk.run(() => unlink(this.#pathOf(name))))
   }
 
-  /** Removes what was not used for too long. */
-  async expire(): Promise<void> {
+  /** Removes what was not used for too long, and what is too much because MaxSize was larger before. */
+  expire(): Promise<void> {
+    this.#expiring ??= this.#expire().finally(() => {
+      this.#expiring = undefined
+    })
+    return this.#expiring
+  }
+
+  async #expire(): Promise<void> {
     await this.found
+    const { maxAgeMs, maxBytes } = this.#options
     for (let old = this.#index.oldest(); old; old = this.#index.oldest()) {
-      if (this.#closed || Date.now() - old.used < this.#options.maxAgeMs) return
+      if (this.#closed || (Date.now() - old.used < maxAgeMs && this.bytes <= maxBytes)) return
       await this.#evict(old.name)
     }
   }
@@ -170,10 +182,9 @@ export class CopyFolder {
   }
 
   async #makeRoom(bytes: number): Promise<boolean> {
-    await this.found
-    while (this.bytes + bytes > this.#options.maxBytes || this.#index.count >= MOST_FILES) {
+    for (let evicted = 0; this.bytes + bytes > this.#options.maxBytes || this.#index.count >= MOST_FILES; evicted++) {
       const oldest = this.#index.oldest()
-      if (!oldest || this.#closed) return false
+      if (!oldest || this.#closed || evicted === MOST_EVICTED) return false
       await this.#evict(oldest.name)
     }
     this.#reserved += bytes
