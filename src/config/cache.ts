@@ -1,4 +1,4 @@
-import { isAbsolute, join } from 'node:path'
+import { isAbsolute, join, resolve } from 'node:path'
 import { z } from 'zod'
 import { bad, section } from './reading.ts'
 import { flag, MB, requiredText, whole } from './values.ts'
@@ -55,4 +55,4 @@ export function readCache(
   }
 }
 
-const isWithin = (path: string, folder: string) => `${join(path)}/`.startsWith(`${join(folder)}/`)
+const isWithin = (path: string, folder: string) => `${resolve(path)}/`.startsWith(`${resolve(folder)}/`)
