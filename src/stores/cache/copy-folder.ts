@@ -33,9 +33,6 @@ export interface CopyUnderWay {
   end(): Promise<void>
 }
 
-/** For one copy. A removal may wait for a copy under way, so that must not take long. */
-const MOST_EVICTED = 1_000
-
 let temporaries = 0
 
 export class CopyFolder {
@@ -49,7 +46,9 @@ export class CopyFolder {
   #closed = false
   /** Of copies under way. */
   #reserved = 0
-  #lastRoom: Promise<unknown> = Promise.resolve()
+  /** Of files that are being removed to make room. */
+  #leaving = 0
+  #lastEviction: Promise<unknown> = Promise.resolve()
   #expiring: Promise<void> | undefined
   /** Times of last use that are not on the disk yet. */
   #touched = new Map<string, number>()
@@ -68,7 +67,7 @@ export class CopyFolder {
   }
 
   get bytes(): number {
-    return this.#index.bytes + this.#reserved
+    return this.#index.bytes + this.#reserved + this.#leaving
   }
 
   /** Undefined: there is no such copy. Without a look at the disk, once all files are known. */
@@ -98,8 +97,9 @@ export class CopyFolder {
     const writer: CopyWriter = new CopyWriter({
       ...{ disk: this.#disk, memory: this.#memory, identity, size, path, temporary },
       open: async () => {
-        if (!(await this.#reserve(writer.bytes))) return undefined
-        reserved = blocksOf(writer.bytes) * BLOCK_BYTES
+        const bytes = blocksOf(writer.bytes) * BLOCK_BYTES
+        if (!(await this.#reserve(bytes, () => writer.isWanted))) return undefined
+        reserved = bytes
         return await this.#create(temporary)
       },
     })
@@ -174,26 +174,32 @@ export class CopyFolder {
     this.#isFound = true
   }
 
-  /** One after the other: each sees the room that those before it have taken. */
-  #reserve(bytes: number): Promise<boolean> {
-    const reserved = this.#lastRoom.then(() => this.#makeRoom(blocksOf(bytes) * BLOCK_BYTES))
-    this.#lastRoom = reserved.catch(() => {})
-    return reserved
-  }
-
-  async #makeRoom(bytes: number): Promise<boolean> {
-    for (let evicted = 0; this.bytes + bytes > this.#options.maxBytes || this.#index.count >= MOST_FILES; evicted++) {
-      const oldest = this.#index.oldest()
-      if (!oldest || this.#closed || evicted === MOST_EVICTED) return false
-      await this.#evict(oldest.name)
+  /** False: there is no room, or the copy is not wanted any more. */
+  async #reserve(bytes: number, isWanted: () => boolean): Promise<boolean> {
+    const fits = () => this.bytes + bytes <= this.#options.maxBytes && this.#index.count < MOST_FILES
+    while (!fits()) {
+      if (this.#closed || !isWanted()) return false
+      // One file at a time, so that nobody waits long for its turn, and nothing is removed for nothing.
+      const done = this.#lastEviction.then(() => fits() || this.#evict(this.#index.oldest()?.name))
+      this.#lastEviction = done.catch(() => {})
+      if (!(await done)) return false
     }
     this.#reserved += bytes
     return true
   }
 
-  async #evict(name: string): Promise<void> {
-    await this.remove(name)
+  /** False: there is nothing to evict. */
+  async #evict(name: string | undefined): Promise<boolean> {
+    if (name === undefined) return false
+    const bytes = this.#index.bytesOf(name) ?? 0
+    this.#leaving += bytes
+    try {
+      await this.remove(name)
+    } finally {
+      this.#leaving -= bytes
+    }
     this.evictions++
+    return true
   }
 
   async #create(path: string): Promise<DiskFile> {

@@ -93,6 +93,10 @@ export class CopyWriter {
     this.#givenUp = true
   }
 
+  get isWanted(): boolean {
+    return !this.#givenUp
+  }
+
   /** After the last byte, or after giveUp(). True: the copy is there. Rejects as the disk does. */
   async end(): Promise<boolean> {
     const stage = this.#stage
@@ -177,11 +181,13 @@ export class CopyWriter {
   }
 
   async #writeAt(bytes: Buffer, position: number): Promise<void> {
-    for (let at = 0; at < bytes.byteLength; ) {
+    const file = this.#file
+    for (let at = 0; file && at < bytes.byteLength; ) {
       const from = at
-      const { bytesWritten } = (await this.#file?.run(handle =>
+      const { bytesWritten } = await file.run(handle =>
         handle.write(bytes, from, bytes.byteLength - from, position + from),
-      )) ?? { bytesWritten: 0 }
+      )
+      if (bytesWritten === 0) throw new Error('the disk took no byte')
       at += bytesWritten
     }
   }
