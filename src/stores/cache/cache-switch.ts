@@ -83,9 +83,10 @@ export class CacheSwitch {
     try {
       await this.#turnOn(isFirst)
     } catch (error) {
-      const fault = faultOf(error, this.#options.path)
-      if (isFirst && isCode(fault, 'BadConfig')) throw fault
-      this.#turnOff(fault)
+      const { path, option } = this.#options
+      const fault = faultOf(error, path)
+      if (!isFirst || !isCode(fault, 'BadConfig')) return this.#turnOff(fault)
+      throw error instanceof Fault ? fault : fault.with({}, `${option} is ${path}: ${fault.message}`)
     }
   }
 
