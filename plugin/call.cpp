@@ -88,11 +88,12 @@ Io ServeUpcall(Channel& channel, const Call& call, const Header& header, Deadlin
       at != payload.size())
     return Io::Broken;
   if (header.kind == Kind::Submit && header.argument > UINT32_MAX) return Io::Broken;  // Orthanc has no such priority
-  return SendReply(channel,
-                   header.kind == Kind::Submit
-                       ? call.api->Submit(static_cast<int32_t>(header.argument - kPriorityZero), first, second)
-                       : call.api->Rest(header.flags, first, second),
-                   deadline);
+  return SendReply(
+      channel,
+      header.kind == Kind::Submit
+          ? call.api->Submit(header.flags, static_cast<int32_t>(header.argument - kPriorityZero), first, second)
+          : call.api->Rest(header.flags, first, second),
+      deadline);
 }
 
 // What was tried, as the log says it.

@@ -84,7 +84,8 @@ class OrthancApi {
   virtual Reply Rest(uint8_t method, const std::string& uri, const std::string& body) = 0;
   // The body of the reply is the job's id. A call submits one job: asked again, by the next engine, this gives the same
   // id.
-  virtual Reply Submit(int32_t priority, const std::string& content, const std::string& serialized) = 0;
+  // `type`: the number of a registered job type, from 0 on.
+  virtual Reply Submit(uint8_t type, int32_t priority, const std::string& content, const std::string& serialized) = 0;
   virtual void Metric(const std::string& name, int64_t value) = 0;
 };
 

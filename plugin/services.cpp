@@ -1,7 +1,9 @@
 // What the engine does for Orthanc besides the storage area: REST routes, jobs, metrics. And what it asks of Orthanc
 // during these calls.
+#include <algorithm>
 #include <atomic>
 #include <thread>
+#include <vector>
 
 #include "job.h"
 #include "plugin.h"
@@ -22,7 +24,7 @@ const std::string kNotServing =
     "   \"Details\" : \"the storage engine does not answer: see Orthanc's log\"\n}\n";
 
 std::atomic<bool> stopping{false};
-std::string job_type;
+std::vector<std::string> job_types;  // by their number
 
 Reply Failed(OrthancPluginErrorCode code) {
   Reply reply;
@@ -53,10 +55,16 @@ OrthancPluginErrorCode JobReset(void* job) {
 }
 }
 
-OrthancPluginJob* Wrap(std::unique_ptr<Job> job) {
+// A job of a type that was not registered runs, but does not outlive Orthanc.
+const std::string& TypeOf(uint8_t number) {
+  static const std::string none;
+  return number < job_types.size() ? job_types[number] : none;
+}
+
+OrthancPluginJob* Wrap(std::unique_ptr<Job> job, const std::string& type) {
   // From here on Orthanc owns it, and finalizes it even if this fails.
-  return CreateJob({nullptr, job.release(), JobFinalize, job_type.c_str(), JobProgress, JobContent, JobSerialized,
-                    JobStep, JobStop, JobReset});
+  return CreateJob({nullptr, job.release(), JobFinalize, type.c_str(), JobProgress, JobContent, JobSerialized, JobStep,
+                    JobStop, JobReset});
 }
 
 class SdkApi : public OrthancApi {
@@ -76,12 +84,12 @@ class SdkApi : public OrthancApi {
     return reply;
   }
 
-  Reply Submit(int32_t priority, const std::string& content, const std::string& serialized) override {
+  Reply Submit(uint8_t type, int32_t priority, const std::string& content, const std::string& serialized) override {
     Reply reply;
     reply.stopping = stopping;
     if (stopping) return reply;
     if (submitted_.empty()) {
-      OrthancPluginJob* const job = Wrap(std::make_unique<Job>(*engine, content, serialized));
+      OrthancPluginJob* const job = Wrap(std::make_unique<Job>(*engine, content, serialized), TypeOf(type));
       if (job == nullptr) return Failed(OrthancPluginErrorCode_Plugin);
       submitted_ = Taken(OrthancPluginSubmitJob(context, job, priority));
     }
@@ -108,9 +116,11 @@ OrthancPluginJobStepStatus JobStep(void* job) {
 }
 
 OrthancPluginJob* Unserialize(const char* type, const char* serialized) {
-  if (type == nullptr || serialized == nullptr || job_type != type) return nullptr;
+  if (type == nullptr || serialized == nullptr) return nullptr;
+  const auto known = std::find(job_types.begin(), job_types.end(), type);
+  if (known == job_types.end()) return nullptr;
   auto job = std::make_unique<Job>(*engine, "{}", serialized);
-  return job->Restore() ? Wrap(std::move(job)) : nullptr;
+  return job->Restore() ? Wrap(std::move(job), *known) : nullptr;
 }
 
 void Refresh() {
@@ -178,7 +188,7 @@ OrthancPluginErrorCode ServeProbe(OrthancPluginRestOutput* output, const char* u
 
 void StartServices() {
   stopping = false;
-  job_type.clear();
+  job_types.clear();
 }
 
 void RegisterService(Registration kind, const std::string& text) {
@@ -187,7 +197,10 @@ void RegisterService(Registration kind, const std::string& text) {
     // for hours.
     case Registration::Route: return OrthancPluginRegisterRestCallbackNoLock(context, text.c_str(), Serve);
     case Registration::Probe: return OrthancPluginRegisterRestCallbackNoLock(context, text.c_str(), ServeProbe);
-    case Registration::JobType: job_type = text; return OrthancPluginRegisterJobsUnserializer(context, Unserialize);
+    case Registration::JobType:
+      job_types.push_back(text);
+      if (job_types.size() == 1) OrthancPluginRegisterJobsUnserializer(context, Unserialize);
+      return;
     case Registration::Metrics: return OrthancPluginRegisterRefreshMetricsCallback(context, Refresh);
     case Registration::Explorer: ExtendExplorer(text); return;
   }

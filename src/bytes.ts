@@ -20,6 +20,10 @@ export interface Content {
   readonly body: Bytes
   /** Of all bytes of the body, if the store's answer has it. stores/wrappers/checksum.ts compares it. */
   readonly digest?: Digest | undefined
+  /** The body of a range is the whole object, so it proves as much. Absent where that is not known. */
+  readonly whole?: true
+  /** Of a copy of the object: to be called when it turns out that it cannot be used. The next read asks the store. */
+  dropCopy?(): void
 }
 
 /** `value` in base64. */

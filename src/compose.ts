@@ -3,7 +3,7 @@ import { prefixOf } from './area/naming.ts'
 import { objectTier } from './area/object-tier.ts'
 import type { Tier } from './area/tier.ts'
 import { VerifiedCache } from './area/verified-cache.ts'
-import type { EngineConfig, HybridConfig } from './config/config.ts'
+import type { CacheConfig, EngineConfig, HybridConfig } from './config/config.ts'
 import { identityOf } from './config/identity.ts'
 import { loadKeyring } from './config/key-file.ts'
 import { withDeferredRemovals } from './deletions/deferred.ts'
@@ -14,6 +14,7 @@ import { Budget } from './seal/budget.ts'
 import { keyring } from './seal/keyring.ts'
 import { Sealing } from './seal/sealing.ts'
 import { azureStore } from './stores/azure/azure.ts'
+import { type CacheFigures, DiskCache } from './stores/cache/cache.ts'
 import { directoryStore } from './stores/directory/directory.ts'
 import type { Role } from './stores/directory/root.ts'
 import { gcsStore } from './stores/gcs/gcs.ts'
@@ -25,6 +26,8 @@ import { withLog } from './stores/wrappers/log.ts'
 import { type Counts, newCounts, withMetrics } from './stores/wrappers/metrics.ts'
 import { attempt, withRetry } from './stores/wrappers/retry.ts'
 
+export type { CacheFigures }
+
 export interface Composition {
   /** The object store. */
   readonly store: Store
@@ -35,6 +38,8 @@ export interface Composition {
   readonly deletions: Deletions | undefined
   /** Of the object store. */
   readonly counts: Counts
+  /** Undefined: there is none. */
+  readonly cache: DiskCache | undefined
   /** In a hybrid mode: both tiers, the disk's store, and the jobs that move files between them. */
   readonly hybrid: Hybrid | undefined
   /** Repeats reads that verification above the store finds wrong, as often as MaxRetries says. */
@@ -74,17 +79,20 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
   const counts = newCounts()
   const counted = withMetrics(counts)(bounded)
   const store = withLog(info)(counted)
-  const deletions = deletionsOf(config, log)
-  /** The store as Orthanc's own calls use it. Moves and checks use `store`: they must see what is really there. */
-  const storeForOrthanc = deletions ? withDeferredRemovals(deletions)(store) : store
-
   const { encryption } = config
   const warn = (line: string) => log.warn(line)
   const sealing = new Sealing(encryption, encryption ? loadKeyring(encryption, warn) : keyring(undefined, []), warn)
   const budget = new Budget(encryption?.budgetBytes ?? 0)
-  // The store itself has repeated what failed there. What is left are bytes that turned out wrong above it.
+  const deletions = deletionsOf(config, log)
+  const copies = config.cache && cacheOf(config, config.cache, sealing, warn)
+  const deferring = deletions ? withDeferredRemovals(deletions)(store) : store
+  /** The store as Orthanc's own calls use it. Moves and checks use `store`: they must see what is really there. */
+  const storeForOrthanc = copies ? copies.around(deferring) : deferring
+  // The store itself has repeated what failed there. What is left are bytes that turned out wrong above it. If they
+  // came from a copy, the next try asks the store.
+  const tries = copies ? Math.max(1, maxRetries) : maxRetries
   const again: Again = (work, signal) =>
-    attempt(work, { maxRetries }, signal, info, ({ code, retryable }) => code === 'Corrupt' && retryable)
+    attempt(work, { maxRetries: tries }, signal, info, ({ code, retryable }) => code === 'Corrupt' && retryable)
   const cache = new VerifiedCache()
   const tierOf = (place: Store) =>
     objectTier({ name: 'object-storage', store: place, naming, sealing, budget, cache, again })
@@ -108,6 +116,7 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
     tiers: hybrid?.area.tiers ?? { 'object-storage': objectStorage },
     deletions,
     counts,
+    cache: copies,
     hybrid,
     again,
     description: [`stores Orthanc's files in ${place}`, sealing.description].filter(Boolean).join(', '),
@@ -124,6 +133,16 @@ function deletionsOf(config: EngineConfig, log: Logger): Deletions | undefined {
   const { folder, makeAbove } = deletions
   const lines = { info: (line: string) => log.info(line), warn: (line: string) => log.warn(line) }
   return new Deletions({ folder, makeAbove, identity: identityOf(config), log: lines })
+}
+
+function cacheOf(config: EngineConfig, cache: CacheConfig, sealing: Sealing, warn: (line: string) => void): DiskCache {
+  return new DiskCache({
+    ...cache,
+    option: 'CloudStorage.Cache.Path',
+    storeId: identityOf(config),
+    opens: start => sealing.mayOpen(start),
+    warn,
+  })
 }
 
 function providerStore({ provider, naming, http }: EngineConfig, log: Logger, role: Role): Store {

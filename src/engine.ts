@@ -57,7 +57,7 @@ if (composition) {
   // Without STOP, Orthanc has died. Its next engine needs the journal, and sends the rest.
   await composition.deletions?.close(asked ? DRAIN_MS : 0)
   await Promise.race([
-    composition.store.close(),
+    Promise.all([composition.store.close(), composition.cache?.close()]),
     new Promise(resolve => setTimeout(resolve, CLOSE_DEADLINE_MS).unref()),
   ])
   process.exit(0)
@@ -79,7 +79,8 @@ async function start() {
   // Only when Orthanc starts. An engine that follows a dead one serves at once, even if the store is away. Files on
   // Orthanc's disk need no store, and the store may work again in a minute.
   const goOnAsking = config.startupCheck && server.restarts === 0 ? await ready(config, composition) : undefined
-  const { store, callDeadlineMs, ranges, description, deletions } = composition
+  const { store, cache, callDeadlineMs, ranges, description, deletions } = composition
+  await cache?.start(server.restarts === 0)
   // Not before: an engine that is refused must not leave a lock behind, on which the next container would wait.
   if (deletions) await deletions.open(store)
   else if (server.restarts === 0) await warnOfEntries(config)
@@ -88,7 +89,7 @@ async function start() {
   await server.accept(description, { callDeadlineMs, ranges, services })
   deletions?.begin()
   void goOnAsking?.(stopping.signal)
-  return { store, services, deletions }
+  return { store, cache, services, deletions }
 }
 
 async function warnOfEntries({ deletions, readOnly }: EngineConfig) {

@@ -28,6 +28,8 @@ export type StepOutcome = 'continue' | 'success' | 'failure'
  * restart of Orthanc or the death of an engine its JobKind builds it again from that text.
  */
 export interface Job {
+  /** That of its JobKind. Absent: there is only one kind. */
+  readonly type?: string
   /** `Content` of `GET /jobs/{id}`. Orthanc looks at it after each step. */
   content(): JsonObject
   /** 0 … 1. */

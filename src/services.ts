@@ -1,8 +1,10 @@
 /** What the engine offers Orthanc besides the storage area, made from the composition. */
-import type { Composition } from './compose.ts'
+import type { CacheFigures, Composition } from './compose.ts'
 import { explorer } from './explorer/script.ts'
 import type { Logger } from './log.ts'
+import { prefetchJobs } from './prefetch/job.ts'
 import { moveStorageRoute } from './routes/move-storage.ts'
+import { prefetchRoute } from './routes/prefetch.ts'
 import { readyRoute } from './routes/ready.ts'
 import { metricsOf, type Status, statusRoute } from './routes/status.ts'
 import { whereRoute } from './routes/where.ts'
@@ -11,18 +13,19 @@ import { Jobs } from './wire/jobs.ts'
 import type { Services } from './wire/service-calls.ts'
 
 export function servicesOf(
-  { store, area, tiers, hybrid, counts, deletions }: Composition,
+  { store, area, tiers, hybrid, counts, deletions, cache }: Composition,
   engineRestarts: number,
-  log: Pick<Logger, 'warn'>,
+  log: Pick<Logger, 'warn' | 'error'>,
 ): Services {
   const moves = hybrid?.jobs
-  const jobs = moves && new Jobs(moves)
+  const prefetches = cache && prefetch(area, cache, log)
+  const jobs = moves ? new Jobs(moves, ...(prefetches ? [prefetches] : [])) : prefetches && new Jobs(prefetches)
   const status = (): Status => ({
     Version: version,
     Store: area.name,
     HybridMode: hybrid ? hybrid.mode : 'Disabled',
     EngineRestarts: engineRestarts,
-    RunningMoves: jobs?.running.length ?? 0,
+    RunningMoves: jobs?.running.filter(({ type }) => type === moves?.type).length ?? 0,
     Reads: counts.reads,
     Writes: counts.writes,
     Removals: counts.removals,
@@ -32,6 +35,7 @@ export function servicesOf(
     PendingDeletions: deletions?.status.pending ?? 0,
     OldestDeletionSeconds: Math.floor((deletions?.status.oldestMs ?? 0) / 1000),
     DeletionFindings: deletions?.status.findings ?? 0,
+    ...cacheStatus(cache?.figures()),
   })
   const check = (signal: AbortSignal) => store.check(signal, { purpose: 'status' })
   const watched = {
@@ -44,5 +48,27 @@ export function servicesOf(
   const needsStore = hybrid?.mode !== 'WriteToFileSystem'
   const routes = [statusRoute(status, check), readyRoute(needsStore ? watched : undefined), whereRoute(tiers)]
   if (moves) routes.push(moveStorageRoute(moves))
+  routes.push(prefetchRoute(prefetches, () => cache?.on === true))
   return { area, routes, ...(jobs && { jobs }), metrics: () => metricsOf(status()), explorer }
+}
+
+/** As many files at once as leave others some connections. */
+const PREFETCHED_AT_ONCE = 8
+
+function prefetch(area: Composition['area'], cache: NonNullable<Composition['cache']>, log: Pick<Logger, 'error'>) {
+  const error = (line: string) => log.error(line)
+  return prefetchJobs({ area, isOn: () => cache.on, concurrency: PREFETCHED_AT_ONCE, error })
+}
+
+function cacheStatus(figures: CacheFigures | undefined) {
+  const { hits = 0, misses = 0, files = 0, bytes = 0, evictions = 0, dropped = 0 } = figures ?? {}
+  return {
+    Cache: figures ? (figures.on ? 'On' : 'Off') : 'Disabled',
+    CacheHits: hits,
+    CacheMisses: misses,
+    CacheFiles: files,
+    CacheBytes: bytes,
+    CacheEvictions: evictions,
+    CacheDropped: dropped,
+  } as const
 }

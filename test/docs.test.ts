@@ -7,6 +7,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { describe, it } from 'node:test'
 import * as azure from '../src/config/azure.ts'
+import * as cache from '../src/config/cache.ts'
 import { common } from '../src/config/common.ts'
 import * as config from '../src/config/config.ts'
 import { connection } from '../src/config/connection.ts'
@@ -16,6 +17,7 @@ import * as gcs from '../src/config/gcs.ts'
 import { aliases } from '../src/config/reading.ts'
 import * as s3 from '../src/config/s3.ts'
 import { moveStorageRoute } from '../src/routes/move-storage.ts'
+import { prefetchRoute } from '../src/routes/prefetch.ts'
 import { readyRoute } from '../src/routes/ready.ts'
 import { metricsOf, type Status, statusRoute } from '../src/routes/status.ts'
 import { whereRoute } from '../src/routes/where.ts'
@@ -105,6 +107,7 @@ describe('options in the documentation', () => {
     [page, '## `CloudStorage`', keys(config.cloudStorage), []],
     [page, "## Orthanc's own options", [...keys(config.orthanc), 'HttpsVerifyPeers', 'Plugins', 'AdvancedStorage'], []],
     ['docs/encryption.md', '## Options', keys(encryption.encryptionSchema), []],
+    ['docs/cache.md', '## Options', keys(cache.cacheSchema), []],
   ]
   for (const [file, heading, known, others] of sections)
     it(`${file}, ${heading.replace(/^#+ /, '')}: each is there, and none that there is not`, () =>
@@ -124,6 +127,7 @@ describe('options in the documentation', () => {
       GoogleCloudStorage: keys(gcs.gcsSchema),
       DirectoryStorage: keys(directory.directorySchema),
       CloudStorage: keys(config.cloudStorage),
+      Cache: keys(cache.cacheSchema),
       StorageEncryption: keys(encryption.encryptionSchema),
     }
     const wrong = pages.flatMap(file =>
@@ -178,12 +182,18 @@ describe('messages in the documentation', () => {
 
 describe('REST routes and metrics in the documentation', () => {
   const unused = undefined as never
-  const routes = [moveStorageRoute(unused), statusRoute(unused, unused), readyRoute(undefined), whereRoute({})]
+  const routes = [
+    moveStorageRoute(unused),
+    statusRoute(unused, unused),
+    readyRoute(undefined),
+    whereRoute({}),
+    prefetchRoute(unused, unused),
+  ]
   const matches = ({ pattern, methods }: (typeof routes)[number], method: string, path: string) =>
     Object.hasOwn(methods, method) && new RegExp(`^${pattern}$`).test(path)
 
-  it('docs/hybrid.md has each route with each of its methods', () => {
-    const documented = requestsIn(read('docs/hybrid.md'))
+  it('docs/hybrid.md or docs/cache.md has each route with each of its methods', () => {
+    const documented = ['docs/hybrid.md', 'docs/cache.md'].flatMap(page => requestsIn(read(page)))
     const levels = ['patients', 'studies', 'series', 'instances']
     for (const route of routes)
       for (const method of Object.keys(route.methods))

@@ -116,6 +116,7 @@ describe('the engine process', () => {
         [Registration.route, '/cloud-storage/status'],
         [Registration.route, '/cloud-storage/ready'],
         [Registration.route, '/(patients|studies|series|instances)/([0-9a-f-]{44})/cloud-storage'],
+        [Registration.route, '/cloud-storage/prefetch'],
         [Registration.metrics, ''],
         [Registration.explorer, explorer],
       ],
@@ -134,6 +135,20 @@ describe('the engine process', () => {
       .map(({ flags, payload }) => `${flags} ${payload}`)
     assert.ok(registrations.includes(`${Registration.route} /move-storage`))
     assert.ok(registrations.includes(`${Registration.jobType} MoveStorage`))
+  })
+
+  it('has a cache, whose job type comes after that of moves, and refuses a folder with files of others', async () => {
+    const hybrid = { DirectoryStorage: { Path: join(folder, 'objects'), HybridMode: 'WriteToFileSystem' } }
+    const Path = join(folder, 'cache')
+    const cached = { ...hybrid, StorageDirectory: join(folder, 'disk'), CloudStorage: { Cache: { Path } } }
+    const frames = await control.start(cached)
+    const types = frames.filter(({ kind, flags }) => kind === Kind.register && flags === Registration.jobType)
+    assert.deepEqual(
+      types.map(({ payload }) => payload.toString()),
+      ['MoveStorage', 'Prefetch'],
+    )
+    const { result } = await (await worker()).rest(1, '/cloud-storage/status')
+    assert.equal(JSON.parse(result.toString()).Cache, 'On')
   })
 
   it('is disabled without a section of a provider', async () => {

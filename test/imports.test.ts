@@ -31,6 +31,9 @@ const all = (holds: (edge: Import) => boolean, of: (edge: Import) => boolean) =>
     imports.filter(edge => of(edge) && !holds(edge)).map(edge => `${edge.from} imports ${edge.to}`),
     [],
   )
+const inCache = (path: string) => path.startsWith('src/stores/cache/')
+/** What a cache needs to know of disks and of processes. */
+const ofDisks = /^src\/stores\/directory\/(disk|faults|lease-process|lease-watch)\.ts$/
 const inRoom = (room: string) => (edge: Import) => edge.from.startsWith(`src/${room}/`)
 
 describe('import rules', () => {
@@ -51,7 +54,7 @@ describe('import rules', () => {
       'src/orthanc-folder.ts': /^node:(fs|path)$/,
       'src/log.ts': /^pino$/,
       'src/startup.ts': /^src\/(fault|log)\.ts$|^src\/stores\/store\.ts$|^node:timers/,
-      'src/services.ts': /^src\/(compose|log|version)\.ts$|^src\/(routes|wire|explorer)\//,
+      'src/services.ts': /^src\/(compose|log|version)\.ts$|^src\/(routes|wire|explorer|prefetch)\//,
       'src/hybrid-mode.ts': /^src\/(fault|log)\.ts$|^src\/(area|moves|seal|stores|config)\/|^node:(crypto|path)$/,
     }
     for (const [file, allowed] of Object.entries(rows))
@@ -74,6 +77,13 @@ describe('import rules', () => {
     all(
       ({ to }) => ['src/fault.ts', 'src/bytes.ts', 'src/orthanc.ts'].includes(to) || /^src\/(moves|area)\//.test(to),
       inRoom('moves'),
+    ))
+
+  it('prefetch knows the area, what moves have for every job, and no store', () =>
+    all(
+      ({ to }) =>
+        ['src/fault.ts', 'src/bytes.ts', 'src/orthanc.ts'].includes(to) || /^src\/(prefetch|moves|area)\//.test(to),
+      inRoom('prefetch'),
     ))
 
   it('seal knows bytes and cryptography only', () =>
@@ -111,10 +121,18 @@ describe('import rules', () => {
           own(from) ||
           from === 'src/compose.ts' ||
           // The journal of removals is on a disk like any other, and has a lease of its own.
-          (from.startsWith('src/deletions/') && /\/directory\/(disk|faults|mounts|sync|lease-\w+)\.ts$/.test(to)),
+          (from.startsWith('src/deletions/') && /\/directory\/(disk|faults|mounts|sync|lease-\w+)\.ts$/.test(to)) ||
+          (inCache(from) && ofDisks.test(to)),
         ({ to }) => own(to),
       )
     }
+  })
+
+  it('only compose knows the cache', () => {
+    all(
+      ({ from }) => inCache(from) || from === 'src/compose.ts',
+      ({ to }) => inCache(to),
+    )
   })
 
   it('the network knows faults only, and the wrappers what all stores share', () => {
@@ -158,7 +176,7 @@ describe('import rules', () => {
 
   it('routes know the wire, the area, the moves and Orthanc', () =>
     all(
-      ({ to }) => !isOurs(to) || /^src\/(routes|wire|area|moves)\/|^src\/(fault|bytes|orthanc)/.test(to),
+      ({ to }) => !isOurs(to) || /^src\/(routes|wire|area|moves|prefetch)\/|^src\/(fault|bytes|orthanc)/.test(to),
       inRoom('routes'),
     ))
 

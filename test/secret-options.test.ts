@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { describe, it } from 'node:test'
 import * as azure from '../src/config/azure.ts'
+import * as cache from '../src/config/cache.ts'
 import * as root from '../src/config/config.ts'
 import * as directory from '../src/config/directory.ts'
 import * as encryption from '../src/config/encryption.ts'
@@ -28,6 +29,7 @@ const HOLDS = {
     ...['StorageStructure', 'EnableLegacyUnknownFiles', 'HybridMode', 'MigrationFromFileSystemEnabled', 'AccessTier'],
     ...['StorageEncryption', 'NamingScheme', 'CreateContainerIfNotExists', 'AccountName', 'Path', 'Enable', 'Engine'],
     ...['MaxConcurrentInputSize', 'AllowUnencryptedRead', 'RangeReads', 'Node', 'StartupCheck', 'StartupTimeout'],
+    ...['Cache', 'MaxSize', 'MaxDays', 'OnWrite', 'IndexDirectory'],
     ...['MoveConcurrency', 'NoProxy', 'HttpsCACertificates', 'StorageDirectory', 'SyncStorageArea', 'ReadOnly'],
     'DeferredDeletion',
   ],
@@ -69,6 +71,10 @@ const sections: Readonly<Record<string, Section>> = {
     with: o => ({
       DirectoryStorage: { Path: '/d', StorageEncryption: { MasterKey: [1, '/etc/key'], Enable: true, ...o } },
     }),
+  },
+  Cache: {
+    options: optionsOf(cache.cacheSchema),
+    with: o => ({ AwsS3Storage: bucket, CloudStorage: { Cache: { Path: '/c', ...o } } }),
   },
   CloudStorage: { options: optionsOf(root.cloudStorage), with: o => ({ AwsS3Storage: bucket, CloudStorage: o }) },
   '': { options: optionsOf(root.orthanc), with: o => ({ AwsS3Storage: bucket, ...o }) },

@@ -59,7 +59,7 @@ void ImpossiblePullsBreakTheConnection() {
 class SilentApi : public OrthancApi {
  public:
   Reply Rest(uint8_t, const std::string&, const std::string&) override { return Reply(); }
-  Reply Submit(int32_t, const std::string&, const std::string&) override { return Reply(); }
+  Reply Submit(uint8_t, int32_t, const std::string&, const std::string&) override { return Reply(); }
   void Metric(const std::string&, int64_t) override {}
 };
 

@@ -12,8 +12,9 @@ class FakeApi : public OrthancApi {
     asked += std::to_string(method) + " " + uri + " " + body + "\n";
     return reply;
   }
-  Reply Submit(int32_t priority, const std::string& content, const std::string& serialized) override {
-    asked += "submit " + std::to_string(priority) + " " + content + " " + serialized + "\n";
+  Reply Submit(uint8_t type, int32_t priority, const std::string& content, const std::string& serialized) override {
+    asked +=
+        "submit " + std::to_string(type) + " " + std::to_string(priority) + " " + content + " " + serialized + "\n";
     return reply;
   }
   void Metric(const std::string& name, int64_t value) override { asked += name + " " + std::to_string(value) + "\n"; }

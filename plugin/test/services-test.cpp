@@ -54,7 +54,7 @@ void RestCallAsksOrthancAndAnswers() {
       const Header reply = peer.Receive(&payload);
       CHECK(reply.kind == Kind::Reply && reply.status == 200 && reply.argument == 0 && reply.flags == 0);
       CHECK(payload == api.reply.body);
-      peer.Send(Kind::Submit, (1ull << 31) - 5, Packed("{}", "{\"a\":1}"));
+      peer.Send(Kind::Submit, (1ull << 31) - 5, Packed("{}", "{\"a\":1}"), 0, 1);
       CHECK(peer.Receive().kind == Kind::Reply);
       peer.Send(Kind::Reserve, 4);
       peer.Send(Kind::Fill, 0, "body");
@@ -62,7 +62,7 @@ void RestCallAsksOrthancAndAnswers() {
     });
     CHECK(answer.ending == Ending::Ok && answer.argument == 201 && answer.text == "text/plain");
     CHECK(std::string(body.text(), body.size()) == "body");
-    CHECK(api.asked == "1 /studies \nsubmit -5 {} {\"a\":1}\n");
+    CHECK(api.asked == "1 /studies \nsubmit 1 -5 {} {\"a\":1}\n");
     CHECK(LineOf(RestOf(content, &body, &api), answer).empty());
   }
 }

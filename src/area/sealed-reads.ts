@@ -9,7 +9,7 @@ import {
   type Range,
   sourceOf,
 } from '../bytes.ts'
-import { Fault, isCode, type Where } from '../fault.ts'
+import { Fault, isCode } from '../fault.ts'
 import type { Budget } from '../seal/budget.ts'
 import type { Store } from '../stores/store.ts'
 import type { VerifiedCache } from './verified-cache.ts'
@@ -35,11 +35,22 @@ export class SealedReads {
   /** The whole file, decrypted as it streams. Its body ends without a fault only if the whole object was right. */
   async whole(key: string, unseal: Unseal, signal: AbortSignal): Promise<Content> {
     const where = { verb: 'read', store: this.#options.store.name, key }
+    let sealed: Content | undefined
+    /** Of what does not open, a copy is to blame, if it was one. It is gone then, so another try asks the store. */
+    const blamed = (error: unknown): Fault => {
+      const fault = Fault.from(error, where)
+      if (!sealed?.dropCopy || !['Corrupt', 'BadConfig'].includes(fault.code)) return fault
+      sealed.dropCopy()
+      return new Fault('Corrupt', fault.message, { where, cause: error, remedy: fault.remedy, retryable: true })
+    }
     try {
-      const { size, body } = await unseal(() => this.#get(key, signal))
-      return { size, body: located(body, where) }
+      const { size, body } = await unseal(async () => {
+        sealed = await this.#get(key, signal)
+        return sealed
+      })
+      return { size, body: located(body, blamed) }
     } catch (error) {
-      throw Fault.from(error, where)
+      throw blamed(error)
     }
   }
 
@@ -79,16 +90,16 @@ export class SealedReads {
       })
     }
     signal.addEventListener('abort', release, { once: true }) // also when nobody begins to read the body
-    return { size: content.size, body: releasing(content.body, release, signal) }
+    return { ...content, body: releasing(content.body, release, signal) }
   }
 }
 
 /** Adds the place to a fault of unsealing, which is above the store. Faults of the store have their place already. */
-async function* located(body: Bytes, where: Where): Bytes {
+async function* located(body: Bytes, blamed: (error: unknown) => Fault): Bytes {
   try {
     yield* body
   } catch (error) {
-    throw Fault.from(error, where)
+    throw blamed(error)
   }
 }
 

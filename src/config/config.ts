@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { isObject } from '../fault.ts'
 import { type AzureConfig, readAzure, readOldAzure } from './azure.ts'
+import { type CacheConfig, readCache } from './cache.ts'
 import { type NamingConfig, namingOf, type Read } from './common.ts'
 import { type DeletionsConfig, deferredDeletion, readDeletions } from './deletions.ts'
 import { type DirectoryConfig, readDirectory } from './directory.ts'
@@ -15,6 +16,7 @@ import { flag, listOfHosts, optionalText, text, whole } from './values.ts'
 
 export type {
   AzureConfig,
+  CacheConfig,
   DeletionsConfig,
   DirectoryConfig,
   EncryptionConfig,
@@ -36,6 +38,8 @@ export interface EngineConfig {
   readonly deletions: DeletionsConfig | undefined
   /** Files that a move job moves at a time. */
   readonly moveConcurrency: number
+  /** undefined = no cache on disk. */
+  readonly cache: CacheConfig | undefined
   readonly http: HttpConfig
   readonly startupCheck: boolean
   /** How long the check of a store is repeated when Orthanc starts and the store is not there yet; 0 = one check. */
@@ -85,11 +89,13 @@ export const cloudStorage = z.object({
   MoveConcurrency: whole(1, 64, 'files').default(8),
   NoProxy: listOfHosts.default([]),
   DeferredDeletion: deferredDeletion,
+  Cache: z.unknown().optional(), // cache.ts
 })
 export const orthanc = z.object({
   HttpsCACertificates: optionalText.optional(),
   HttpProxy: optionalText.optional(),
   StorageDirectory: optionalText.optional(),
+  IndexDirectory: optionalText.optional(),
   SyncStorageArea: flag.default(true),
   ReadOnly: flag.default(false),
 })
@@ -116,6 +122,9 @@ export function parseConfig(json: string, folder?: string, version?: string): Pa
   const { provider, common } = (providers[name] as Provider).read(name, root[name], warnings, notes)
   const encryption = readEncryption(name, common.StorageEncryption, warnings)
   const hybrid = readHybrid(name, common, disk, folder, warnings)
+  const { StorageDirectory, IndexDirectory } = disk
+  const folders = { 'DirectoryStorage.Path': provider.kind === 'directory' ? provider.path : undefined }
+  const cache = readCache(cloud.Cache, { ...folders, StorageDirectory, IndexDirectory }, folder, warnings)
   const connections = provider.kind === 'directory' ? undefined : provider.maxConnections
   const hint = hintOf(root, { orthanc: version, connections, moves: hybrid !== undefined && !readOnly })
   if (hint) warnings.push(hint)
@@ -132,6 +141,7 @@ export function parseConfig(json: string, folder?: string, version?: string): Pa
         folder,
       ),
       moveConcurrency: cloud.MoveConcurrency,
+      cache,
       http: { caFile, proxy, noProxy: cloud.NoProxy },
       startupCheck: cloud.StartupCheck,
       startupTimeoutMs: cloud.StartupTimeout * 1000,

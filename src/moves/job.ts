@@ -3,9 +3,11 @@ import type { HybridArea } from '../area/hybrid.ts'
 import { alone, type MoveTurns } from '../area/turns.ts'
 import { Fault, isCode } from '../fault.ts'
 import type { Job, JobKind, Orthanc, StepOutcome } from '../orthanc.ts'
+import { FileQueue } from './file-queue.ts'
 import { JobTurn } from './job-turn.ts'
 import { type FileOutcome, moveFile } from './move-file.ts'
-import { begun, jobContent, KEPT_FAILURES, type MoveRequest, type MoveState, restore, serialize } from './state.ts'
+import { KEPT_FAILURES } from './saved.ts'
+import { begun, jobContent, type MoveRequest, type MoveState, restore, serialize } from './state.ts'
 import {
   type AskOrthanc,
   askForFile,
@@ -13,8 +15,8 @@ import {
   everything,
   isIndexInPlugin,
   type KnownFile,
-  levels,
   listed,
+  listOf,
   type Visit,
   walk,
 } from './walk.ts'
@@ -39,8 +41,6 @@ export interface MoveJobs extends JobKind {
 /** After so many failures in a row, the store is away. A million time-outs more would say nothing new. */
 const GIVE_UP_AFTER = 200
 const STEP_MS = 1000
-/** Behind one huge file, so many resources may be done but not yet counted. */
-const MAX_QUEUE = 10_000
 
 /** The job type `MoveStorage`. */
 export function moveJobs(options: MoveJobOptions): MoveJobs {
@@ -51,42 +51,15 @@ export function moveJobs(options: MoveJobOptions): MoveJobs {
   }
 }
 
-interface QueuedFile {
-  readonly visit: Visit
-  readonly file: KnownFile
-  outcome: FileOutcome | undefined
-}
-
-/** A resource on its way: its files, and the cursor to note when they are done. */
-interface QueuedResource {
-  readonly visit: Visit
-  readonly files: readonly QueuedFile[]
-}
-
-/**
- * Walks ahead of the moves by some files. Moves end in any order, but are counted in the order of the walk. So cursor
- * and counts fit together in every serialized state. A job that goes on from one repeats at most the files under way,
- * and finds them where they belong.
- */
+/** Moves what FileQueue walks through, and counts it. */
 class MoveJob implements Job {
+  readonly type = 'MoveStorage'
   readonly #options: MoveJobOptions
   readonly #turn: JobTurn
   #state: MoveState
   /** Of the step under way. */
   #ask: AskOrthanc = () => Promise.reject(new Fault('Internal', 'no step is under way'))
-  #walker: AsyncGenerator<Visit, undefined> | undefined
-  /** Whether the walk has come to its end. */
-  #walked = false
-  /** In the order of the walk: what is not counted yet. */
-  #queue: QueuedResource[] = []
-  /** Files of the queue whose move has not begun. */
-  #waiting: QueuedFile[] = []
-  readonly #running = new Set<Promise<void>>()
-  /** Ends the moves under way. */
-  #abort = new AbortController()
-  #endedSinceCommit = false
-  /** Ends the waiting of a step. */
-  #wake = () => {}
+  readonly #queue: FileQueue<FileOutcome>
   #failuresInARow = 0
   #indexIsShared: boolean | undefined
 
@@ -94,6 +67,11 @@ class MoveJob implements Job {
     this.#state = state
     this.#options = options
     this.#turn = new JobTurn(options.turns ?? alone, options.warn ?? (() => {}))
+    this.#queue = new FileQueue({
+      concurrency: options.concurrency,
+      walk: () => this.#walk(),
+      work: (file, signal) => this.#move(file, signal),
+    })
   }
 
   content = () => ({ ...jobContent(this.#state), ...this.#turn.content() })
@@ -105,7 +83,7 @@ class MoveJob implements Job {
     try {
       if (!(await this.#turn.take(this.#state.request))) {
         await this.#end()
-        await this.#wait(this.#options.stepMs ?? STEP_MS)
+        await this.#queue.wait(this.#options.stepMs ?? STEP_MS)
         return 'continue'
       }
     } catch (reason) {
@@ -131,20 +109,12 @@ class MoveJob implements Job {
     this.#state = begun(this.#state.request)
   }
 
-  /** Forgets what is under way. The cursor knows where to go on. */
-  async #end(): Promise<void> {
-    this.#abort.abort(new Fault('Canceled', 'the job stops'))
-    this.#waiting = []
-    await Promise.all(this.#running)
-    this.#abort = new AbortController()
-    this.#queue = []
-    this.#walker = undefined
-    this.#walked = false
-    this.#endedSinceCommit = false
+  #end(): Promise<void> {
+    return this.#queue.end(new Fault('Canceled', 'the job stops'))
   }
 
   async #step(): Promise<StepOutcome> {
-    const { concurrency, error, stepMs = STEP_MS } = this.#options
+    const { error, stepMs = STEP_MS } = this.#options
     const until = performance.now() + stepMs
     for (;;) {
       if (this.#turn.lost) {
@@ -152,7 +122,7 @@ class MoveJob implements Job {
         return 'continue'
       }
       await this.#commit()
-      if (this.#walked && this.#queue.length === 0) {
+      if (this.#queue.isDone) {
         this.#state.progress = 1
         await this.#turn.end()
         return this.#state.results.Failed === 0 ? 'success' : 'failure'
@@ -166,68 +136,44 @@ class MoveJob implements Job {
       }
       const left = until - performance.now()
       if (left <= 0) return 'continue'
-      const mayWalk = !this.#walked && this.#waiting.length < 4 * concurrency && this.#queue.length < MAX_QUEUE
-      if (mayWalk) await this.#walkOn()
-      else await this.#wait(left)
+      if (this.#queue.mayWalk) await this.#queue.walkOn()
+      else await this.#queue.wait(left)
     }
-  }
-
-  async #walkOn(): Promise<void> {
-    this.#walker ??= this.#walk()
-    const { value: visit, done } = await this.#walker.next()
-    this.#walked = done === true
-    if (!visit) return
-    const files = visit.files.map((file): QueuedFile => ({ visit, file, outcome: undefined }))
-    this.#queue.push({ visit, files })
-    this.#waiting.push(...files)
-    this.#startMoves()
   }
 
   #walk(): AsyncGenerator<Visit, undefined> {
     const { request, cursor } = this.#state
     const ask: AskOrthanc = uri => this.#ask(uri) // the generator outlives the step
-    const { resources } = request
-    const named = levels.flatMap(level => (resources?.[level] ?? []).map(id => [level, id] as const))
-    return walk(resources ? listed(named, cursor.top) : everything(cursor, ask), cursor, ask)
+    return walk(
+      request.resources ? listed(listOf(request.resources), cursor.top) : everything(cursor, ask),
+      cursor,
+      ask,
+    )
   }
 
-  #startMoves(): void {
-    while (this.#running.size < this.#options.concurrency) {
-      const queued = this.#waiting.shift()
-      if (!queued) return
-      const done = moveFile(this.#options.area, this.#state.request, queued.file, this.#abort.signal)
-        .catch((reason): FileOutcome => ({ kind: 'failed', fault: Fault.from(reason) }))
-        .then(outcome => {
-          // After the turn was lost, nothing is known of what was under way. The walk comes by again.
-          if (!this.#turn.lost) queued.outcome = outcome
-          this.#running.delete(done)
-          this.#endedSinceCommit = true
-          this.#startMoves()
-          this.#wake()
-        })
-      this.#running.add(done)
-    }
+  async #move(file: KnownFile, signal: AbortSignal): Promise<FileOutcome | undefined> {
+    const outcome = await moveFile(this.#options.area, this.#state.request, file, signal).catch(
+      (reason): FileOutcome => ({ kind: 'failed', fault: Fault.from(reason) }),
+    )
+    // After the turn was lost, nothing is known of what was under way. The walk comes by again.
+    return this.#turn.lost ? undefined : outcome
   }
 
   /**
-   * Counts the resources at the head of the queue that are done. All questions to Orthanc about a resource come first.
-   * So it is counted as a whole, with its cursor, or not at all.
+   * All questions to Orthanc about a resource come first. So it is counted as a whole, with its cursor, or not at all.
    */
-  async #commit(): Promise<void> {
-    this.#endedSinceCommit = false
-    const isDone = ({ files }: QueuedResource) => files.every(({ outcome }) => outcome)
-    for (let head = this.#queue[0]; head && isDone(head); head = this.#queue[0]) {
+  #commit(): Promise<void> {
+    return this.#queue.commit(async ({ visit, files }) => {
       const counts: (() => void)[] = []
-      for (const file of head.files) counts.push(await this.#counting(file))
+      for (const { file, outcome } of files) counts.push(await this.#counting(visit, file, outcome))
       for (const count of counts) count()
-      this.#state.cursor = head.visit.cursor
-      this.#state.progress = Math.max(this.#state.progress, head.visit.progress)
-      this.#queue.shift()
-    }
+      this.#state.cursor = visit.cursor
+      this.#state.progress = Math.max(this.#state.progress, visit.progress)
+    })
   }
 
   /** What counts a file that is done. */
-  async #counting({ visit, file, outcome }: QueuedFile): Promise<() => void> {
+  async #counting(visit: Visit, file: KnownFile, outcome: FileOutcome | undefined): Promise<() => void> {
     const where = `${visit.uri}/attachments/${file.name}`
     const { uuid } = file.attachment
     const mayBeRemoved = outcome?.kind === 'failed' || (await this.#othersMayRemove())
@@ -256,7 +202,7 @@ class MoveJob implements Job {
    */
   async #removeCopy(attachment: Attachment): Promise<Fault | undefined> {
     if (!(await this.#othersMayRemove())) return undefined
-    return await this.#options.area.remove(attachment, this.#abort.signal).then(() => undefined, Fault.from)
+    return await this.#options.area.remove(attachment, this.#queue.signal).then(() => undefined, Fault.from)
   }
 
   #countFailure(where: string, uuid: string, fault: Fault): void {
@@ -268,17 +214,5 @@ class MoveJob implements Job {
     const reason = fault.describe()
     results.Failures.push({ Attachment: where, Uuid: uuid, Reason: reason })
     this.#options.error(`cannot move ${where}: ${reason}`)
-  }
-
-  /** Until a move has ended since the last #commit(), or the time is over. */
-  #wait(ms: number): Promise<void> {
-    if (this.#endedSinceCommit) return Promise.resolve()
-    return new Promise(resolve => {
-      const timer = setTimeout(resolve, ms)
-      this.#wake = () => {
-        clearTimeout(timer)
-        resolve()
-      }
-    })
   }
 }

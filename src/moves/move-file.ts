@@ -1,7 +1,8 @@
 import type { Attachment } from '../area/area.ts'
 import type { HybridArea } from '../area/hybrid.ts'
 import { Fault } from '../fault.ts'
-import type { FileTally, MoveRequest, MoveState } from './state.ts'
+import { add } from './saved.ts'
+import type { MoveRequest, MoveState } from './state.ts'
 import type { KnownFile } from './walk.ts'
 
 /** What became of one file. */
@@ -41,11 +42,6 @@ async function countFile(
       if (found['object-storage']) add(results.OnObjectStorage, size)
     },
   }
-}
-
-function add(tally: FileTally, bytes: number): void {
-  tally.Files++
-  tally.Bytes += bytes
 }
 
 function missing(uuid: string): Fault {

@@ -143,6 +143,13 @@ export async function* listed(
     if (index >= first) yield { level, id, index, count: resources.length }
 }
 
+/** Ids of Orthanc's by their level. */
+export type Grouped = Readonly<Record<ResourceLevel, readonly string[]>>
+
+export function listOf(grouped: Grouped): (readonly [ResourceLevel, string])[] {
+  return levels.flatMap(level => grouped[level].map(id => [level, id] as const))
+}
+
 const PAGE = 100
 /** Only when so many patients in a row are deleted at once, the place is lost and the walk begins again. */
 const KEPT_BEFORE = 20

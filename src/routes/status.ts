@@ -20,6 +20,14 @@ export interface Status {
   readonly PendingDeletions: number
   readonly OldestDeletionSeconds: number
   readonly DeletionFindings: number
+  /** Of the cache on disk. `Off`: its disk or folder cannot be used now. */
+  readonly Cache: 'Disabled' | 'On' | 'Off'
+  readonly CacheHits: number
+  readonly CacheMisses: number
+  readonly CacheFiles: number
+  readonly CacheBytes: number
+  readonly CacheEvictions: number
+  readonly CacheDropped: number
 }
 
 /** Nobody who looks at the status waits longer. */
@@ -58,6 +66,12 @@ const prometheus: Readonly<Partial<Record<keyof Status, string>>> = {
   PendingDeletions: 'pending_deletions',
   OldestDeletionSeconds: 'oldest_deletion_seconds',
   DeletionFindings: 'deletion_findings',
+  CacheHits: 'cache_hits',
+  CacheMisses: 'cache_misses',
+  CacheFiles: 'cache_files',
+  CacheBytes: 'cache_bytes',
+  CacheEvictions: 'cache_evictions',
+  CacheDropped: 'cache_dropped',
 }
 
 /** The figures of the status, for `/tools/metrics-prometheus`. */

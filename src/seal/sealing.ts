@@ -1,6 +1,6 @@
 import { type Content, collect, type Range } from '../bytes.ts'
 import { a1, ID_BYTES, keyIdOf } from './a1.ts'
-import { unsealIfSealed } from './detect.ts'
+import { isDicom, unsealIfSealed } from './detect.ts'
 import type { Envelope } from './envelope.ts'
 import type { Keyring } from './keyring.ts'
 import { type Encryption, encryptionStateOf, envelopesOf } from './policy.ts'
@@ -48,6 +48,12 @@ export class Sealing {
           'if it is one, add the key to StorageEncryption.PreviousMasterKeys',
       ),
     )
+  }
+
+  /** False: an object that begins so is sealed under a key that is not configured. */
+  mayOpen(start: Buffer): boolean {
+    const id = this.#encryption === 'none' ? undefined : keyIdOf(start)
+    return id === undefined || this.#keys.find(id) !== undefined || isDicom(start)
   }
 
   /** The id of the master key that an object of `size` bytes is sealed under; undefined when it is plain. */

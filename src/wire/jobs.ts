@@ -6,11 +6,16 @@ import type { Job, JobKind, JsonObject, Orthanc, StepOutcome } from '../orthanc.
  * serialized text. If this engine does not know the job yet, it builds the job from that text.
  */
 export class Jobs {
-  readonly kind: JobKind
+  readonly #kinds: readonly [JobKind, ...JobKind[]]
   readonly #running = new Map<number, Job>()
 
-  constructor(kind: JobKind) {
-    this.kind = kind
+  constructor(...kinds: readonly [JobKind, ...JobKind[]]) {
+    this.#kinds = kinds
+  }
+
+  /** In the order of their numbers. */
+  get types(): readonly string[] {
+    return this.#kinds.map(({ type }) => type)
   }
 
   get running(): readonly Job[] {
@@ -44,7 +49,9 @@ export class Jobs {
 
   restore(serialized: string): Job {
     const { Type: _orthancs, ...state } = parsed(serialized)
-    return this.kind.restore(state)
+    // A text without `Kind` is from a time when there was one kind only.
+    const kind = this.#kinds.find(({ type }) => type === state['Kind']) ?? this.#kinds[0]
+    return kind.restore(state)
   }
 }
 

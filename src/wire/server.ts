@@ -151,7 +151,7 @@ export class Server {
 function* registrationsOf({ routes = [], jobs, metrics, explorer }: Services): Generator<[number, string, number?]> {
   for (const { pattern, asksOrthanc = true, probe = false } of routes)
     yield [Registration.route, pattern, (asksOrthanc ? ASKS : 0) | (probe ? PROBE : 0)]
-  if (jobs) yield [Registration.jobType, jobs.kind.type]
+  for (const type of jobs?.types ?? []) yield [Registration.jobType, type]
   if (metrics) yield [Registration.metrics, '', 0]
   if (explorer) yield [Registration.explorer, explorer]
 }

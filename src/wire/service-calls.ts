@@ -31,7 +31,7 @@ export function performService(conversation: Conversation, services: Services, s
   const verb = conversation.call.flags
   switch (verb) {
     case Verb.rest:
-      return rest(conversation, services.routes ?? [], signal)
+      return rest(conversation, services, signal)
     case Verb.jobStep:
     case Verb.jobStop:
     case Verb.jobReset:
@@ -46,10 +46,10 @@ export function performService(conversation: Conversation, services: Services, s
   throw new Fault('Internal', `the plugin asked for verb ${verb}, which this engine does not serve`)
 }
 
-async function rest(conversation: Conversation, routes: readonly Route[], signal: AbortSignal): Promise<Return> {
+async function rest(conversation: Conversation, { routes = [], jobs }: Services, signal: AbortSignal): Promise<Return> {
   const { envelope, content: body } = conversation.split(undefined, conversation.call.argument)
   const request = { method: conversation.call.status, uri: envelope.toString('utf8'), body }
-  const answered = await answerRequest(routes, request, orthancDuring(conversation), signal)
+  const answered = await answerRequest(routes, request, orthancDuring(conversation, jobs?.types), signal)
   if ('allow' in answered) return { fields: { flags: AnswerKind.methodNotAllowed }, text: answered.allow }
   if ('error' in answered)
     return { fields: { flags: AnswerKind.error, argument: answered.error }, text: answered.details }

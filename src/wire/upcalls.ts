@@ -18,8 +18,11 @@ const DATABASE_UNAVAILABLE = 36
 /** Priorities are signed, the arguments of frames are not. */
 const PRIORITY_ZERO = 2 ** 31
 
-/** Orthanc, for the time of one call. A rejection needs no handler: the caller may be gone when the call ends. */
-export function orthancDuring(conversation: Conversation): Orthanc {
+/**
+ * Orthanc, for the time of one call. A rejection needs no handler: the caller may be gone when the call ends. `types`:
+ * of jobs, in the order of their numbers.
+ */
+export function orthancDuring(conversation: Conversation, types: readonly string[] = []): Orthanc {
   async function request(method: Method, uri: string, body: string, signal: AbortSignal): Promise<Json | undefined> {
     const reply = await conversation.ask(Kind.upcall, { flags: methods[method] }, [uri, body], signal)
     if (reply.status === 404 || NOT_THERE.includes(reply.argument)) return undefined
@@ -36,7 +39,7 @@ export function orthancDuring(conversation: Conversation): Orthanc {
   async function submit(job: Job, priority: number, signal: AbortSignal): Promise<string> {
     if (!Number.isInteger(priority) || Math.abs(priority) >= PRIORITY_ZERO)
       throw new Fault('BadRequest', `a priority is a 32-bit integer, not ${priority}`)
-    const fields = { argument: PRIORITY_ZERO + priority }
+    const fields = { argument: PRIORITY_ZERO + priority, flags: Math.max(0, types.indexOf(job.type ?? '')) }
     const reply = await conversation.ask(Kind.submit, fields, textsOf(job), signal)
     return checked(reply, 'the submission of a job').toString('utf8')
   }

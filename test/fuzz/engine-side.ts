@@ -17,6 +17,11 @@ import { fileSystem, makeHybrid } from '../support/tiers.ts'
 /** Steps of jobs are this short. */
 const STEP_MS = 5
 
+const noCache = {
+  ...{ CacheHits: 0, CacheMisses: 0, CacheFiles: 0, CacheBytes: 0, CacheEvictions: 0, CacheDropped: 0 },
+  Cache: 'Disabled',
+} as const
+
 export function servicesInMemory(): Services {
   const { area } = makeHybrid(fileSystem)
   const kind = moveJobs({ area, concurrency: 2, error: () => {}, stepMs: STEP_MS })
@@ -36,6 +41,7 @@ export function servicesInMemory(): Services {
     PendingDeletions: 0,
     OldestDeletionSeconds: 0,
     DeletionFindings: 0,
+    ...noCache,
   })
   const routes = [statusRoute(status, async () => {}), whereRoute(area.tiers), moveStorageRoute(kind)]
   return { area, routes, jobs, metrics: () => metricsOf(status()) }

@@ -93,7 +93,9 @@ async function open(root: FolderRoot, path: string, range: Range | undefined, si
     const stats = await file.run(handle => handle.stat())
     if (!stats.isFile()) throw new Fault('NotFound', 'there is a folder where the file should be')
     const part = range ? checkedRange(range, stats.size) : { start: 0, end: stats.size }
-    return checkedContent(part.end - part.start, itemsWithFaults(root.path, slices(file, part, signal)))
+    const size = part.end - part.start
+    const content = checkedContent(size, itemsWithFaults(root.path, slices(file, part, signal)))
+    return size === stats.size ? { ...content, whole: true } : content
   } catch (error) {
     await file.close()
     throw error

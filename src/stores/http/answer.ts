@@ -59,7 +59,7 @@ export function withoutDoubles(answer: Sent): Sent {
 /** The content of a whole object, with the digest that the answer names. */
 export function withDigest(content: Content, dialect: Dialect, key: string, { headers }: Sent): Content {
   const digest = dialect.digestOf(key, headers)
-  return digest === undefined ? content : { ...content, digest }
+  return { ...content, whole: true, ...(digest !== undefined && { digest }) }
 }
 
 /** The range that a server says it sent, when the request was for more than there is, from the first byte on. */
