@@ -1,4 +1,5 @@
 /** A bucket as a folder: what people use instead of a plugin. */
+import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -43,6 +44,7 @@ export function rcloneMount(
     RCLONE_CONFIG_BENCH_SECRET_ACCESS_KEY: secretKey,
   }
   const isMounted = () => readFileSync('/proc/mounts', 'utf8').includes(` ${path} fuse`)
+  const unmountNow = () => void spawnSync('fusermount3', ['-uz', path])
   let stop = async () => {}
   return {
     path,
@@ -61,8 +63,10 @@ export function rcloneMount(
         },
       )
       stop = child.stop
+      process.once('exit', unmountNow)
     },
     unmount: async () => {
+      process.off('exit', unmountNow)
       if (isMounted()) await run('fusermount3', ['-uz', path])
       await stop()
     },
