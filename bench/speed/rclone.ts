@@ -8,22 +8,10 @@ import { run } from '../../harness/run.ts'
 import type { S3Settings } from '../../harness/s3.ts'
 
 export interface Mount {
-  /** Mounts the bucket, with an empty cache. */
+  /** Mounts the bucket, with an empty cache. Rejects where there is no rclone, or a machine lets nobody mount. */
   mount(): Promise<void>
   unmount(): Promise<void>
   readonly path: string
-}
-
-/** Why this machine cannot mount; undefined when it can. */
-export async function whyNoMount(): Promise<string | undefined> {
-  try {
-    await run('rclone', ['version'])
-    await run('fusermount3', ['--version'])
-    readFileSync('/proc/filesystems', 'utf8').match(/\bfuse\b/) ?? (await run('modprobe', ['fuse']))
-    return undefined
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error)
-  }
 }
 
 /** `rclone mount` as its documentation has it for writing: with the full cache, and what else is its default. */
