@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { cpus, release, totalmem } from 'node:os'
 import { type CostOf, costs, medianFigures, paired, type Result, speeds } from './compare.ts'
 import type { Floor } from './floor.ts'
+import { machine } from './machine.ts'
 import { type Cost, TURN, WARM_UP } from './measure.ts'
 import { MOVED_FILES, type MoveFigures } from './moves.ts'
 import { CHUNK_BYTES, type SealFigures } from './seal.ts'
@@ -20,7 +20,6 @@ export interface More {
 export function benchmarksPage(results: readonly Result[], { sealing, floor, moves, rounds }: More): string {
   const orthanc = execFileSync('Orthanc', ['--version'], { encoding: 'utf8' }).split('\n')[0]
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
-  const [cpu] = cpus()
   const lines = [
     '# Benchmarks',
     '',
@@ -40,7 +39,7 @@ export function benchmarksPage(results: readonly Result[], { sealing, floor, mov
     'little else than Orthanc and its storage is measured, and differences are largest. A client "with fetch" uses the `fetch` of Node.js and has each file in memory in the end, as an application does.',
     '',
     `- Date: ${new Date().toISOString().slice(0, 10)}`,
-    `- Machine: ${cpus().length} cores (${cpu?.model.trim()}), ${(totalmem() / 1e9).toFixed(0)} GB, Linux ${release()}`,
+    `- Machine: ${machine()}`,
     `- ${orthanc}, orthanc-cloud-storage ${version}, Node.js ${process.versions.node}`,
     '',
   ]

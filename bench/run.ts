@@ -86,6 +86,8 @@ interface Options {
 }
 
 process.setMaxListeners(0) // each Orthanc has one, and some ten are alive at once
+// Then servers and mounts end with us: their ends hang on this process's `exit`.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
 
 if (options.studies) {
   console.log(await studiesTable(Number(options.rounds ?? 5)))

@@ -1,5 +1,5 @@
 /** The measured parts of docs/speed.md: each load writes what is between its two marks, and nothing else. */
-import { cpus, release, totalmem } from 'node:os'
+import { machine } from '../machine.ts'
 import type { Row, SpeedLoad } from './load.ts'
 import { tableOf } from './tables.ts'
 
@@ -13,8 +13,6 @@ export function withSection(page: string, load: SpeedLoad, rows: readonly Row[],
 
 /** Of one run. `orthanc`: its version. */
 export function conditionsOf(rounds: number, orthanc: string): string {
-  const [cpu] = cpus()
-  const machine = `${cpus().length} cores (${cpu?.model.trim()}), ${(totalmem() / 1e9).toFixed(0)} GB, Linux ${release()}`
   const day = new Date().toISOString().slice(0, 10)
-  return `${day}, medians of ${rounds} rounds, Orthanc ${orthanc}, Node.js ${process.versions.node}, ${machine}.`
+  return `${day}, medians of ${rounds} rounds, Orthanc ${orthanc}, Node.js ${process.versions.node}, ${machine()}.`
 }

@@ -1,4 +1,5 @@
 /** A bucket as a folder: what people use instead of a plugin. */
+import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -7,22 +8,10 @@ import { run } from '../../harness/run.ts'
 import type { S3Settings } from '../../harness/s3.ts'
 
 export interface Mount {
-  /** Mounts the bucket, with an empty cache. */
+  /** Mounts the bucket, with an empty cache. Rejects where there is no rclone, or a machine lets nobody mount. */
   mount(): Promise<void>
   unmount(): Promise<void>
   readonly path: string
-}
-
-/** Why this machine cannot mount; undefined when it can. */
-export async function whyNoMount(): Promise<string | undefined> {
-  try {
-    await run('rclone', ['version'])
-    await run('fusermount3', ['--version'])
-    readFileSync('/proc/filesystems', 'utf8').match(/\bfuse\b/) ?? (await run('modprobe', ['fuse']))
-    return undefined
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error)
-  }
 }
 
 /** `rclone mount` as its documentation has it for writing: with the full cache, and what else is its default. */
@@ -43,6 +32,7 @@ export function rcloneMount(
     RCLONE_CONFIG_BENCH_SECRET_ACCESS_KEY: secretKey,
   }
   const isMounted = () => readFileSync('/proc/mounts', 'utf8').includes(` ${path} fuse`)
+  const unmountNow = () => void spawnSync('fusermount3', ['-uz', path])
   let stop = async () => {}
   return {
     path,
@@ -61,8 +51,10 @@ export function rcloneMount(
         },
       )
       stop = child.stop
+      process.once('exit', unmountNow)
     },
     unmount: async () => {
+      process.off('exit', unmountNow)
       if (isMounted()) await run('fusermount3', ['-uz', path])
       await stop()
     },

@@ -1,6 +1,7 @@
 /** A series is read as viewers, archives and other nodes read it, behind a round trip of 20 ms. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { createInterface } from 'node:readline'
 import { freePort } from '../../harness/child.ts'
 import { run } from '../../harness/run.ts'
 import { until } from '../../harness/until.ts'
@@ -76,30 +77,32 @@ async function move({ orthanc }: Bed, id: string): Promise<undefined> {
   await run('movescu', [...options, '127.0.0.1', String(orthanc.dicomPort)], { env: { ...process.env, ...DCMTK } })
 }
 
+/** `storescp`, which counts what it receives. */
 async function receiver(): Promise<{ port: number; received(): number; stop(): Promise<unknown> }> {
   const port = await freePort()
   const child = spawn('storescp', ['--verbose', '--ignore', '-aet', RECEIVER, String(port)], {
-    stdio: 'pipe',
+    stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...DCMTK },
   })
-  let received = 0
-  for (const stream of [child.stdout, child.stderr])
-    stream.on('data', text => {
-      received += String(text).split('Received Store Request').length - 1
-    })
   await once(child, 'spawn')
-  await until('storescp to listen', () =>
+  const ended = once(child, 'exit')
+  let received = 0
+  for (const input of [child.stdout, child.stderr])
+    createInterface({ input }).on('line', line => {
+      if (line.includes('Received Store Request')) received++
+    })
+  const answers = () =>
     run('echoscu', ['127.0.0.1', String(port)]).then(
       () => true,
       () => false,
-    ),
-  )
+    )
+  await until('storescp to listen', answers)
   return {
     port,
     received: () => received,
-    stop: async () => {
+    stop: () => {
       child.kill('SIGKILL')
-      await once(child, 'exit')
+      return ended
     },
   }
 }
@@ -132,8 +135,11 @@ async function* measure({ rounds, before, isWanted }: Settings): AsyncGenerator<
           const stored = await bed.store(FILES, reading.size, { series: reading.series ?? 1 })
           const before = scp.received()
           const spent = await bed.spent(() => reading.read(bed, stored))
-          if (reading.what === 'C-MOVE' && scp.received() - before !== FILES)
-            throw new Error(`${scp.received() - before} of ${FILES} files were received`)
+          if (reading.what === 'C-MOVE')
+            await until(
+              () => `${FILES} files to be received, not ${scp.received() - before}`,
+              () => scp.received() - before === FILES,
+            )
           stub.forget()
           yield { what: nameOf(reading), subject: bed.subject.name, round, count: FILES, spent }
         }
