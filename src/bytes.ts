@@ -20,6 +20,8 @@ export interface Content {
   readonly body: Bytes
   /** Of all bytes of the body, if the store's answer has it. stores/wrappers/checksum.ts compares it. */
   readonly digest?: Digest | undefined
+  /** Whether a body that ends without a fault was compared with a digest, or by its tag. */
+  readonly verified?: boolean
 }
 
 /** `value` in base64. */

@@ -1,3 +1,4 @@
+import { type ReadAhead, readAhead } from './ahead/read-ahead.ts'
 import type { Again, StorageArea, TierName } from './area/area.ts'
 import { prefixOf } from './area/naming.ts'
 import { objectTier } from './area/object-tier.ts'
@@ -18,6 +19,7 @@ import { s3Store } from './stores/s3/s3.ts'
 import type { Store } from './stores/store.ts'
 import { withChecksum } from './stores/wrappers/checksum.ts'
 import { withDeadline } from './stores/wrappers/deadline.ts'
+import { FirstBytes, withFirstBytes } from './stores/wrappers/first-bytes.ts'
 import { withLog } from './stores/wrappers/log.ts'
 import { type Counts, newCounts, withMetrics } from './stores/wrappers/metrics.ts'
 import { attempt, withRetry } from './stores/wrappers/retry.ts'
@@ -32,6 +34,8 @@ export interface Composition {
   readonly counts: Counts
   /** In a hybrid mode: both tiers, the disk's store, and the jobs that move files between them. */
   readonly hybrid: Hybrid | undefined
+  /** The area, where it reads ahead. */
+  readonly ahead: ReadAhead | undefined
   /** Repeats reads that verification above the store finds wrong, as often as MaxRetries says. */
   readonly again: Again
   /** What the log says at start, beside the store's name. */
@@ -48,6 +52,8 @@ const RAISE_TIMEOUT = 'Raise RequestTimeout if such files need more time on this
 /** A directory has no options for these. */
 const LOCAL = {
   maxRetries: 3,
+  /** Operations at a time, for which there are threads. */
+  maxConnections: 8,
   requestTimeoutMs: 1_200_000,
   tooSlow: 'No option changes this limit. Find out why the disk, or the network mount and its server, is so slow.',
 }
@@ -60,7 +66,7 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
   const info = (line: string) => log.info(line)
   const { provider, naming } = config
   const limits = provider.kind === 'directory' ? LOCAL : { ...provider, tooSlow: RAISE_TIMEOUT }
-  const { maxRetries, requestTimeoutMs, tooSlow } = limits
+  const { maxRetries, requestTimeoutMs, maxConnections: connections, tooSlow } = limits
 
   const raw = providerStore(config, log, role)
   const retried = withRetry({ maxRetries }, info)(raw)
@@ -70,7 +76,8 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
   const counted = withMetrics(counts)(bounded)
   const store = withLog(info)(counted)
   /** The store as Orthanc's own calls use it. Moves and checks use `store`: they must see what is really there. */
-  const storeForOrthanc = store
+  const firstBytes = new FirstBytes()
+  const storeForOrthanc = config.ahead ? withFirstBytes(firstBytes)(store) : store
 
   const { encryption } = config
   const warn = (line: string) => log.warn(line)
@@ -94,16 +101,19 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
       retried: (work, signal) => attempt(work, { maxRetries }, signal, info),
       log,
     })
-  const place = hybrid ? hybrid.area.name : store.name
+  const area = hybrid?.area ?? forOrthanc.area
+  const ahead =
+    config.ahead && readAhead(area, { ...config.ahead, connections, nearest: () => firstBytes.nearest, log: info })
 
   return {
     store,
-    area: hybrid?.area ?? forOrthanc.area,
+    area: ahead ?? area,
     tiers: hybrid?.area.tiers ?? { 'object-storage': objectStorage },
     counts,
     hybrid,
+    ahead,
     again,
-    description: [`stores Orthanc's files in ${place}`, sealing.description].filter(Boolean).join(', '),
+    description: [`stores Orthanc's files in ${area.name}`, sealing.description].filter(Boolean).join(', '),
     // A sealed object is read whole. So Orthanc should store headers as files of their own, as with the official
     // plugins.
     ranges: !encryption?.enabled || encryption.rangeReads,

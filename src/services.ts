@@ -11,7 +11,7 @@ import { Jobs } from './wire/jobs.ts'
 import type { Services } from './wire/service-calls.ts'
 
 export function servicesOf(
-  { store, area, tiers, hybrid, counts }: Composition,
+  { store, area, tiers, hybrid, ahead, counts }: Composition,
   engineRestarts: number,
   log: Pick<Logger, 'warn'>,
 ): Services {
@@ -29,6 +29,11 @@ export function servicesOf(
     Errors: counts.errors,
     BytesRead: counts.bytesRead,
     BytesWritten: counts.bytesWritten,
+    FetchedAhead: ahead?.counts.fetched ?? 0,
+    FetchedAheadUsed: ahead?.counts.used ?? 0,
+    FetchedAheadUnused: ahead?.counts.unused ?? 0,
+    BytesFetchedAhead: ahead?.counts.bytes ?? 0,
+    BytesHeldAhead: ahead?.held ?? 0,
   })
   const check = (signal: AbortSignal) => store.check(signal, { purpose: 'status' })
   const watched = {
@@ -41,5 +46,12 @@ export function servicesOf(
   const needsStore = hybrid?.mode !== 'WriteToFileSystem'
   const routes = [statusRoute(status, check), readyRoute(needsStore ? watched : undefined), whereRoute(tiers)]
   if (moves) routes.push(moveStorageRoute(moves))
-  return { area, routes, ...(jobs && { jobs }), metrics: () => metricsOf(status()), explorer }
+  return {
+    area,
+    routes,
+    ...(jobs && { jobs }),
+    ...(ahead && { background: ahead.run }),
+    metrics: () => metricsOf(status()),
+    explorer,
+  }
 }

@@ -37,7 +37,7 @@ export class SealedReads {
     const where = { verb: 'read', store: this.#options.store.name, key }
     try {
       const { size, body } = await unseal(() => this.#get(key, signal))
-      return { size, body: located(body, where) }
+      return { size, body: located(body, where), verified: true }
     } catch (error) {
       throw Fault.from(error, where)
     }

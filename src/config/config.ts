@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { isObject } from '../fault.ts'
+import { type AheadConfig, ahead, aheadOf } from './ahead.ts'
 import { type AzureConfig, readAzure, readOldAzure } from './azure.ts'
 import { type NamingConfig, namingOf, type Read } from './common.ts'
 import { type DirectoryConfig, readDirectory } from './directory.ts'
@@ -12,7 +13,16 @@ import { bad, checked, freeze, isUnset, misspelt, readJson, section } from './re
 import { readS3, type S3Config } from './s3.ts'
 import { flag, listOfHosts, optionalText, text, whole } from './values.ts'
 
-export type { AzureConfig, DirectoryConfig, EncryptionConfig, GcsConfig, HybridConfig, NamingConfig, S3Config }
+export type {
+  AheadConfig,
+  AzureConfig,
+  DirectoryConfig,
+  EncryptionConfig,
+  GcsConfig,
+  HybridConfig,
+  NamingConfig,
+  S3Config,
+}
 
 /** The engine's whole configuration: parsed once, frozen, in base units. */
 export interface EngineConfig {
@@ -24,6 +34,8 @@ export interface EngineConfig {
   readonly hybrid: HybridConfig | undefined
   /** Files that a move job moves at a time. */
   readonly moveConcurrency: number
+  /** undefined = files are read when Orthanc asks for them, never before. */
+  readonly ahead: AheadConfig | undefined
   readonly http: HttpConfig
   readonly startupCheck: boolean
   /** How long the check of a store is repeated when Orthanc starts and the store is not there yet; 0 = one check. */
@@ -72,6 +84,7 @@ export const cloudStorage = z.object({
   StartupTimeout: whole(0, 3600, 'seconds').default(60),
   MoveConcurrency: whole(1, 64, 'files').default(8),
   NoProxy: listOfHosts.default([]),
+  ...ahead,
 })
 export const orthanc = z.object({
   HttpsCACertificates: optionalText.optional(),
@@ -113,6 +126,7 @@ export function parseConfig(json: string, folder?: string, version?: string): Pa
       encryption,
       hybrid,
       moveConcurrency: cloud.MoveConcurrency,
+      ahead: aheadOf(cloud, provider),
       http: { caFile, proxy, noProxy: cloud.NoProxy },
       startupCheck: cloud.StartupCheck,
       startupTimeoutMs: cloud.StartupTimeout * 1000,

@@ -16,6 +16,13 @@ export interface Status {
   readonly Errors: number
   readonly BytesRead: number
   readonly BytesWritten: number
+  /** Files that were read ahead, those of them that Orthanc then read, and those that were dropped before it did. */
+  readonly FetchedAhead: number
+  readonly FetchedAheadUsed: number
+  readonly FetchedAheadUnused: number
+  readonly BytesFetchedAhead: number
+  /** In memory now, and on their way to it. */
+  readonly BytesHeldAhead: number
 }
 
 /** Nobody who looks at the status waits longer. */
@@ -51,6 +58,11 @@ const prometheus: Readonly<Partial<Record<keyof Status, string>>> = {
   Errors: 'errors',
   BytesRead: 'bytes_read',
   BytesWritten: 'bytes_written',
+  FetchedAhead: 'fetched_ahead',
+  FetchedAheadUsed: 'fetched_ahead_used',
+  FetchedAheadUnused: 'fetched_ahead_unused',
+  BytesFetchedAhead: 'bytes_fetched_ahead',
+  BytesHeldAhead: 'bytes_held_ahead',
 }
 
 /** The figures of the status, for `/tools/metrics-prometheus`. */

@@ -33,6 +33,11 @@ export function servicesInMemory(): Services {
     Errors: 0,
     BytesRead: 0,
     BytesWritten: 0,
+    FetchedAhead: 0,
+    FetchedAheadUsed: 0,
+    FetchedAheadUnused: 0,
+    BytesFetchedAhead: 0,
+    BytesHeldAhead: 0,
   })
   const routes = [statusRoute(status, async () => {}), whereRoute(area.tiers), moveStorageRoute(kind)]
   return { area, routes, jobs, metrics: () => metricsOf(status()) }
