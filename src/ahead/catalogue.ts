@@ -19,6 +19,8 @@ export interface Known {
 /** A read of a file of which nothing was known before. */
 export interface Sighting extends Read {
   readonly identity: Identity
+  /** Whether the store had a digest of what was read, or a tag. */
+  readonly verified: boolean
 }
 
 /** Reads of a series whose files are not known, or not all of them. */
@@ -91,8 +93,9 @@ export class Catalogue {
     const { attachment, identity } = sighting
     const series = this.#series.get(identity.series)
     const item = series?.items.find(one => one.instance === identity.instance)
-    if (series && item && attachment.type === 'dicom-until-pixel-data') {
-      this.addHeader({ series, item }, attachment.uuid)
+    if (series && item) {
+      // A header object, or a file that was read while Orthanc was asked.
+      this.#known.set(attachment.uuid, { series, item })
       this.note({ series, item }, sighting, undefined, number)
       return true
     }
@@ -141,12 +144,7 @@ export class Catalogue {
           seen => seen.attachment.uuid === uuid || seen.identity.instance === instance,
         )
       const listed = await instancesOf(uid, isSeen, orthanc, signal)
-      const { sightings, needed } = this.#suspicions.get(uid) ?? { sightings: [], needed: 2 }
-      this.#suspicions.set(uid, {
-        sightings: [],
-        needed: Math.min(needed * 2, MOST_SIGHTINGS),
-        since: this.#options.now(),
-      })
+      const { sightings = [] } = this.#suspicions.get(uid) ?? {}
       if (signal.aborted || !listed || listed.length < SMALLEST_SERIES) return false
       this.#take(uid, listed, sightings, number)
       return true
@@ -155,14 +153,16 @@ export class Catalogue {
         this.#options.log(`nothing of a series is read ahead: ${Fault.from(error).describe()}`)
       return false
     } finally {
+      const { needed = 2 } = this.#suspicions.get(uid) ?? {}
+      const since = this.#options.now()
+      this.#suspicions.set(uid, { sightings: [], needed: Math.min(needed * 2, MOST_SIGHTINGS), since })
       this.#listing.delete(uid)
       if (this.#listing.size === 0) this.#removed.clear()
     }
   }
 
   #take(uid: string, listed: readonly Listed[], sightings: readonly Sighting[], number: number): void {
-    const compressed = sightings.some(({ identity }) => identity.compressed)
-    const series = this.#series.get(uid) ?? new Series(uid, compressed)
+    const series = this.#series.get(uid) ?? newSeries(uid, sightings)
     for (const { uuid } of series.items) this.#known.delete(uuid)
     series.take(listed.filter(({ uuid }) => !this.#removed.has(uuid)))
     this.#series.set(uid, series)
@@ -186,4 +186,9 @@ export class Catalogue {
         this.#options.forgotten(uuid)
       }
   }
+}
+
+function newSeries(uid: string, sightings: readonly Sighting[]): Series {
+  const compressed = sightings.some(({ identity }) => identity.compressed)
+  return new Series(uid, { compressed, asksFirst: compressed || sightings.some(({ verified }) => !verified) })
 }

@@ -6,7 +6,7 @@ import type { StorageArea } from '../area/area.ts'
 import { type Content, type Range, sourceOf } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import type { Orthanc } from '../orthanc.ts'
-import { Account } from './account.ts'
+import { Account, REQUEST_BYTES } from './account.ts'
 import { type Asks, Catalogue } from './catalogue.ts'
 import { costOf, Fetcher } from './fetcher.ts'
 import { Head } from './head.ts'
@@ -48,13 +48,13 @@ const FAR_MS = 4
 const LEFT_MS = 10_000
 const LEFT_READS = 64
 const SWEEP_MS = 15_000
-/** What may be wasted before anything was delivered, as a share of the memory. */
-const ALLOWANCE = 1 / 8
+/** What may be wasted before anything was delivered: a share of the memory, and some small files in any case. */
+const allowanceOf = (memoryBytes: number) => Math.max(memoryBytes / 8, 16 * REQUEST_BYTES)
 
 export function readAhead(area: StorageArea, options: ReadAheadOptions): ReadAhead {
   const { memoryBytes, connections, nearest, log, now = () => performance.now() } = options
   const counts: AheadCounts = { fetched: 0, used: 0, unused: 0, bytes: 0 }
-  const account = new Account(memoryBytes * ALLOWANCE)
+  const account = new Account(allowanceOf(memoryBytes))
   const shelf = new Shelf(memoryBytes, entry => {
     entry.series.exhausted = false
     if (entry.used) return
@@ -85,7 +85,7 @@ export function readAhead(area: StorageArea, options: ReadAheadOptions): ReadAhe
     },
   })
 
-  /** What was fetched of this, or is on its way. */
+  /** What was fetched of this, or is on its way: now in its reader's hands, and to be released. */
   function entryFor(read: Read): Entry | undefined {
     const { uuid } = read.attachment
     const known = catalogue.find(uuid)
@@ -93,7 +93,9 @@ export function readAhead(area: StorageArea, options: ReadAheadOptions): ReadAhe
     const entry = shelf.get(uuid)
     const covers = entry && (read.range ? read.range.end <= entry.end : entry.whole)
     catalogue.note(known, read, Boolean(covers), reads)
-    return covers ? entry : undefined
+    if (!covers) return undefined
+    entry.readers++
+    return entry
   }
 
   /** Undefined when nothing came of the fetch: then the reader reads itself. */
@@ -103,7 +105,6 @@ export function readAhead(area: StorageArea, options: ReadAheadOptions): ReadAhe
     use: (content: Content) => Promise<T>,
     signal: AbortSignal,
   ): Promise<{ readonly value: T } | undefined> {
-    entry.readers++
     try {
       const bytes = await unlessGivenUp(entry.bytes, signal)
       if (!bytes || (range && range.end > bytes.byteLength)) return undefined
@@ -130,11 +131,13 @@ export function readAhead(area: StorageArea, options: ReadAheadOptions): ReadAhe
     const isNew = asks !== undefined && (range?.start ?? 0) === 0 && !catalogue.find(uuid)
     let head: Head | undefined
     let size = 0
+    let verified = false
     readers++
     reading.set(uuid, (reading.get(uuid) ?? 0) + 1)
     try {
       const watched = (content: Content) => {
         size = content.size
+        verified = content.verified === true
         if (isNew && !head && Math.min(now() - began, nearest()) >= FAR_MS) head = new Head()
         return use(head ? { ...content, body: head.watch(content.body) } : content)
       }
@@ -147,7 +150,8 @@ export function readAhead(area: StorageArea, options: ReadAheadOptions): ReadAhe
       if (others > 0) reading.set(uuid, others)
       else reading.delete(uuid)
       const identity = head?.identity()
-      if (identity) void catalogue.learn({ attachment, range, size, identity }, asks, reads).then(() => fetcher.pump())
+      if (identity)
+        void catalogue.learn({ attachment, range, size, identity, verified }, asks, reads).then(() => fetcher.pump())
       fetcher.pump()
     }
   }

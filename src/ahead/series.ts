@@ -70,17 +70,16 @@ export class Series {
     { order, direction: -1, fit: 0 },
   ])
   #lastKind: Kind = 'whole'
-  #reads = 0
   /** The longest part that was read of a file, where only parts are read. */
   #partBytes = 0
   #wholeBytes = 0
   #place: Item | undefined
   #window = FIRST_WINDOW
 
-  constructor(uid: string, compressed: boolean) {
+  constructor(uid: string, { compressed, asksFirst }: { compressed: boolean; asksFirst: boolean }) {
     this.uid = uid
     this.#compressed = compressed
-    this.asksFirst = compressed
+    this.asksFirst = asksFirst
   }
 
   /** As Orthanc lists them. */
@@ -116,7 +115,6 @@ export class Series {
     if (!this.#place || kind === this.#lastKind) this.kind = kind
     this.#lastKind = kind
     this.exhausted = false
-    this.#reads++
     item.reads[kind]++
     if (kind === 'head') this.#partBytes = Math.max(this.#partBytes, partOf(read.range))
     if (kind === 'header') this.#partBytes = Math.max(this.#partBytes, read.size ?? 0)
@@ -125,13 +123,13 @@ export class Series {
       if (step !== undefined) course.fit += ((step > 0 && step <= NEAR ? 1 / step : 0) - course.fit) * NEWS
     }
     this.#place = item
-    if (hit) this.#window = Math.min(Math.max(this.#window, 1) * 2, LARGEST_WINDOW)
-    if (hit === false) this.#window = Math.max(this.#window >> 1, this.#isSteady ? FIRST_WINDOW : 0)
+    if (hit) this.#window = Math.min(this.#window * 2, LARGEST_WINDOW)
+    if (hit === false) this.#window = Math.max(this.#window >> 1, FIRST_WINDOW)
   }
 
   /** How probable it is that a file of the series will not be read. */
   get doubt(): number {
-    return this.#isSteady ? 1 / Math.max(this.#reads, 1) : 1 - Math.min(this.#reads / this.items.length, 1)
+    return 1 - this.#course.fit
   }
 
   /**
@@ -147,7 +145,7 @@ export class Series {
 
   /**
    * What may be read next, the most probable first. If everything fits into `memory`: all that comes after the reader's
-   * place, then what is before it and was never read. Else as much as the window has.
+   * place, then what is before it and was never read. Else as much as the window has, if the reader goes on in order.
    */
   *next(memory: number): Iterable<Item> {
     const place = this.#place
@@ -156,7 +154,7 @@ export class Series {
     const items = this.#orders[order] as readonly Item[]
     const at = place.places[order] as number
     const allFit = (this.kind === 'whole' ? this.#wholeBytes : items.length * this.#partBytes) <= memory
-    const reach = allFit ? REACH : this.#window
+    const reach = allFit ? REACH : this.#isSteady ? this.#window : 0
     for (let i = 1; i <= reach && i <= items.length; i++) {
       const item = items[at + i * direction]
       if (item && !item.lost && item.reads[this.kind] < place.reads[this.kind]) yield item
