@@ -32,8 +32,9 @@ struct EngineSettings {
   std::chrono::milliseconds hello_time{5'000};   // a connection that has not said HELLO by then is dropped
 };
 
-// Thread-safe. Calls come on any of Orthanc's threads, and block. One supervisor thread does everything else. It alone
-// forks, because PR_SET_PDEATHSIG watches the thread that has forked, not the process.
+// Thread-safe. Calls come on any of Orthanc's threads, and block. One thread keeps the standing call, if the engine
+// wants it. One supervisor thread does everything else. It alone forks, because PR_SET_PDEATHSIG watches the thread
+// that has forked, not the process.
 class Engine {
  public:
   enum class Started { On, Off, Refused };

@@ -1,4 +1,4 @@
-/** What the engine may ask of Orthanc in the middle of a REST request or of a step of a job. */
+/** What the engine may ask of Orthanc: in a REST request, in a step of a job, in the standing call. */
 
 export type Json = null | boolean | number | string | readonly Json[] | JsonObject
 export interface JsonObject {
@@ -7,7 +7,7 @@ export interface JsonObject {
 
 /**
  * Orthanc's own REST API, without the routes of plugins. The requests of one call are made one after the other, in
- * their order, on the thread of Orthanc that waits for the call. Rejects with a `Fault`: `Canceled`
+ * their order, on the thread that waits for the call. Rejects with a `Fault`: `Canceled`
  * when Orthanc stops, `TooLarge` for an answer above 16 MiB (ask for less: `?since=&limit=`, or without `expand`),
  * `BadRequest` for another 4xx, `Unavailable` for a 503, `Internal` for everything else that is not a 2xx.
  * When an engine dies, the call is repeated on the next one. A POST may then happen twice, a submission does not.

@@ -101,6 +101,7 @@ Header Ask(Channel& channel, const std::string& uri) {
 bool Stand(Channel& channel) {
   const bool first = FirstLife();
   if (scenario == "stands-cuts" && first) return false;
+  if (scenario == "stands-late") std::this_thread::sleep_for(std::chrono::milliseconds(300));
   if (Ask(channel, first ? "/first" : "/again").kind != Kind::Reply) return false;
   if (scenario == "stands-dies" && first) std::raise(SIGKILL);
   while (scenario == "stands-storms" && Ask(channel, "/storm").kind == Kind::Reply) continue;
@@ -302,6 +303,10 @@ int main(int count, char** argv) {
   if (scenario == "off") return Return(control, 0, 0, 0, "nothing to do: disabled"), pause();
   const bool library = count > 3;  // the real plugin gives options to Node, and wants ranges
   const uint8_t asks = scenario.rfind("stands-", 0) == 0 ? 4 : 0;
-  Return(control, 0, asks | (library ? 3 : 1), scenario == "hangs" ? 300 : 300'000, "stores files in memory");
+  Return(control, 0, asks | (library ? 3 : 1),
+         scenario == "hangs"         ? 300
+         : scenario == "stands-late" ? 30
+                                     : 300'000,
+         "stores files in memory");
   Live(control);
 }

@@ -2,6 +2,7 @@
 #include <dlfcn.h>
 #include <orthanc/OrthancCPlugin.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -45,10 +46,17 @@ class FakeOrthanc {
     return reinterpret_cast<int32_t (*)(OrthancPluginContext*)>(Symbol("OrthancPluginInitialize"))(&context_);
   }
 
+  // As Orthanc tells its plugins that it has started. Before that it answers no REST API.
+  void Begin() {
+    begun = true;
+    on_change(OrthancPluginChangeType_OrthancStarted, OrthancPluginResourceType_None, nullptr);
+  }
+
   // As Orthanc stops a plugin.
   void Unload() {
     if (on_change != nullptr)
       on_change(OrthancPluginChangeType_OrthancStopped, OrthancPluginResourceType_None, nullptr);
+    begun = false;
     reinterpret_cast<void (*)()>(Symbol("OrthancPluginFinalize"))();
     dlclose(library);
     for (const std::string& name : folder.Names()) unlink((folder.path() + "/" + name).c_str());
@@ -68,6 +76,16 @@ class FakeOrthanc {
     return name;
   }
 
+  // What was logged, so far and since Forget(). The engine's end is logged on a thread of its own.
+  std::string Lines() {
+    const std::lock_guard<std::recursive_mutex> lock(mutex_);
+    return lines_;
+  }
+  void Forget() {
+    const std::lock_guard<std::recursive_mutex> lock(mutex_);
+    lines_.clear();
+  }
+
   std::string Name() { return reinterpret_cast<const char* (*)()>(Symbol("OrthancPluginGetName"))(); }
 
   static bool Loaded() {
@@ -79,7 +97,6 @@ class FakeOrthanc {
   Folder folder;
   void* library = nullptr;
   std::string configuration;
-  std::string lines;
   std::map<std::string, OrthancPluginRestCallback> routes;
   int status = 0;  // of what was sent last, with its type and body
   std::string header, body;
@@ -95,6 +112,8 @@ class FakeOrthanc {
   _OrthancPluginRegisterStorageArea2 area{};
   OrthancPluginOnChangeCallback on_change = nullptr;
   int buffers = 0;  // made and not freed
+  std::atomic<bool> begun{false};
+  std::atomic<int> upcalls{0};
 
  private:
   static FakeOrthanc* current;
@@ -103,11 +122,12 @@ class FakeOrthanc {
   void* Symbol(const char* name) { return dlsym(library, name); }
 
   OrthancPluginErrorCode Serve(_OrthancPluginService service, const void* params) {
+    const std::lock_guard<std::recursive_mutex> lock(mutex_);
     asked.insert(service);
     switch (static_cast<int>(service)) {
       case _OrthancPluginService_LogError:
       case _OrthancPluginService_LogWarning:
-      case _OrthancPluginService_LogInfo: lines += std::string(static_cast<const char*>(params)) + "\n"; break;
+      case _OrthancPluginService_LogInfo: lines_ += std::string(static_cast<const char*>(params)) + "\n"; break;
       case _OrthancPluginService_GetConfiguration:
         *static_cast<const _OrthancPluginRetrieveDynamicString*>(params)->result = strdup(configuration.c_str());
         buffers++;
@@ -135,7 +155,7 @@ class FakeOrthanc {
         const auto* const logged = static_cast<const LogMessage*>(params);
         CHECK(logged->plugin == std::string("cloud-storage") && logged->category == kCategoryPlugins);
         CHECK(logged->level >= 0 && logged->level <= 2 && std::strchr(logged->file, '/') == nullptr);
-        lines += std::string(logged->message) + " (" + logged->file + ":" + (logged->line > 0 ? "line" : "0") + ")\n";
+        lines_ += std::string(logged->message) + " (" + logged->file + ":" + (logged->line > 0 ? "line" : "0") + ")\n";
         break;
       }
       case kSetCurrentThreadName: thread = static_cast<const char*>(params); break;
@@ -148,6 +168,14 @@ class FakeOrthanc {
         job = *static_cast<const _OrthancPluginCreateJob*>(params);
         *job.target = reinterpret_cast<OrthancPluginJob*>(this);
         break;
+      case _OrthancPluginService_CallRestApi: {
+        CHECK(begun);
+        const auto* const call = static_cast<const _OrthancPluginCallRestApi*>(params);
+        CHECK(call->afterPlugins == 0);
+        *call->httpStatus = 200;
+        upcalls++;
+        break;
+      }
       case _OrthancPluginService_RegisterRefreshMetricsCallback:
         refresh = static_cast<const _OrthancPluginRegisterRefreshMetricsCallback*>(params)->callback;
         break;
@@ -186,6 +214,8 @@ class FakeOrthanc {
   }
 
   OrthancPluginContext context_{};
+  std::recursive_mutex mutex_;
+  std::string lines_;
 };
 FakeOrthanc* FakeOrthanc::current = nullptr;
 
@@ -205,7 +235,7 @@ void NewServicesAreAskedOnlyWhereTheyAre() {
     const bool messages = since(version, 12, 4);
     CHECK(orthanc.asked.count(kLogMessage) == (messages ? 1 : 0));
     CHECK(orthanc.asked.count(_OrthancPluginService_LogWarning) == (messages ? 0 : 1));
-    CHECK(orthanc.lines.find(messages ? "a warning (launch.cpp:line)\n" : "a warning\n") != std::string::npos);
+    CHECK(orthanc.Lines().find(messages ? "a warning (launch.cpp:line)\n" : "a warning\n") != std::string::npos);
 
     orthanc.refresh();
     const bool integers = since(version, 12, 1);
@@ -218,6 +248,24 @@ void NewServicesAreAskedOnlyWhereTheyAre() {
     orthanc.job.finalize(orthanc.job.job);
     orthanc.Unload();
     CHECK(orthanc.thread == (since(version, 13, 0) ? "" : since(version, 12, 2) ? "CLOUD-STORAGE" : "none"));
+  }
+}
+
+// From its start to its stop, and not where a plugin cannot ask it.
+void EngineAsksWhileOrthancRuns() {
+  for (const char* const version : {"1.9.1", "1.9.2", "1.10.1", "1.13.0"}) {
+    FakeOrthanc orthanc(version);
+    CHECK(orthanc.Load("stands-storms") == 0);
+    CHECK(orthanc.area.create(kUuid, "x", 1, OrthancPluginContentType_Dicom) == OrthancPluginErrorCode_Success);
+    CHECK(orthanc.upcalls == 0);
+    orthanc.Begin();
+    const bool old = std::strcmp(version, "1.9.1") == 0;
+    while (!old && orthanc.upcalls < 10) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    CHECK(orthanc.area.create(kUuid, "x", 1, OrthancPluginContentType_Dicom) == OrthancPluginErrorCode_Success);
+    CHECK((orthanc.upcalls > 0) == !old);
+    orthanc.Unload();  // what is asked later does not hold in Serve()
+    CHECK(!FakeOrthanc::Loaded());
+    CHECK(orthanc.Lines().find("cannot") == std::string::npos);
   }
 }
 
@@ -252,6 +300,7 @@ void StartsAgainAfterAReset() {
   for (const char* const version : {"1.10.1", "1.13.0", "1.10.1"}) {
     FakeOrthanc orthanc(version);
     CHECK(orthanc.Load("asks") == 0);
+    orthanc.Begin();
     CHECK(orthanc.routes.count("/route") == 1 && orthanc.job_types == 1);
     OrthancPluginHttpRequest request{};
     request.method = OrthancPluginHttpMethod_Get;
@@ -272,12 +321,12 @@ void ProbeIsAnsweredWithoutTheEngine() {
     CHECK(orthanc.routes["/route"](nullptr, "/route", &request) != OrthancPluginErrorCode_Success);
     CHECK(orthanc.status == 0);
     const bool silent = std::strcmp(scenario, "dies-always") == 0;  // the engine, which has no words of its own
-    CHECK(silent == (orthanc.lines.find("cannot answer a REST request") != std::string::npos));
-    orthanc.lines.clear();
+    CHECK(silent == (orthanc.Lines().find("cannot answer a REST request") != std::string::npos));
+    orthanc.Forget();
     CHECK(orthanc.routes["/probe"](nullptr, "/probe", &request) == OrthancPluginErrorCode_Success);
     CHECK(orthanc.status == 503 && orthanc.header == "application/json");
     CHECK(orthanc.body.find("\"Ready\" : false") != std::string::npos);
-    CHECK(orthanc.lines.find("cannot answer") == std::string::npos);
+    CHECK(orthanc.Lines().find("cannot answer") == std::string::npos);
     orthanc.Unload();
   }
 }
@@ -287,9 +336,9 @@ void SecondStorageAreaIsRefused() {
     FakeOrthanc orthanc(version);
     orthanc.registration = OrthancPluginErrorCode_StorageAreaAlreadyRegistered;
     CHECK(orthanc.Load("ranges") != 0);
-    CHECK(orthanc.lines.find("another plugin does so already") != std::string::npos);
+    CHECK(orthanc.Lines().find("another plugin does so already") != std::string::npos);
     orthanc.Unload();
-    CHECK(orthanc.lines.find("is started again") == std::string::npos);
+    CHECK(orthanc.Lines().find("is started again") == std::string::npos);
   }
 }
 
@@ -299,7 +348,7 @@ void SecondCopyDoesNothing() {
   const auto create = orthanc.area.create;
   int32_t started = -1;
   CHECK(orthanc.LoadCopy(&started) == "cloud-storage-unused-copy.so" && started == 0);
-  CHECK(orthanc.lines.find("/copy.so does nothing, because it is the same plugin as ") != std::string::npos);
+  CHECK(orthanc.Lines().find("/copy.so does nothing, because it is the same plugin as ") != std::string::npos);
   CHECK(orthanc.area.create == create && orthanc.Name() == "cloud-storage");
   CHECK(create(kUuid, "x", 1, OrthancPluginContentType_Dicom) == OrthancPluginErrorCode_Success);
   orthanc.Unload();
@@ -311,12 +360,12 @@ void OldOrthancHasNoRoutesThatAskIt() {
     FakeOrthanc orthanc(version);
     CHECK(orthanc.Load("ranges") == 0);
     CHECK(orthanc.routes.size() == 2 && orthanc.job_types == (old ? 0 : 1));
-    CHECK((orthanc.lines.find("Update to Orthanc 1.9.2") != std::string::npos) == old);
+    CHECK((orthanc.Lines().find("Update to Orthanc 1.9.2") != std::string::npos) == old);
     orthanc.Unload();
   }
   FakeOrthanc orthanc("1.8.2");
   CHECK(orthanc.Load("ranges") != 0);
-  CHECK(orthanc.lines.find("needs Orthanc 1.9.0 or newer, this is 1.8.2") != std::string::npos);
+  CHECK(orthanc.Lines().find("needs Orthanc 1.9.0 or newer, this is 1.8.2") != std::string::npos);
   orthanc.Unload();
 }
 
@@ -326,8 +375,8 @@ void MissingEngineStopsOrthancOnlyWhereItIsConfigured() {
       const bool wanted = std::strstr(section, "Storage") != nullptr;
       FakeOrthanc orthanc(wanted ? "1.10.1" : "1.13.0");
       CHECK((orthanc.Load("off", std::string("\"") + section + "\":null,", missing) != 0) == wanted);
-      CHECK(orthanc.lines.find(std::string("CloudStorage.") + missing + " names /nowhere") != std::string::npos);
-      CHECK((orthanc.lines.find("the plugin is disabled") == std::string::npos) == wanted);
+      CHECK(orthanc.Lines().find(std::string("CloudStorage.") + missing + " names /nowhere") != std::string::npos);
+      CHECK((orthanc.Lines().find("the plugin is disabled") == std::string::npos) == wanted);
       CHECK(orthanc.area.create == nullptr);
       orthanc.Unload();
     }
@@ -336,6 +385,7 @@ void MissingEngineStopsOrthancOnlyWhereItIsConfigured() {
 }  // namespace
 
 const std::vector<Test> kLibraryTests = {TEST(NewServicesAreAskedOnlyWhereTheyAre),
+                                         TEST(EngineAsksWhileOrthancRuns),
                                          TEST(StoresAndReadsInTheFolderThatOrthancNames),
                                          TEST(RepeatedReadLeaksNoMemoryOfOrthancs),
                                          TEST(StartsAgainAfterAReset),

@@ -70,6 +70,14 @@ void EngineAsksWhileItLives() {
   CHECK(one.api.asked() == "1 /first\n" && one.stage.core.Count("E ") == 0 && one.stage.core.Count("W ") == 1);
 }
 
+// The deadline of calls is 30 ms here, and the engine asks after 300.
+void ItHasNoDeadline() {
+  Standing one("stands-late");
+  one.api.Await("1 /first");
+  one.stage.engine->Stop();
+  CHECK(one.api.asked() == "1 /first\n" && one.stage.core.Count("E ") == 0);
+}
+
 void EngineThatDoesNotWantItIsLeftAlone() {
   Standing one("works");
   CHECK(one.stage.Write().ending == Ending::Ok);
@@ -185,6 +193,7 @@ void OrthancMayStopBeforeThereIsAConnection() {
 }  // namespace
 
 const std::vector<Test> kStandingTests = {TEST(EngineAsksWhileItLives),
+                                          TEST(ItHasNoDeadline),
                                           TEST(EngineThatDoesNotWantItIsLeftAlone),
                                           TEST(NextEngineAsksAgain),
                                           TEST(ConnectionThatIsCutIsReplaced),

@@ -2,7 +2,8 @@
 import type { StorageArea } from '../../../src/area/area.ts'
 import { checkedContent, collectSource, sourceOf } from '../../../src/bytes.ts'
 import { Fault } from '../../../src/fault.ts'
-import type { Job, JobKind, JsonObject } from '../../../src/orthanc.ts'
+import type { Job, JobKind, Json, JsonObject, Orthanc } from '../../../src/orthanc.ts'
+import type { Background } from '../../../src/wire/background.ts'
 import { Jobs } from '../../../src/wire/jobs.ts'
 import { json, jsonOf, type Route } from '../../../src/wire/router.ts'
 import { Server } from '../../../src/wire/server.ts'
@@ -66,7 +67,60 @@ const kind: JobKind = {
   },
 }
 
+/** What waits for the standing call: work that is done there, with Orthanc at hand. */
+let aside = Promise.withResolvers<(orthanc: Orthanc, signal: AbortSignal) => Promise<void>>()
+/** How many requests the storm has made, once it was let loose. */
+let storm = -1
+
+const background: Background = async (orthanc, signal) => {
+  const over = new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+  over.catch(() => {})
+  for (;;) {
+    const work = await Promise.race([aside.promise, over])
+    aside = Promise.withResolvers()
+    await work(orthanc, signal)
+  }
+}
+
+/** Asks in the standing call, and waits for the answers here. */
+function askAside(ask: (orthanc: Orthanc, signal: AbortSignal) => Promise<Json>): Promise<Json> {
+  return new Promise((resolve, reject) =>
+    aside.resolve((orthanc, signal) => ask(orthanc, signal).then(resolve, reject)),
+  )
+}
+
 const routes: Route[] = [
+  {
+    pattern: '/tiny/aside',
+    methods: {
+      GET: async () => json({ Engine: process.pid, Storm: storm }),
+      POST: async request => {
+        const questions = (await jsonOf(request)) as (string | [string, Json])[]
+        const answers = await askAside((orthanc, signal) =>
+          Promise.all(
+            questions.map(async question =>
+              typeof question === 'string'
+                ? ((await orthanc.get(question, signal)) ?? 'absent')
+                : await orthanc.post(...question, signal),
+            ),
+          ),
+        )
+        return json(answers)
+      },
+      // Without end, several at once.
+      PUT: async request => {
+        const uris = (await jsonOf(request)) as string[]
+        storm = 0
+        aside.resolve(async (orthanc, signal) => {
+          for (;;) {
+            await Promise.all(uris.map(uri => orthanc.get(uri, signal)))
+            storm += uris.length
+          }
+        })
+        return json({})
+      },
+    },
+  },
   {
     pattern: '/tiny/echo/([a-z]+)',
     methods: {
@@ -138,6 +192,7 @@ const services: Services = {
       ['tiny_files', files.size],
       ['tiny_bytes', 123_456_789_012],
     ]),
+  background,
   explorer: `// tiny extension ${'x'.repeat(5000)} end`,
 }
 await server.accept('keeps files in memory', { callDeadlineMs: 60_000, ranges: true, services })
