@@ -139,6 +139,19 @@ describe('nothing is read ahead', () => {
     assert.deepEqual([stage.order, stage.requests], [upTo(5), []])
   })
 
+  it('again of files that were read before Orthanc could be asked', async () => {
+    const stage = staged({ series: [10] }, false)
+    for (const at of upTo(4)) await stage.read(at)
+    stage.begin()
+    await stage.read(4)
+    await progress('the others', () => stage.area.counts.fetched === 5)
+    await rest()
+    assert.deepEqual(
+      stage.order.toSorted((a, b) => a - b),
+      upTo(10),
+    )
+  })
+
   it('of a series with two files', async () => {
     const stage = staged({ series: [2] })
     for (const at of [0, 1, 0, 1]) await stage.read(at)

@@ -128,7 +128,7 @@ export function readAhead(area: StorageArea, options: ReadAheadOptions): ReadAhe
     const { attachment, range } = read
     const { uuid } = attachment
     const began = now()
-    const isNew = asks !== undefined && (range?.start ?? 0) === 0 && !catalogue.find(uuid)
+    const isNew = (range?.start ?? 0) === 0 && !catalogue.find(uuid)
     let head: Head | undefined
     let size = 0
     let verified = false

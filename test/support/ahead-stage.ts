@@ -83,12 +83,13 @@ export class Stage implements Orthanc {
   given: (uuid: string, bytes: Buffer) => Buffer = (_, bytes) => bytes
   readonly #options: StageOptions
   readonly #stop = new AbortController()
-  readonly #running: Promise<void>
+  #running: Promise<void> = Promise.resolve()
   readonly #stored = new Map<string, Buffer>()
   readonly #waiting: (() => void)[] = []
   #open = true
 
-  constructor(options: StageOptions = {}) {
+  /** `begins`: Orthanc may be asked from the start on. */
+  constructor(options: StageOptions = {}, begins = true) {
     this.#options = options
     const { series = [20], pixels = 32, memoryBytes = 64 * 1024 * 1024, connections = 25, away = 20 } = options
     for (const [number, count] of series.entries())
@@ -111,6 +112,11 @@ export class Stage implements Orthanc {
       now: () => this.clock,
       ...options.ahead,
     })
+    if (begins) this.begin()
+  }
+
+  /** From now on Orthanc may be asked. */
+  begin(): void {
     this.#running = this.area.run(this, this.#stop.signal)
   }
 
