@@ -75,8 +75,8 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
   const counts = newCounts()
   const counted = withMetrics(counts)(bounded)
   const store = withLog(info)(counted)
-  /** The store as Orthanc's own calls use it. Moves and checks use `store`: they must see what is really there. */
   const firstBytes = new FirstBytes()
+  /** The store as Orthanc's own calls use it. Moves and checks use `store`: they must see what is really there. */
   const storeForOrthanc = config.ahead ? withFirstBytes(firstBytes)(store) : store
 
   const { encryption } = config
@@ -103,7 +103,15 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
     })
   const area = hybrid?.area ?? forOrthanc.area
   const ahead =
-    config.ahead && readAhead(area, { ...config.ahead, connections, nearest: () => firstBytes.nearest, log: info })
+    config.ahead &&
+    readAhead(area, {
+      ...config.ahead,
+      // Larger ones come in parts that are fetched in parallel, and their parts would wait for each other.
+      largestBytes: provider.kind === 's3' ? provider.transfer?.partBytes : undefined,
+      connections,
+      nearest: () => firstBytes.nearest,
+      log: info,
+    })
 
   return {
     store,

@@ -152,6 +152,15 @@ describe('nothing is read ahead', () => {
     )
   })
 
+  it('of files larger than is allowed, or than the memory', async () => {
+    for (const limits of [{ memoryBytes: 2000 }, { ahead: { largestBytes: 2000 } }]) {
+      const stage = staged({ series: [10], ...limits })
+      for (const at of upTo(10)) await stage.read(at)
+      await rest()
+      assert.deepEqual(stage.order, upTo(10))
+    }
+  })
+
   it('of a series with two files', async () => {
     const stage = staged({ series: [2] })
     for (const at of [0, 1, 0, 1]) await stage.read(at)

@@ -16,6 +16,8 @@ export interface FetcherOptions {
   readonly shelf: Shelf
   readonly account: Account
   readonly memoryBytes: number
+  /** Larger files are not fetched ahead. */
+  readonly largestBytes: number
   /** Of the store, to all who read. */
   readonly connections: number
   /** Orthanc, while it may be asked. Without it nothing is fetched. */
@@ -53,27 +55,27 @@ export class Fetcher {
 
   /** Begins the most probable fetch; false when there is none that may begin. */
   #begin(asks: Asks): boolean {
-    const { catalogue, memoryBytes, isLeft } = this.#options
+    const { catalogue, memoryBytes, largestBytes, isLeft } = this.#options
     for (const series of catalogue.series) {
       if (series.exhausted || isLeft(series)) continue
       let open = false
       for (const item of series.next(memoryBytes)) {
         const wanted = series.wanted(item)
-        if (wanted && !this.#isHere(wanted)) return this.#fetch(series, item, wanted, asks)
         if (wanted === undefined) void this.#ask(series, item, asks)
-        open ||= wanted === undefined
-        if (this.#questions.size >= MOST_QUESTIONS) break
+        const missing = wanted && sizeOf(wanted) <= largestBytes && !this.#isHere(wanted)
+        if (missing && this.#fetch(series, item, wanted, asks)) return true
+        open ||= wanted === undefined || Boolean(missing)
+        if (missing || this.#questions.size >= MOST_QUESTIONS) break
       }
       series.exhausted = !open
     }
     return false
   }
 
-  #isHere({ attachment: { uuid }, range, size = 0 }: Read): boolean {
+  #isHere(wanted: Read): boolean {
+    const { uuid } = wanted.attachment
     const entry = this.#options.shelf.get(uuid)
-    return (
-      this.#options.reading(uuid) > 0 || (entry !== undefined && (entry.whole || entry.end >= (range?.end ?? size)))
-    )
+    return this.#options.reading(uuid) > 0 || (entry !== undefined && (entry.whole || entry.end >= sizeOf(wanted)))
   }
 
   /** Orthanc is asked for one file after the other, in the order of need. */
@@ -92,7 +94,7 @@ export class Fetcher {
 
   #fetch(series: Series, item: Item, wanted: Read, asks: Asks): boolean {
     const { shelf, account, isLeft, catalogue, memoryBytes } = this.#options
-    const size = wanted.range?.end ?? wanted.size ?? 0
+    const size = sizeOf(wanted)
     const risk = (one: Series) => one.unread * (isLeft(one) ? 1 : one.doubt)
     const risks = catalogue.series.reduce((sum, one) => sum + risk(one), 0)
     if (!account.allows(risks + costOf(size) * series.doubt)) return false
@@ -129,11 +131,12 @@ export class Fetcher {
    * What Orthanc would read. Undefined when Orthanc must be asked first: only the digest that its database has can show
    * whether the bytes are right. If it keeps none, their size is what its own read would be compared with, too.
    */
-  async #bytesOf({ attachment, range, size = 0 }: Read, stored: Info | undefined, signal: AbortSignal) {
+  async #bytesOf(wanted: Read, stored: Info | undefined, signal: AbortSignal) {
+    const { attachment, range } = wanted
     const { bytes, verified } = await this.#options.area.deliver(
       attachment,
       range,
-      async content => ({ bytes: await ownBytes(content, range?.end ?? size), verified: content.verified }),
+      async content => ({ bytes: await ownBytes(content, sizeOf(wanted)), verified: content.verified }),
       signal,
     )
     if (range || verified) return bytes
@@ -144,6 +147,8 @@ export class Fetcher {
     return bytes
   }
 }
+
+const sizeOf = ({ range, size = 0 }: Read) => range?.end ?? size
 
 /** What the account takes for a fetch. */
 export const costOf = (size: number) => size + REQUEST_BYTES

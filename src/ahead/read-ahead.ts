@@ -16,6 +16,8 @@ import { type Entry, Shelf } from './shelf.ts'
 export interface ReadAheadOptions {
   /** What is held and what is under way takes no more. */
   readonly memoryBytes: number
+  /** Larger files are not read ahead. Default: those for which there is memory. */
+  readonly largestBytes?: number | undefined
   /** Of the store, to all who read. */
   readonly connections: number
   /** How long the store takes to begin an answer, at its best: milliseconds. */
@@ -52,7 +54,7 @@ const SWEEP_MS = 15_000
 const allowanceOf = (memoryBytes: number) => Math.max(memoryBytes / 8, 16 * REQUEST_BYTES)
 
 export function readAhead(area: StorageArea, options: ReadAheadOptions): ReadAhead {
-  const { memoryBytes, connections, nearest, log, now = () => performance.now() } = options
+  const { memoryBytes, largestBytes = memoryBytes, connections, nearest, log, now = () => performance.now() } = options
   const counts: AheadCounts = { fetched: 0, used: 0, unused: 0, bytes: 0 }
   const account = new Account(allowanceOf(memoryBytes))
   const shelf = new Shelf(memoryBytes, entry => {
@@ -75,6 +77,7 @@ export function readAhead(area: StorageArea, options: ReadAheadOptions): ReadAhe
     shelf,
     account,
     memoryBytes,
+    largestBytes: Math.min(largestBytes, memoryBytes),
     connections,
     asks: () => asks,
     reading: uuid => (uuid === undefined ? readers : (reading.get(uuid) ?? 0)),
