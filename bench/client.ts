@@ -16,6 +16,9 @@ export interface Work {
   /** What to upload, or the instances to read. */
   readonly images?: readonly BenchImage[]
   readonly ids?: readonly string[]
+  /** What else to read, or to remove. */
+  readonly paths?: readonly string[]
+  readonly removed?: readonly string[]
 }
 
 export interface Done {
@@ -54,6 +57,7 @@ export class BenchClients {
 
 interface Http {
   get(url: string): Promise<unknown>
+  remove(url: string): Promise<unknown>
   /** Resolves to the answer's text. */
   post(url: string, body: Buffer): Promise<string>
 }
@@ -77,7 +81,11 @@ const kinds: Readonly<Record<ClientKind, (count: number) => Http>> = {
         sent.on('error', reject)
         sent.end(body)
       })
-    return { get: url => run('GET', url), post: (url, body) => run('POST', url, body) }
+    return {
+      get: url => run('GET', url),
+      remove: url => run('DELETE', url),
+      post: (url, body) => run('POST', url, body),
+    }
   },
 
   /** As applications do it: each file that was read is in memory as a whole. */
@@ -88,19 +96,29 @@ const kinds: Readonly<Record<ClientKind, (count: number) => Http>> = {
     }
     return {
       get: async url => bytesOf(await fetch(url)),
+      remove: async url => bytesOf(await fetch(url, { method: 'DELETE' })),
       post: async (url, body) =>
         (await bytesOf(await fetch(url, { method: 'POST', body: body as Buffer<ArrayBuffer> }))).toString(),
     }
   },
 }
 
-async function perform(http: Http, count: number, { url, images = [], ids = [] }: Work): Promise<Done> {
+async function perform(
+  http: Http,
+  count: number,
+  { url, images = [], ids = [], paths = [], removed = [] }: Work,
+): Promise<Done> {
   const stored: string[] = []
   const upload = async (image: BenchImage, i: number) => {
     stored[i] = JSON.parse(await http.post(`${url}/instances`, imageOf(image))).ID
   }
   const read = (id: string) => http.get(`${url}/instances/${id}/file`)
-  const todo = [...images.map((image, i) => () => upload(image, i)), ...ids.map(id => () => read(id))]
+  const todo = [
+    ...images.map((image, i) => () => upload(image, i)),
+    ...ids.map(id => () => read(id)),
+    ...paths.map(path => () => http.get(`${url}${path}`)),
+    ...removed.map(path => () => http.remove(`${url}${path}`)),
+  ]
   const began = performance.now()
   let next = 0
   const client = async () => {

@@ -2,6 +2,7 @@
 import { hash } from 'node:crypto'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { type OrthancProcess, startOrthanc } from '../harness/orthanc.ts'
+import type { DebianRelease } from '../harness/trees.ts'
 import { BenchClients, type ClientKind, type Done, type Work } from './client.ts'
 import { type BenchImage, imageOf } from './image.ts'
 import { type Subject, temporaryFolder } from './subjects.ts'
@@ -14,6 +15,8 @@ export interface BenchLoad {
   readonly clients: number
   readonly client: ClientKind
   readonly reads: boolean
+  /** Whose Orthanc; without it, this machine's. */
+  readonly release?: DebianRelease
 }
 
 export interface Cost {
@@ -37,7 +40,7 @@ export const WARM_UP = 300
 
 const TICK_MS = 10 // utime and stime of /proc are in hundredths of a second on Linux
 
-function cpuOf(pid: number | undefined): number {
+export function cpuOf(pid: number | undefined): number {
   if (pid === undefined) return 0
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
     .replace(/^.*\) /, '')
@@ -115,7 +118,13 @@ class Contender {
   static async start(subject: Subject, load: BenchLoad, clients: BenchClients): Promise<Contender> {
     const dir = temporaryFolder()
     const { plugin, config } = subject
-    const orthanc = await startOrthanc({ config, dir, verbose: false, ...(plugin === undefined ? {} : { plugin }) })
+    const orthanc = await startOrthanc({
+      config,
+      dir,
+      verbose: false,
+      ...(plugin === undefined ? {} : { plugin }),
+      ...(load.release && { release: load.release }),
+    })
     return new Contender(subject, load, clients, dir, orthanc)
   }
 

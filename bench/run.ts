@@ -2,7 +2,7 @@
  * npm run bench: how fast, and at what cost, does Orthanc store and read on each kind of storage? Storages take turns,
  * so that what else the machine does affects all of them alike. Each figure is the median of the rounds. Each
  * comparison is the median of the comparisons within the rounds.
- * Writes docs/benchmarks.md, and prints this project's own targets.
+ * Writes docs/benchmarks.md and docs/speed.md, and prints this project's own targets.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -15,6 +15,8 @@ import { type BenchLoad, measure } from './measure.ts'
 import { type MoveFigures, measureMoves } from './moves.ts'
 import { benchmarksPage } from './report.ts'
 import { measureSealing } from './seal.ts'
+import type { SpeedLoad } from './speed/load.ts'
+import { measureSpeed, speedLoads } from './speed/run.ts'
 import { studiesTable } from './studies.ts'
 import { BEHIND_DELAY, cleanUp, forget, type Subject, subjects } from './subjects.ts'
 import { targetLines } from './targets.ts'
@@ -51,30 +53,67 @@ function groupsOf(all: readonly Subject[], load: BenchLoad, round: number): Subj
   return all.filter(({ name, server }) => name !== BEHIND_DELAY && !(server && round > 0)).map(subject => [subject])
 }
 
+const names = (all: readonly SpeedLoad[]) => all.map(({ name }) => name).join(', ')
+
 /** What `--only` calls the measurement of moves. */
 const MOVES = 'moves'
 
 const options = new Command('npm run bench --')
-  .option('--rounds <n>', 'rounds of small files; large ones have 3 at most', '5')
-  .option('--only <text>', 'only loads whose name contains this, or "moves"')
+  .option('--rounds <n>', 'rounds; 5 unless given, 3 with --speed; large files have 3 at most')
+  .option('--only <text>', `only loads whose name contains this, "moves", ${names(speedLoads)}`)
   .option('--subject <text>', 'only storages whose name contains this')
   .option('--plugin <so>', "another storage plugin's library, measured in the same run")
   .option('--section <json>', "its configuration: a file with the sections of Orthanc's configuration")
   .option('--studies', 'only how long two studies take: the table of docs/comparison.md')
+  .option('--speed', `only the loads of docs/speed.md: ${names(speedLoads)}`)
+  .option('--before <folder>', 'in these, an older build of ours: the folder that holds its plugin and engine')
+  .option('--what <text>', 'in these, only what has this in its name')
+  .option('--write', 'what --speed or --only measured goes into docs/speed.md, and not to build/')
   .parse()
-  .opts<{ studies?: true; rounds: string; only?: string; subject?: string; plugin?: string; section?: string }>()
+  .opts<Options>()
+
+interface Options {
+  readonly rounds?: string
+  readonly only?: string
+  readonly subject?: string
+  readonly plugin?: string
+  readonly section?: string
+  readonly studies?: true
+  readonly speed?: true
+  readonly before?: string
+  readonly what?: string
+  readonly write?: true
+}
+
+process.setMaxListeners(0) // each Orthanc has one, and some ten are alive at once
 
 if (options.studies) {
-  console.log(await studiesTable(Number(options.rounds)))
+  console.log(await studiesTable(Number(options.rounds ?? 5)))
   process.exit(0)
 }
 
+async function speed(loads: readonly SpeedLoad[], write: boolean): Promise<void> {
+  const { rounds = 3, before, what = '' } = options
+  // Half a table is not for a page.
+  await measureSpeed(loads, { rounds: Number(rounds), before, isWanted: name => name.includes(what) }, write && !what)
+}
+
+const speedOnly = options.speed ? speedLoads : speedLoads.filter(({ name }) => name === options.only)
+if (speedOnly.length > 0) {
+  try {
+    await speed(speedOnly, options.write === true)
+  } finally {
+    await cleanUp()
+  }
+  process.exit(0)
+}
+
+const rounds = Number(options.rounds ?? 5)
 const folder = join(import.meta.dirname, '..', options.only || options.subject ? 'build' : 'docs')
 mkdirSync(folder, { recursive: true })
 const file = join(folder, 'benchmarks.md')
 const { plugin, section } = options
 const sealing = options.only ? undefined : await measureSealing()
-process.setMaxListeners(0) // each Orthanc has one, and some ten are alive at once
 const results: Result[] = []
 let floor: Floor | undefined
 let moves: MoveFigures[] = []
@@ -83,11 +122,11 @@ try {
   const { subjects: wanted, stub, far } = await subjects(plugin && section ? { plugin, section } : undefined, isWanted)
   floor = await measureFloor(stub)
   if (!options.only || MOVES.includes(options.only)) moves = await measureMoves(far)
-  const more = { sealing, floor, moves, rounds: Number(options.rounds) }
+  const more = { sealing, floor, moves, rounds }
   const write = async () => writeFileSync(file, await wrapped(benchmarksPage(results, more)))
   await write()
   for (const load of loads.filter(({ name }) => name.includes(options.only ?? ''))) {
-    for (let round = 0; round < Number(options.rounds); round++)
+    for (let round = 0; round < rounds; round++)
       for (const group of groupsOf(wanted, load, round)) {
         const measured = await measure(group, load)
         forget()
@@ -102,6 +141,7 @@ try {
     await write() // after each load: half an hour is long, and what was measured is measured
   }
   for (const line of targetLines(results, more)) console.error(line)
+  if (!options.only && !options.subject) await speed(speedLoads, true)
 } finally {
   await cleanUp()
 }

@@ -66,8 +66,36 @@ const server = createServer((request, response) => {
     }
   }
 })
+
+/** node s3-stub.ts MILLISECONDS: it answers as if it were that round trip away, on a network of any bandwidth. */
+const roundTrip = Number(process.argv[2] ?? 0)
+if (roundTrip > 0) {
+  // Cheaper than a proxy: no byte is copied for it. A new connection takes a round trip of its own.
+  const [answer] = server.listeners('request') as [(...exchange: unknown[]) => void]
+  const known = new WeakSet<object>()
+  server.removeListener('request', answer)
+  server.on('request', (request, response) => {
+    setTimeout(answer, known.has(request.socket) ? roundTrip : 2 * roundTrip, request, response)
+    known.add(request.socket)
+  })
+}
+
 server.requestTimeout = 0
 server.listen(0, '127.0.0.1', () => console.log((server.address() as AddressInfo).port))
-// Between measurements: the objects of a whole benchmark do not fit into memory.
-process.on('message', () => objects.clear())
+
+/** What was asked for, and how many bytes of answers went out, with their heads. */
+const counts = { requests: 0, sentBytes: 0, underWay: 0 }
+server.prependListener('request', ({ socket }, response) => {
+  const before = socket.bytesWritten
+  counts.requests++
+  counts.underWay++
+  response.once('close', () => {
+    counts.sentBytes += socket.bytesWritten - before
+    counts.underWay--
+  })
+})
+process.on('message', message => {
+  if (message === 'count') process.send?.({ ...counts, objects: objects.size })
+  else objects.clear() // between measurements: the objects of a whole benchmark do not fit into memory
+})
 process.on('disconnect', () => process.exit(0))

@@ -10,6 +10,7 @@ import type { Running } from '../harness/child.ts'
 import { makeBucket, startFakeGcs } from '../harness/fake-gcs.ts'
 import { startMinio } from '../harness/minio.ts'
 import { makeS3Bucket } from '../harness/s3.ts'
+import { until } from '../harness/until.ts'
 
 export interface Subject {
   readonly name: string
@@ -29,14 +30,52 @@ export const ENCRYPTED = ', encrypted'
 const children: ChildProcess[] = []
 const undo: (() => Promise<unknown>)[] = []
 
-/** Runs one of the helpers of this folder; resolves to the port that it prints. */
-function helper(name: string, ...args: string[]): Promise<number> {
+/** Runs one of the helpers of this folder, with the port that it prints. */
+function startHelper(name: string, ...args: string[]): Promise<{ port: number; child: ChildProcess }> {
   const child = fork(join(import.meta.dirname, name), args, { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] })
   children.push(child)
   return new Promise((resolve, reject) => {
-    child.stdout?.once('data', data => resolve(Number(data)))
+    child.stdout?.once('data', data => resolve({ port: Number(data), child }))
     child.once('exit', code => reject(new Error(`${name} ended with ${code}`)))
   })
+}
+
+async function helper(name: string, ...args: string[]): Promise<number> {
+  return (await startHelper(name, ...args)).port
+}
+
+/** The port of a network before a server of this machine. */
+export function delayed(port: number, roundTrip = 20): Promise<number> {
+  return helper('delay-proxy.ts', String(port), String(roundTrip))
+}
+
+export interface Counts {
+  readonly requests: number
+  readonly sentBytes: number
+  readonly objects: number
+}
+
+/** A stub of S3 whose requests are counted. */
+export interface Stub {
+  readonly port: number
+  /** Once no request is under way. */
+  count(): Promise<Counts>
+  forget(): void
+}
+
+/** `roundTrip`: in milliseconds, how far away it seems to be. */
+export async function startStub(roundTrip = 0): Promise<Stub> {
+  const { port, child } = await startHelper('s3-stub.ts', String(roundTrip))
+  const ask = () =>
+    new Promise<Counts & { readonly underWay: number }>(resolve => {
+      child.once('message', counts => resolve(counts as Counts & { readonly underWay: number }))
+      child.send('count')
+    })
+  const quiet = async () => {
+    const counts = await ask()
+    return counts.underWay === 0 && counts
+  }
+  return { port, count: () => until('the stub to have answered', quiet), forget: () => child.send('forget') }
 }
 
 export function temporaryFolder(): string {
@@ -45,13 +84,13 @@ export function temporaryFolder(): string {
   return folder
 }
 
-function newKeyFile(): string {
+export function newKeyFile(): string {
   const file = join(temporaryFolder(), 'master.key')
   writeFileSync(file, randomBytes(32).toString('base64'), { mode: 0o600 })
   return file
 }
 
-function s3Section(endpoint: string, more: object = {}) {
+export function s3Section(endpoint: string, more: object = {}) {
   const keys = { AccessKey: 'AKID', SecretKey: 'SECRETKEY' }
   return {
     AwsS3Storage: {
@@ -71,7 +110,7 @@ export async function subjects(
   wanted: (name: string) => boolean,
 ): Promise<{ subjects: Subject[]; stub: number; far: Subject['config'] }> {
   const stub = await helper('s3-stub.ts')
-  const far = await helper('delay-proxy.ts', String(stub))
+  const far = await delayed(stub)
   const local = (port: number) => `http://127.0.0.1:${port}`
   // With ranges: as many objects as without encryption, so that encryption is all that differs.
   const encryption = { StorageEncryption: { MasterKey: [1, newKeyFile()], RangeReads: true } }
@@ -143,7 +182,7 @@ export type ServerName = keyof typeof servers
 export async function behindDelay(config: Subject['config']): Promise<Subject['config']> {
   const text = JSON.stringify(config)
   const [, port = ''] = /127\.0\.0\.1:(\d+)/.exec(text) ?? []
-  const far = await helper('delay-proxy.ts', port)
+  const far = await delayed(Number(port))
   return JSON.parse(text.replaceAll(`127.0.0.1:${port}`, `127.0.0.1:${far}`))
 }
 

@@ -10,6 +10,8 @@ const logFolder = join(root, 'build', 'log')
 
 export const BUILD_PACKAGES = ['orthanc', 'orthanc-dev', 'g++', 'make']
 export const CEPH_PACKAGES = ['ceph-mon', 'ceph-osd', 'ceph-common', 'radosgw']
+/** debootstrap: for a newer Orthanc. dcmtk receives, rclone mounts. */
+export const BENCH_PACKAGES = [...CEPH_PACKAGES, 'dcmtk', 'debootstrap', 'rclone', 'fuse3']
 /** For `npm start -- --cluster`. */
 export const CLUSTER_PACKAGES = ['postgresql', 'orthanc-postgresql']
 /** For `npm run package`. */
