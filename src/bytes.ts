@@ -24,6 +24,8 @@ export interface Content {
   readonly whole?: true
   /** Of a copy of the object: to be called when it turns out that it cannot be used. The next read asks the store. */
   dropCopy?(): void
+  /** Whether a body that ends without a fault was compared with a digest, or by its tag. */
+  readonly verified?: boolean
 }
 
 /** `value` in base64. */

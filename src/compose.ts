@@ -1,3 +1,4 @@
+import { type ReadAhead, readAhead } from './ahead/read-ahead.ts'
 import type { Again, StorageArea, TierName } from './area/area.ts'
 import { prefixOf } from './area/naming.ts'
 import { objectTier } from './area/object-tier.ts'
@@ -22,6 +23,7 @@ import { s3Store } from './stores/s3/s3.ts'
 import type { Store } from './stores/store.ts'
 import { withChecksum } from './stores/wrappers/checksum.ts'
 import { withDeadline } from './stores/wrappers/deadline.ts'
+import { FirstBytes, withFirstBytes } from './stores/wrappers/first-bytes.ts'
 import { withLog } from './stores/wrappers/log.ts'
 import { type Counts, newCounts, withMetrics } from './stores/wrappers/metrics.ts'
 import { attempt, withRetry } from './stores/wrappers/retry.ts'
@@ -42,6 +44,10 @@ export interface Composition {
   readonly cache: DiskCache | undefined
   /** In a hybrid mode: both tiers, the disk's store, and the jobs that move files between them. */
   readonly hybrid: Hybrid | undefined
+  /** The area without reading ahead: for work that knows by itself what comes next. */
+  readonly withoutAhead: StorageArea
+  /** The area, where it reads ahead. */
+  readonly ahead: ReadAhead | undefined
   /** Repeats reads that verification above the store finds wrong, as often as MaxRetries says. */
   readonly again: Again
   /** What the log says at start, beside the store's name. */
@@ -58,6 +64,8 @@ const RAISE_TIMEOUT = 'Raise RequestTimeout if such files need more time on this
 /** A directory has no options for these. */
 const LOCAL = {
   maxRetries: 3,
+  /** Operations at a time, for which there are threads. */
+  maxConnections: 8,
   requestTimeoutMs: 1_200_000,
   tooSlow: 'No option changes this limit. Find out why the disk, or the network mount and its server, is so slow.',
 }
@@ -70,7 +78,7 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
   const info = (line: string) => log.info(line)
   const { provider, naming } = config
   const limits = provider.kind === 'directory' ? LOCAL : { ...provider, tooSlow: RAISE_TIMEOUT }
-  const { maxRetries, requestTimeoutMs, tooSlow } = limits
+  const { maxRetries, requestTimeoutMs, maxConnections: connections, tooSlow } = limits
 
   const raw = providerStore(config, log, role)
   const retried = withRetry({ maxRetries }, info)(raw)
@@ -85,7 +93,9 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
   const budget = new Budget(encryption?.budgetBytes ?? 0)
   const deletions = deletionsOf(config, log)
   const copies = config.cache && cacheOf(config, config.cache, sealing, warn)
-  const deferring = deletions ? withDeferredRemovals(deletions)(store) : store
+  const firstBytes = new FirstBytes()
+  const timed = config.ahead ? withFirstBytes(firstBytes)(store) : store
+  const deferring = deletions ? withDeferredRemovals(deletions)(timed) : timed
   /** The store as Orthanc's own calls use it. Moves and checks use `store`: they must see what is really there. */
   const storeForOrthanc = copies ? copies.around(deferring) : deferring
   // The store itself has repeated what failed there. What is left are bytes that turned out wrong above it. If they
@@ -108,18 +118,30 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
       retried: (work, signal) => attempt(work, { maxRetries }, signal, info),
       log,
     })
-  const place = hybrid ? hybrid.area.name : store.name
+  const area = hybrid?.area ?? forOrthanc.area
+  const ahead =
+    config.ahead &&
+    readAhead(area, {
+      ...config.ahead,
+      // Larger ones come in parts that are fetched in parallel, and their parts would wait for each other.
+      largestBytes: provider.kind === 's3' ? provider.transfer?.partBytes : undefined,
+      connections,
+      nearest: () => firstBytes.nearest,
+      log: info,
+    })
 
   return {
     store,
-    area: hybrid?.area ?? forOrthanc.area,
+    area: ahead ?? area,
+    withoutAhead: area,
     tiers: hybrid?.area.tiers ?? { 'object-storage': objectStorage },
     deletions,
     counts,
     cache: copies,
     hybrid,
+    ahead,
     again,
-    description: [`stores Orthanc's files in ${place}`, sealing.description].filter(Boolean).join(', '),
+    description: [`stores Orthanc's files in ${area.name}`, sealing.description].filter(Boolean).join(', '),
     // A sealed object is read whole. So Orthanc should store headers as files of their own, as with the official
     // plugins.
     ranges: !encryption?.enabled || encryption.rangeReads,

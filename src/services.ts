@@ -13,12 +13,12 @@ import { Jobs } from './wire/jobs.ts'
 import type { Services } from './wire/service-calls.ts'
 
 export function servicesOf(
-  { store, area, tiers, hybrid, counts, deletions, cache }: Composition,
+  { store, area, withoutAhead, tiers, hybrid, ahead, counts, deletions, cache }: Composition,
   engineRestarts: number,
   log: Pick<Logger, 'warn' | 'error'>,
 ): Services {
   const moves = hybrid?.jobs
-  const prefetches = cache && prefetch(area, cache, log)
+  const prefetches = cache && prefetch(withoutAhead, cache, log)
   const jobs = moves ? new Jobs(moves, ...(prefetches ? [prefetches] : [])) : prefetches && new Jobs(prefetches)
   const status = (): Status => ({
     Version: version,
@@ -36,6 +36,11 @@ export function servicesOf(
     OldestDeletionSeconds: Math.floor((deletions?.status.oldestMs ?? 0) / 1000),
     DeletionFindings: deletions?.status.findings ?? 0,
     ...cacheStatus(cache?.figures()),
+    FetchedAhead: ahead?.counts.fetched ?? 0,
+    FetchedAheadUsed: ahead?.counts.used ?? 0,
+    FetchedAheadUnused: ahead?.counts.unused ?? 0,
+    BytesFetchedAhead: ahead?.counts.bytes ?? 0,
+    BytesHeldAhead: ahead?.held ?? 0,
   })
   const check = (signal: AbortSignal) => store.check(signal, { purpose: 'status' })
   const watched = {
@@ -49,7 +54,14 @@ export function servicesOf(
   const routes = [statusRoute(status, check), readyRoute(needsStore ? watched : undefined), whereRoute(tiers)]
   if (moves) routes.push(moveStorageRoute(moves))
   routes.push(prefetchRoute(prefetches, () => cache?.on === true))
-  return { area, routes, ...(jobs && { jobs }), metrics: () => metricsOf(status()), explorer }
+  return {
+    area,
+    routes,
+    ...(jobs && { jobs }),
+    ...(ahead && { background: ahead.run }),
+    metrics: () => metricsOf(status()),
+    explorer,
+  }
 }
 
 /** As many files at once as leave others some connections. */

@@ -73,6 +73,20 @@ describe('import rules', () => {
       inRoom('area'),
     ))
 
+  it('ahead knows the interface of an area and what may be asked of Orthanc, and only it parses DICOM', () => {
+    all(
+      ({ to, typeOnly }) =>
+        ['src/fault.ts', 'src/bytes.ts', 'src/orthanc.ts', 'dicom-parser', 'node:crypto', 'node:zlib'].includes(to) ||
+        to.startsWith('src/ahead/') ||
+        (to.startsWith('src/area/') && typeOnly),
+      inRoom('ahead'),
+    )
+    all(
+      ({ from }) => from === 'src/ahead/head.ts',
+      ({ to }) => to === 'dicom-parser',
+    )
+  })
+
   it('moves know the area and what may be asked of Orthanc, and no store', () =>
     all(
       ({ to }) => ['src/fault.ts', 'src/bytes.ts', 'src/orthanc.ts'].includes(to) || /^src\/(moves|area)\//.test(to),

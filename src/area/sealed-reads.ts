@@ -48,7 +48,7 @@ export class SealedReads {
         sealed = await this.#get(key, signal)
         return sealed
       })
-      return { size, body: located(body, blamed) }
+      return { size, body: located(body, blamed), verified: true }
     } catch (error) {
       throw blamed(error)
     }

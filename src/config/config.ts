@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { isObject } from '../fault.ts'
+import { type AheadConfig, ahead, aheadOf } from './ahead.ts'
 import { type AzureConfig, readAzure, readOldAzure } from './azure.ts'
 import { type CacheConfig, readCache } from './cache.ts'
 import { type NamingConfig, namingOf, type Read } from './common.ts'
@@ -15,6 +16,7 @@ import { readS3, type S3Config } from './s3.ts'
 import { flag, listOfHosts, optionalText, text, whole } from './values.ts'
 
 export type {
+  AheadConfig,
   AzureConfig,
   CacheConfig,
   DeletionsConfig,
@@ -40,6 +42,8 @@ export interface EngineConfig {
   readonly moveConcurrency: number
   /** undefined = no cache on disk. */
   readonly cache: CacheConfig | undefined
+  /** undefined = files are read when Orthanc asks for them, never before. */
+  readonly ahead: AheadConfig | undefined
   readonly http: HttpConfig
   readonly startupCheck: boolean
   /** How long the check of a store is repeated when Orthanc starts and the store is not there yet; 0 = one check. */
@@ -90,6 +94,7 @@ export const cloudStorage = z.object({
   NoProxy: listOfHosts.default([]),
   DeferredDeletion: deferredDeletion,
   Cache: z.unknown().optional(), // cache.ts
+  ...ahead,
 })
 export const orthanc = z.object({
   HttpsCACertificates: optionalText.optional(),
@@ -142,6 +147,7 @@ export function parseConfig(json: string, folder?: string, version?: string): Pa
       ),
       moveConcurrency: cloud.MoveConcurrency,
       cache,
+      ahead: aheadOf(cloud, provider),
       http: { caFile, proxy, noProxy: cloud.NoProxy },
       startupCheck: cloud.StartupCheck,
       startupTimeoutMs: cloud.StartupTimeout * 1000,

@@ -28,6 +28,13 @@ export interface Status {
   readonly CacheBytes: number
   readonly CacheEvictions: number
   readonly CacheDropped: number
+  /** Files that were read ahead, those of them that Orthanc then read, and those that were dropped before it did. */
+  readonly FetchedAhead: number
+  readonly FetchedAheadUsed: number
+  readonly FetchedAheadUnused: number
+  readonly BytesFetchedAhead: number
+  /** In memory now, and on their way to it. */
+  readonly BytesHeldAhead: number
 }
 
 /** Nobody who looks at the status waits longer. */
@@ -72,6 +79,11 @@ const prometheus: Readonly<Partial<Record<keyof Status, string>>> = {
   CacheBytes: 'cache_bytes',
   CacheEvictions: 'cache_evictions',
   CacheDropped: 'cache_dropped',
+  FetchedAhead: 'fetched_ahead',
+  FetchedAheadUsed: 'fetched_ahead_used',
+  FetchedAheadUnused: 'fetched_ahead_unused',
+  BytesFetchedAhead: 'bytes_fetched_ahead',
+  BytesHeldAhead: 'bytes_held_ahead',
 }
 
 /** The figures of the status, for `/tools/metrics-prometheus`. */

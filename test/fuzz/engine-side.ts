@@ -42,6 +42,11 @@ export function servicesInMemory(): Services {
     OldestDeletionSeconds: 0,
     DeletionFindings: 0,
     ...noCache,
+    FetchedAhead: 0,
+    FetchedAheadUsed: 0,
+    FetchedAheadUnused: 0,
+    BytesFetchedAhead: 0,
+    BytesHeldAhead: 0,
   })
   const routes = [statusRoute(status, async () => {}), whereRoute(area.tiers), moveStorageRoute(kind)]
   return { area, routes, jobs, metrics: () => metricsOf(status()) }

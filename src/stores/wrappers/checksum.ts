@@ -13,7 +13,7 @@ export const withChecksum: Wrap = store => ({
   name: store.name,
   async get(key, range, signal) {
     const { digest, ...content } = await store.get(key, range, signal)
-    return digest ? { ...content, body: compared(content, digest) } : content
+    return digest ? { ...content, body: compared(content, digest), verified: true } : content
   },
   put: store.put, // what is written is compared by the store itself, with a digest that the provider checks
   holds: store.holds,
