@@ -173,18 +173,28 @@ describe('the shelf', () => {
 })
 
 describe('the account', () => {
+  const MB = 1024 * 1024
+
   it('allows what was allowed at first, and an eighth of what was delivered', () => {
-    const account = new Account(1000)
-    assert.deepEqual([account.allows(1000), account.allows(1001)], [true, false])
-    account.wasted(600)
-    assert.deepEqual([account.allows(400), account.allows(401)], [true, false])
-    account.delivered(8000)
-    assert.deepEqual([account.allows(1400), account.allows(1401)], [true, false])
+    const account = new Account(MB)
+    assert.deepEqual([account.allows(MB), account.allows(MB + 1)], [true, false])
+    account.wasted(MB / 2)
+    assert.deepEqual([account.allows(MB / 2), account.allows(MB / 2 + 1)], [true, false])
+    account.delivered(2 * MB)
+    assert.deepEqual([account.allows(0.75 * MB), account.allows(0.75 * MB + 1)], [true, false])
   })
 
   it('does not let long good years pay for one bad day', () => {
-    const account = new Account(1000)
-    for (let i = 0; i < 100_000; i++) account.delivered(1000)
-    assert.equal(account.allows(10_000), false)
+    const account = new Account(MB)
+    account.delivered(1000 * MB)
+    assert.equal(account.allows(MB + 1), false)
+  })
+
+  it('always allows a little, and forgives in the end', () => {
+    const account = new Account(MB)
+    account.wasted(1000 * MB)
+    assert.deepEqual([account.allows(100_000), account.allows(200_000)], [true, false])
+    account.delivered(16 * MB)
+    assert.equal(account.allows(MB), true)
   })
 })

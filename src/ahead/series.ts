@@ -30,8 +30,11 @@ export interface Item extends Listed {
 /** The files that are fetched ahead of a reader at first, if not all of them fit into memory. */
 const FIRST_WINDOW = 4
 const LARGEST_WINDOW = 256
-/** A reader that goes through a series does not read its files exactly in order: it may have several threads. */
-const NEAR = 4
+/**
+ * A reader that goes through a series does not read its files exactly in order: it may have several threads. In a
+ * small series, most steps are short.
+ */
+const nearIn = (count: number) => Math.max(1, Math.min(4, count >> 3))
 /** How much the last step says about the next one, against all those before it. */
 const NEWS = 0.4
 /** From here on a reader counts as one that goes through the series in order. */
@@ -118,9 +121,10 @@ export class Series {
     item.reads[kind]++
     if (kind === 'head') this.#partBytes = Math.max(this.#partBytes, partOf(read.range))
     if (kind === 'header') this.#partBytes = Math.max(this.#partBytes, read.size ?? 0)
+    const near = nearIn(this.items.length)
     for (const course of this.#courses) {
       const step = this.#place && this.#place !== item ? stepOf(course, this.#place, item) : undefined
-      if (step !== undefined) course.fit += ((step > 0 && step <= NEAR ? 1 / step : 0) - course.fit) * NEWS
+      if (step !== undefined) course.fit += ((step > 0 && step <= near ? 1 / step : 0) - course.fit) * NEWS
     }
     this.#place = item
     if (hit) this.#window = Math.min(this.#window * 2, LARGEST_WINDOW)
