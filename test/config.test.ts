@@ -35,6 +35,7 @@ describe('AwsS3Storage', () => {
         encryption: undefined,
         hybrid: undefined,
         moveConcurrency: 8,
+        cache: undefined,
         http: { caFile: undefined, proxy: undefined, noProxy: [] },
         startupCheck: true,
         startupTimeoutMs: 60_000,
