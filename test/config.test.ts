@@ -36,6 +36,7 @@ describe('AwsS3Storage', () => {
         hybrid: undefined,
         deletions: undefined,
         moveConcurrency: 8,
+        cache: undefined,
         http: { caFile: undefined, proxy: undefined, noProxy: [] },
         startupCheck: true,
         startupTimeoutMs: 60_000,
