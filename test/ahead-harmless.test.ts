@@ -40,6 +40,17 @@ describe('only verified bytes are served', () => {
       assert.equal(stage.area.counts.used, 0)
     })
 
+  for (const options of [{ verified: false }, { compressed: true }])
+    it(`by the digest that Orthanc tells of all files at once: ${Object.keys(options)}`, async () => {
+      const stage = staged({ series: [10], tellsAll: true, ...options })
+      for (const at of upTo(10)) {
+        assert.deepEqual(await stage.read(at), stage.file(at).bytes)
+        await rest()
+      }
+      assert.equal(stage.area.counts.used, 8)
+      assert.equal(stage.requests.length, 3)
+    })
+
   it('which Orthanc compressed, by its own digest', async () => {
     const stage = staged({ series: [10], compressed: true })
     for (const at of upTo(10)) {

@@ -308,6 +308,17 @@ describe('reads of headers', () => {
     assert.equal(stage.bytes, 20 * 600)
   })
 
+  it('may be reads of such objects of which Orthanc tells all at once', async () => {
+    const stage = staged({ series: [20], tellsAll: true })
+    for (const at of upTo(20)) {
+      await stage.readAttachment(stage.file(at).header)
+      await rest()
+    }
+    assert.equal(stage.asked.length, 20)
+    assert.equal(stage.area.counts.used, 18)
+    assert.equal(stage.requests.length, 3)
+  })
+
   it('do not stop at an instance that has no such object', async () => {
     const stage = staged({ series: [20] })
     stage.answer = uri =>

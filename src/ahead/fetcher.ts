@@ -5,7 +5,7 @@ import { type Content, collect, discard } from '../bytes.ts'
 import { Fault } from '../fault.ts'
 import { type Account, REQUEST_BYTES } from './account.ts'
 import type { Asks, Catalogue } from './catalogue.ts'
-import { type Info, infoOf } from './listing.ts'
+import { type Info, infoOf, storedOf } from './listing.ts'
 import type { Item, Read, Series } from './series.ts'
 import type { Entry, Shelf } from './shelf.ts'
 
@@ -32,8 +32,11 @@ export interface FetcherOptions {
 
 /** More files at a time bring nothing on any network that we know. */
 const MOST_FETCHES = 16
-/** Header objects that Orthanc may be asked for at a time. */
+/** Files that Orthanc may be asked for at a time. */
 const MOST_QUESTIONS = 8
+/** Orthanc's numbers of content types. */
+const DICOM = 1
+const HEADER = 3
 
 export class Fetcher {
   readonly #options: FetcherOptions
@@ -78,18 +81,37 @@ export class Fetcher {
     return this.#options.reading(uuid) > 0 || (entry !== undefined && (entry.whole || entry.end >= sizeOf(wanted)))
   }
 
-  /** Orthanc is asked for one file after the other, in the order of need. */
-  async #ask(series: Series, item: Item, { orthanc, signal }: Asks): Promise<void> {
-    if (this.#questions.has(item) || this.#questions.size >= MOST_QUESTIONS) return
+  /** Orthanc is asked for all files at once, then one by one for those of which it did not tell, in the order of need. */
+  async #ask(series: Series, item: Item, asks: Asks): Promise<void> {
+    if (series.askedForAll === 'now' || this.#questions.has(item) || this.#questions.size >= MOST_QUESTIONS) return
     this.#questions.add(item)
+    if (series.askedForAll === 'yes') await this.#askForOne(series, item, asks)
+    else await this.#askForAll(series, asks).catch(() => {}) // then they are asked for one by one
+    this.#questions.delete(item)
+    series.exhausted = false
+    this.pump()
+  }
+
+  async #askForAll(series: Series, { orthanc, signal }: Asks): Promise<void> {
+    series.askedForAll = 'now'
+    const all = await storedOf(series.uid, orthanc, signal).finally(() => {
+      series.askedForAll = 'yes'
+    })
+    for (const item of series.items) {
+      const stored = all.get(item.id)
+      if (!stored || stored.size === 0) continue
+      item.stored.dicom ??= stored.get(DICOM) ?? null
+      item.stored.header ??= stored.get(HEADER) ?? null
+      if (item.stored.header) this.#options.catalogue.addHeader({ series, item }, item.stored.header.uuid)
+    }
+  }
+
+  async #askForOne(series: Series, item: Item, { orthanc, signal }: Asks): Promise<void> {
     const [kind, name] =
       series.kind === 'header' ? (['header', 'dicom-until-pixel-data'] as const) : (['dicom', 'dicom'] as const)
     const info = await infoOf(item.id, name, orthanc, signal).catch(() => undefined)
-    this.#questions.delete(item)
     item.stored[kind] ??= info ?? null
-    series.exhausted = false
     if (info && kind === 'header') this.#options.catalogue.addHeader({ series, item }, info.uuid)
-    this.pump()
   }
 
   #fetch(series: Series, item: Item, wanted: Read, asks: Asks): boolean {

@@ -48,6 +48,29 @@ export async function instancesOf(
   return undefined
 }
 
+/**
+ * What Orthanc knows of all attachments of a series, by the id of the instance and the number of the content type. It is
+ * empty before Orthanc 1.12.5, which tells it of one instance at a time only. Series of other patients may be in it.
+ */
+export async function storedOf(
+  seriesUid: string,
+  orthanc: Orthanc,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, ReadonlyMap<number, Info>>> {
+  const question = { Level: 'Instance', Query: { SeriesInstanceUID: seriesUid }, ResponseContent: ['Attachments'] }
+  const found = new Map<string, Map<number, Info>>()
+  for (const one of listOf(await orthanc.post('/tools/find', question, signal))) {
+    if (!isObject(one) || !isText(one['ID'], IS_ID)) continue
+    const stored = new Map<number, Info>()
+    for (const attachment of listOf(one['Attachments'] as Json | undefined)) {
+      const info = infoFrom(attachment)
+      if (info && isObject(attachment)) stored.set(Number(attachment['ContentType']), info)
+    }
+    found.set(one['ID'], stored)
+  }
+  return found
+}
+
 /** Undefined when the instance does not have such an attachment, or Orthanc does not tell (before 1.10). */
 export async function infoOf(
   id: string,
@@ -55,7 +78,10 @@ export async function infoOf(
   orthanc: Orthanc,
   signal: AbortSignal,
 ): Promise<Info | undefined> {
-  const found = await orthanc.get(`/instances/${id}/attachments/${name}/info`, signal)
+  return infoFrom(await orthanc.get(`/instances/${id}/attachments/${name}/info`, signal))
+}
+
+function infoFrom(found: Json | undefined): Info | undefined {
   if (!isObject(found)) return undefined
   const { Uuid: uuid, CompressedSize: size, CompressedMD5: md5 } = found
   if (!isText(uuid, IS_UUID) || !isSize(size)) return undefined

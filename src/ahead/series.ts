@@ -65,6 +65,8 @@ export class Series {
    * compression, and no digests, which are needed where the store has none.
    */
   asksFirst: boolean
+  /** Whether Orthanc is being asked, or was, for what it knows of all files at once. */
+  askedForAll: 'no' | 'now' | 'yes' = 'no'
   /** Whether Orthanc compresses the files. Then it reads none of them in part. */
   readonly #compressed: boolean
   #orders: readonly (readonly Item[])[] = [[], []]

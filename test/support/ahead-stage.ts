@@ -52,6 +52,8 @@ interface StageOptions {
   readonly verified?: boolean
   /** Orthanc's StorageCompression. */
   readonly compressed?: boolean
+  /** Whether Orthanc tells everything of several files at once, as from 1.12.5 on. */
+  readonly tellsAll?: boolean
   /** Milliseconds that the store takes. */
   readonly away?: number
   readonly ahead?: Partial<ReadAheadOptions>
@@ -185,15 +187,27 @@ export class Stage implements Orthanc {
   }
 
   async post(uri: string, body: Json): Promise<Json> {
-    this.requests.push(`${uri} ${body}`)
+    this.requests.push(`${uri} ${JSON.stringify(body)}`)
     await turn()
     const other = this.answer(uri)
     if (other !== undefined) return (await other) as Json
+    if (uri === '/tools/find') return this.files.map(file => this.#found(file))
     return this.#series.filter(one => one.uid === body).map(({ id }) => ({ Type: 'Series', ID: id }))
   }
 
   async submit(): Promise<string> {
     throw new Error('no jobs here')
+  }
+
+  #found(file: StagedFile): Json {
+    const { attachment, header } = file
+    if (!this.#options.tellsAll) return idOf(file)
+    const attachments = [attachment, header].flatMap(({ uuid }, i) => {
+      const bytes = this.#stored.get(uuid)
+      const about = bytes && { CompressedSize: bytes.byteLength, CompressedMD5: md5(bytes) }
+      return about ? [{ Uuid: uuid, ContentType: i === 0 ? 1 : 3, ...about }] : []
+    })
+    return { ID: idOf(file), Attachments: attachments }
   }
 
   get #series() {
