@@ -239,6 +239,21 @@ describe('any way of reading', () => {
     )
   })
 
+  it('in order is fast at once, also after many series were left', async () => {
+    const stage = staged({ series: [...Array(12).fill(20), 70], memoryBytes: 0.5 * MB })
+    for (let series = 0; series < 12; series++)
+      for (const at of [0, 1, 2, 3]) {
+        await stage.read(series * 20 + at)
+        await rest()
+      }
+    const before = stage.area.counts.used
+    for (const at of upTo(70)) {
+      await stage.read(240 + at)
+      await rest()
+    }
+    assert.ok(stage.area.counts.used - before > 60, `${stage.area.counts.used - before} of 70`)
+  })
+
   it('at random costs few reads more', async () => {
     await fc.assert(
       fc.asyncProperty(fc.shuffledSubarray(upTo(360), { minLength: 100 }), async reads => {

@@ -118,6 +118,7 @@ describe('the shelf', () => {
     uuid,
     series,
     size,
+    risk: size,
     whole: true,
     fetch: async () => Buffer.alloc(size),
   })

@@ -81,7 +81,7 @@ export class Fetcher {
     return this.#options.reading(uuid) > 0 || (entry !== undefined && (entry.whole || entry.end >= sizeOf(wanted)))
   }
 
-  /** Orthanc is asked for all files at once, then one by one for those of which it did not tell, in the order of need. */
+  /** Orthanc is asked for all files at once, then for those that it did not tell of, in the order of need. */
   async #ask(series: Series, item: Item, asks: Asks): Promise<void> {
     if (series.askedForAll === 'now' || this.#questions.has(item) || this.#questions.size >= MOST_QUESTIONS) return
     this.#questions.add(item)
@@ -117,8 +117,10 @@ export class Fetcher {
   #fetch(series: Series, item: Item, wanted: Read, asks: Asks): boolean {
     const { shelf, account, isLeft, catalogue, memoryBytes } = this.#options
     const size = sizeOf(wanted)
-    const risk = (one: Series) => one.unread * (isLeft(one) ? 1 : one.doubt)
-    const risks = catalogue.series.reduce((sum, one) => sum + risk(one), 0)
+    // Probably nobody comes back to it, so it counts now. It stays as long as nothing else needs the room.
+    for (const one of catalogue.series)
+      if (isLeft(one) && one.unread > 0) for (const entry of shelf.of(one)) account.wasted(settle(entry))
+    const risks = catalogue.series.reduce((sum, one) => sum + one.unread * one.doubt, 0)
     if (!account.allows(risks + costOf(size) * series.doubt)) return false
     let next: Set<string> | undefined
     const isNext = (uuid: string) => {
@@ -140,7 +142,7 @@ export class Fetcher {
       series.exhausted = false
       return bytes
     }
-    const entry = shelf.add({ uuid, series, size, whole: !wanted.range, fetch })
+    const entry = shelf.add({ uuid, series, size, risk: costOf(size), whole: !wanted.range, fetch })
     series.unread += costOf(size)
     void entry.bytes.then(bytes => {
       if (bytes) this.#options.fetched(bytes.byteLength)
@@ -174,6 +176,14 @@ const sizeOf = ({ range, size = 0 }: Read) => range?.end ?? size
 
 /** What the account takes for a fetch. */
 export const costOf = (size: number) => size + REQUEST_BYTES
+
+/** It is no risk any more. Returns what it was. */
+export function settle(entry: Entry): number {
+  const { risk, series } = entry
+  series.unread -= risk
+  entry.risk = 0
+  return risk
+}
 
 /** In memory of their own: a small chunk may be a part of a large buffer. `size`: what Orthanc stored. */
 async function ownBytes(content: Content, size: number): Promise<Buffer> {

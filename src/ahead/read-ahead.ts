@@ -8,7 +8,7 @@ import { Fault } from '../fault.ts'
 import type { Orthanc } from '../orthanc.ts'
 import { Account, REQUEST_BYTES } from './account.ts'
 import { type Asks, Catalogue } from './catalogue.ts'
-import { costOf, Fetcher } from './fetcher.ts'
+import { costOf, Fetcher, settle } from './fetcher.ts'
 import { Head } from './head.ts'
 import type { Read, Series } from './series.ts'
 import { type Entry, Shelf } from './shelf.ts'
@@ -59,10 +59,8 @@ export function readAhead(area: StorageArea, options: ReadAheadOptions): ReadAhe
   const account = new Account(allowanceOf(memoryBytes))
   const shelf = new Shelf(memoryBytes, entry => {
     entry.series.exhausted = false
-    if (entry.used) return
-    entry.series.unread -= costOf(entry.size)
-    account.wasted(costOf(entry.size))
-    if (entry.ready) counts.unused++
+    account.wasted(settle(entry))
+    if (entry.ready && !entry.used) counts.unused++
   })
   const catalogue = new Catalogue({ forgotten: uuid => shelf.forget(uuid), log, now })
   /** Files that are read from the store for Orthanc, and by how many readers. */
@@ -111,10 +109,8 @@ export function readAhead(area: StorageArea, options: ReadAheadOptions): ReadAhe
     try {
       const bytes = await unlessGivenUp(entry.bytes, signal)
       if (!bytes || (range && range.end > bytes.byteLength)) return undefined
-      if (!entry.used) {
-        counts.used++
-        entry.series.unread -= costOf(entry.size)
-      }
+      if (!entry.used) counts.used++
+      settle(entry)
       shelf.use(entry)
       const size = range ? range.end - range.start : bytes.byteLength
       const value = await use({ size, body: sourceOf(bytes).open(range) })

@@ -6,6 +6,8 @@ export interface Entry {
   readonly series: Series
   /** Bytes that were reserved for it. */
   readonly size: number
+  /** What it counts in the account if nobody reads it; 0 once it was read, or counted. */
+  risk: number
   /** It has the bytes from 0 to this. */
   end: number
   /** Whether these are all bytes of the file. */
@@ -20,7 +22,7 @@ export interface Entry {
   readers: number
 }
 
-export interface NewEntry extends Pick<Entry, 'uuid' | 'series' | 'size' | 'whole'> {
+export interface NewEntry extends Pick<Entry, 'uuid' | 'series' | 'size' | 'risk' | 'whole'> {
   /** Resolves to undefined, or rejects, when there will be no bytes. Nobody waits for it after `signal` is aborted. */
   fetch(signal: AbortSignal): Promise<Buffer | undefined>
 }
@@ -50,6 +52,11 @@ export class Shelf {
     return this.#underWay
   }
 
+  /** All entries of a series. */
+  of(series: Series): readonly Entry[] {
+    return [...this.#entries.values()].filter(entry => entry.series === series)
+  }
+
   get(uuid: string): Entry | undefined {
     return this.#entries.get(uuid)
   }
@@ -69,7 +76,7 @@ export class Shelf {
   }
 
   /** Begins to fetch. There must be room. An entry for the same file makes way. */
-  add({ uuid, series, size, whole, fetch }: NewEntry): Entry {
+  add({ uuid, series, size, risk, whole, fetch }: NewEntry): Entry {
     this.forget(uuid)
     const abort = new AbortController()
     this.#bytes += size
@@ -88,7 +95,7 @@ export class Shelf {
         entry.ready = true
         return got
       })
-    const entry: Entry = { uuid, series, size, end: size, whole, bytes, ready: false, used: false, readers: 0 }
+    const entry: Entry = { uuid, series, size, risk, end: size, whole, bytes, ready: false, used: false, readers: 0 }
     this.#entries.set(uuid, entry)
     this.#aborts.set(entry, abort)
     return entry
