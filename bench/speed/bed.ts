@@ -3,7 +3,7 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { type OrthancProcess, startOrthanc } from '../../harness/orthanc.ts'
 import type { DebianRelease } from '../../harness/trees.ts'
 import { BenchClients, type Work } from '../client.ts'
-import type { BenchImage } from '../image.ts'
+import { type BenchImage, imageOf } from '../image.ts'
 import { cpuOf, peakOf } from '../measure.ts'
 import { type Counts, type Subject, temporaryFolder } from '../subjects.ts'
 
@@ -33,6 +33,7 @@ export interface Spent {
 
 /** Files of one study, in the order in which they were stored. */
 export interface Stored {
+  readonly images: readonly BenchImage[]
   readonly ids: readonly string[]
   /** The first one. */
   readonly series: string
@@ -48,6 +49,9 @@ interface StoreOptions {
   readonly clients?: 1 | 10
   readonly series?: number
 }
+
+/** Files of a study that are compared once they were read. */
+const CHECKED = 10
 
 export class Bed {
   readonly subject: SpeedSubject
@@ -98,11 +102,19 @@ export class Bed {
     }))
     const { ids, seconds } = await this.perform({ images }, clients)
     const { ID } = await this.orthanc.getJson(`/instances/${ids[0]}/series`)
-    return { ids, seconds, series: ID, study: (await this.orthanc.getJson(`/series/${ID}`)).ParentStudy }
+    return { images, ids, seconds, series: ID, study: (await this.orthanc.getJson(`/series/${ID}`)).ParentStudy }
   }
 
   perform(work: Omit<Work, 'url'>, clients: 1 | 10 = 1) {
     return (clients === 1 ? this.#clients : this.#crowd).perform({ url: this.orthanc.url, ...work })
+  }
+
+  /** A figure of a storage that gives back other bytes is worth nothing. File after file, so some come from ahead. */
+  async check({ images, ids }: Stored): Promise<void> {
+    for (const [i, image] of images.slice(0, CHECKED).entries()) {
+      const back = await this.orthanc.getBytes(`/instances/${ids[i]}/file`)
+      if (!back.equals(imageOf(image))) throw new Error(`${this.subject.name} damaged a file`)
+    }
   }
 
   /** What `work` takes, which resolves to its seconds, or else is timed here. */

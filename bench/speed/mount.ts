@@ -107,6 +107,7 @@ async function* measure({ rounds, isWanted }: Settings): AsyncGenerator<Row> {
           const left = what === 'deletion' ? before : before + FILES
           await until(`${what} to reach the bucket`, async () => (await objects(bucket)) === left)
           const settled = what.endsWith('reading') ? {} : { settled: (performance.now() - began) / 1000 }
+          if (what === 'second reading') await bed.check(stored as Stored)
           if (isWanted(what)) yield { what, subject: bed.subject.name, round, count: FILES, spent, ...settled }
         }
       }

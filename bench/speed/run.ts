@@ -1,9 +1,10 @@
 /** npm run bench -- --speed: the loads of docs/speed.md, and its plot. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { orthancTree } from '../../harness/trees.ts'
 // @ts-expect-error plain JavaScript, as all scripts
 import { wrapped } from '../../scripts/pages.mjs'
+import { temporaryFolder } from '../subjects.ts'
 import { RELEASE } from './bed.ts'
 import { cycles } from './cycles.ts'
 import { deletions } from './deletions.ts'
@@ -29,11 +30,12 @@ export async function measureSpeed(loads: readonly SpeedLoad[], settings: Settin
   const folder = write ? join(root, 'docs') : join(root, 'build')
   mkdirSync(join(folder, 'images'), { recursive: true })
   const conditions = conditionsOf(settings.rounds, (await orthancTree(RELEASE)).version)
+  const build = settings.before === undefined ? undefined : copied(settings.before)
   let page = readFileSync(PAGE, 'utf8')
   const verdicts: string[] = []
   for (const load of loads) {
     const rows: Row[] = []
-    for await (const row of load.measure(settings)) {
+    for await (const row of load.measure({ ...settings, before: build })) {
       rows.push(row)
       console.error(lineOf(row))
     }
@@ -48,6 +50,13 @@ export async function measureSpeed(loads: readonly SpeedLoad[], settings: Settin
     verdicts.push(...judged)
   }
   console.error(['', 'All targets of this run:', ...verdicts, `written: ${join(folder, 'speed.md')}`].join('\n'))
+}
+
+/** To where the Orthanc of another Debian sees it. */
+function copied(build: string): string {
+  const folder = temporaryFolder()
+  for (const file of ['libOrthancCloudStorage.so', 'engine.mjs']) copyFileSync(join(build, file), join(folder, file))
+  return folder
 }
 
 function lineOf(row: Row): string {

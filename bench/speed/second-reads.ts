@@ -49,6 +49,7 @@ async function* measure({ rounds }: Settings): AsyncGenerator<Row> {
           const spent = await bed.spent(() => bed.perform({ ids }))
           yield { what, subject: bed.subject.name, round, count: ids.length, spent }
         }
+      for (const [i, bed] of beds.entries()) await bed.check(stored[i] as Stored)
       stub.forget()
     }
   } finally {

@@ -140,6 +140,7 @@ async function* measure({ rounds, before, isWanted }: Settings): AsyncGenerator<
               () => `${FILES} files to be received, not ${scp.received() - before}`,
               () => scp.received() - before === FILES,
             )
+          await bed.check(stored)
           stub.forget()
           yield { what: nameOf(reading), subject: bed.subject.name, round, count: FILES, spent }
         }
