@@ -37,6 +37,7 @@ describe('AwsS3Storage', () => {
         deletions: undefined,
         moveConcurrency: 8,
         cache: undefined,
+        ahead: { memoryBytes: 64 * MB },
         http: { caFile: undefined, proxy: undefined, noProxy: [] },
         startupCheck: true,
         startupTimeoutMs: 60_000,

@@ -31,7 +31,7 @@ const HOLDS = {
     ...['MaxConcurrentInputSize', 'AllowUnencryptedRead', 'RangeReads', 'Node', 'StartupCheck', 'StartupTimeout'],
     ...['Cache', 'MaxSize', 'MaxDays', 'OnWrite', 'IndexDirectory'],
     ...['MoveConcurrency', 'NoProxy', 'HttpsCACertificates', 'StorageDirectory', 'SyncStorageArea', 'ReadOnly'],
-    'DeferredDeletion',
+    ...['DeferredDeletion', 'ReadAhead', 'ReadAheadMemory'],
   ],
 } as const
 

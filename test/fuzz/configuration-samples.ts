@@ -93,6 +93,8 @@ const right: Readonly<Record<string, readonly string[]>> = {
   StartupCheck: flag,
   StartupTimeout: ['0'],
   MoveConcurrency: ['64'],
+  ReadAhead: flag,
+  ReadAheadMemory: ['1', '"128"'],
   DeferredDeletion: [...flag, '{"Path": "/var/lib/orthanc/deletions"}'],
   Cache: ['{"Path": "/var/cache/orthanc"}', '{"Path": "/c", "MaxSize": "9", "MaxDays": 1, "OnWrite": false}'],
   NoProxy: ['["minio", ".example", "10.0.0.0/8"]', '"a,b"'],
