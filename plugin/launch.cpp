@@ -17,7 +17,7 @@ constexpr size_t kMostRegistrations = 128;
 constexpr uint64_t kLongestCall = 1ull << 32;  // ms, 49 days
 constexpr milliseconds kAfterItsEnd{500};
 constexpr milliseconds kEndOfStopped{13'000};  // for an engine that was asked to end: it may send removals for 10 s
-constexpr milliseconds kEndOfDead{500};       // for an engine that has ended by itself, or does not answer
+constexpr milliseconds kEndOfDead{500};        // for an engine that has ended by itself, or does not answer
 
 // What an engine registers with Orthanc. It is kept until the start has succeeded. Otherwise Orthanc would go on to
 // call what an engine had registered that is off or has refused.
