@@ -271,6 +271,12 @@ describe('a reader', () => {
     stage.hold()
     await rest()
     assert.equal(stage.underWay, 4)
+    // A fetch that somebody waits for is not one of those that are made ahead.
+    const waiting = [2, 3].map(at => stage.read(at))
+    await rest()
+    assert.equal(stage.underWay, 6)
+    stage.release()
+    await Promise.all(waiting)
   })
 
   it('of a part of a file is served from what was fetched', async () => {

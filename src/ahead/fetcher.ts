@@ -52,7 +52,8 @@ export class Fetcher {
   pump(): void {
     const { shelf, connections, reading } = this.#options
     const asks = this.#options.asks()
-    while (asks && shelf.underWay < this.#most && reading() + shelf.underWay < connections)
+    // A fetch that a reader waits for is that reader's.
+    while (asks && shelf.unawaited < this.#most && reading() + shelf.underWay < connections)
       if (!this.#begin(asks)) return
   }
 

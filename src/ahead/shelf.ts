@@ -34,8 +34,8 @@ export class Shelf {
   readonly #aborts = new Map<Entry, AbortController>()
   /** Those that Orthanc has read, the oldest first. */
   readonly #used = new Set<Entry>()
+  readonly #coming = new Set<Entry>()
   #bytes = 0
-  #underWay = 0
 
   /** `onGone`: called once for each entry that leaves, also for one that never had its bytes. */
   constructor(limit: number, onGone: (entry: Entry) => void) {
@@ -49,7 +49,12 @@ export class Shelf {
   }
 
   get underWay(): number {
-    return this.#underWay
+    return this.#coming.size
+  }
+
+  /** Those under way that nobody waits for yet. */
+  get unawaited(): number {
+    return [...this.#coming].filter(({ readers }) => readers === 0).length
   }
 
   /** All entries of a series. */
@@ -80,11 +85,10 @@ export class Shelf {
     this.forget(uuid)
     const abort = new AbortController()
     this.#bytes += size
-    this.#underWay++
     const bytes = fetch(abort.signal)
       .catch(() => undefined)
       .then(got => {
-        this.#underWay--
+        this.#coming.delete(entry)
         if (this.#entries.get(uuid) !== entry || !got) {
           if (this.#entries.get(uuid) === entry) this.#remove(entry)
           this.#bytes -= size
@@ -97,6 +101,7 @@ export class Shelf {
       })
     const entry: Entry = { uuid, series, size, risk, end: size, whole, bytes, ready: false, used: false, readers: 0 }
     this.#entries.set(uuid, entry)
+    this.#coming.add(entry)
     this.#aborts.set(entry, abort)
     return entry
   }
