@@ -50,8 +50,8 @@ interface StoreOptions {
   readonly series?: number
 }
 
-/** Files of a study that are compared once they were read. */
-const CHECKED = 10
+/** Of a study, at most so many files are compared. */
+const CHECKED = 50
 
 export class Bed {
   readonly subject: SpeedSubject
