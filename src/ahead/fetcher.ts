@@ -81,7 +81,7 @@ export class Fetcher {
     return this.#options.reading(uuid) > 0 || (entry !== undefined && (entry.whole || entry.end >= sizeOf(wanted)))
   }
 
-  /** Orthanc is asked for all files at once, then one by one for those of which it did not tell, in the order of need. */
+  /** Orthanc is asked for all files at once, then one by one for those that were not in its answer, as needed. */
   async #ask(series: Series, item: Item, asks: Asks): Promise<void> {
     if (series.askedForAll === 'now' || this.#questions.has(item) || this.#questions.size >= MOST_QUESTIONS) return
     this.#questions.add(item)

@@ -49,8 +49,8 @@ export async function instancesOf(
 }
 
 /**
- * What Orthanc knows of all attachments of a series, by the id of the instance and the number of the content type. It is
- * empty before Orthanc 1.12.5, which tells it of one instance at a time only. Series of other patients may be in it.
+ * What Orthanc knows of all attachments of a series, by the id of the instance and the number of the content type. It
+ * is empty before Orthanc 1.12.5, which tells it of one instance at a time only. Series of other patients may be in it.
  */
 export async function storedOf(
   seriesUid: string,
