@@ -1,6 +1,8 @@
 /** What reading ahead must never do, with an Orthanc and a store that are both played by support/ahead-stage.ts. */
 import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
 import { afterEach, describe, it } from 'node:test'
+import { Fault } from '../src/fault.ts'
 import type { Json } from '../src/orthanc.ts'
 import { progress, rest, Stage } from './support/ahead-stage.ts'
 import { fc } from './support/property.ts'
@@ -193,6 +195,48 @@ describe('Orthanc', () => {
       }),
       { numRuns: 60 },
     )
+  })
+
+  it('may list a file no more that another Orthanc has removed', async () => {
+    const stage = staged({ series: [20] })
+    const later = stage.files.splice(10)
+    await stage.read(0)
+    await stage.read(1)
+    await progress('all files', () => stage.area.counts.fetched === 8)
+    const { uuid } = stage.file(5).attachment
+    stage.files.splice(5, 1, ...later)
+    for (const at of [5, 6, 7, 8]) await stage.read(at)
+    await progress('the others', () => stage.area.counts.fetched >= 12)
+    await stage.end()
+    assert.equal(stage.area.held, 0, `${uuid} is held`)
+  })
+
+  it('is asked once for a series that is too large for it', async () => {
+    const stage = staged({ series: [200] })
+    stage.answer = uri =>
+      uri.startsWith('/series/') ? Promise.reject(new Fault('TooLarge', 'more than a frame holds')) : undefined
+    for (const at of upTo(200)) {
+      await stage.read(at)
+      await rest()
+    }
+    assert.equal(stage.requests.filter(uri => uri.startsWith('/series/')).length, 1)
+    assert.equal(stage.lines.length, 1)
+  })
+
+  it('is asked once for a series with more files than are remembered', async () => {
+    const stage = staged({ series: [100] })
+    const listed = upTo(50_001).map(i => ({
+      ID: stage.idOf(String(i)),
+      FileUuid: i < 100 ? stage.file(i).attachment.uuid : randomUUID(),
+      FileSize: 1000,
+      IndexInSeries: i,
+    }))
+    stage.answer = uri => (uri.startsWith('/series/') ? Promise.resolve(listed) : undefined)
+    for (const at of upTo(100)) {
+      await stage.read(at)
+      await rest()
+    }
+    assert.equal(stage.requests.filter(uri => uri.startsWith('/series/')).length, 1)
   })
 
   it('is asked again for a series that grows, and less and less often', async () => {

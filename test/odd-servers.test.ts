@@ -1,14 +1,14 @@
 /** Servers, and ways to them, that do what is allowed but unusual, or wrong in a way that nobody sees at once. */
 import assert from 'node:assert/strict'
-import type { ServerResponse } from 'node:http'
+import { createServer, type ServerResponse } from 'node:http'
 import { describe, it } from 'node:test'
 import { until } from '../harness/until.ts'
 import { Fault } from '../src/fault.ts'
 import { s3Store } from '../src/stores/s3/s3.ts'
 import { s3Options } from './support/s3-options.ts'
-import { fail, get, give, MB, serve, take } from './support/scripted.ts'
+import { fail, get, give, MB, open, serve, take } from './support/scripted.ts'
 import { chunked, never, noise } from './support/store.suite.ts'
-import { undo } from './support/undo.ts'
+import { listen, undo } from './support/undo.ts'
 
 describe('an odd server', () => {
   it('a whole object in place of a range that is all of it is taken', async () => {
@@ -73,6 +73,20 @@ describe('an odd server', () => {
       response.writeHead(206, { etag: '"e"', 'content-range': 'bytes 0-3/10', 'content-length': 4 }).end(),
     )
     await assert.rejects(store.stat('k', never), { code: 'Unavailable' })
+  })
+
+  it('an acknowledgement of a write that comes before its last byte is none', async () => {
+    const tag = { etag: '"0123456789abcdef0123456789abcdef"', 'x-amz-server-side-encryption': 'aws:kms' }
+    const server = createServer((request, response) => {
+      response.setHeader('x-amz-request-id', 'R')
+      if (request.method !== 'PUT') return fail(response, 404, 'NoSuchKey')
+      request.once('data', () => response.writeHead(200, tag).end())
+    })
+    const store = open({ endpoint: `http://127.0.0.1:${await listen(server)}` })
+    await assert.rejects(store.put('k', chunked(noise(16 * MB), MB), never), {
+      code: 'Unavailable',
+      message: /acknowledged after \d+ of its 16777216 bytes/,
+    })
   })
 
   it('a range whose length only its place tells is taken, and counted', async () => {

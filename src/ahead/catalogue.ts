@@ -138,6 +138,7 @@ export class Catalogue {
 
   async #list(uid: string, { orthanc, signal }: Asks, number: number): Promise<boolean> {
     this.#listing.add(uid)
+    let tooMany = false
     try {
       const isSeen = ({ uuid, instance }: Listed) =>
         (this.#suspicions.get(uid)?.sightings ?? []).some(
@@ -145,17 +146,20 @@ export class Catalogue {
         )
       const listed = await instancesOf(uid, isSeen, orthanc, signal)
       const { sightings = [] } = this.#suspicions.get(uid) ?? {}
-      if (signal.aborted || !listed || listed.length < SMALLEST_SERIES) return false
+      tooMany = listed !== undefined && listed.length > MOST_FILES
+      if (signal.aborted || !listed || tooMany || listed.length < SMALLEST_SERIES) return false
       this.#take(uid, listed, sightings, number)
       return true
     } catch (error) {
+      tooMany = isCode(error, 'TooLarge')
       if (!isCode(error, 'Canceled'))
         this.#options.log(`nothing of a series is read ahead: ${Fault.from(error).describe()}`)
       return false
     } finally {
       const { needed = 2 } = this.#suspicions.get(uid) ?? {}
-      const since = this.#options.now()
-      this.#suspicions.set(uid, { sightings: [], needed: Math.min(needed * 2, MOST_SIGHTINGS), since })
+      // Such a list costs Orthanc's database seconds. It is not asked for again while the series is read.
+      const next = tooMany ? Number.POSITIVE_INFINITY : Math.min(needed * 2, MOST_SIGHTINGS)
+      this.#suspicions.set(uid, { sightings: [], needed: next, since: this.#options.now() })
       this.#listing.delete(uid)
       if (this.#listing.size === 0) this.#removed.clear()
     }
@@ -163,10 +167,13 @@ export class Catalogue {
 
   #take(uid: string, listed: readonly Listed[], sightings: readonly Sighting[], number: number): void {
     const series = this.#series.get(uid) ?? newSeries(uid, sightings)
-    for (const { uuid } of series.items) this.#known.delete(uuid)
+    const before = series.items
+    for (const { uuid } of before) this.#known.delete(uuid)
     series.take(listed.filter(({ uuid }) => !this.#removed.has(uuid)))
     this.#series.set(uid, series)
     for (const item of series.items) this.#known.set(item.uuid, { series, item })
+    // Another Orthanc with the same database may have removed files.
+    for (const { uuid } of before) if (!this.#known.has(uuid)) this.#options.forgotten(uuid)
     for (const sighting of sightings) {
       const { attachment, identity } = sighting
       const item = series.items.find(one => one.uuid === attachment.uuid || one.instance === identity.instance)

@@ -1,7 +1,16 @@
 /** Authorises and sends one request, and judges its answer as far as that is the same for all providers. */
 import type { Bytes } from '../../bytes.ts'
+import { Fault } from '../../fault.ts'
 import { unlessAborted } from '../unless-aborted.ts'
-import { faultOfSending, readAnswer, requestLine, type Sent, WHOLE_BYTES, withoutDoubles } from './answer.ts'
+import {
+  dropAnswer,
+  faultOfSending,
+  readAnswer,
+  requestLine,
+  type Sent,
+  WHOLE_BYTES,
+  withoutDoubles,
+} from './answer.ts'
 import { type Dialect, type Draft, encodeQuery } from './dialect.ts'
 import type { HttpStoreOptions } from './options.ts'
 import { secretsIn } from './secrets-sent.ts'
@@ -44,7 +53,10 @@ export function createSend(dialect: Dialect, options: HttpStoreOptions): Send {
     second: boolean,
   ): Promise<Sent | undefined> => {
     const { around, text } = draft
-    const payload = sliced(body !== undefined && around ? framed(around, body) : (body ?? text))
+    let handed = 0
+    const payload = sliced(body !== undefined && around ? framed(around, body) : (body ?? text), bytes => {
+      handed += bytes
+    })
     const framing = around ? around.before.byteLength + around.after.byteLength : 0
     const length = size === undefined ? Buffer.byteLength(text ?? '') : size + framing
     const started = performance.now()
@@ -70,6 +82,13 @@ export function createSend(dialect: Dialect, options: HttpStoreOptions): Send {
       const unmarked = lacksMark(draft, verb, answer.headers)
       if (status < 300 || status === draft.alsoFine) {
         if (unmarked) throw notTheStores(await readAnswer(answer, signal), 'no request id, which earlier answers had')
+        const isWhole = payload === undefined || typeof payload === 'string' || Buffer.isBuffer(payload)
+        if (status < 300 && !isWhole && handed < length) {
+          dropAnswer(answer)
+          throw new Fault('Unavailable', `a write was acknowledged after ${handed} of its ${length} bytes`, {
+            doubtful: true,
+          })
+        }
         return answer
       }
       if (isWordless(dialect, draft, answer)) return answer
@@ -105,9 +124,23 @@ function framed({ before, after }: NonNullable<Draft['around']>, body: Bytes | B
   })()
 }
 
-function sliced(payload: Bytes | Buffer | string | undefined): Bytes | Buffer | string | undefined {
-  if (!Buffer.isBuffer(payload) || payload.byteLength <= WHOLE_BYTES) return payload
-  return (async function* () {
-    for (let at = 0; at < payload.byteLength; at += SLICE_BYTES) yield payload.subarray(at, at + SLICE_BYTES)
-  })()
+/** `handed` gets the length of each piece that leaves a body which does not go out as a whole. */
+function sliced(
+  payload: Bytes | Buffer | string | undefined,
+  handed: (bytes: number) => void,
+): Bytes | Buffer | string | undefined {
+  if (payload === undefined || typeof payload === 'string') return payload
+  if (Buffer.isBuffer(payload)) return payload.byteLength <= WHOLE_BYTES ? payload : counted(slicesOf(payload), handed)
+  return counted(payload, handed)
+}
+
+async function* slicesOf(payload: Buffer): Bytes {
+  for (let at = 0; at < payload.byteLength; at += SLICE_BYTES) yield payload.subarray(at, at + SLICE_BYTES)
+}
+
+async function* counted(body: Bytes, handed: (bytes: number) => void): Bytes {
+  for await (const chunk of body) {
+    handed(chunk.byteLength)
+    yield chunk
+  }
 }
