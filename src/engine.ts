@@ -82,7 +82,7 @@ async function start() {
   const { store, cache, callDeadlineMs, ranges, description, deletions } = composition
   await cache?.start(server.restarts === 0)
   // Not before: an engine that is refused must not leave a lock behind, on which the next container would wait.
-  if (deletions) await deletions.open(store)
+  if (deletions) await deletions.open(store, server.restarts === 0)
   else if (server.restarts === 0) await warnOfEntries(config)
   const services = servicesOf(composition, server.restarts, log)
   log.warn(`orthanc-cloud-storage ${version} ${description}`)

@@ -33,6 +33,37 @@ async function openJournal(folder: string, more: Partial<JournalOptions> = {}) {
 const journalFiles = (folder: string) => readdirSync(folder).filter(name => name.endsWith('.journal'))
 const lastFile = (folder: string) => join(folder, journalFiles(folder).sort().at(-1) as string)
 
+/** Says ENOSPC as long as `full`: after it has written half of the line. */
+class FullDisk extends Disk {
+  full: boolean | 'once' = false
+  readonly refused: string[] = []
+  override async open(...args: Parameters<Disk['open']>): Promise<DiskFile> {
+    const file = await super.open(...args)
+    const { run } = file
+    file.run = (work, ms) =>
+      run.call(
+        file,
+        handle =>
+          work(
+            new Proxy(handle, {
+              get: (target, name) => {
+                const value = Reflect.get(target, name)
+                if (name !== 'appendFile' || !this.full) return typeof value === 'function' ? value.bind(target) : value
+                return async (text: string) => {
+                  if (this.full === 'once') this.full = false
+                  this.refused.push(text)
+                  await target.appendFile(text.slice(0, text.length / 2))
+                  throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' })
+                }
+              },
+            }),
+          ),
+        ms,
+      ) as never
+    return file
+  }
+}
+
 describe('a line of the journal', () => {
   const text = fc.string({ unit: 'grapheme', maxLength: 60 })
   const plain = { noNullPrototype: true }
@@ -257,35 +288,6 @@ describe('the journal of removals', () => {
     ))
 
   describe('on a disk that is full', () => {
-    /** Says ENOSPC as long as `full`: after it has written half of the line. */
-    class FullDisk extends Disk {
-      full = false
-      override async open(...args: Parameters<Disk['open']>): Promise<DiskFile> {
-        const file = await super.open(...args)
-        const { run } = file
-        file.run = (work, ms) =>
-          run.call(
-            file,
-            handle =>
-              work(
-                new Proxy(handle, {
-                  get: (target, name) => {
-                    const value = Reflect.get(target, name)
-                    if (name !== 'appendFile' || !this.full)
-                      return typeof value === 'function' ? value.bind(target) : value
-                    return async (text: string) => {
-                      await target.appendFile(text.slice(0, text.length / 2))
-                      throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' })
-                    }
-                  },
-                }),
-              ),
-            ms,
-          ) as never
-        return file
-      }
-    }
-
     it('rejects removals, with one warning, leaves no half of a line, and goes on when there is room', async () => {
       const folder = temporaryFolder()
       const disk = new FullDisk(folder)
@@ -316,6 +318,43 @@ describe('the journal of removals', () => {
       await journal.safe(STORE, 'a')
       assert.deepEqual((await openJournal(folder)).pending(), [])
     })
+  })
+
+  it('moves old entries on once there is room, and leaves no half of a line before those that come', async () => {
+    const folder = temporaryFolder()
+    const disk = new FullDisk(folder)
+    const moved = () => disk.refused.some(text => text.includes('"stuck"'))
+    const holds = async () => {
+      if (journal.entries.size > 0 && !moved()) disk.full = 'once' // after the write, before old entries move on
+      return true
+    }
+    const { journal } = await openJournal(folder, { disk, lock: { holds }, segmentBytes: 500, slackBytes: 0 })
+    await journal.add(STORE, 'stuck', 5)
+    for (let i = 0; !moved(); i++) {
+      await journal.add(STORE, `k${i}`, 5).catch(() => {})
+      journal.done(STORE, `k${i}`)
+    }
+    await journal.add(STORE, 'last', 5)
+    await journal.flush()
+    const { pending, found } = await openJournal(folder)
+    assert.deepEqual(found.warnings, [])
+    assert.deepEqual(pending().sort(), ['last', 'stuck'])
+  })
+
+  it('lets no removal come back that was written, but not answered', async () => {
+    const folder = temporaryFolder()
+    let failure: Error | undefined
+    const holds = async () => {
+      if (failure) throw failure
+      return true
+    }
+    const { journal } = await openJournal(folder, { lock: { holds } })
+    await journal.add(STORE, 'a', 5)
+    failure = Object.assign(new Error('EIO: i/o error'), { code: 'EIO' })
+    await assert.rejects(journal.add(STORE, 'b', 5))
+    failure = undefined
+    await journal.safe(STORE, 'b') // so that it may be written again
+    assert.deepEqual((await openJournal(folder)).pending(), ['a'])
   })
 
   it('takes no removal once another process has taken it', async () => {

@@ -3,6 +3,7 @@
  * batches (sender.ts). The journal may hold entries of other stores, from before a change of the configuration: they
  * stay, and nothing is sent to this store for them.
  */
+import { Fault } from '../fault.ts'
 import { Disk } from '../stores/directory/disk.ts'
 import { withFaults } from '../stores/directory/faults.ts'
 import type { Removals, Store } from '../stores/store.ts'
@@ -66,8 +67,20 @@ export class Deletions {
     return withFaults(folder, () => readJournal(new Disk(folder), folder))
   }
 
-  /** Takes the journal over from whoever used it before. Rejects when it cannot be used. */
-  async open(store: Pick<Store, 'name' | 'removeMany'>): Promise<void> {
+  /**
+   * Takes the journal over from whoever used it before. Rejects when it cannot be used, but not in an engine that
+   * follows a dead one: without it, Orthanc could read nothing.
+   */
+  async open(store: Pick<Store, 'name' | 'removeMany'>, isFirst = true): Promise<void> {
+    await this.#takeOver(store).catch(error => {
+      if (isFirst) throw error
+      this.#options.log.warn(
+        `removals are direct, and what the journal holds waits until Orthanc starts again: ${Fault.from(error).describe()}`,
+      )
+    })
+  }
+
+  async #takeOver(store: Pick<Store, 'name' | 'removeMany'>): Promise<void> {
     const { folder, makeAbove, log, identity } = this.#options
     const { warn } = log
     await prepareFolder(this.#disk, folder, makeAbove)
@@ -161,6 +174,7 @@ export class Deletions {
     const { identity } = this.#options
     journal.done(identity, key)
     await unlessAborted(sender.ended(key), signal)
+    journal.done(identity, key) // the request that has ended may have made a finding of it
     await unlessAborted(journal.safe(identity, key), signal)
   }
 

@@ -155,8 +155,10 @@ export class Journal {
       const text =
         [...marks.values()].map(mark => lineOf({ kind: 'done', ...mark })).join('') +
         waiting.map(({ line }) => line).join('')
+      let written = false
       try {
         const segment = await this.#put(text)
+        written = true
         if (!(await this.#options.lock.holds())) {
           this.#over = this.#lost = true
           this.#options.lost()
@@ -170,11 +172,14 @@ export class Journal {
         for (const { landed } of waiting) landed(segment)
         this.#warned = false
         this.#syncTimer ??= setTimeout(() => void this.#syncNow(), SYNC_MS)
-        await this.#shrink().catch(error => this.#report(faultOf(error, this.#options.folder)))
+        await this.#shrink().catch(async error => {
+          this.#report(faultOf(error, this.#options.folder))
+          await this.#segments.mend(error)
+        })
       } catch (error) {
         const fault = faultOf(error, this.#options.folder)
         this.#report(fault)
-        const clean = await this.#segments.mend(error)
+        const clean = (await this.#segments.mend(error)) && !written
         for (const { failed } of waiting) failed(fault, clean)
         // Marks alone are written with the next removal.
         if (waiting.length === 0 && this.#waiting.length === 0) break

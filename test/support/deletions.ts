@@ -18,13 +18,15 @@ export const ended = { ...thisProcess(), started: '1' }
 
 export interface OpenOptions extends Partial<DeletionsOptions> {
   readonly lines?: string[]
+  /** Not the engine that follows a dead one. */
+  readonly isFirst?: boolean
 }
 
 /** Not yet sending. `lines`: gets the warnings. */
 export async function openDeletions(
   folder: string,
   store: Pick<Store, 'name' | 'removeMany'>,
-  { lines = [], ...more }: OpenOptions = {},
+  { lines = [], isFirst, ...more }: OpenOptions = {},
 ): Promise<Deletions> {
   const log = { info: () => {}, warn: (line: string) => void lines.push(line) }
   const deletions = new Deletions({
@@ -41,7 +43,7 @@ export async function openDeletions(
       ...more.sender,
     },
   })
-  await deletions.open(store)
+  await deletions.open(store, isFirst)
   undo.push(() => deletions.close(0))
   return deletions
 }
