@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { describe, it } from 'node:test'
 import { faultOfNetwork } from '../src/stores/network/faults.ts'
+import { Reader } from '../src/stores/network/lean/reader.ts'
 import { network } from '../src/stores/network/network.ts'
 import { never } from './support/store.suite.ts'
 import { undo } from './support/undo.ts'
@@ -180,4 +181,18 @@ describe('a server answers with', () => {
       if ('code' in expected) assert.equal(sockets.length, 2)
       else if (expected.again) assert.equal(sockets.length, 1)
     })
+})
+
+it('chunks of one byte do not become as many pieces in memory', () => {
+  const pieces: Buffer[] = []
+  const reader = new Reader({ head() {}, piece: bytes => void pieces.push(bytes), complete() {} })
+  const said = Buffer.from(chunked(`${'1\r\nx\r\n'.repeat(10_000)}0\r\n\r\n`))
+  reader.expect('GET')
+  for (let at = 0; at < said.byteLength; ) {
+    const taken = said.copy(reader.buffer(), 0, at)
+    reader.received(taken)
+    at += taken
+  }
+  assert.equal(Buffer.concat(pieces).toString(), 'x'.repeat(10_000))
+  assert.ok(pieces.length < 10, `${pieces.length} pieces`)
 })

@@ -133,7 +133,10 @@ export class Reader {
       const taken = bytes.copy(this.#target, 0, 0, Math.min(bytes.byteLength, this.#left))
       this.#targetGrew(taken, taken < bytes.byteLength)
     } else if (this.#body === 'in chunks') {
-      const taken = this.#chunks.take(bytes, piece => this.#listener.piece(Buffer.from(piece)))
+      // As one: a million chunks of one byte would be a million objects in memory.
+      const pieces: Buffer[] = []
+      const taken = this.#chunks.take(bytes, piece => pieces.push(piece))
+      if (pieces.length > 0) this.#listener.piece(Buffer.concat(pieces))
       if (this.#chunks.complete) this.#complete(taken < bytes.byteLength)
     } else this.#listener.piece(Buffer.from(bytes))
   }
