@@ -22,7 +22,7 @@ class AskedApi : public OrthancApi {
     reply.http = 200;
     return reply;
   }
-  Reply Submit(int32_t, const std::string&, const std::string&) override {
+  Reply Submit(uint8_t, int32_t, const std::string&, const std::string&) override {
     CHECK(!"a job in the standing call");
     return Reply();
   }
