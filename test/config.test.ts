@@ -35,6 +35,7 @@ describe('AwsS3Storage', () => {
         encryption: undefined,
         hybrid: undefined,
         moveConcurrency: 8,
+        ahead: { memoryBytes: 64 * 1024 * 1024 },
         http: { caFile: undefined, proxy: undefined, noProxy: [] },
         startupCheck: true,
         startupTimeoutMs: 60_000,

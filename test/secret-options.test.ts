@@ -28,6 +28,7 @@ const HOLDS = {
     ...['StorageStructure', 'EnableLegacyUnknownFiles', 'HybridMode', 'MigrationFromFileSystemEnabled', 'AccessTier'],
     ...['StorageEncryption', 'NamingScheme', 'CreateContainerIfNotExists', 'AccountName', 'Path', 'Enable', 'Engine'],
     ...['MaxConcurrentInputSize', 'AllowUnencryptedRead', 'RangeReads', 'Node', 'StartupCheck', 'StartupTimeout'],
+    ...['ReadAhead', 'ReadAheadMemory'],
     ...['MoveConcurrency', 'NoProxy', 'HttpsCACertificates', 'StorageDirectory', 'SyncStorageArea', 'ReadOnly'],
   ],
 } as const

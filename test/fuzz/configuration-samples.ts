@@ -93,6 +93,8 @@ const right: Readonly<Record<string, readonly string[]>> = {
   StartupCheck: flag,
   StartupTimeout: ['0'],
   MoveConcurrency: ['64'],
+  ReadAhead: flag,
+  ReadAheadMemory: ['64'],
   NoProxy: ['["minio", ".example", "10.0.0.0/8"]', '"a,b"'],
   HttpsCACertificates: ['"/etc/ssl/ca.pem"'],
   HttpProxy: ['"proxy.example:3128"', '"http://u:p@proxy.example:3128"'],
