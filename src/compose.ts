@@ -46,6 +46,8 @@ export interface Composition {
   readonly hybrid: Hybrid | undefined
   /** The area without reading ahead: for work that knows by itself what comes next. */
   readonly withoutAhead: StorageArea
+  /** Files that a prefetch reads at a time. */
+  readonly prefetchedAtOnce: number
   /** The area, where it reads ahead. */
   readonly ahead: ReadAhead | undefined
   /** Repeats reads that verification above the store finds wrong, as often as MaxRetries says. */
@@ -59,6 +61,8 @@ export interface Composition {
 }
 
 const SLACK_MS = 30_000
+/** A prefetch needs no more. At least half of the connections are for Orthanc. */
+const MOST_PREFETCHED = 8
 const PROBE = '.orthanc-cloud-storage-check'
 const RAISE_TIMEOUT = 'Raise RequestTimeout if such files need more time on this network.'
 /** A directory has no options for these. */
@@ -134,6 +138,7 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
     store,
     area: ahead ?? area,
     withoutAhead: area,
+    prefetchedAtOnce: Math.max(1, Math.min(MOST_PREFETCHED, Math.floor(connections / 2))),
     tiers: hybrid?.area.tiers ?? { 'object-storage': objectStorage },
     deletions,
     counts,

@@ -13,12 +13,19 @@ import { Jobs } from './wire/jobs.ts'
 import type { Services } from './wire/service-calls.ts'
 
 export function servicesOf(
-  { store, area, withoutAhead, tiers, hybrid, ahead, counts, deletions, cache }: Composition,
+  { store, area, withoutAhead, prefetchedAtOnce, tiers, hybrid, ahead, counts, deletions, cache }: Composition,
   engineRestarts: number,
   log: Pick<Logger, 'warn' | 'error'>,
 ): Services {
   const moves = hybrid?.jobs
-  const prefetches = cache && prefetch(withoutAhead, cache, log)
+  const prefetches =
+    cache &&
+    prefetchJobs({
+      area: withoutAhead,
+      isOn: () => cache.on,
+      concurrency: prefetchedAtOnce,
+      error: line => log.error(line),
+    })
   const jobs = moves ? new Jobs(moves, ...(prefetches ? [prefetches] : [])) : prefetches && new Jobs(prefetches)
   const status = (): Status => ({
     Version: version,
@@ -62,14 +69,6 @@ export function servicesOf(
     metrics: () => metricsOf(status()),
     explorer,
   }
-}
-
-/** As many files at once as leave others some connections. */
-const PREFETCHED_AT_ONCE = 8
-
-function prefetch(area: Composition['area'], cache: NonNullable<Composition['cache']>, log: Pick<Logger, 'error'>) {
-  const error = (line: string) => log.error(line)
-  return prefetchJobs({ area, isOn: () => cache.on, concurrency: PREFETCHED_AT_ONCE, error })
 }
 
 function cacheStatus(figures: CacheFigures | undefined) {

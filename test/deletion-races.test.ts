@@ -39,9 +39,9 @@ describe('a removal that does not wait', () => {
     }
     const later = await openDeletions(folder, refusing, { sender: { clock: () => start + DAY_MS } })
     const store = withDeferredRemovals(later)(refusing)
-    // Each object is written as many steps after its third refusal as it has a number.
+    // Each object is written later after its third refusal than the one before it.
     const writeAfter = async (steps: number) => {
-      for (let i = 0; i < steps; i++) await undefined
+      for (let i = 0; i < 20 * steps; i++) await undefined
       await store.put(`k${steps}`, sourceOf(noise(3)), never)
     }
     later.begin()
@@ -63,5 +63,25 @@ describe('a removal that does not wait', () => {
     await memory.put('b', sourceOf(noise(3)), never)
     await withDeferredRemovals(next)(memory).remove('b', never)
     assert.equal(await memory.stat('b', never), undefined)
+  })
+
+  it('ends where the store is too slow for so many at once', async () => {
+    const memory = memoryStore('s3:bucket')
+    let calls = 0
+    const slow = {
+      ...memory,
+      async removeMany(asked: readonly string[]): Promise<Removals> {
+        calls++
+        for (const key of asked.slice(0, 3)) await memory.remove(key, never)
+        if (asked.length > 3) throw new Fault('Timeout', 'it took longer than RequestTimeout')
+        return new Map(asked.map(key => [key, 'gone']))
+      },
+    }
+    const folder = join(temporaryFolder(), 'journal')
+    const deletions = await openDeletions(folder, slow, { sender: { gatherMs: 1e6 } })
+    for (let i = 0; i < 40; i++) await deletions.note(`k${i}`)
+    deletions.begin()
+    await until(() => deletions.status.pending === 0 || calls > 200)
+    assert.equal(deletions.status.pending, 0)
   })
 })

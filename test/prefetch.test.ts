@@ -4,7 +4,10 @@ import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Attachment, StorageArea } from '../src/area/area.ts'
 import { type Content, sourceOf } from '../src/bytes.ts'
+import { compose } from '../src/compose.ts'
+import { parseConfig } from '../src/config/config.ts'
 import { Fault } from '../src/fault.ts'
+import { logTo } from '../src/log.ts'
 import type { Job, JsonObject, StepOutcome } from '../src/orthanc.ts'
 import { type PrefetchOptions, prefetchJobs } from '../src/prefetch/job.ts'
 import { prefetchRoute } from '../src/routes/prefetch.ts'
@@ -137,6 +140,26 @@ describe('a prefetch job', () => {
     const text = JSON.stringify({ ...kind.create(patients('x')).serialize(), Type: 'Prefetch' })
     assert.equal(jobs.restore(text).type, 'Prefetch')
   })
+})
+
+describe('the composition with a prefetch', () => {
+  for (const [MaxConnections, expected] of [
+    [1, 1],
+    [4, 2],
+    [100, 8],
+  ] as const)
+    it(`leaves Orthanc at least half of ${MaxConnections} connections`, () => {
+      const AwsS3Storage = { BucketName: 'b', Region: 'r', AccessKey: 'a', SecretKey: 's', MaxConnections }
+      const { config } = parseConfig(JSON.stringify({ AwsS3Storage }), '/etc/orthanc', '1.13.0')
+      assert.ok(config)
+      assert.equal(
+        compose(
+          config,
+          logTo(() => {}),
+        ).prefetchedAtOnce,
+        expected,
+      )
+    })
 })
 
 describe('POST /cloud-storage/prefetch', () => {

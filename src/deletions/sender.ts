@@ -57,6 +57,8 @@ export class Sender {
   /** By key: resolves when the request that has it has ended. */
   readonly #sending = new Map<string, Promise<void>>()
   readonly #batches = new Set<Promise<void>>()
+  /** Keys of the next batch. Where so many take too long, the same first ones would be removed again and again. */
+  #most = BATCH
   readonly #abort = new AbortController()
   #timer: NodeJS.Timeout | undefined
   #timerAt = 0
@@ -111,7 +113,7 @@ export class Sender {
     }
     const most = this.#pauseMs > 0 ? 1 : MOST_BATCHES
     while (this.#ready.length > 0 && this.#batches.size < most) {
-      const first = new Set(this.#ready.splice(0, BATCH))
+      const first = new Set(this.#ready.splice(0, this.#most))
       const keys = [...first].filter(key => this.#isOpen(key) && !this.#sending.has(key))
       if (keys.length > 0) this.#begin(keys)
     }
@@ -197,10 +199,13 @@ export class Sender {
   }
 
   async #send(keys: readonly string[]): Promise<void> {
+    let most = Math.min(BATCH, 2 * this.#most)
     const removals: Removals = await this.#store.removeMany(keys, this.#abort.signal).catch(error => {
+      most = Math.max(1, Math.floor(keys.length / 2))
       const fault = Fault.from(error)
       return new Map(keys.map(key => [key, fault]))
     })
+    this.#most = most
     const away: Fault[] = []
     const refused: [string, Fault][] = []
     let gone = 0
