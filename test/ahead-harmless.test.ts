@@ -211,6 +211,23 @@ describe('Orthanc', () => {
     assert.equal(stage.area.held, 0, `${uuid} is held`)
   })
 
+  it('is asked for a few series at a time, however slow it is', async () => {
+    const stage = staged({ series: Array(12).fill(5) })
+    let answer = () => {}
+    const answered = new Promise<undefined>(resolve => {
+      answer = () => resolve(undefined)
+    })
+    stage.answer = uri => (uri === '/tools/lookup' ? answered.then(() => []) : undefined)
+    for (const at of upTo(60)) await stage.read(at)
+    await rest()
+    assert.equal(stage.requests.length, 4)
+    stage.answer = () => undefined
+    answer()
+    await rest()
+    await stage.read(58)
+    await progress('the last series', () => stage.requests.length > 4)
+  })
+
   it('is asked once for a series that is too large for it', async () => {
     const stage = staged({ series: [200] })
     stage.answer = uri =>

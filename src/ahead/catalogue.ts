@@ -44,6 +44,8 @@ const MOST_SERIES = 16
 /** Of all series together. */
 const MOST_FILES = 50_000
 const MOST_SIGHTINGS = 64
+/** Series that Orthanc is asked for at a time: it answers one after the other. */
+const MOST_LISTINGS = 4
 /** The second read of a series tells something only when it comes within this time, and a series is kept as long. */
 const FORGOTTEN_MS = 60_000
 /** There is nothing to fetch in a smaller series. */
@@ -57,8 +59,7 @@ export class Catalogue {
   /** By UUID. */
   readonly #known = new Map<string, Known>()
   /** Series that Orthanc is asked for, and what was removed meanwhile: its answer may still have it. */
-  readonly #listing = new Set<string>()
-  readonly #removed = new Set<string>()
+  readonly #listing = new Map<string, Set<string>>()
 
   constructor(options: CatalogueOptions) {
     this.#options = options
@@ -101,12 +102,13 @@ export class Catalogue {
     }
     const suspicion = this.#suspect(sighting)
     if (suspicion.sightings.length < suspicion.needed || !asks || this.#listing.has(identity.series)) return false
+    if (this.#listing.size >= MOST_LISTINGS) return false
     return await this.#list(identity.series, asks, number)
   }
 
   /** At once. */
   remove(uuid: string): void {
-    if (this.#listing.size > 0) this.#removed.add(uuid)
+    for (const removed of this.#listing.values()) removed.add(uuid)
     const known = this.#known.get(uuid)
     if (known?.item.uuid === uuid) known.item.lost = true
     else if (known) known.item.stored.header = null
@@ -137,7 +139,8 @@ export class Catalogue {
   }
 
   async #list(uid: string, { orthanc, signal }: Asks, number: number): Promise<boolean> {
-    this.#listing.add(uid)
+    const removed = new Set<string>()
+    this.#listing.set(uid, removed)
     let tooMany = false
     try {
       const isSeen = ({ uuid, instance }: Listed) =>
@@ -148,7 +151,8 @@ export class Catalogue {
       const { sightings = [] } = this.#suspicions.get(uid) ?? {}
       tooMany = listed !== undefined && listed.length > MOST_FILES
       if (signal.aborted || !listed || tooMany || listed.length < SMALLEST_SERIES) return false
-      this.#take(uid, listed, sightings, number)
+      const there = listed.filter(({ uuid }) => !removed.has(uuid))
+      this.#take(uid, there, sightings, number)
       return true
     } catch (error) {
       tooMany = isCode(error, 'TooLarge')
@@ -161,7 +165,6 @@ export class Catalogue {
       const next = tooMany ? Number.POSITIVE_INFINITY : Math.min(needed * 2, MOST_SIGHTINGS)
       this.#suspicions.set(uid, { sightings: [], needed: next, since: this.#options.now() })
       this.#listing.delete(uid)
-      if (this.#listing.size === 0) this.#removed.clear()
     }
   }
 
@@ -169,7 +172,7 @@ export class Catalogue {
     const series = this.#series.get(uid) ?? newSeries(uid, sightings)
     const before = series.items
     for (const { uuid } of before) this.#known.delete(uuid)
-    series.take(listed.filter(({ uuid }) => !this.#removed.has(uuid)))
+    series.take(listed)
     this.#series.set(uid, series)
     for (const item of series.items) this.#known.set(item.uuid, { series, item })
     // Another Orthanc with the same database may have removed files.
