@@ -6,6 +6,7 @@ import { describe, it } from 'node:test'
 import { readJournal } from '../src/deletions/folder.ts'
 import { Journal, type JournalOptions } from '../src/deletions/journal.ts'
 import { type JournalRecord, lineOf, recordOf } from '../src/deletions/record.ts'
+import { Segments } from '../src/deletions/segments.ts'
 import { Disk, type DiskFile } from '../src/stores/directory/disk.ts'
 import { temporaryFolder, until } from './support/deletions.ts'
 import { fc } from './support/property.ts'
@@ -339,6 +340,16 @@ describe('the journal of removals', () => {
     const { pending, found } = await openJournal(folder)
     assert.deepEqual(found.warnings, [])
     assert.deepEqual(pending().sort(), ['last', 'stuck'])
+  })
+
+  it('calls nothing synced in a file that was left before', async () => {
+    const folder = temporaryFolder()
+    const segments = new Segments({ disk: new Disk(folder), folder }, [])
+    await segments.put('a line\n')
+    await segments.sync()
+    await segments.put('another one\n')
+    await segments.leave()
+    await assert.rejects(segments.sync())
   })
 
   it('lets no removal come back that was written, but not answered', async () => {

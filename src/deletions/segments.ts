@@ -88,8 +88,10 @@ export class Segments {
     await file?.close().catch(() => {})
   }
 
+  /** Rejects when the last file was left, after a failure: nobody knows whether its lines are safe. */
   async sync(): Promise<void> {
-    await this.#file?.sync()
+    if (!this.#file) throw new Error('the file was closed before it was synced')
+    await this.#file.sync()
   }
 
   /** Removes the oldest file; one that is damaged stays, for people, under another name. */
