@@ -190,6 +190,29 @@ describe('rotation', () => {
     }
   })
 
+  it('goes on when the write of a run that was killed appears late, while the object is read', async () => {
+    const store = memoryStore()
+    const key = keyOf()
+    const bytes = noise(10 * MB)
+    await store.put(key, sealedBy(old, bytes), never)
+    let late = true
+    const run = rotation(
+      withRetry({ maxRetries: 2, firstDelayMs: 1 }, () => {})({
+        ...store,
+        async get(k, range, signal) {
+          if (late && range && range.start > 5 * MB) {
+            late = false
+            await store.put(key, sealedBy(current, bytes), never)
+          }
+          return store.get(k, range, signal)
+        },
+      }),
+    )
+    await run.run(never)
+    assert.deepEqual([late, run.faults], [false, []])
+    assert.ok((await read(store, key)).equals(bytes))
+  })
+
   it('says so when what was written reads back as something else', async () => {
     const { store } = await filled(1)
     const run = rotation({
