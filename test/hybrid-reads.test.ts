@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
+import type { TierName } from '../src/area/area.ts'
 import { type HybridArea, hybridArea } from '../src/area/hybrid.ts'
-import { otherTier } from '../src/area/tier.ts'
+import { otherTier, type Tier } from '../src/area/tier.ts'
 import { type Content, checkedContent, collect, sourceOf } from '../src/bytes.ts'
 import { Fault, type FaultCode } from '../src/fault.ts'
 import type { Store } from '../src/stores/store.ts'
@@ -13,6 +14,7 @@ import {
   fileSystem,
   keyOn,
   makeHybrid as makeTiers,
+  moveOptions,
   never,
   newFile,
   objectStorage,
@@ -108,6 +110,27 @@ const deliver = async (area: HybridArea, attachment = newFile(), range?: { start
 for (const primary of [fileSystem, objectStorage] as const)
   describe(`a read of a hybrid area whose ${primary} is first`, () => {
     const secondary = otherTier[primary]
+
+    it('finds a file that is moved to and fro between the looks', async () => {
+      const attachment = newFile()
+      const { area: calm, stores } = makeTiers(primary)
+      await storeOn(stores, secondary, attachment)
+      const goals = [undefined, primary, secondary] // before the first look, the second, the third
+      const moving = (name: TierName): Tier => ({
+        ...calm.tiers[name],
+        area: {
+          ...calm.tiers[name].area,
+          async read(...all: Parameters<HybridArea['read']>) {
+            const goal = goals.shift()
+            if (goal) await area.move(attachment, goal, moveOptions, never)
+            return calm.tiers[name].area.read(...all)
+          },
+        },
+      })
+      const forOrthanc = { [fileSystem]: moving(fileSystem), [objectStorage]: moving(objectStorage) }
+      const area: HybridArea = hybridArea({ tiers: calm.tiers, forOrthanc, primary, digests, warn: () => {} })
+      assert.deepEqual(await readWhole(area, attachment), fileBytes)
+    })
 
     it('takes the file from the second while the first does not answer, and gives that up', async () => {
       const { asked, wrap } = slow()

@@ -14,7 +14,12 @@ export interface HybridReadsOptions {
   readonly askOtherAfterMs?: number
   /** How long a body may be silent before the other tier is asked whether it has the file. */
   readonly silenceMs?: number
+  /** How many moves have ended; undefined while this file is moved or removed. Default: nobody moves. */
+  movesEnded?(uuid: string): number | undefined
 }
+
+/** Looks at both tiers, while moves pass by. One file is not moved that often. */
+export const MOST_LOOKS = 5
 
 /** Reads of files that may be on either of two tiers, or be moved meanwhile. */
 export class HybridReads {
@@ -71,9 +76,23 @@ export class HybridReads {
   /**
    * From the primary tier. If that fails, or does not begin to answer in time, the secondary is asked as well, and the
    * first of the two that has the file delivers it. So a read does not wait for a store that is away while the disk has
-   * the file, nor for a disk that hangs while the store has it.
+   * the file, nor for a disk that hangs while the store has it. Looks at different times prove an absence only if no
+   * move has passed by: jobs may move a file to and fro.
    */
   async #open(attachment: Attachment, range: Range | undefined, signal: AbortSignal): Promise<Opened> {
+    const { movesEnded = () => 0 } = this.#options
+    for (let looks = 1; ; looks++) {
+      const before = movesEnded(attachment.uuid)
+      try {
+        return await this.#look(attachment, range, signal)
+      } catch (error) {
+        const undisturbed = before !== undefined && before === movesEnded(attachment.uuid)
+        if (undisturbed || looks === MOST_LOOKS || signal.aborted || !mayBeAbsent(error)) throw error
+      }
+    }
+  }
+
+  async #look(attachment: Attachment, range: Range | undefined, signal: AbortSignal): Promise<Opened> {
     const primary = ask(this.#primary, this.#secondary, attachment, range, signal)
     const early = await Promise.race([primary.outcome, pause(this.#options.askOtherAfterMs ?? 1_000, primary.outcome)])
     if (early && !(early instanceof Fault)) return { asked: primary, content: early }
@@ -91,7 +110,7 @@ export class HybridReads {
     }
     const [atPrimary, atSecondary] = (await Promise.all([primary.outcome, secondary.outcome])) as [Fault, Fault]
     for (const fault of [atPrimary, atSecondary]) if (fault.code === 'Canceled') throw fault
-    // A move towards the primary tier may have ended between the two looks. Then the first look there was too early.
+    // Another process may have moved it to the primary tier between the two looks. Then the first was too early.
     if (!mayBeAbsent(atPrimary)) throw graver(atPrimary, atSecondary)
     const repeated = ask(this.#primary, this.#secondary, attachment, range, signal)
     const again = await repeated.outcome

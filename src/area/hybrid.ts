@@ -2,7 +2,7 @@ import { Fault } from '../fault.ts'
 import type { Attachment, Found, StorageArea, TierName } from './area.ts'
 import { lookTwice } from './find.ts'
 import { both } from './graver-fault.ts'
-import { HybridReads, type HybridReadsOptions } from './hybrid-reads.ts'
+import { HybridReads, type HybridReadsOptions, MOST_LOOKS } from './hybrid-reads.ts'
 import { type MoveOptions, type MoveOutcome, moveBetween } from './move.ts'
 import type { Digests } from './move-source.ts'
 import { otherTier, type Tier } from './tier.ts'
@@ -35,16 +35,21 @@ export interface HybridArea extends StorageArea {
 
 export function hybridArea(options: HybridOptions): HybridArea {
   const { tiers, forOrthanc = tiers, primary, digests, apart = async () => {}, turns = alone } = options
-  const reads = new HybridReads({ ...options, tiers: forOrthanc })
   const written = forOrthanc[primary].area
   const other = forOrthanc[otherTier[primary]].area
   /** Moves and removals under way, by UUID. Each file has one at a time. */
   const busy = new Map<string, { readonly abort: AbortController; readonly done: Promise<unknown> }>()
+  let ended = 0
+  const movesEnded = (uuid: string) => (busy.has(uuid) ? undefined : ended)
+  const reads = new HybridReads({ ...options, tiers: forOrthanc, movesEnded })
 
   function exclusively<T>(uuid: string, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const abort = new AbortController()
     const working = work(abort.signal)
-    const end = () => busy.delete(uuid)
+    const end = () => {
+      ended++
+      busy.delete(uuid)
+    }
     busy.set(uuid, { abort, done: working.then(end, end) })
     return working
   }
@@ -105,7 +110,14 @@ export function hybridArea(options: HybridOptions): HybridArea {
           ...(objectStorage && { 'object-storage': objectStorage }),
         }
       }
-      return await lookTwice(look, found => Object.keys(found).length === 0)
+      for (let looks = 1; ; looks++) {
+        const before = movesEnded(attachment.uuid)
+        const found = await lookTwice(look, isNowhere)
+        const undisturbed = before !== undefined && before === movesEnded(attachment.uuid)
+        if (!isNowhere(found) || undisturbed || looks === MOST_LOOKS) return found
+      }
     },
   }
 }
+
+const isNowhere = (found: Partial<Record<TierName, Found>>) => Object.keys(found).length === 0
