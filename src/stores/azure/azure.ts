@@ -99,7 +99,7 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
     stat: key => ({ method: 'HEAD', path: objectPath(key) }),
     statOf: (key, answer) => statFromHead(key, own(answer)),
     compare: ({ headers }, md5) => {
-      if (headers['content-md5'] === undefined) return 'unclear'
+      if (md5 === undefined || headers['content-md5'] === undefined) return 'unclear'
       return headers['content-md5'] === md5 ? 'same' : 'other'
     },
     remove,

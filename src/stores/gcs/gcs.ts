@@ -102,7 +102,7 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
     },
     compare: (answer, crc) => {
       const { crc32c } = objectOf<Metadata>(answer)
-      if (crc32c === undefined) return 'unclear'
+      if (crc === undefined || crc32c === undefined) return 'unclear'
       return crc32c === crc ? 'same' : 'other'
     },
     remove: key => ({ method: 'DELETE', path: objectPath(key) }),

@@ -204,7 +204,7 @@ export interface Dialect {
    * What an answer to stat() says of bytes with this digest (`describedBy`). `parts`: the same of its parts, if the
    * object went up in parts.
    */
-  compare(answer: HttpAnswer, digest: string, parts: readonly string[] | undefined): Verdict
+  compare(answer: HttpAnswer, digest: string | undefined, parts: readonly string[] | undefined): Verdict
   remove(key: string): Draft
   readonly batch: BatchDialect
   list(prefix: string, from: string | undefined): Draft

@@ -42,12 +42,12 @@ export class Etags {
   readonly #agreed = new Set<string>()
 
   /** What an ETag says of bytes with this MD5 (base64), sent in one request or in parts with these MD5s. */
-  compare(headers: Headers, md5: string, parts?: readonly string[]): Verdict {
+  compare(headers: Headers, md5: string | undefined, parts?: readonly string[]): Verdict {
     this.#lessons++
     const etag = String(headers['etag'] ?? '')
     if (parts && OF_PARTS.exec(etag)?.[1]?.toLowerCase() === etagOfParts(parts)) return 'same'
     const whole = MD5.exec(etag)?.[1]?.toLowerCase()
-    if (whole === undefined) return 'unclear'
+    if (whole === undefined || md5 === undefined) return 'unclear'
     if (whole === hex(md5)) {
       if (this.#are === 'unknown') this.#are = 'md5'
       return 'same'

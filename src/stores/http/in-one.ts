@@ -60,7 +60,7 @@ export function inOneRequest(dialect: Dialect, send: Send, look: Look) {
   async function holds(key: string, body: Source, signal: AbortSignal): Promise<boolean> {
     const name = dialect.describedBy
     const { [name]: digest = '' } = await digestsOfSource([name], body, signal)
-    return look.holds(key, { size: body.size, digest }, signal)
+    return look.holds(key, { size: body.size, digest, compute: async () => digest }, signal)
   }
 
   return { put, get, holds }

@@ -60,19 +60,36 @@ async function upload(all: Transfers, key: string, body: Source, signal: AbortSi
     })
     const last = i === ranges.length - 1
     if (last && ofWhole.length > 0) wholeDigests = whole.digests()
-    const part = { number: i + 1, range, total: body.size, digests: digestsOf(ofParts, bytes), whole: wholeDigests }
+    const digests = digestsOf(ofParts, bytes)
+    sent[i] = digests
+    const part = { number: i + 1, range, total: body.size, digests, whole: wholeDigests }
     const draft = parts.part(key, id, part)
     const request = async () => parts.receipt(await exchange(all, draft, anySignal, bytes), part, id)
     return again(anySignal, () => (last && parts.inOrder ? doubting(request) : request()))
   }
   const sendInSlot = (range: Range, i: number) => few(() => slot(() => sendPart(range, i)))
 
-  let expected: Promise<Expected> | undefined
-  /** Whether the object is there although no answer said so. The source is read once more for this, but not twice. */
+  const sent: Digests[] = []
+  let fromSource: Promise<Expected> | undefined
+  /**
+   * What was sent, by the digests of the parts where they tell it. Only else the source is read once more: it may be
+   * the very object that this upload replaces (rotate-keys).
+   */
+  async function expected(): Promise<Expected> {
+    const name = dialect.describedBy
+    const again = () => (fromSource ??= expectedOf(all, body, signal))
+    const known = sent.flatMap(({ [name]: digest }) => digest ?? [])
+    if (known.length < ranges.length) return again()
+    return {
+      size: body.size,
+      digest: wholeDigests?.[name],
+      parts: known,
+      compute: async () => (await again()).compute(),
+    }
+  }
+  /** Whether the object is there although no answer said so. */
   async function isThere(): Promise<boolean> {
-    if (!doubtful) return false
-    expected ??= expectedOf(all, body, signal)
-    return look.holds(key, await expected, signal)
+    return doubtful && (await look.holds(key, await expected(), signal))
   }
 
   try {
@@ -124,7 +141,8 @@ async function expectedOf(all: Transfers, body: Source, signal: AbortSignal): Pr
     }
     parts.push(part.digest())
   }
-  return { size: body.size, digest: digest.digest(), parts }
+  const found = digest.digest()
+  return { size: body.size, digest: found, parts, compute: async () => found }
 }
 
 /** Best effort: the network has probably made the upload fail. The first failure is the one to report. */

@@ -10,10 +10,12 @@ import { notTheStores } from './stranger.ts'
 export interface Expected {
   /** Bytes. */
   readonly size: number
-  /** By which the dialect describes objects (`describedBy`). */
-  readonly digest: string
+  /** By which the dialect describes objects (`describedBy`), where it is known already. */
+  readonly digest: string | undefined
   /** The same of each part, if it went up in parts. */
   readonly parts?: readonly string[]
+  /** Computes the digest, even if that is much work. */
+  compute(): Promise<string>
 }
 
 interface ReadBack {
@@ -91,7 +93,7 @@ export function createLook(dialect: Dialect, send: Send): Look {
       return new Fault('NotFound', 'the store has no such object')
     },
 
-    async holds(key, { size, digest, parts }, signal) {
+    async holds(key, { size, digest, parts, compute }, signal) {
       try {
         const answer = await ask(key, signal)
         if (!answer) return false
@@ -100,7 +102,7 @@ export function createLook(dialect: Dialect, send: Send): Look {
         const verdict = found === undefined ? 'unclear' : dialect.compare(answer, digest, parts)
         if (verdict !== 'unclear') return verdict === 'same'
         const { digests } = await readBack(key, [dialect.describedBy], signal)
-        return digests[dialect.describedBy] === digest
+        return digests[dialect.describedBy] === (digest ?? (await compute()))
       } catch (error) {
         if (isUnreadable(error)) return false
         throw error
