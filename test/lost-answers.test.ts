@@ -4,7 +4,8 @@
 import assert from 'node:assert/strict'
 import type { ServerResponse } from 'node:http'
 import { describe, it } from 'node:test'
-import { collect } from '../src/bytes.ts'
+import { collect, type Source } from '../src/bytes.ts'
+import { Fault } from '../src/fault.ts'
 import { type Cloud, type CloudOptions, type Provider, providers, type Request } from './support/clouds.ts'
 import { chunked, never, noise } from './support/store.suite.ts'
 import { cloudOfTest } from './support/undo.ts'
@@ -74,6 +75,19 @@ const losses = {
   'the server answered 499': cutOff,
 }
 
+/** As an object that its own new version replaces: once that is there, nobody can read what was before. */
+const readOnce = (source: Source): Source => {
+  let at = 0
+  return {
+    size: source.size,
+    open(range = { start: 0, end: source.size }) {
+      if (range.start !== at) throw new Fault('Corrupt', `byte ${range.start} is read again`)
+      at = range.end
+      return source.open(range)
+    },
+  }
+}
+
 /** Loses answers to requests that `which` picks: after they were carried out, or instead. */
 function losing(
   cloud: Cloud,
@@ -119,6 +133,14 @@ for (const provider of providers)
         assert.ok(parts.length <= 5, `${parts.length} parts`)
       })
     }
+
+    it('a write in parts is proven without another reading of what was sent', async () => {
+      const { size, options } = inParts[provider]
+      const cloud = await cloudOfTest(provider, options)
+      losing(cloud, isLast, hangUp)
+      await cloud.store.put('k', readOnce(chunked(large(size), MB)), never)
+      assert.ok(cloud.objects.get('k')?.equals(large(size)))
+    })
 
     it("'no such object' is no answer to a write: what happened is a success, what did not is repeated", async () => {
       for (const carriedOut of [true, false]) {

@@ -72,18 +72,20 @@ async function upload(all: Transfers, key: string, body: Source, signal: AbortSi
   const sent: Digests[] = []
   let fromSource: Promise<Expected> | undefined
   /**
-   * What was sent, by the digests of the parts where they tell it. Only else the source is read once more: it may be
-   * the very object that this upload replaces (rotate-keys).
+   * What was sent, by the digests of the parts or of the whole where they tell it. Only else the source is read once
+   * more: it may be the very object that this upload replaces (rotate-keys).
    */
   async function expected(): Promise<Expected> {
     const name = dialect.describedBy
     const again = () => (fromSource ??= expectedOf(all, body, signal))
-    const known = sent.flatMap(({ [name]: digest }) => digest ?? [])
-    if (known.length < ranges.length) return again()
+    const digest = wholeDigests?.[name]
+    const known = sent.flatMap(({ [name]: ofPart }) => ofPart ?? [])
+    const isComplete = known.length === ranges.length
+    if (!isComplete && digest === undefined) return again()
     return {
       size: body.size,
-      digest: wholeDigests?.[name],
-      parts: known,
+      digest,
+      ...(isComplete && { parts: known }),
       compute: async () => (await again()).compute(),
     }
   }
