@@ -186,8 +186,11 @@ export class Fingerprint {
     return this.#size === other.#size && mine.every((digest, i) => digest === others[i])
   }
 
-  /** The same bytes, as `read` brings them, or a fault. Memory does not grow with the body. */
-  source(read: (range: Range) => Promise<Content>): Source {
+  /**
+   * The same bytes, as `read` brings them, or a fault. Memory does not grow with the body. `differed` is called when
+   * other bytes came: what `read` knows of the object may be old, because somebody has sealed it again.
+   */
+  source(read: (range: Range) => Promise<Content>, differed: () => void): Source {
     const slices = this.#all()
     const size = this.#size
     const newDigest = this.#newDigest
@@ -198,7 +201,10 @@ export class Fingerprint {
         for (let slice = 0; slice < bytes.byteLength; slice += SLICE_BYTES) {
           const digest = newDigest()
           digest.update(bytes.subarray(slice, slice + SLICE_BYTES))
-          if (digest.hex() !== slices[(at + slice) / SLICE_BYTES]) throw changed()
+          if (digest.hex() !== slices[(at + slice) / SLICE_BYTES]) {
+            differed()
+            throw changed()
+          }
         }
         yield bytes.subarray(Math.max(start - at, 0), end - at)
       }

@@ -4,23 +4,11 @@ import { randomUUID } from 'node:crypto'
 import { afterEach, describe, it } from 'node:test'
 import { Fault } from '../src/fault.ts'
 import type { Json } from '../src/orthanc.ts'
-import { progress, rest, Stage } from './support/ahead-stage.ts'
+import { endStages, progress, rest, staged, upTo } from './support/ahead-stage.ts'
 import { fc } from './support/property.ts'
 
-const stages: Stage[] = []
-function staged(...options: ConstructorParameters<typeof Stage>): Stage {
-  const stage = new Stage(...options)
-  stages.push(stage)
-  return stage
-}
-afterEach(async () => {
-  for (const stage of stages.splice(0)) {
-    stage.release()
-    await stage.end()
-  }
-})
+afterEach(endStages)
 
-const upTo = (end: number) => Array.from({ length: end }, (_, i) => i)
 const MB = 1024 * 1024
 describe('only verified bytes are served', () => {
   const other = (bytes: Buffer) => Buffer.from(bytes.map((byte, at) => (at > 500 ? byte ^ 1 : byte)))

@@ -1,22 +1,10 @@
 /** Reading ahead, with an Orthanc and a store that are both played by support/ahead-stage.ts. */
 import assert from 'node:assert/strict'
 import { afterEach, describe, it } from 'node:test'
-import { progress, rest, Stage } from './support/ahead-stage.ts'
+import { endStages, progress, rest, staged, upTo } from './support/ahead-stage.ts'
 
-const stages: Stage[] = []
-function staged(...options: ConstructorParameters<typeof Stage>): Stage {
-  const stage = new Stage(...options)
-  stages.push(stage)
-  return stage
-}
-afterEach(async () => {
-  for (const stage of stages.splice(0)) {
-    stage.release()
-    await stage.end()
-  }
-})
+afterEach(endStages)
 
-const upTo = (end: number) => Array.from({ length: end }, (_, i) => i)
 /** Of a file with 32 rows of 32 pixels, about. */
 const FILE = 2700
 

@@ -30,6 +30,26 @@ export async function lookTwice<T>(look: () => Promise<T>, isNothing: (found: T)
   return isNothing(found) ? await look() : found
 }
 
+/** Looks at two places, while moves pass by. One file is not moved that often. */
+const MOST_LOOKS = 5
+
+/**
+ * A look that found nothing at either place proves an absence only if no move passed by it: jobs may move a file to and
+ * fro. So it is repeated until none did. `movesEnded`: how many moves have ended; undefined while the file is moved.
+ */
+export async function lookUndisturbed<T>(
+  look: () => Promise<T>,
+  isNothing: (found: T) => boolean,
+  movesEnded: () => number | undefined,
+): Promise<T> {
+  for (let looks = 1; ; looks++) {
+    const before = movesEnded()
+    const found = await look()
+    const undisturbed = before !== undefined && before === movesEnded()
+    if (undisturbed || looks === MOST_LOOKS || !isNothing(found)) return found
+  }
+}
+
 /** Absent, or perhaps absent: a store does not say it if we may not list. The file may be under another key or tier. */
 export function mayBeAbsent(error: unknown): boolean {
   return error instanceof Fault && (error.code === 'NotFound' || error.perhapsAbsent)

@@ -1,7 +1,7 @@
 import { type Bytes, type Content, discard, type Range } from '../bytes.ts'
 import { Fault, type Where } from '../fault.ts'
 import type { Attachment, TierName } from './area.ts'
-import { mayBeAbsent } from './find.ts'
+import { lookUndisturbed, mayBeAbsent } from './find.ts'
 import { graver } from './graver-fault.ts'
 import { otherTier, type Tier } from './tier.ts'
 
@@ -17,9 +17,6 @@ export interface HybridReadsOptions {
   /** How many moves have ended; undefined while this file is moved or removed. Default: nobody moves. */
   movesEnded?(uuid: string): number | undefined
 }
-
-/** Looks at both tiers, while moves pass by. One file is not moved that often. */
-export const MOST_LOOKS = 5
 
 /** Reads of files that may be on either of two tiers, or be moved meanwhile. */
 export class HybridReads {
@@ -76,20 +73,15 @@ export class HybridReads {
   /**
    * From the primary tier. If that fails, or does not begin to answer in time, the secondary is asked as well, and the
    * first of the two that has the file delivers it. So a read does not wait for a store that is away while the disk has
-   * the file, nor for a disk that hangs while the store has it. Looks at different times prove an absence only if no
-   * move has passed by: jobs may move a file to and fro.
+   * the file, nor for a disk that hangs while the store has it.
    */
   async #open(attachment: Attachment, range: Range | undefined, signal: AbortSignal): Promise<Opened> {
     const { movesEnded = () => 0 } = this.#options
-    for (let looks = 1; ; looks++) {
-      const before = movesEnded(attachment.uuid)
-      try {
-        return await this.#look(attachment, range, signal)
-      } catch (error) {
-        const undisturbed = before !== undefined && before === movesEnded(attachment.uuid)
-        if (undisturbed || looks === MOST_LOOKS || signal.aborted || !mayBeAbsent(error)) throw error
-      }
-    }
+    const isNowhere = (outcome: unknown) => mayBeAbsent(outcome) && !signal.aborted
+    const look = () => settled(this.#look(attachment, range, signal))
+    const outcome = await lookUndisturbed(look, isNowhere, () => movesEnded(attachment.uuid))
+    if (outcome instanceof Fault) throw outcome
+    return outcome.value
   }
 
   async #look(attachment: Attachment, range: Range | undefined, signal: AbortSignal): Promise<Opened> {

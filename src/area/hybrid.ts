@@ -1,8 +1,8 @@
 import { Fault } from '../fault.ts'
 import type { Attachment, Found, StorageArea, TierName } from './area.ts'
-import { lookTwice } from './find.ts'
+import { lookTwice, lookUndisturbed } from './find.ts'
 import { both } from './graver-fault.ts'
-import { HybridReads, type HybridReadsOptions, MOST_LOOKS } from './hybrid-reads.ts'
+import { HybridReads, type HybridReadsOptions } from './hybrid-reads.ts'
 import { type MoveOptions, type MoveOutcome, moveBetween } from './move.ts'
 import type { Digests } from './move-source.ts'
 import { otherTier, type Tier } from './tier.ts'
@@ -110,12 +110,8 @@ export function hybridArea(options: HybridOptions): HybridArea {
           ...(objectStorage && { 'object-storage': objectStorage }),
         }
       }
-      for (let looks = 1; ; looks++) {
-        const before = movesEnded(attachment.uuid)
-        const found = await lookTwice(look, isNowhere)
-        const undisturbed = before !== undefined && before === movesEnded(attachment.uuid)
-        if (!isNowhere(found) || undisturbed || looks === MOST_LOOKS) return found
-      }
+      const twice = () => lookTwice(look, isNowhere)
+      return await lookUndisturbed(twice, isNowhere, () => movesEnded(attachment.uuid))
     },
   }
 }

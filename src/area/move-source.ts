@@ -96,7 +96,11 @@ export class MoveSource {
     if (content !== undefined) await discard(await content)
     const fingerprint = await this.fingerprint()
     const read = await this.#readerOfRanges()
-    yield* fingerprint.source(part => read(part).catch(this.#noteLoss)).open(range)
+    // It may have been sealed again meanwhile, with another data key (rotate-keys).
+    const renew = () => {
+      this.#ranges = undefined
+    }
+    yield* fingerprint.source(part => read(part).catch(this.#noteLoss), renew).open(range)
   }
 
   async *#firstPass(content: Content): Bytes {

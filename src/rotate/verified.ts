@@ -1,5 +1,4 @@
-import { type Bytes, collect, Fingerprint, orDiscard, type Range, type Source, sourceOf } from '../bytes.ts'
-import { isCode } from '../fault.ts'
+import { collect, Fingerprint, orDiscard, type Source, sourceOf } from '../bytes.ts'
 import { newDigest } from '../seal/digest.ts'
 import type { Envelope } from '../seal/envelope.ts'
 import type { Store } from '../stores/store.ts'
@@ -31,17 +30,11 @@ export async function verifiedPlaintext(
     return { source, fingerprint: await Fingerprint.of(source.open(), newSha256) }
   }
   const fingerprint = await Fingerprint.of(plain.body, newSha256)
-  const source = fingerprint.source(range => ranges(range))
   const opened = () => envelope.ranges(range => store.get(key, range, signal))
   let ranges = opened()
-  /** A run that was killed may have sent the object once more, and the store shows it late: with another data key. */
-  async function* open(range?: Range): Bytes {
-    try {
-      yield* source.open(range)
-    } catch (error) {
-      if (isCode(error, 'Corrupt')) ranges = opened()
-      throw error
-    }
+  // A run that was killed may have sent the object once more, and the store shows it late: with another data key.
+  const renew = () => {
+    ranges = opened()
   }
-  return { source: { size: source.size, open }, fingerprint }
+  return { source: fingerprint.source(range => ranges(range), renew), fingerprint }
 }

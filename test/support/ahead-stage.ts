@@ -261,3 +261,21 @@ function listed(file: StagedFile): Json {
   const tags = { SOPInstanceUID: instance, InstanceNumber: String(index) }
   return { ID: idOf(file), FileUuid: attachment.uuid, FileSize: plainBytes, IndexInSeries: index, MainDicomTags: tags }
 }
+
+const stages: Stage[] = []
+
+/** A stage that endStages() ends. */
+export function staged(...options: ConstructorParameters<typeof Stage>): Stage {
+  const stage = new Stage(...options)
+  stages.push(stage)
+  return stage
+}
+
+export async function endStages(): Promise<void> {
+  for (const stage of stages.splice(0)) {
+    stage.release()
+    await stage.end()
+  }
+}
+
+export const upTo = (end: number) => Array.from({ length: end }, (_, i) => i)
