@@ -88,6 +88,33 @@ export async function collect({ size, body }: Content): Promise<Buffer> {
   return whole ?? Buffer.alloc(0)
 }
 
+/** Smaller chunks are joined by gather(): each costs some memory of its own. */
+const SMALL_CHUNK = 64 * 1024
+
+/** All chunks, as they came: the usual ones are not copied. */
+export async function gather({ body }: Content): Promise<readonly Uint8Array[]> {
+  const chunks: Uint8Array[] = []
+  let small: Uint8Array[] = []
+  let smallBytes = 0
+  const join = () => {
+    if (smallBytes > 0) chunks.push(Buffer.concat(small))
+    small = []
+    smallBytes = 0
+  }
+  for await (const chunk of body) {
+    if (chunk.byteLength >= SMALL_CHUNK) {
+      join()
+      chunks.push(chunk)
+      continue
+    }
+    small.push(chunk)
+    smallBytes += chunk.byteLength
+    if (smallBytes >= SMALL_CHUNK) join()
+  }
+  join()
+  return chunks
+}
+
 /** As collect(), for a source. */
 export function collectSource(source: Source): Promise<Buffer> {
   return collect({ size: source.size, body: openWhole(source) })

@@ -1,7 +1,7 @@
 import pLimit from 'p-limit'
-import { type Bytes, collect, openWhole, type Range, type Source, sliceOf } from '../../bytes.ts'
+import { type Bytes, openWhole, type Range, type Source, sliceOf } from '../../bytes.ts'
 import { Fault, throwIfAborted } from '../../fault.ts'
-import { type Digests, digestsOf, hasher, hashers } from '../digest.ts'
+import { type Digests, hasher, hashers } from '../digest.ts'
 import type { Store } from '../store.ts'
 import { readAnswer } from './answer.ts'
 import type { Begun, Draft, HttpAnswer, Receipt } from './dialect.ts'
@@ -28,7 +28,7 @@ export function uploadsInParts(all: Transfers): Pick<Store, 'put'> & { holds: No
 }
 
 async function upload(all: Transfers, key: string, body: Source, signal: AbortSignal): Promise<void> {
-  const { dialect, look, slot, again } = all
+  const { dialect, look, slot, again, buffers } = all
   const { parts } = dialect
   const ranges = partsOf(body.size, all)
   const { id, ofParts, ofWhole } = await beginUpload(all, key, signal)
@@ -52,20 +52,32 @@ async function upload(all: Transfers, key: string, body: Source, signal: AbortSi
   }
 
   async function sendPart(range: Range, i: number): Promise<Receipt> {
-    const bytes = await inTurn(async () => {
-      const slice = sliceOf(body, range)
-      const read = await collect({ size: slice.size, body: endedBy(anySignal, openWhole(slice)) })
-      whole.update(read)
-      return read
+    const ofPart = hashers(ofParts)
+    const bytes = buffers.take(range.end - range.start, ranges[0]?.end ?? 0)
+    await inTurn(async () => {
+      let at = 0
+      // Each chunk is hashed while it is still in the processor's cache.
+      for await (const chunk of endedBy(anySignal, openWhole(sliceOf(body, range)))) {
+        whole.update(chunk)
+        ofPart.update(chunk)
+        bytes.set(chunk, at)
+        at += chunk.byteLength
+      }
     })
     const last = i === ranges.length - 1
     if (last && ofWhole.length > 0) wholeDigests = whole.digests()
-    const digests = digestsOf(ofParts, bytes)
+    const digests = ofPart.digests()
     sent[i] = digests
     const part = { number: i + 1, range, total: body.size, digests, whole: wholeDigests }
     const draft = parts.part(key, id, part)
-    const request = async () => parts.receipt(await exchange(all, draft, anySignal, bytes), part, id)
-    return again(anySignal, () => (last && parts.inOrder ? doubting(request) : request()))
+    let requests = 0
+    const request = async () => {
+      requests++
+      return parts.receipt(await exchange(all, draft, anySignal, bytes), part, id)
+    }
+    const receipt = await again(anySignal, () => (last && parts.inOrder ? doubting(request) : request()))
+    if (requests === 1) buffers.give(bytes) // a request that failed may still be sending them
+    return receipt
   }
   const sendInSlot = (range: Range, i: number) => few(() => slot(() => sendPart(range, i)))
 

@@ -1,4 +1,4 @@
-import { type Bytes, type Content, checkedContent, collect, type Range } from '../../bytes.ts'
+import { type Bytes, type Content, checkedContent, gather, type Range } from '../../bytes.ts'
 import { Fault, isCode, throwIfAborted } from '../../fault.ts'
 import type { Store } from '../store.ts'
 import { arrivedRange, contentOfAnswer, withDigest } from './answer.ts'
@@ -39,36 +39,39 @@ interface Target {
   readonly version: string | undefined
 }
 
+type Chunks = readonly Uint8Array[]
+
 /** The first part as it arrives, then the others, fetched while earlier ones are delivered. */
 async function* ahead(all: Transfers, target: Target, first: Content, rest: Range, signal: AbortSignal): Bytes {
-  const { transfer, slot, again } = all
+  const { transfer, slot, again, buffers } = all
   const stop = new AbortController()
   const anySignal = AbortSignal.any([signal, stop.signal])
-  const coming: { bytes: Promise<Buffer>; delivered: () => void }[] = []
+  const coming: { chunks: Promise<Chunks>; delivered: () => void }[] = []
   let next = rest.start
   const fetchAhead = () => {
     while (next < rest.end && coming.length < transfer.concurrency) {
       const part = { start: next, end: Math.min(next + transfer.partBytes, rest.end) }
       next = part.end
-      const bytes = Promise.withResolvers<Buffer>()
+      const chunks = Promise.withResolvers<Chunks>()
       const delivered = Promise.withResolvers<void>()
-      bytes.promise.catch(() => {}) // the reader gets the error; without a reader it must not end the process
+      chunks.promise.catch(() => {}) // the reader gets the error; without a reader it must not end the process
       void slot(async () => {
+        buffers.dropOne()
         try {
-          bytes.resolve(await again(anySignal, () => fetchRange(all, target, part, anySignal)))
+          chunks.resolve(await again(anySignal, () => fetchRange(all, target, part, anySignal)))
           await delivered.promise
         } catch (error) {
-          bytes.reject(error)
+          chunks.reject(error)
         }
       })
-      coming.push({ bytes: bytes.promise, delivered: () => delivered.resolve() })
+      coming.push({ chunks: chunks.promise, delivered: () => delivered.resolve() })
     }
   }
   try {
     fetchAhead()
     yield* first.body
     for (let part = coming[0]; part; part = coming[0]) {
-      yield await part.bytes
+      yield* await part.chunks
       part.delivered()
       coming.shift()
       fetchAhead()
@@ -84,8 +87,8 @@ async function fetchRange(
   target: Target,
   part: Range,
   signal: AbortSignal,
-): Promise<Buffer> {
+): Promise<Chunks> {
   throwIfAborted(signal)
   const answer = await send('read', dialect.get(target.key, part, target.version), signal)
-  return collect((await contentOfAnswer(dialect, answer, part, signal)).content)
+  return gather((await contentOfAnswer(dialect, answer, part, signal)).content)
 }

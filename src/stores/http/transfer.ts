@@ -16,6 +16,7 @@ import { attempt } from '../wrappers/retry.ts'
 import type { Dialect, Transfer } from './dialect.ts'
 import type { Look } from './look.ts'
 import type { HttpStoreOptions } from './options.ts'
+import { PartBuffers } from './part-buffers.ts'
 import type { Send } from './send.ts'
 
 export interface Transfers {
@@ -23,6 +24,8 @@ export interface Transfers {
   readonly dialect: Dialect
   readonly send: Send
   readonly look: Look
+  /** For the parts of uploads. */
+  readonly buffers: PartBuffers
   /** Runs work in the next free slot. */
   slot<T>(work: () => Promise<T>): Promise<T>
   /** Repeats one request. Faults that only a repetition of the whole operation can cure are thrown at once. */
@@ -39,6 +42,7 @@ export function createTransfers(dialect: Dialect, send: Send, look: Look, option
     dialect,
     send,
     look,
+    buffers: new PartBuffers(transfer.concurrency),
     slot: work => slots(work),
     again: (signal, work) => attempt(work, policy, signal, log, sameRequest),
   }
