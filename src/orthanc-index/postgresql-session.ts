@@ -1,0 +1,171 @@
+/** One connection to Orthanc's database, as Orthanc's plugin would make it, in a transaction that can only read. */
+import { userInfo } from 'node:os'
+import type { Client, ClientConfig } from 'pg'
+import { parse } from 'pg-connection-string'
+import type { PostgresqlConfig } from '../config/postgresql.ts'
+import { Fault, isErrno, messageOf } from '../fault.ts'
+import { unlessAborted } from '../stores/unless-aborted.ts'
+import { attempt } from '../stores/wrappers/retry.ts'
+import { faultOfPostgresql } from './postgresql-faults.ts'
+
+const CONNECT_MS = 15_000
+/** Of one question; a part of a long list is one question. */
+const ANSWER_MS = 300_000
+/** How long whoever reads may work on one part before the server gives up. */
+const IDLE = '1h'
+const RETRIES = { maxRetries: 4, firstDelayMs: 500 }
+/** Of libpq, which Orthanc's plugin uses: encrypted where the server can, else plain. */
+const PREFER = 'prefer'
+
+export interface Session {
+  /** Rejects with a Fault, also when `signal` is aborted. */
+  query(text: string, values?: readonly unknown[]): Promise<readonly Record<string, unknown>[]>
+  /** Ends a question that is under way. Never rejects. */
+  close(): Promise<void>
+}
+
+/** Where to connect to, and how. It holds the password. */
+export interface Settings {
+  /** In the order to try them. */
+  readonly ways: readonly ClientConfig[]
+  /** For people. */
+  readonly name: string
+}
+
+type Ssl = ClientConfig['ssl']
+
+/** Throws `BadConfig`. What `env` names is used where the configuration says nothing, as libpq does. */
+export function settingsOf(config: PostgresqlConfig, env = process.env): Settings {
+  const given = config.uri === undefined ? ofOptions(config) : ofUri(config.uri, env)
+  const user = given.user || env['PGUSER'] || userInfo().username
+  const host = given.host || env['PGHOST'] || 'localhost'
+  const port = given.port ?? (Number(env['PGPORT']) || 5432)
+  const database = given.database || env['PGDATABASE'] || user
+  const password = given.password || env['PGPASSWORD'] || (() => fromPasswordFile({ host, port, database, user }))
+  const common = {
+    ...{ user, host, port, database, password },
+    application_name: 'orthanc-cloud-storage',
+    keepAlive: true,
+    connectionTimeoutMillis: CONNECT_MS,
+    query_timeout: ANSWER_MS,
+  }
+  const at = host.startsWith('/') ? `in ${host}` : `on ${host.includes(':') ? `[${host}]` : host}:${port}`
+  return { ways: given.ssl.map(ssl => ({ ...common, ssl })), name: `PostgreSQL database ${database} ${at}` }
+}
+
+interface Given {
+  readonly host?: string | null | undefined
+  readonly port?: number | undefined
+  readonly database?: string | null | undefined
+  readonly user?: string | undefined
+  readonly password?: string | undefined
+  readonly ssl: readonly NonNullable<Ssl>[]
+}
+
+/** As libpq's `sslmode=require`, which Orthanc's plugin uses: the certificate is not verified. */
+const ENCRYPTED = { rejectUnauthorized: false }
+
+function ofOptions({ tls, ...given }: PostgresqlConfig): Given {
+  return { ...given, ssl: [tls ? ENCRYPTED : false] }
+}
+
+function ofUri(uri: string, env: NodeJS.ProcessEnv): Given {
+  try {
+    const { host, port, database, user, password, ssl, sslmode } = parse(uri, { useLibpqCompat: true }) as Parsed
+    const mode = sslmode ?? env['PGSSLMODE'] ?? PREFER
+    if (/,|%2c/i.test(`${host}${port}`)) throw notUsable('it names several servers')
+    const known = { host, port: port ? Number(port) : undefined, database, user, password }
+    if (sslmode === undefined && mode !== PREFER)
+      return { ...known, ssl: ofUri(`postgresql://h?sslmode=${mode}`, {}).ssl }
+    if (mode === 'prefer') return { ...known, ssl: [ENCRYPTED, false] }
+    if (mode === 'allow') return { ...known, ssl: [false, ENCRYPTED] }
+    if (!/^(disable|require|verify-ca|verify-full)$/.test(mode)) throw notUsable('its sslmode is not known')
+    return { ...known, ssl: [ssl ?? false] }
+  } catch (error) {
+    if (error instanceof Fault) throw error
+    // The error is not kept: it may have the whole URI, with its password.
+    throw notUsable(isErrno(error, 'ENOENT', 'EACCES') ? messageOf(error) : 'it is not a URI of PostgreSQL')
+  }
+}
+
+interface Parsed {
+  readonly host: string | null
+  readonly port?: string | null
+  readonly database: string | null | undefined
+  readonly user?: string
+  readonly password?: string
+  readonly ssl?: NonNullable<Ssl>
+  readonly sslmode?: string
+}
+
+function notUsable(why: string): Fault {
+  return new Fault('BadConfig', `PostgreSQL.ConnectionUri cannot be used: ${why}`, {
+    remedy: 'Write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or the options Host, Port, Database, Username.',
+  })
+}
+
+/** PGPASSFILE, or .pgpass in the home folder. Undefined = neither has a password for this. */
+async function fromPasswordFile(to: object): Promise<string> {
+  // @ts-expect-error it has no types
+  const { default: lookUp } = await import('pgpass')
+  return await new Promise(resolve => lookUp(to, resolve))
+}
+
+/** Tries several times, because a database that restarts is there again in a moment. Rejects with a Fault. */
+export async function openSession(settings: Settings, signal: AbortSignal): Promise<Session> {
+  return await attempt(
+    () => tryWays(settings, signal),
+    RETRIES,
+    signal,
+    () => {},
+  )
+}
+
+async function tryWays({ ways }: Settings, signal: AbortSignal): Promise<Session> {
+  const { Client } = (await import('pg')).default
+  let first: Fault | undefined
+  for (const way of ways) {
+    const client = new Client(way)
+    client.on('error', () => {}) // the question under way, or the next one, rejects with it
+    try {
+      await unlessAborted(client.connect(), signal)
+      const session = new Reading(client, signal)
+      await session.begin()
+      return session
+    } catch (error) {
+      await client.end().catch(() => {})
+      const fault = faultOfPostgresql(error, signal)
+      if (signal.aborted) throw fault
+      first ??= fault // what the second way is refused for is seldom the reason
+    }
+  }
+  throw first
+}
+
+class Reading implements Session {
+  readonly #client: Client
+  readonly #signal: AbortSignal
+
+  constructor(client: Client, signal: AbortSignal) {
+    this.#client = client
+    this.#signal = signal
+  }
+
+  async begin(): Promise<void> {
+    await this.query('BEGIN TRANSACTION ISOLATION LEVEL READ COMMITTED READ ONLY')
+    await this.query(`SET LOCAL statement_timeout = ${ANSWER_MS}`)
+    await this.query(`SET LOCAL idle_in_transaction_session_timeout = '${IDLE}'`)
+  }
+
+  async query(text: string, values: readonly unknown[] = []): Promise<readonly Record<string, unknown>[]> {
+    try {
+      return (await unlessAborted(this.#client.query(text, [...values]), this.#signal)).rows
+    } catch (error) {
+      throw faultOfPostgresql(error, this.#signal)
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#client.end().catch(() => {})
+  }
+}
