@@ -5,7 +5,7 @@ import type { HttpClient, HttpResponse } from '../stores/network/client.ts'
 import { faultOfNetwork } from '../stores/network/faults.ts'
 import { network } from '../stores/network/network.ts'
 import { unlessAborted } from '../stores/unless-aborted.ts'
-import { attempt } from '../stores/wrappers/retry.ts'
+import { attempt, type RetryPolicy } from '../stores/wrappers/retry.ts'
 import type { Asked } from './resources.ts'
 
 export interface HttpOrthancOptions {
@@ -18,8 +18,9 @@ export interface HttpOrthancOptions {
   readonly proxy: string | undefined
   readonly noProxy: readonly string[]
   readonly warn: (line: string) => void
-  /** For tests. */
+  /** For tests: the first pause before a request is repeated, and the bytes of an answer. */
   readonly firstDelayMs?: number
+  readonly largestBytes?: number
 }
 
 const CONNECT_MS = 15_000
@@ -39,17 +40,19 @@ export class HttpOrthanc implements Asked {
   readonly #origin: string
   readonly #path: string
   readonly #headers: Readonly<Record<string, string>>
-  readonly #firstDelayMs: number
+  readonly #policy: RetryPolicy
+  readonly #largestBytes: number
 
   /** Throws `BadConfig` when `url` is none, or holds a secret. */
-  constructor({ url, user, firstDelayMs = 500, ...ways }: HttpOrthancOptions) {
+  constructor({ url, user, firstDelayMs = 500, largestBytes = LARGEST_BYTES, ...ways }: HttpOrthancOptions) {
     const { origin, pathname } = checkedUrl(url)
     this.#origin = origin
     this.#path = pathname.replace(/\/+$/, '')
     this.name = `Orthanc at ${origin}${this.#path}`
     const basic = user && Buffer.from(`${user.name}:${user.password}`).toString('base64')
     this.#headers = { accept: 'application/json', ...(basic && { authorization: `Basic ${basic}` }) }
-    this.#firstDelayMs = firstDelayMs
+    this.#policy = { maxRetries: MAX_RETRIES, firstDelayMs }
+    this.#largestBytes = largestBytes
     const limits = { connectTimeoutMs: CONNECT_MS, maxConnections: MOST_CONNECTIONS }
     this.#http = network({ ...ways, ...limits, store: origin, info: () => {} })
   }
@@ -69,13 +72,8 @@ export class HttpOrthanc implements Asked {
   }
 
   async #request(method: string, uri: string, body: string | undefined, signal: AbortSignal) {
-    const policy = { maxRetries: MAX_RETRIES, firstDelayMs: this.#firstDelayMs }
-    return await attempt(
-      () => this.#once(method, uri, body, signal),
-      policy,
-      signal,
-      () => {},
-    )
+    const once = () => this.#once(method, uri, body, signal)
+    return await attempt(once, this.#policy, signal, () => {})
   }
 
   async #once(method: string, uri: string, body: string | undefined, signal: AbortSignal): Promise<Json | undefined> {
@@ -92,7 +90,8 @@ export class HttpOrthanc implements Asked {
     })
     try {
       const answer = await unlessAborted(asked, signal, ({ body: unread }) => unread.destroy())
-      return meaning(answer.statusCode, await textOf(answer, `${method} ${uri}`), `${method} ${uri}`)
+      const question = `${method} ${uri}`
+      return meaning(answer.statusCode, await textOf(answer, this.#largestBytes, question), question)
     } catch (error) {
       if (error instanceof Fault) throw error
       const fault = faultOfNetwork(error, signal)
@@ -113,13 +112,12 @@ function checkedUrl(text: string): URL {
   return url
 }
 
-async function textOf({ body }: HttpResponse, asked: string): Promise<string> {
+async function textOf({ body }: HttpResponse, most: number, asked: string): Promise<string> {
   const chunks: Uint8Array[] = []
   let size = 0
   for await (const chunk of body) {
     size += chunk.byteLength
-    if (size > LARGEST_BYTES)
-      throw new Fault('TooLarge', `Orthanc's answer to ${asked} is larger than ${LARGEST_BYTES} bytes`)
+    if (size > most) throw new Fault('TooLarge', `Orthanc's answer to ${asked} is larger than ${most} bytes`)
     chunks.push(chunk)
   }
   return Buffer.concat(chunks).toString('utf8')

@@ -1,6 +1,6 @@
 /** Orthanc's index, read from its database and through its REST API, beside what Orthanc says of each attachment. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -15,6 +15,7 @@ import { HttpOrthanc } from '../../src/orthanc-index/http-orthanc.ts'
 import type { Indexed, OrthancIndex } from '../../src/orthanc-index/orthanc-index.ts'
 import { PostgresqlIndex } from '../../src/orthanc-index/postgresql.ts'
 import { restIndex } from '../../src/orthanc-index/rest.ts'
+import { makeCertificate } from '../support/fake-internet.ts'
 import { liveOrthanc, livePostgresql } from './support/servers.ts'
 
 const never = new AbortController().signal
@@ -196,8 +197,9 @@ describe('the tables of Orthanc in PostgreSQL', { skip: !servers }, () => {
     )
     const [{ hba_file: file }] = await sql('made', 'SHOW hba_file')
     const trusted = readFileSync(file, 'utf8')
-    writeFileSync(file, `host all reader 127.0.0.1/32 scram-sha-256\n${trusted}`)
-    await sql('made', 'SELECT pg_reload_conf()')
+    writeFileSync(file, `host all reader all scram-sha-256\nhostnossl all private all reject\n${trusted}`)
+    await sql('made', 'CREATE ROLE private LOGIN SUPERUSER', 'SELECT pg_reload_conf()')
+    await until('the new rules', () => read({ Username: 'private' }).catch(error => error.code === 'Denied'))
   })
 
   const expected = [{ uuid, type: 'dicom', size: 5, md5: undefined }]
@@ -216,7 +218,7 @@ describe('the tables of Orthanc in PostgreSQL', { skip: !servers }, () => {
       assert.deepEqual(await read({ Username: 'reader' }), expected)
       const uri = `postgresql://reader:pass%20word%3A1@127.0.0.1:${postgresql.port}/made`
       assert.deepEqual(await read({ ConnectionUri: uri, Host: 'elsewhere' }), expected)
-      process.env['PGPASSFILE'] = '/dev/null'
+      process.env['PGPASSFILE'] = join(folder, 'nowhere')
       for (const Password of ['', 'wrong'])
         await assert.rejects(read({ Username: 'reader', Password }), { code: 'Denied', message: /password/ })
     } finally {
@@ -226,11 +228,29 @@ describe('the tables of Orthanc in PostgreSQL', { skip: !servers }, () => {
     }
   })
 
-  it('are asked for encrypted only where the configuration says so', async () => {
-    const uri = `postgresql://${postgresql.user}@127.0.0.1:${postgresql.port}/made`
-    assert.deepEqual(await read({ ConnectionUri: uri }), expected)
+  it('are read encrypted where the configuration says so, or the server wants it', async () => {
+    const uri = `postgresql://private@127.0.0.1:${postgresql.port}/made`
     for (const section of [{ EnableSsl: true }, { ConnectionUri: `${uri}?sslmode=require` }])
       await assert.rejects(read(section), { code: 'BadConfig', message: /does not support SSL/ })
+    await assert.rejects(read({ ConnectionUri: uri }), { code: 'BadConfig' })
+    assert.deepEqual(await read({ ConnectionUri: uri.replace('private', postgresql.user) }), expected)
+
+    const [{ data_directory: folder }] = await sql('made', 'SHOW data_directory')
+    const { uid, gid } = statSync(folder)
+    const { key, cert } = makeCertificate(folder, ['localhost'])
+    chownSync(key, uid, gid)
+    chmodSync(key, 0o600)
+    const files = [`ssl_key_file = '${key}'`, `ssl_cert_file = '${cert}'`, 'ssl = on']
+    await sql('made', ...files.map(setting => `ALTER SYSTEM SET ${setting}`), 'SELECT pg_reload_conf()')
+    await until('TLS', () => read({ Username: 'private', EnableSsl: true }).catch(() => false))
+
+    for (const query of ['', '?sslmode=prefer', '?sslmode=allow', '?sslmode=require'])
+      assert.deepEqual(await read({ ConnectionUri: `${uri}${query}` }), expected, query)
+    for (const section of [{ Username: 'private' }, { ConnectionUri: `${uri}?sslmode=disable` }])
+      await assert.rejects(read(section), { code: 'Denied', message: /pg_hba\.conf/ })
+    const verified = `${uri}?sslmode=verify-full`
+    assert.deepEqual(await read({ ConnectionUri: `${verified}&sslrootcert=${cert}` }), expected)
+    await assert.rejects(read({ ConnectionUri: verified }), { code: 'Denied', message: /self-signed/ })
   })
 
   it('are not those of another program, and of no version that is not known', async () => {
