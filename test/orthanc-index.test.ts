@@ -100,7 +100,7 @@ for (const version of [OLD, NEW, '1.13.0', 'mainline'])
       '/patients': [null, {}, 'x', [1], ['../system'], [`${orthancId('a')}/`]],
       [`/studies/${study}`]: [[], {}, { Series: 'x' }, { Series: ['..'] }, 'x', 7],
       [`/series/${series}`]: [{}, { Instances: [null] }],
-      [`/series/${series}/attachments`]: [{}, [1], ['a/b'], ['']],
+      [`/series/${series}/attachments`]: [{}, [1], ['a/b'], [''], ['..']],
       [`/series/${series}/attachments/1025/info`]: [
         ...[[], {}, 'x', { Uuid: 'x', ContentType: 1025, CompressedSize: 1 }],
         { Uuid: '94c86382-89d2-47d3-80d9-6037fae57a8e', ContentType: 1025, CompressedSize: -1 },

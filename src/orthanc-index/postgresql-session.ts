@@ -1,4 +1,5 @@
 /** One connection to Orthanc's database, as Orthanc's plugin would make it, in a transaction that can only read. */
+import { Socket } from 'node:net'
 import { userInfo } from 'node:os'
 import type { Client, ClientConfig } from 'pg'
 import { parse } from 'pg-connection-string'
@@ -13,7 +14,9 @@ const CONNECT_MS = 15_000
 const ANSWER_MS = 300_000
 /** How long whoever reads may work on one part before the server gives up. */
 const IDLE = '1h'
-const RETRIES = { maxRetries: 4, firstDelayMs: 500 }
+/** For a farewell. */
+const END_MS = 2_000
+const MAX_RETRIES = 4
 /** Of libpq, which Orthanc's plugin uses: encrypted where the server can, else plain. */
 const PREFER = 'prefer'
 
@@ -111,29 +114,29 @@ async function fromPasswordFile(to: object): Promise<string> {
   return await new Promise(resolve => lookUp(to, resolve))
 }
 
-/** Tries several times, because a database that restarts is there again in a moment. Rejects with a Fault. */
-export async function openSession(settings: Settings, signal: AbortSignal): Promise<Session> {
-  return await attempt(
-    () => tryWays(settings, signal),
-    RETRIES,
-    signal,
-    () => {},
-  )
+/**
+ * Tries several times, because a database that restarts is there again in a moment. Rejects with a Fault.
+ * `firstDelayMs`: the first pause.
+ */
+export async function openSession(settings: Settings, signal: AbortSignal, firstDelayMs = 500): Promise<Session> {
+  const policy = { maxRetries: MAX_RETRIES, firstDelayMs }
+  const once = () => tryWays(settings, signal)
+  return await attempt(once, policy, signal, () => {})
 }
 
 async function tryWays({ ways }: Settings, signal: AbortSignal): Promise<Session> {
   const { Client } = (await import('pg')).default
   let first: Fault | undefined
   for (const way of ways) {
-    const client = new Client(way)
+    const socket = new Socket()
+    const client = new Client({ ...way, stream: () => socket })
     client.on('error', () => {}) // the question under way, or the next one, rejects with it
+    const session = new Reading(client, socket, signal)
     try {
-      await unlessAborted(client.connect(), signal)
-      const session = new Reading(client, signal)
       await session.begin()
       return session
     } catch (error) {
-      await client.end().catch(() => {})
+      await session.close()
       const fault = faultOfPostgresql(error, signal)
       if (signal.aborted) throw fault
       first ??= fault // what the second way is refused for is seldom the reason
@@ -144,14 +147,17 @@ async function tryWays({ ways }: Settings, signal: AbortSignal): Promise<Session
 
 class Reading implements Session {
   readonly #client: Client
+  readonly #socket: Socket
   readonly #signal: AbortSignal
 
-  constructor(client: Client, signal: AbortSignal) {
+  constructor(client: Client, socket: Socket, signal: AbortSignal) {
     this.#client = client
+    this.#socket = socket
     this.#signal = signal
   }
 
   async begin(): Promise<void> {
+    await unlessAborted(this.#client.connect(), this.#signal)
     await this.query('BEGIN TRANSACTION ISOLATION LEVEL READ COMMITTED READ ONLY')
     await this.query(`SET LOCAL statement_timeout = ${ANSWER_MS}`)
     await this.query(`SET LOCAL idle_in_transaction_session_timeout = '${IDLE}'`)
@@ -165,7 +171,11 @@ class Reading implements Session {
     }
   }
 
+  /** The client says farewell, also to a server that does not answer any more. */
   async close(): Promise<void> {
+    if (this.#signal.aborted) this.#socket.destroy()
+    const late = setTimeout(() => this.#socket.destroy(), END_MS)
     await this.#client.end().catch(() => {})
+    clearTimeout(late)
   }
 }

@@ -17,10 +17,12 @@ export class PostgresqlIndex implements OrthancIndex {
   readonly name: string
   readonly #settings: Settings
   readonly #schema: string
+  readonly #firstDelayMs: number | undefined
   readonly #open = new Set<Session>()
 
-  /** Throws `BadConfig`; connects when it is first asked. */
-  constructor(config: PostgresqlConfig, env = process.env) {
+  /** Throws `BadConfig`; connects when it is first asked. `firstDelayMs`: before it tries again. */
+  constructor(config: PostgresqlConfig, env = process.env, firstDelayMs?: number) {
+    this.#firstDelayMs = firstDelayMs
     this.#settings = settingsOf(config, env)
     this.#schema = quoted(config.schema)
     this.name = this.#settings.name
@@ -71,7 +73,7 @@ export class PostgresqlIndex implements OrthancIndex {
   }
 
   async #begin(signal: AbortSignal): Promise<Session> {
-    const session = await openSession(this.#settings, signal)
+    const session = await openSession(this.#settings, signal, this.#firstDelayMs)
     this.#open.add(session)
     try {
       await this.#check(session)

@@ -16,7 +16,8 @@ const PAGE = 1_000
 const MOST_LOOKS = 4
 
 const IS_ID = /^[0-9a-f]{8}(-[0-9a-f]{8}){4}$/
-const IS_NAME = /^[\w.-]+$/
+/** A site names its own kinds of attachments as it likes. */
+const IS_NAME = /^(?!\.{1,2}$)[^/\p{Cc}]+$/u
 
 export class Resources {
   readonly #orthanc: Asked
@@ -68,9 +69,10 @@ export class Resources {
       const listed = await names()
       const found: Indexed[] = []
       for (const name of listed ?? []) {
-        const info = await this.#orthanc.get(`${uri}/${name}/info`, signal)
+        const place = `${uri}/${encodeURIComponent(name)}/info`
+        const info = await this.#orthanc.get(place, signal)
         if (info !== undefined) {
-          found.push(attachmentIn(info, `GET ${uri}/${name}/info`))
+          found.push(attachmentIn(info, `GET ${place}`))
           continue
         }
         // The attachment alone may be gone, or the resource with it.

@@ -29,7 +29,7 @@ async function said(orthanc: OrthancProcess): Promise<Indexed[]> {
   for (const level of ['patients', 'studies', 'series', 'instances'])
     for (const id of await orthanc.getJson(`/${level}`))
       for (const name of await orthanc.getJson(`/${level}/${id}/attachments`)) {
-        const info = await orthanc.getJson(`/${level}/${id}/attachments/${name}/info`)
+        const info = await orthanc.getJson(`/${level}/${id}/attachments/${encodeURIComponent(name)}/info`)
         const { Uuid: uuid, ContentType, CompressedSize: size, CompressedMD5: md5 } = info
         all.push({ uuid, type: types[ContentType] ?? 'unknown', size, md5: md5 || undefined })
       }
@@ -59,16 +59,17 @@ interface Case {
   readonly name: string
   readonly release?: DebianRelease
   readonly database?: string
+  readonly more?: object
 }
 
 const cases: readonly Case[] = [
   { name: 'SQLite, the Orthanc of this machine' },
-  { name: 'SQLite, Orthanc of forky', release: 'forky' },
+  { name: 'SQLite, Orthanc of forky with a limit', release: 'forky', more: { LimitFindInstances: 1 } },
   { name: 'PostgreSQL, Orthanc of forky', release: 'forky', database: 'forky' },
   { name: 'PostgreSQL, Orthanc of trixie', release: 'trixie', database: 'trixie' },
 ]
 
-for (const { name, release, database } of cases) {
+for (const { name, release, database, more: own = {} } of cases) {
   const missing = (database !== undefined && !servers) || (release !== undefined && !(await liveOrthanc(release)))
   describe(`the index in ${name}`, { skip: missing, concurrency: 1 }, () => {
     const folder = mkdtempSync(join(tmpdir(), 'ocs-index-'))
@@ -76,7 +77,7 @@ for (const { name, release, database } of cases) {
     const section = () => (database === undefined ? {} : { PostgreSQL: indexIn(postgresql, database) })
     const start = async (more: object) => {
       const plugins = { ...section(), Plugins: database === undefined ? [] : [POSTGRESQL_INDEX] }
-      const config = { UserContentType: { notes: 1100 }, ...plugins, ...more }
+      const config = { UserContentType: { 'a note, with + and %': 1100 }, ...plugins, ...own, ...more }
       orthanc = await startOrthanc({ dir: folder, plugin: null, config, ...(release && { release }) })
     }
     const indexes = (): OrthancIndex[] => {
@@ -106,7 +107,7 @@ for (const { name, release, database } of cases) {
       for (let seed = 6; seed < 12; seed++) await store(seed)
       for (const level of ['patients', 'studies', 'series', 'instances'])
         for (const [i, id] of (await orthanc.getJson(`/${level}`)).entries())
-          if (i < 2) await orthanc.put(`/${level}/${id}/attachments/notes`, Buffer.from(`made up ${level} ${i}`))
+          if (i < 2) await orthanc.put(`/${level}/${id}/attachments/1100`, Buffer.from(`made up ${level} ${i}`))
     })
     after(async () => {
       await orthanc?.stop()
