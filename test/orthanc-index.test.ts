@@ -36,6 +36,11 @@ for (const version of [OLD, NEW, '1.13.0', 'mainline'])
       assert.equal(orthanc.rows().length, 2 + 4 + 8 + 24)
       assert.deepEqual(await everything(orthanc), sorted(orthanc.rows()))
       assert.deepEqual(await everything(new IndexedOrthanc(version)), [])
+      // Such as one whose instances were removed a moment ago.
+      const bare = new IndexedOrthanc(version)
+      for (const [name, tree] of Object.entries({ a: [0], b: [1, 0] })) bare.addPatient(name, tree)
+      assert.equal(bare.rows().length, 3)
+      assert.deepEqual(await everything(bare), sorted(bare.rows()))
     })
 
     it('has a bounded number of questions under way', async () => {
