@@ -1,0 +1,354 @@
+/** `verify` while files come, go and move, and when something fails in the middle. */
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { Fault, isCode } from '../src/fault.ts'
+import type { Stat } from '../src/stores/store.ts'
+import { Scratch } from '../src/verify/scratch.ts'
+import { StoreClock } from '../src/verify/store-clock.ts'
+import { DAY_MS, fakeIndex, makeSite, md5Of, named, never, type Site } from './support/verify-stage.ts'
+
+/** Runs `change` when the listing of the store has ended: before anything is compared. */
+function afterListing(site: Site, change: () => Promise<void>): void {
+  const { list } = site.store
+  site.store.list = async function* (prefix, signal) {
+    yield* list(prefix, signal)
+    await change()
+  }
+}
+
+describe('verify, while Orthanc works', () => {
+  it('has no findings about files that are removed, stored or moved meanwhile', async () => {
+    const site = makeSite({ hybrid: true })
+    const disk = site.disk as Site['store']
+    const files = [await site.add(), await site.add(), await site.add(), await site.add({ where: 'disk' })] as const
+    const [removedFirst, removed, toDisk, toStore] = files
+    const stored = { uuid: randomUUID(), type: 'dicom', size: 3, md5: md5Of(Buffer.from('new')) } as const
+    // The index knew it, and its object goes before the listing.
+    await site.store.remove(site.keyOf(removedFirst), never)
+    // An object whose upload began before the index was read.
+    await site.put(site.store, site.keyOf(stored), Buffer.from('new'))
+    const bytes = Buffer.from('moved')
+    for (const file of [toDisk, toStore])
+      site.index.files.set(file.uuid, { ...file, size: bytes.byteLength, md5: md5Of(bytes) })
+    await site.put(site.store, site.keyOf(toDisk), bytes)
+    await site.put(disk, site.keyOf(toStore, 'disk'), bytes)
+    // A move copies first. The listing of the store sees one of them in both tiers.
+    await site.put(disk, site.keyOf(toDisk, 'disk'), bytes)
+    afterListing(site, async () => {
+      for (const { uuid } of [removedFirst, removed]) site.index.files.delete(uuid)
+      await site.store.remove(site.keyOf(removed), never)
+      site.index.files.set(stored.uuid, stored)
+      await site.store.remove(site.keyOf(toDisk), never)
+      await site.put(site.store, site.keyOf(toStore), bytes)
+      await disk.remove(site.keyOf(toStore, 'disk'), never)
+    })
+    const { findings, failures, verification } = await site.verify({ olderThanMs: 0 })
+    assert.deepEqual([findings, failures], [[], []])
+    // The lists of the two places come at the same time. So a move may be seen or not.
+    assert.ok(verification.tally.settled >= 2)
+  })
+
+  it('looks a second time in both places for what may have been moved between its looks', async () => {
+    const site = makeSite({ hybrid: true })
+    const disk = site.disk as Site['store']
+    const file = await site.add({ where: 'disk' })
+    const key = site.keyOf(file, 'disk')
+    const { list, stat } = disk
+    disk.list = async function* (prefix, signal) {
+      for await (const one of list(prefix, signal)) if (one.key !== key) yield one // a listing that is old
+    }
+    let looks = 0
+    disk.stat = async (name, signal) => (++looks === 1 ? undefined : stat(name, signal))
+    assert.deepEqual((await site.verify()).findings, [])
+    assert.equal(looks, 2)
+  })
+
+  it('believes a finding only if the index has not changed between the looks at it', async () => {
+    const site = makeSite()
+    await site.add()
+    const [gone, orphan] = [await site.add(), { uuid: randomUUID(), type: 'dicom' } as const]
+    await site.store.remove(site.keyOf(gone), never)
+    await site.put(site.store, site.keyOf(orphan), Buffer.from('x'))
+    const { find } = site.index
+    let asked = 0
+    site.index.find = async (uuids, signal) => {
+      if (++asked === 2) {
+        site.index.files.delete(gone.uuid)
+        site.index.files.set(orphan.uuid, { ...orphan, size: 1, md5: undefined })
+      }
+      return find(uuids, signal)
+    }
+    const { findings, verification } = await site.verify()
+    assert.deepEqual(findings, [])
+    assert.equal(asked, 2)
+    assert.equal(verification.tally.settled, 2)
+  })
+
+  it('has no finding about a file that is removed while it is read, and has one if only its object is', async () => {
+    for (const fromIndex of [true, false]) {
+      const site = makeSite()
+      const [file, other] = [await site.add(), await site.add()]
+      const { get } = site.store
+      site.store.get = async (key, range, signal) => {
+        if (key === site.keyOf(file)) {
+          if (fromIndex) site.index.files.delete(file.uuid)
+          await site.store.remove(key, never)
+        }
+        return get(key, range, signal)
+      }
+      const { findings, verification } = await site.verify({ deep: true })
+      assert.deepEqual(named(findings), fromIndex ? [] : [`missing ${site.keyOf(file)}`])
+      assert.equal(verification.tally.read.files, 1)
+      assert.ok(other)
+    }
+  })
+
+  it('reads a file once more before it calls it corrupt', async () => {
+    const site = makeSite()
+    const file = await site.add({ bytes: Buffer.from('abc') })
+    const { get } = site.store
+    let reads = 0
+    site.store.get = async (key, range, signal) => {
+      const content = await get(key, range, signal)
+      if (++reads > 1) return content
+      return {
+        size: 3,
+        body: (async function* () {
+          yield Buffer.from('abd')
+        })(),
+      }
+    }
+    assert.deepEqual((await site.verify({ deep: true })).findings, [])
+    assert.equal(reads, 2)
+    assert.ok(file)
+  })
+
+  it('does not need the order of a listing, nor that it names each object once', async () => {
+    const site = makeSite({ hybrid: true })
+    for (let i = 0; i < 300; i++) await site.add()
+    const [missing, orphan] = [await site.add(), { uuid: randomUUID(), type: 'dicom' } as const]
+    await site.store.remove(site.keyOf(missing), never)
+    await site.put(site.store, site.keyOf(orphan), Buffer.from('x'))
+    const { list } = site.store
+    site.store.list = async function* (prefix, signal) {
+      const all: Stat[] = []
+      for await (const stat of list(prefix, signal)) all.push(stat)
+      yield* [...all, ...all.slice(0, 5)].reverse()
+    }
+    const { all } = site.index
+    site.index.all = async function* (signal) {
+      yield* all(signal)
+      yield* all(signal)
+    }
+    const { findings, verification } = await site.verify()
+    assert.deepEqual(named(findings), [`missing ${site.keyOf(missing)}`, `orphan ${site.keyOf(orphan)}`])
+    assert.equal(verification.tally.indexed, 301)
+  })
+})
+
+describe('verify, when something fails', () => {
+  const broken = (more = 'in the middle') => new Fault('Unavailable', `it broke ${more}`, { retryable: false })
+
+  it('proves nothing with half a listing or half an index, and ends the other readings', async () => {
+    for (const half of ['listing', 'index'] as const) {
+      const site = makeSite()
+      for (let i = 0; i < 250; i++) await site.add()
+      await site.put(site.store, site.keyOf({ uuid: randomUUID(), type: 'dicom' }), Buffer.from('x'))
+      const [{ list }, { all }] = [site.store, site.index]
+      if (half === 'listing')
+        site.store.list = async function* (prefix, signal) {
+          for await (const stat of list(prefix, signal)) {
+            yield stat
+            if (stat.key > 'pacs/8') throw broken()
+          }
+        }
+      else
+        site.index.all = async function* (signal) {
+          for await (const batch of all(signal)) {
+            yield batch
+            throw broken()
+          }
+        }
+      const found: unknown[] = []
+      await assert.rejects(
+        site.verify({ onFinding: finding => found.push(finding) }),
+        error => isCode(error, 'Unavailable') && /in the middle/.test(error.message),
+      )
+      assert.deepEqual(found, [])
+    }
+  })
+
+  it('has a failure and no finding where a second look fails, and the others go on', async () => {
+    const site = makeSite()
+    const files = [await site.add(), await site.add(), await site.add()] as const
+    for (const file of files.slice(0, 2)) await site.store.remove(site.keyOf(file), never)
+    const { stat } = site.store
+    site.store.stat = async (key, signal) => {
+      if (key === site.keyOf(files[0])) throw broken()
+      return stat(key, signal)
+    }
+    const { findings, failures, verification } = await site.verify()
+    assert.deepEqual(named(findings), [`missing ${site.keyOf(files[1])}`])
+    assert.equal(failures.length, 1)
+    assert.equal(verification.tally.failures, 1)
+    assert.ok(!verification.complete)
+  })
+
+  it('ends after twenty failures in a row', async () => {
+    for (const deep of [true, false]) {
+      const site = makeSite()
+      for (let i = 0; i < 200; i++) await site.add()
+      const failures: Fault[] = []
+      if (deep) site.store.get = () => Promise.reject(broken())
+      else {
+        for (const file of site.index.files.values()) await site.store.remove(site.keyOf(file), never)
+        site.store.stat = () => Promise.reject(broken())
+      }
+      await assert.rejects(
+        site.verify({ deep, onFailure: fault => failures.push(fault) }),
+        error => isCode(error, 'Unavailable') && /20 files could not be looked at/.test(error.message),
+      )
+      assert.ok(failures.length >= 20 && failures.length < 30, String(failures.length))
+    }
+  })
+
+  it('ends when it is interrupted, with what it has found so far', async () => {
+    const site = makeSite()
+    for (let i = 0; i < 50; i++) await site.add()
+    const stop = new AbortController()
+    const { get } = site.store
+    let reads = 0
+    site.store.get = async (key, range, signal) => {
+      if (++reads === 10) stop.abort(new Fault('Canceled', 'interrupted by SIGINT'))
+      return get(key, range, signal)
+    }
+    await assert.rejects(site.verify({ deep: true }, stop.signal), error => isCode(error, 'Canceled'))
+    assert.ok(reads < 20)
+  })
+
+  it('knows an index that is probably not that of the store', async () => {
+    const site = makeSite()
+    for (let i = 0; i < 3; i++) await site.add()
+    assert.equal((await site.verify()).verification.strange, false)
+    const foreign = makeSite()
+    for (let i = 0; i < 3; i++) await foreign.add()
+    for (const index of [foreign.index, fakeIndex()]) {
+      const { findings, verification } = await site.verify({ index })
+      assert.equal(verification.strange, true)
+      assert.equal(findings.length, 3 + index.files.size)
+    }
+    const { verification } = await makeSite().verify()
+    assert.equal(verification.strange, false, 'a new site is empty')
+  })
+})
+
+describe('the scratch file', () => {
+  const folderOf = () => mkdtempSync(join(tmpdir(), 'ocs-scratch-'))
+  const file = () => ({ uuid: randomUUID(), type: 'dicom', size: 1, md5: undefined }) as const
+
+  it('has no name while it is used, and nothing is left of it', () => {
+    const folder = folderOf()
+    const scratch = new Scratch(folder)
+    scratch.addIndexed(file())
+    assert.deepEqual(readdirSync(folder), [])
+    scratch.close()
+    rmSync(folder, { recursive: true })
+  })
+
+  it('gives back what it was given, UUIDs of all kinds included', () => {
+    const scratch = new Scratch(tmpdir())
+    const usual = {
+      ...file(),
+      uuid: '0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d',
+      size: 2 ** 40,
+      md5: md5Of(Buffer.from('x')),
+    }
+    const capitals = { ...usual, uuid: usual.uuid.toUpperCase(), type: 'unknown', md5: undefined } as const
+    scratch.addIndexed(usual)
+    scratch.addIndexed(capitals)
+    const seen = { place: 1, name: 8, size: 3, modified: Number.NaN, md5: undefined }
+    scratch.addSeen(usual.uuid, seen)
+    scratch.addSeen(usual.uuid, { ...seen, place: 0, modified: 12 })
+    scratch.addSeen(capitals.uuid, { ...seen, md5: usual.md5 })
+    const groups = [...scratch.groups(Number.parseInt(usual.uuid.slice(0, 2), 16))]
+    scratch.close()
+    assert.deepEqual(groups, [
+      { uuid: capitals.uuid, file: capitals, seen: [{ ...seen, md5: usual.md5 }] },
+      { uuid: usual.uuid, file: usual, seen: [seen, { ...seen, place: 0, modified: 12 }] },
+    ])
+  })
+
+  it('says that its disk is full', async () => {
+    const site = makeSite()
+    for (let i = 0; i < 200; i++) await site.add()
+    const scratch = new Scratch(tmpdir(), 300)
+    const many = Array.from({ length: 60_000 }, file)
+    site.index.all = async function* () {
+      yield many
+    }
+    await assert.rejects(
+      site.verify({ scratch }),
+      error =>
+        isCode(error, 'TooLarge') &&
+        /does not fit into .*: the disk is full/.test(error.message) &&
+        /--scratch/.test(error.remedy),
+    )
+    scratch.close()
+  })
+
+  it('refuses a folder that is not there', () =>
+    assert.throws(
+      () => new Scratch('/nowhere/at/all'),
+      error => isCode(error, 'BadRequest') && /--scratch/.test(error.remedy),
+    ))
+
+  it('keeps the warning about node:sqlite from people, and no other one', () => {
+    const scratch = join(import.meta.dirname, '..', 'src', 'verify', 'scratch.ts')
+    const script = `import { Scratch } from ${JSON.stringify(scratch)}
+      process.emitWarning('before')
+      new Scratch(${JSON.stringify(tmpdir())}).close()
+      process.emitWarning('after')`
+    const { stderr, status } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' })
+    assert.equal(status, 0)
+    assert.match(stderr, /before[\s\S]*after/)
+    assert.doesNotMatch(stderr, /SQLite|Experimental/)
+  })
+})
+
+describe('the clock of a store', () => {
+  const at = (ms: number, asOf?: number): Stat => ({
+    key: 'k',
+    size: 1,
+    modified: new Date(ms),
+    ...(asOf !== undefined && { asOf: new Date(asOf) }),
+  })
+  const now = Date.now()
+
+  it('is the time that the store tells, whatever this machine believes', () => {
+    const clock = new StoreClock(() => now + 100 * DAY_MS)
+    clock.learn(at(now - 2 * DAY_MS, now))
+    assert.equal(clock.source, 'store')
+    assert.ok(clock.isOlder(now - DAY_MS, DAY_MS))
+    assert.ok(!clock.isOlder(now - DAY_MS + 1, DAY_MS))
+  })
+
+  it('is else that of the newest object, but not one of the future', () => {
+    const clock = new StoreClock(() => now)
+    assert.equal(clock.source, undefined)
+    for (const modified of [now - 3 * DAY_MS, now - 2 * DAY_MS, now + 900 * DAY_MS]) clock.learn(at(modified))
+    assert.equal(clock.source, 'newest object')
+    assert.ok(clock.isOlder(now - 3 * DAY_MS, DAY_MS))
+    assert.ok(!clock.isOlder(now - 2 * DAY_MS, DAY_MS))
+  })
+
+  it('never calls an object old of which no date is known', () => {
+    const clock = new StoreClock()
+    clock.learn(at(Number.NaN, now))
+    assert.ok(!clock.isOlder(Number.NaN, 0))
+  })
+})
