@@ -53,6 +53,49 @@ describe('verify, while Orthanc works', () => {
     assert.ok(verification.tally.settled >= 2)
   })
 
+  it('waits for removals and moves that are under way before it looks at orphans and doubles', async () => {
+    for (const settleMs of [60_000, 0]) {
+      const site = makeSite({ hybrid: true })
+      const disk = site.disk as Site['store']
+      await site.add()
+      const bytes = Buffer.from('twice')
+      const [removed, moved] = [await site.add(), await site.add({ bytes })]
+      // Orthanc has forgotten one, and will remove its file; a move has copied the other.
+      site.index.files.delete(removed.uuid)
+      await site.put(disk, site.keyOf(moved, 'disk'), bytes)
+      const waits: number[] = []
+      const wait = async (ms: number) => {
+        waits.push(ms)
+        await site.store.remove(site.keyOf(removed), never)
+        await disk.remove(site.keyOf(moved, 'disk'), never)
+      }
+      const { findings, verification } = await site.verify({ settleMs, wait })
+      const wrong = [`double ${site.keyOf(moved, 'disk')}`, `orphan ${site.keyOf(removed)}`]
+      assert.deepEqual(named(findings), settleMs > 0 ? [] : wrong)
+      assert.equal(waits.length, settleMs > 0 ? 1 : 0)
+      assert.equal(verification.tally.settled, settleMs > 0 ? 2 : 0)
+    }
+  })
+
+  it('waits for nothing where there is no orphan and no double', async () => {
+    const site = makeSite()
+    const file = await site.add()
+    await site.store.remove(site.keyOf(file), never)
+    const wait = () => Promise.reject(new Error('it waits'))
+    assert.deepEqual(named((await site.verify({ settleMs: 60_000, wait })).findings), [`missing ${site.keyOf(file)}`])
+  })
+
+  it('has no finding about an object whose removal waits in a journal', async () => {
+    const site = makeSite()
+    const [promised, orphan] = [await site.add(), await site.add()]
+    site.index.files.clear()
+    const { findings, verification } = await site.verify({
+      promised: async () => finding => finding.key === site.keyOf(promised),
+    })
+    assert.deepEqual(named(findings), [`orphan ${site.keyOf(orphan)}`])
+    assert.equal(verification.tally.promised, 1)
+  })
+
   it('looks a second time in both places for what may have been moved between its looks', async () => {
     const site = makeSite({ hybrid: true })
     const disk = site.disk as Site['store']
@@ -77,15 +120,14 @@ describe('verify, while Orthanc works', () => {
     const { find } = site.index
     let asked = 0
     site.index.find = async (uuids, signal) => {
-      if (++asked === 2) {
-        site.index.files.delete(gone.uuid)
-        site.index.files.set(orphan.uuid, { ...orphan, size: 1, md5: undefined })
-      }
+      asked++
+      if (asked === 2) site.index.files.delete(gone.uuid)
+      if (asked === 4) site.index.files.set(orphan.uuid, { ...orphan, size: 1, md5: undefined })
       return find(uuids, signal)
     }
     const { findings, verification } = await site.verify()
     assert.deepEqual(findings, [])
-    assert.equal(asked, 2)
+    assert.equal(asked, 4)
     assert.equal(verification.tally.settled, 2)
   })
 

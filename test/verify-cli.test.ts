@@ -10,6 +10,7 @@ import type { VerifyArguments } from '../src/cli/verify.ts'
 import { rate, timeOf, VerifyProgress } from '../src/cli/verify-progress.ts'
 import type { Indexed } from '../src/orthanc-index/orthanc-index.ts'
 import { emptyTally } from '../src/verify/tally.ts'
+import type { Verification } from '../src/verify/verify.ts'
 import type { IndexFile } from './support/verify-run.ts'
 import { md5Of } from './support/verify-stage.ts'
 
@@ -49,6 +50,7 @@ class Site {
     const options: VerifyArguments = {
       config: [this.config],
       olderThan: 24 * 3600 * 1000,
+      settle: 0,
       concurrency: 4,
       scratch: join(this.folder, 'scratch'),
       ...more,
@@ -217,7 +219,7 @@ describe('the progress of verify', () => {
   it('counts while it lists, then says how much is done and how long it will take', () => {
     let now = 1000
     const tally = emptyTally(['s'])
-    const verification = { phase: 'listing' as 'listing' | 'comparing', share: 0, tally }
+    const verification = { phase: 'listing' as Verification['phase'], share: 0, tally }
     const progress = new VerifyProgress(verification, true, () => now)
     tally.indexed = 100
     Object.assign(tally.places[0] ?? {}, { objects: 300 })

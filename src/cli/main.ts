@@ -146,6 +146,11 @@ program
       .argParser(age)
       .default(24 * 3_600_000, '24h'),
   )
+  .addOption(
+    new Option('--settle <TIME>', 'how long a removal or a move may take that is under way: orphans are looked at last')
+      .argParser(age)
+      .default(60_000, '1m'),
+  )
   .option('--json <FILE>', 'write one JSON object a line: findings, then a summary; - is standard output')
   .option('--scratch <FOLDER>', 'where the scratch file is made: some 150 bytes for each file; else TMPDIR')
   .option('--concurrency <N>', 'files that are looked at or read at once', concurrency, 8)

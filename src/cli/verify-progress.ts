@@ -42,6 +42,7 @@ export class VerifyProgress {
     const seconds = (this.#now() - this.#comparingSince) / 1000
     const found = Object.values(tally.findings).reduce((sum, count) => sum + count, 0)
     const { files, bytes } = tally.read
+    if (phase === 'waiting') return { share, text: `${found} found, looking at orphans and doubles` }
     const parts = [
       this.#deep ? `${files} files read (${amount(bytes)}), ${rate(files, seconds)}` : 'comparing',
       `${found} found`,

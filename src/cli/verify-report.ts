@@ -84,6 +84,7 @@ export class VerifyReport {
       say(`${tally.digests.same} digests right, ${objects(tally.digests.unclear)} without one that can be compared`)
     if (tally.settled > 0) say(`${tally.settled} changed meanwhile, and are well`)
     if (tally.young > 0) say(`${objects(tally.young)} too young to be called an orphan`)
+    if (tally.promised > 0) say(`${objects(tally.promised)} in the journal of removals`)
     if (tally.failures > 0) say(`${tally.failures} could not be looked at`)
     for (const kind of KINDS) say(`${kind}: ${tally.findings[kind]}`)
     const all = tally.places.reduce((sum, place) => sum + place.objects + place.strangers, tally.indexed)

@@ -2,13 +2,17 @@ import { tmpdir } from 'node:os'
 import { diskNaming } from '../area/naming.ts'
 import { type Composition, compose } from '../compose.ts'
 import type { EngineConfig } from '../config/config.ts'
+import { identityOf } from '../config/identity.ts'
 import { loadKeyring } from '../config/key-file.ts'
+import { Deletions } from '../deletions/deletions.ts'
 import { Fault } from '../fault.ts'
 import { logTo } from '../log.ts'
 import type { OrthancIndex } from '../orthanc-index/orthanc-index.ts'
 import { a1 } from '../seal/a1.ts'
 import { type Keyring, keyring } from '../seal/keyring.ts'
 import { encryptionStateOf, envelopesOf } from '../seal/policy.ts'
+import type { Store } from '../stores/store.ts'
+import type { Finding } from '../verify/judge.ts'
 import { Place } from '../verify/place.ts'
 import { Scratch } from '../verify/scratch.ts'
 import { Verification } from '../verify/verify.ts'
@@ -28,6 +32,8 @@ export interface VerifyArguments {
   readonly deep?: true
   /** Milliseconds. */
   readonly olderThan: number
+  /** Milliseconds. */
+  readonly settle: number
   readonly json?: string
   readonly scratch?: string
   readonly concurrency: number
@@ -74,6 +80,8 @@ export async function verify(options: VerifyArguments, open: OpenIndex = openInd
     const verification = new Verification({
       ...{ index, places, scratch, concurrency, digests, deep },
       olderThanMs: olderThan,
+      settleMs: options.settle,
+      promised: () => promisedIn(config, composition.store),
       keyIds: new Set(keys.ids),
       onFinding: finding => found.add(finding),
       onFailure: fault => {
@@ -105,6 +113,19 @@ export async function verify(options: VerifyArguments, open: OpenIndex = openInd
     scratch?.close()
     await index?.close()
     await composition.store.close()
+  }
+}
+
+/** What waits in the journal of removals, where there is one: Orthanc has forgotten it, and it will be removed. */
+async function promisedIn(config: EngineConfig, { name }: Store): Promise<(orphan: Finding) => boolean> {
+  if (!config.deletions) return () => false
+  try {
+    const { entries } = await Deletions.look(config.deletions.folder)
+    const { pending, findings } = entries.of(identityOf(config))
+    return ({ store, key }) => store === name && (pending.has(key) || findings.has(key))
+  } catch (error) {
+    warn(`removals that wait may be called orphans: ${Fault.from(error).describe()}`)
+    return () => false
   }
 }
 

@@ -12,6 +12,8 @@ export interface VerifyTally {
   settled: number
   /** Objects that the index does not have, too young to be called orphans. */
   young: number
+  /** Objects whose removal Orthanc was promised already, and waits in the journal of removals. */
+  promised: number
   /** Files that were read to their end, and what Orthanc would have got of them in bytes. */
   readonly read: { files: number; bytes: number }
   /** Those of them of which the index has no MD5: only their size, and their tag if they have one, was verified. */
@@ -44,6 +46,7 @@ export const emptyTally = (stores: readonly string[]): VerifyTally => ({
   findings: Object.fromEntries(KINDS.map(kind => [kind, 0])) as Record<Kind, number>,
   settled: 0,
   young: 0,
+  promised: 0,
   read: { files: 0, bytes: 0 },
   withoutMd5: 0,
   digests: { same: 0, unclear: 0 },

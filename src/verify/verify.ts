@@ -5,6 +5,7 @@
  * index and the listings need not be of the same moment.
  */
 import { setMaxListeners } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Fault } from '../fault.ts'
 import type { OrthancIndex } from '../orthanc-index/orthanc-index.ts'
 import { fillFromIndex, fillFromStore, type Listed } from './fill.ts'
@@ -32,15 +33,27 @@ export interface VerifyOptions {
   readonly deep: boolean
   /** The ids of the configured master keys. */
   readonly keyIds: ReadonlySet<number>
+  /**
+   * What takes the longest that a removal or a move may be under way: Orthanc forgets a study at once, and then removes
+   * its files one after the other. Orphans and doubles are looked at so long after the listings. Milliseconds.
+   */
+  readonly settleMs: number
+  /** Which orphans wait for their removal already. */
+  promised?(): Promise<(orphan: Finding) => boolean>
+  /** Resolves after so many milliseconds. */
+  wait?(ms: number, signal: AbortSignal): Promise<unknown>
   onFinding(finding: Finding): void
   /** Called once for each file of which nothing is known, because a look at it failed. The others go on. */
   onFailure(fault: Fault): void
 }
 
+/** What may be a removal or a move that is under way. */
+const isPassing = ({ kind }: Finding) => kind === 'orphan' || kind === 'double'
+
 export class Verification {
   readonly tally: VerifyTally
-  phase: 'listing' | 'comparing' = 'listing'
-  /** How much of the second phase is done, from 0 to 1. */
+  phase: 'listing' | 'comparing' | 'waiting' = 'listing'
+  /** How much of the comparing is done, from 0 to 1. */
   share = 0
   /** Whether everything was looked at. */
   complete = false
@@ -53,6 +66,8 @@ export class Verification {
   readonly #digests: readonly ListedDigests<ToRead>[]
   /** Files that were not there any more when they were to be read. */
   #gone: Group[] = []
+  /** Shards with what may be a removal or a move that is under way. */
+  readonly #passing = new Set<number>()
 
   constructor(options: VerifyOptions) {
     const { places, index, concurrency, keyIds, olderThanMs } = options
@@ -95,6 +110,7 @@ export class Verification {
     setMaxListeners(0, joined)
     try {
       await this.#fill(joined, failed)
+      const listed = performance.now()
       this.phase = 'comparing'
       this.tally.indexed = 0 // the index may have named something twice
       for (let shard = 0; shard < SHARDS; shard++) {
@@ -104,6 +120,7 @@ export class Verification {
       await this.#reader.end()
       await this.#afterReading(joined)
       await this.#secondLook.end(joined)
+      if (this.#passing.size > 0) await this.#lookAtPassing(listed, joined)
       for (const { held } of this.#digests) this.tally.digests.unclear += held
     } catch (error) {
       failed.abort(new Fault('Canceled', 'the verification has ended'))
@@ -136,10 +153,30 @@ export class Verification {
       signal.throwIfAborted()
       const findings = judge(group, this.#rules)
       if (!group.file) this.tally.young += group.seen.length - findings.length
-      if (findings.length > 0) await this.#secondLook.add({ group, findings }, signal)
+      if (findings.some(isPassing)) this.#passing.add(shard)
+      const lasting = findings.filter(finding => !isPassing(finding))
+      if (lasting.length > 0) await this.#secondLook.add({ group, findings: lasting }, signal)
       if (group.file) await this.#readIfNeeded(group, readOf(group.file, group.seen, this.#rules.places), signal)
     }
     await this.#afterReading(signal)
+  }
+
+  /** Orphans and doubles, in a pass of their own, when what was under way has ended. */
+  async #lookAtPassing(listed: number, signal: AbortSignal): Promise<void> {
+    const { scratch, settleMs, wait = (ms, until) => sleep(ms, undefined, { signal: until }), promised } = this.#options
+    this.phase = 'waiting'
+    const left = settleMs - (performance.now() - listed)
+    if (left > 0) await wait(left, signal)
+    const isPromised = promised ? await promised() : () => false
+    for (const shard of this.#passing)
+      for (const group of scratch.groups(shard)) {
+        signal.throwIfAborted()
+        const passing = judge(group, this.#rules).filter(isPassing)
+        const findings = passing.filter(finding => !(finding.kind === 'orphan' && isPromised(finding)))
+        this.tally.promised += passing.length - findings.length
+        if (findings.length > 0) await this.#secondLook.add({ group, findings }, signal)
+      }
+    await this.#secondLook.end(signal)
   }
 
   async #readIfNeeded(group: Group, all: readonly Read[], signal: AbortSignal): Promise<void> {

@@ -145,6 +145,7 @@ export function makeSite(options: StageOptions = {}): Site {
         olderThanMs: DAY_MS,
         digests: false,
         deep: false,
+        settleMs: 0,
         keyIds: new Set(keys.ids),
         onFinding: finding => findings.push(finding),
         onFailure: fault => failures.push(fault),
