@@ -1,7 +1,7 @@
 /**
  * The rules of what a person sees: results go to stdout, everything else to stderr; a line on stderr begins with the
- * program's name, in lower case; a failure is one line and sets exit code 1, or that of failWith(). Nothing is printed that a script would
- * have to filter. What takes longer than two seconds shows how far it is: see progress.ts.
+ * program's name, in lower case; a failure is one line and sets exit code 1, or that of failWith(). Nothing is printed
+ * that a script would have to filter. What takes longer than two seconds shows how far it is: see progress.ts.
  */
 import { errnoOf, Fault } from '../fault.ts'
 import { fileFault } from './file-fault.ts'

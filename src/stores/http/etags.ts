@@ -76,8 +76,8 @@ export class Etags {
   }
 
   /**
-   * The MD5 of an object in lower-case hex, if its ETag may be one. A listing does not say whether an object is encrypted
-   * with KMS, and then its ETag is something else.
+   * The MD5 of an object in lower-case hex, if its ETag may be one. A listing does not say whether an object is
+   * encrypted with KMS, and then its ETag is something else.
    */
   md5Of(headers: Headers): string | undefined {
     const etag = MD5.exec(String(headers['etag'] ?? ''))?.[1]
