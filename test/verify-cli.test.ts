@@ -229,15 +229,19 @@ describe('the progress of verify', () => {
       text: '100 files in the index, 300 objects listed, 200 a second',
     })
     verification.phase = 'comparing'
-    assert.equal(progress.position.text, '0 files read (0 bytes), 0 a second, 0 found')
+    assert.equal(progress.position.text, '0 files read (0 bytes), 0 a second, 0 look wrong')
     now = 13_000
     verification.share = 0.25
     Object.assign(tally.read, { files: 50, bytes: 5000 })
-    tally.findings.missing = 2
+    tally.suspects = 2
     assert.deepEqual(progress.position, {
       share: 0.25,
-      text: '50 files read (5.0 KB), 5 a second, 2 found, 30 seconds left',
+      text: '50 files read (5.0 KB), 5 a second, 2 look wrong, 30 seconds left',
     })
+    verification.phase = 'looking again'
+    tally.findings.missing = 1
+    const { text } = progress.position
+    assert.equal(text, '2 to be looked at again, 1 found, 0 well')
     assert.equal(progress.seconds, 12)
   })
 

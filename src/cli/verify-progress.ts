@@ -41,11 +41,12 @@ export class VerifyProgress {
     this.#comparingSince ??= this.#now()
     const seconds = (this.#now() - this.#comparingSince) / 1000
     const found = Object.values(tally.findings).reduce((sum, count) => sum + count, 0)
+    if (phase === 'looking again')
+      return { share, text: `${tally.suspects} to be looked at again, ${found} found, ${tally.settled} well` }
     const { files, bytes } = tally.read
-    if (phase === 'waiting') return { share, text: `${found} found, looking at orphans and doubles` }
     const parts = [
       this.#deep ? `${files} files read (${amount(bytes)}), ${rate(files, seconds)}` : 'comparing',
-      `${found} found`,
+      `${tally.suspects} look wrong`,
       ...(share >= ENOUGH && share < 1 ? [`${timeOf((seconds * (1 - share)) / share)} left`] : []),
     ]
     return { share, text: parts.join(', ') }

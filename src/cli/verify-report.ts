@@ -82,6 +82,7 @@ export class VerifyReport {
     if (tally.withoutMd5 > 0) say(`the index has no MD5 of ${files(tally.withoutMd5)} of them`)
     if (this.#options.digests && !this.#options.deep)
       say(`${tally.digests.same} digests right, ${objects(tally.digests.unclear)} without one that can be compared`)
+    if (tally.suspects > 0) say(`${tally.suspects} look wrong, but were not looked at again`)
     if (tally.settled > 0) say(`${tally.settled} changed meanwhile, and are well`)
     if (tally.young > 0) say(`${objects(tally.young)} too young to be called an orphan`)
     if (tally.promised > 0) say(`${objects(tally.promised)} in the journal of removals`)

@@ -1,7 +1,7 @@
 /** Reads files to their end as Orthanc does, and compares them with the index. */
 import { discard } from '../bytes.ts'
 import { Fault, isCode } from '../fault.ts'
-import type { Indexed, OrthancIndex } from '../orthanc-index/orthanc-index.ts'
+import type { Indexed } from '../orthanc-index/orthanc-index.ts'
 import { newDigest } from '../seal/digest.ts'
 import { Crew } from './crew.ts'
 import type { Finding, Read } from './judge.ts'
@@ -9,13 +9,11 @@ import type { Place } from './place.ts'
 import type { VerifyTally } from './tally.ts'
 
 export interface ReaderOptions {
-  readonly index: OrthancIndex
   readonly places: readonly Place[]
   /** The ids of the configured master keys. */
   readonly keyIds: ReadonlySet<number>
   readonly concurrency: number
   readonly tally: VerifyTally
-  onFinding(finding: Finding): void
   onFailure(error: unknown): void
 }
 
@@ -25,8 +23,10 @@ export interface ToRead {
   readonly read: Read
   /** The listing told another MD5 than the index: before the file is read, the store is asked about it alone. */
   readonly doubted: boolean
+  /** Called when its bytes are wrong, at two readings. */
+  onWrong(finding: Finding): Promise<void>
   /** Called when the file is not there any more. */
-  onGone(): void
+  onGone(): Promise<void>
 }
 
 type Wrong = Pick<Finding, 'kind' | 'expected' | 'found'>
@@ -51,25 +51,20 @@ export class Reader {
   }
 
   async #verify(toRead: ToRead, signal: AbortSignal): Promise<void> {
-    const { index, onFinding, tally } = this.#options
-    const { file, read, doubted, onGone } = toRead
+    const { tally } = this.#options
+    const { file, read, doubted, onWrong, onGone } = toRead
     const place = this.#options.places[read.seen.place] as Place
     const key = place.keyOf(file.uuid, read.seen.name)
     if (doubted && !(await this.#isStillDoubted(place, key, file, signal))) return void tally.digests.unclear++
     let outcome = await this.#read(place, key, file, signal)
     // A network may damage bytes: what is wrong twice is wrong in the store.
     if (typeof outcome === 'object') outcome = await this.#read(place, key, file, signal)
-    if (typeof outcome === 'object') {
-      // Orthanc may have removed it, and the store may have been in the middle of that.
-      const still = (await index.find(new Set([file.uuid]), signal)).get(file.uuid)
-      const isSame = still?.size === file.size && still.md5 === file.md5 && still.type === file.type
-      if (!isSame || !(await place.store.stat(key, signal))) outcome = 'gone'
-    }
-    if (outcome === 'gone') return onGone()
+    if (outcome === 'gone') return await onGone()
     tally.read.files++
     tally.read.bytes += file.size
     if (file.md5 === undefined) tally.withoutMd5++
-    if (outcome !== 'right') onFinding({ uuid: file.uuid, type: file.type, key, store: place.store.name, ...outcome })
+    if (outcome !== 'right')
+      await onWrong({ uuid: file.uuid, type: file.type, key, store: place.store.name, ...outcome })
   }
 
   /** A listing does not say everything: an ETag of S3 is no MD5 where the object was encrypted with KMS. */

@@ -8,6 +8,8 @@ export interface VerifyTally {
   present: number
   readonly places: PlaceTally[]
   readonly findings: Record<Kind, number>
+  /** What looks wrong, and is still to be looked at again. */
+  suspects: number
   /** What looked wrong and was not, when it was looked at again: files that were stored, removed or moved meanwhile. */
   settled: number
   /** Objects that the index does not have, too young to be called orphans. */
@@ -44,6 +46,7 @@ export const emptyTally = (stores: readonly string[]): VerifyTally => ({
   present: 0,
   places: stores.map(store => ({ store, objects: 0, bytes: 0, strangers: 0, clock: undefined })),
   findings: Object.fromEntries(KINDS.map(kind => [kind, 0])) as Record<Kind, number>,
+  suspects: 0,
   settled: 0,
   young: 0,
   promised: 0,

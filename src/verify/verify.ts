@@ -1,8 +1,8 @@
 /**
  * Compares Orthanc's index with the places where its files are. It changes nothing, and Orthanc may work meanwhile.
  *
- * The index and all listings go into a scratch file. What looks wrong there is looked at again (second-look.ts). So the
- * index and the listings need not be of the same moment.
+ * The index and all listings go into a scratch file. What looks wrong there is looked at again at the end
+ * (second-look.ts). So the index and the listings need not be of the same moment.
  */
 import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -34,8 +34,8 @@ export interface VerifyOptions {
   /** The ids of the configured master keys. */
   readonly keyIds: ReadonlySet<number>
   /**
-   * What takes the longest that a removal or a move may be under way: Orthanc forgets a study at once, and then removes
-   * its files one after the other. Orphans and doubles are looked at so long after the listings. Milliseconds.
+   * How long a removal or a move may be under way: Orthanc forgets a study at once, and then removes its files one
+   * after the other. Orphans and doubles are looked at again so long after the listings. Milliseconds.
    */
   readonly settleMs: number
   /** Which orphans wait for their removal already. */
@@ -52,7 +52,7 @@ const isPassing = ({ kind }: Finding) => kind === 'orphan' || kind === 'double'
 
 export class Verification {
   readonly tally: VerifyTally
-  phase: 'listing' | 'comparing' | 'waiting' = 'listing'
+  phase: 'listing' | 'comparing' | 'looking again' = 'listing'
   /** How much of the comparing is done, from 0 to 1. */
   share = 0
   /** Whether everything was looked at. */
@@ -64,10 +64,10 @@ export class Verification {
   readonly #secondLook: SecondLook
   readonly #reader: Reader
   readonly #digests: readonly ListedDigests<ToRead>[]
-  /** Files that were not there any more when they were to be read. */
-  #gone: Group[] = []
-  /** Shards with what may be a removal or a move that is under way. */
-  readonly #passing = new Set<number>()
+  /** Shards in which something looks wrong. */
+  readonly #suspicious = new Set<number>()
+  /** Whether some of it may be a removal or a move that is under way. */
+  #passing = false
 
   constructor(options: VerifyOptions) {
     const { places, index, concurrency, keyIds, olderThanMs } = options
@@ -86,10 +86,13 @@ export class Verification {
       this.tally.failures++
       options.onFailure(Fault.from(error))
     }
-    const onSettled = () => void this.tally.settled++
-    const reports = { onFinding, onFailure, onSettled }
+    const onLookedAt = (settled: boolean) => {
+      this.tally.suspects--
+      if (settled) this.tally.settled++
+    }
+    const reports = { onFinding, onFailure, onLookedAt }
     this.#secondLook = new SecondLook({ index, rules: this.#rules, concurrency, ...reports })
-    this.#reader = new Reader({ index, places, keyIds, concurrency, tally: this.tally, ...reports })
+    this.#reader = new Reader({ places, keyIds, concurrency, tally: this.tally, onFailure })
     this.#digests = places.map(() => new ListedDigests())
   }
 
@@ -118,9 +121,7 @@ export class Verification {
         this.share = (shard + 1) / SHARDS
       }
       await this.#reader.end()
-      await this.#afterReading(joined)
-      await this.#secondLook.end(joined)
-      if (this.#passing.size > 0) await this.#lookAtPassing(listed, joined)
+      await this.#lookAgain(listed, joined)
       for (const { held } of this.#digests) this.tally.digests.unclear += held
     } catch (error) {
       failed.abort(new Fault('Canceled', 'the verification has ended'))
@@ -153,28 +154,33 @@ export class Verification {
       signal.throwIfAborted()
       const findings = judge(group, this.#rules)
       if (!group.file) this.tally.young += group.seen.length - findings.length
-      if (findings.some(isPassing)) this.#passing.add(shard)
-      const lasting = findings.filter(finding => !isPassing(finding))
-      if (lasting.length > 0) await this.#secondLook.add({ group, findings: lasting }, signal)
+      if (findings.length > 0) {
+        this.tally.suspects++
+        this.#suspicious.add(shard)
+        this.#passing ||= findings.some(isPassing)
+      }
       if (group.file) await this.#readIfNeeded(group, readOf(group.file, group.seen, this.#rules.places), signal)
     }
-    await this.#afterReading(signal)
   }
 
-  /** Orphans and doubles, in a pass of their own, when what was under way has ended. */
-  async #lookAtPassing(listed: number, signal: AbortSignal): Promise<void> {
+  /**
+   * At the end, when what was under way has ended, and all at once: the index may have to read everything to answer.
+   * What looks wrong stays in the scratch file until then.
+   */
+  async #lookAgain(listed: number, signal: AbortSignal): Promise<void> {
     const { scratch, settleMs, wait = (ms, until) => sleep(ms, undefined, { signal: until }), promised } = this.#options
-    this.phase = 'waiting'
+    this.phase = 'looking again'
     const left = settleMs - (performance.now() - listed)
-    if (left > 0) await wait(left, signal)
-    const isPromised = promised ? await promised() : () => false
-    for (const shard of this.#passing)
+    if (this.#passing && left > 0) await wait(left, signal)
+    const isPromised = this.#passing && promised ? await promised() : () => false
+    for (const shard of this.#suspicious)
       for (const group of scratch.groups(shard)) {
         signal.throwIfAborted()
-        const passing = judge(group, this.#rules).filter(isPassing)
-        const findings = passing.filter(finding => !(finding.kind === 'orphan' && isPromised(finding)))
-        this.tally.promised += passing.length - findings.length
+        const all = judge(group, this.#rules)
+        const findings = all.filter(finding => !(finding.kind === 'orphan' && isPromised(finding)))
+        this.tally.promised += all.length - findings.length
         if (findings.length > 0) await this.#secondLook.add({ group, findings }, signal)
+        else if (all.length > 0) this.tally.suspects--
       }
     await this.#secondLook.end(signal)
   }
@@ -189,7 +195,16 @@ export class Verification {
       const { place } = read.seen
       // A place is read as Orthanc reads it, which is the first of its names. A wrong size is a finding already.
       if (all.findIndex(other => other.seen.place === place) !== i || !hasRightSize(file, read)) continue
-      const toRead = (doubted: boolean): ToRead => ({ file, read, doubted, onGone: () => void this.#gone.push(group) })
+      const suspect = (findings: readonly Finding[]) => {
+        this.tally.suspects++
+        return this.#secondLook.add({ group, findings }, signal)
+      }
+      const toRead = (doubted: boolean): ToRead => ({
+        ...{ file, read, doubted },
+        onWrong: finding => suspect([finding]),
+        // It was removed or moved. Else it is missing.
+        onGone: () => suspect(judge({ ...group, seen: [] }, this.#rules)),
+      })
       if (deep) await this.#reader.add(toRead(false), signal)
       else await this.#compareDigest(toRead(true), signal)
     }
@@ -201,13 +216,5 @@ export class Verification {
     if (compared.verdict === 'same') this.tally.digests.same++
     if (compared.verdict === 'unclear') this.tally.digests.unclear++
     for (const doubtful of compared.doubtful) await this.#reader.add(doubtful, signal)
-  }
-
-  /** What could not be read because it is gone may have been removed or moved. Else it is missing. */
-  async #afterReading(signal: AbortSignal): Promise<void> {
-    const gone = this.#gone
-    this.#gone = []
-    for (const group of gone)
-      await this.#secondLook.add({ group, findings: judge({ ...group, seen: [] }, this.#rules) }, signal)
   }
 }
