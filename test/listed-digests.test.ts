@@ -42,6 +42,7 @@ describe('a listing tells the MD5 of an object', () => {
   const cases: readonly [Provider, string, string | undefined][] = [
     ['s3', `<ETag>"${hex}"</ETag>`, hex],
     ['s3', `<ETag>&quot;${hex.toUpperCase()}&quot;</ETag>`, hex],
+    ['s3', `<ETag>&#34;${hex}&#34;</ETag>`, hex],
     ['s3', `<ETag>"${hex}-3"</ETag>`, undefined],
     ['s3', '<ETag>"0x8D4BCC2E4835CD0"</ETag>', undefined],
     ['s3', '', undefined],

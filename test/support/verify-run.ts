@@ -1,7 +1,8 @@
 /**
  * `verify` as a process, with an index that is read from a file instead of Orthanc's. Arguments: the options and the
- * index, both as JSON. `then`: what happens when half of the index has been read.
+ * index, both as JSON, or `@` and the name of a file. `then`: what happens when half of the index has been read.
  */
+import { readFileSync } from 'node:fs'
 import { fail } from '../../src/cli/terminal.ts'
 import { verify } from '../../src/cli/verify.ts'
 import { Fault } from '../../src/fault.ts'
@@ -13,7 +14,7 @@ export interface IndexFile {
 }
 
 const [options = '', text = ''] = process.argv.slice(2)
-const { files, then } = JSON.parse(text) as IndexFile
+const { files, then } = JSON.parse(text.startsWith('@') ? readFileSync(text.slice(1), 'utf8') : text) as IndexFile
 
 const index: OrthancIndex = {
   name: 'an index in a file',

@@ -171,7 +171,8 @@ export function s3Dialect(
           key: encoded && typeof Key === 'string' ? decodedKey(Key.replaceAll('+', ' '), answer) : Key,
           size: Size,
           modified: LastModified,
-          md5: typeof ETag === 'string' ? etags.md5Of({ etag: ETag }) : undefined,
+          // MinIO writes its quotes as numbers, which the parser leaves as they are.
+          md5: etags.md5Of({ etag: String(ETag).replaceAll(/&#(?:34|x22);/gi, '"') }),
         }),
       )
       return { objects, next }
