@@ -287,6 +287,27 @@ describe('verify, when something fails', () => {
     assert.ok(reads < 20)
   })
 
+  it('lets others have their turn while it compares, so that it can be interrupted', async () => {
+    const site = makeSite()
+    await site.add()
+    const stop = new AbortController()
+    let turns = 0
+    const tick = () => {
+      if (++turns === 50) stop.abort(new Fault('Canceled', 'interrupted by SIGINT'))
+      else setImmediate(tick)
+    }
+    afterListing(site, async () => tick())
+    await assert.rejects(site.verify({}, stop.signal), error => isCode(error, 'Canceled'))
+  })
+
+  it('goes on where many objects in a row are in an archive, and says that it does not know them', async () => {
+    const site = makeSite()
+    for (let i = 0; i < 30; i++) await site.add()
+    site.store.get = () => Promise.reject(new Fault('Archived', 'it is in an archive'))
+    const { findings, failures, verification } = await site.verify({ deep: true })
+    assert.deepEqual([findings.length, failures.length, verification.complete], [0, 30, false])
+  })
+
   it('knows an index that is probably not that of the store', async () => {
     const site = makeSite()
     for (let i = 0; i < 3; i++) await site.add()

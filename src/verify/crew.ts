@@ -1,7 +1,9 @@
-import { Fault } from '../fault.ts'
+import { Fault, type FaultCode } from '../fault.ts'
 
 /** Work ends when so many pieces of it in a row fail for reasons of the store, not of the files. */
 const MOST_IN_A_ROW = 20
+/** What a store says of one object, while it serves others. */
+const OF_ONE_FILE: readonly FaultCode[] = ['Archived', 'Corrupt', 'TooLarge']
 
 /** A bounded number of pieces of work at a time. What fails is told, and the others go on, unless all of them fail. */
 export class Crew {
@@ -43,6 +45,7 @@ export class Crew {
       return
     }
     this.#onFailure(fault)
+    if (OF_ONE_FILE.includes(fault.code)) return
     if (++this.#inARow < MOST_IN_A_ROW) return
     this.#gaveUp ??= new Fault(fault.code, `${MOST_IN_A_ROW} files could not be looked at, one after the other`, {
       cause: fault,

@@ -5,7 +5,7 @@
  * (second-look.ts). So the index and the listings need not be of the same moment.
  */
 import { setMaxListeners } from 'node:events'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import { Fault } from '../fault.ts'
 import type { OrthancIndex } from '../orthanc-index/orthanc-index.ts'
 import { fillFromIndex, fillFromStore, type Listed } from './fill.ts'
@@ -117,6 +117,7 @@ export class Verification {
       this.phase = 'comparing'
       this.tally.indexed = 0 // the index may have named something twice
       for (let shard = 0; shard < SHARDS; shard++) {
+        await turn() // for Ctrl-C, and for who shows how far it is
         await this.#compare(shard, joined)
         this.share = (shard + 1) / SHARDS
       }
@@ -173,7 +174,8 @@ export class Verification {
     const left = settleMs - (performance.now() - listed)
     if (this.#passing && left > 0) await wait(left, signal)
     const isPromised = this.#passing && promised ? await promised() : () => false
-    for (const shard of this.#suspicious)
+    for (const shard of this.#suspicious) {
+      await turn()
       for (const group of scratch.groups(shard)) {
         signal.throwIfAborted()
         const all = judge(group, this.#rules)
@@ -182,6 +184,7 @@ export class Verification {
         if (findings.length > 0) await this.#secondLook.add({ group, findings }, signal)
         else if (all.length > 0) this.tally.suspects--
       }
+    }
     await this.#secondLook.end(signal)
   }
 
