@@ -3,7 +3,9 @@ import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { describe, it } from 'node:test'
 import { Fault, isCode } from '../src/fault.ts'
+import type { Indexed } from '../src/orthanc-index/orthanc-index.ts'
 import type { Stat } from '../src/stores/store.ts'
+import type { Verification } from '../src/verify/verify.ts'
 import { fakeIndex, makeSite, md5Of, named, never, type Site } from './support/verify-stage.ts'
 
 /** Runs `change` when the listing of the store has ended: before anything is compared. */
@@ -279,12 +281,17 @@ describe('verify, when something fails', () => {
     const stop = new AbortController()
     const { get } = site.store
     let reads = 0
+    const [first] = [...site.index.files.values()].sort((a, b) => (a.uuid < b.uuid ? -1 : 1))
+    if (first) await site.put(site.store, site.keyOf(first), Buffer.alloc(first.size))
     site.store.get = async (key, range, signal) => {
       if (++reads === 10) stop.abort(new Fault('Canceled', 'interrupted by SIGINT'))
       return get(key, range, signal)
     }
-    await assert.rejects(site.verify({ deep: true }, stop.signal), error => isCode(error, 'Canceled'))
+    let ended: Verification | undefined
+    const run = site.verify({ deep: true, concurrency: 1, onStart: one => (ended = one) }, stop.signal)
+    await assert.rejects(run, error => isCode(error, 'Canceled'))
     assert.ok(reads < 20)
+    assert.deepEqual(named(ended?.unproven ?? []), [`corrupt ${site.keyOf(first as Indexed)}`])
   })
 
   it('lets others have their turn while it compares, so that it can be interrupted', async () => {

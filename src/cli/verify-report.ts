@@ -46,6 +46,7 @@ export class VerifyReport {
 
   /** Also of a run that did not come to its end. */
   end(verification: Verification, run: Run): void {
+    for (const { kind, ...finding } of verification.unproven) this.#line({ kind: 'suspect', of: kind, ...finding })
     this.#line(summaryOf(verification, run))
     if (this.#options.json !== '-') this.#toPeople(verification, run)
   }
@@ -71,6 +72,7 @@ export class VerifyReport {
       const more = tally.findings[kind] - MOST_SHOWN
       if (more > 0) say(`${kind}: ${more} more`)
     }
+    for (const finding of verification.unproven.slice(0, MOST_SHOWN)) say(`not looked at again: ${sentence(finding)}`)
     say(`${files(tally.indexed)} in ${index}`)
     for (const { store, objects: count, bytes, strangers, clock } of tally.places) {
       const others = strangers > 0 ? `; left alone: ${objects(strangers)} with a key that no file of Orthanc's has` : ''

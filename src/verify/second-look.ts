@@ -40,6 +40,11 @@ export class SecondLook {
     this.#options = options
   }
 
+  /** What was added and not looked at yet. */
+  get waiting(): readonly Finding[] {
+    return this.#suspects.flatMap(({ findings }) => findings)
+  }
+
   async add(suspect: Suspect, signal: AbortSignal): Promise<void> {
     this.#suspects.push(suspect)
     if (this.#suspects.length >= BATCH) await this.end(signal)

@@ -106,6 +106,11 @@ export class Verification {
     return present === 0 && (indexed > 0 || objects > 0)
   }
 
+  /** After a run that did not come to its end: what the reading of bytes has shown, and nobody has looked at again. */
+  get unproven(): readonly Finding[] {
+    return this.#secondLook.waiting
+  }
+
   /** Rejects with `Canceled` when `signal` is aborted, and when the index or a listing could not be read to its end. */
   async run(signal: AbortSignal): Promise<void> {
     const failed = new AbortController()

@@ -44,7 +44,7 @@ export interface Site {
   add(options?: { type?: ContentType; where?: 'store' | 'disk'; bytes?: Buffer; sealed?: boolean }): Promise<Indexed>
   /** The bytes of an object, sealed under the site's key, under one that it does not have, or not at all. */
   put(store: OldStore, key: string, bytes: Buffer, by?: 'key' | 'stranger' | 'nobody'): Promise<void>
-  verify(more?: Partial<VerifyOptions>, signal?: AbortSignal): Promise<Outcome>
+  verify(more?: Partial<VerifyOptions> & { onStart?(run: Verification): void }, signal?: AbortSignal): Promise<Outcome>
 }
 
 export interface Outcome {
@@ -151,6 +151,7 @@ export function makeSite(options: StageOptions = {}): Site {
         onFailure: fault => failures.push(fault),
         ...more,
       })
+      more.onStart?.(verification)
       try {
         await verification.run(signal)
       } finally {
