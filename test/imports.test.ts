@@ -129,6 +129,21 @@ describe('import rules', () => {
     )
   })
 
+  it('verify knows interfaces of stores and areas, and the names of objects, and no configuration', () => {
+    all(
+      ({ to, typeOnly }) =>
+        ['src/fault.ts', 'src/bytes.ts'].includes(to) ||
+        /^src\/(verify|seal)\/|^src\/area\/naming|^node:(events|fs|path|timers|sqlite)/.test(to) ||
+        (/^src\/(stores|area|orthanc-index)\//.test(to) && typeOnly),
+      inRoom('verify'),
+    )
+    // Node.js prints a warning when it is loaded: see src/verify/sqlite.ts.
+    all(
+      ({ typeOnly }) => typeOnly,
+      ({ to }) => to === 'node:sqlite',
+    )
+  })
+
   it('deletions know stores and disks, and no configuration', () =>
     all(
       ({ to }) => to === 'src/fault.ts' || /^src\/(deletions|stores)\/|^node:(crypto|fs|path|timers|zlib)/.test(to),

@@ -64,7 +64,8 @@ describe('a key that is parsed', () => {
       fc.property(naming, fc.uuid(), type, suffix, (n, id, kind, end) => {
         for (const key of keysOf(n, end, { uuid: id, type: kind })) {
           const sealed = n.structure === 'legacy' ? undefined : end === '.enc'
-          assert.deepEqual(parseKey(n, key), { uuid: id, sealed })
+          const named = n.structure === 'legacy' ? undefined : key.includes('.unk') ? 'unknown' : kind
+          assert.deepEqual(parseKey(n, key), { uuid: id, type: named, sealed })
           assert.equal(sealedNames(n).mayBeSealed(key), sealed ?? true)
         }
       }),

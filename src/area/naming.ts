@@ -21,7 +21,7 @@ const extensions: Readonly<Record<ContentType, string>> = {
 /** Orthanc's UUIDs. Anything else could bring a folder into a key. */
 const UUID = '[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}'
 const IS_UUID = new RegExp(`^${UUID}$`)
-const FLAT = new RegExp(`^(${UUID})(?:${Object.values(extensions).join('|').replaceAll('.', '\\.')})(\\.enc)?$`)
+const FLAT = new RegExp(`^(${UUID})(${Object.values(extensions).join('|').replaceAll('.', '\\.')})(\\.enc)?$`)
 const LEGACY = new RegExp(`/(${UUID})$`)
 
 export const prefixOf = ({ rootPath }: Naming): string => (rootPath === '' ? '' : `${rootPath}/`)
@@ -40,8 +40,12 @@ export function keysOf(
   return type === 'dicom-until-pixel-data' && naming.legacyUnknownFiles ? [flat(type), flat('unknown')] : [flat(type)]
 }
 
+const typeOf = new Map(Object.entries(extensions).map(([type, extension]) => [extension, type as ContentType]))
+
 export interface ParsedKey {
   readonly uuid: string
+  /** undefined where the name does not say it: in the `legacy` structure. */
+  readonly type: ContentType | undefined
   /** undefined where the name does not say it: in the `legacy` structure. */
   readonly sealed: boolean | undefined
 }
@@ -51,8 +55,9 @@ export function parseKey(naming: Naming, key: string): ParsedKey | undefined {
   const prefix = prefixOf(naming)
   if (!key.startsWith(prefix)) return undefined
   const name = key.slice(prefix.length)
-  const [, uuid, suffix] = (naming.structure === 'legacy' ? LEGACY : FLAT).exec(name) ?? []
+  const [, uuid, extension, suffix] = (naming.structure === 'legacy' ? LEGACY : FLAT).exec(name) ?? []
   if (uuid === undefined) return undefined
-  if (naming.structure === 'legacy') return name === legacyName(uuid) ? { uuid, sealed: undefined } : undefined
-  return { uuid, sealed: suffix !== undefined }
+  if (naming.structure === 'legacy')
+    return name === legacyName(uuid) ? { uuid, type: undefined, sealed: undefined } : undefined
+  return { uuid, type: typeOf.get(extension ?? ''), sealed: suffix !== undefined }
 }

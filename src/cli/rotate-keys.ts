@@ -9,6 +9,7 @@ import { sealedNames } from '../rotate/names.ts'
 import { Rotation } from '../rotate/rotation.ts'
 import type { Keyring } from '../seal/keyring.ts'
 import type { Store } from '../stores/store.ts'
+import { withRoomFor } from './connections.ts'
 import { readConfig } from './orthanc-config.ts'
 import { withProgress } from './progress.ts'
 import { describeRotation, report, rotationReport } from './rotation-report.ts'
@@ -136,17 +137,4 @@ function checkedIds(ids: readonly number[], keys: Keyring): ReadonlySet<number> 
     if (!keys.find(id)) throw new Fault('BadRequest', `--from ${id}: the configuration has no such key`)
   }
   return new Set(ids)
-}
-
-/**
- * While one connection sends a large object, another reads it. With fewer than two connections for each object, all
- * could be sending and none reading.
- */
-function withRoomFor(config: EngineConfig, concurrency: number): EngineConfig {
-  const { provider } = config
-  if (!('maxConnections' in provider)) return config
-  return {
-    ...config,
-    provider: { ...provider, maxConnections: Math.max(provider.maxConnections, 2 * concurrency + 2) },
-  }
 }

@@ -1,7 +1,7 @@
 /**
  * The rules of what a person sees: results go to stdout, everything else to stderr; a line on stderr begins with the
- * program's name, in lower case; a failure is one line and sets exit code 1. Nothing is printed that a script would
- * have to filter. What takes longer than two seconds shows how far it is: see progress.ts.
+ * program's name, in lower case; a failure is one line and sets exit code 1, or that of failWith(). Nothing is printed
+ * that a script would have to filter. What takes longer than two seconds shows how far it is: see progress.ts.
  */
 import { errnoOf, Fault } from '../fault.ts'
 import { fileFault } from './file-fault.ts'
@@ -17,9 +17,16 @@ export function setFooter(next: Footer | undefined): void {
   footer = next
 }
 
+let failureCode = 1
+
+/** The exit code of failures, for a command in which 1 says something else. */
+export function failWith(code: number): void {
+  failureCode = code
+}
+
 /** Nobody reads on, as in `| head`: the rest is not printed, and the command has not succeeded. */
 process.stdout.on('error', error => {
-  if (errnoOf(error) === 'EPIPE') process.exitCode = 1
+  if (errnoOf(error) === 'EPIPE') process.exitCode = failureCode
   else if (process.stdout.listenerCount('error') === 1) fail(fileFault('write', 'standard output', error)) // else reported
 })
 
@@ -43,7 +50,7 @@ export function warn(line: string): void {
 
 export function fail(error: unknown): void {
   note(Fault.from(error).describe())
-  process.exitCode = 1
+  process.exitCode = failureCode
 }
 
 export function objects(count: number): string {

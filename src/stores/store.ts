@@ -6,6 +6,10 @@ export interface Stat {
   /** Bytes. */
   readonly size: number
   readonly modified: Date
+  /** The store's own time when it said this. Absent where the store does not tell it. */
+  readonly asOf?: Date | undefined
+  /** MD5 of all stored bytes, in lower-case hex. Absent where the store does not tell it, or tells something else. */
+  readonly md5?: string | undefined
 }
 
 export interface CheckOptions {

@@ -11,7 +11,7 @@ import {
   type HttpRefusal,
   partHeaders,
 } from '../http/dialect.ts'
-import { decodedKey, nextFrom, statFrom, statFromHead } from '../http/entry.ts'
+import { decodedKey, md5FromBase64, nextFrom, statFrom, statFromHead } from '../http/entry.ts'
 import { strongTag } from '../http/etags.ts'
 import { type ConnectionOptions, type Environment, httpOptions } from '../http/options.ts'
 import { httpStore } from '../http/store.ts'
@@ -58,7 +58,7 @@ const builder = new XMLBuilder({})
 
 interface Blob {
   readonly Name?: unknown
-  readonly Properties?: { readonly 'Content-Length'?: unknown; readonly 'Last-Modified'?: unknown }
+  readonly Properties?: { readonly [name in 'Content-Length' | 'Last-Modified' | 'Content-MD5']?: unknown }
 }
 
 /** Long, because a dialect has many verbs. It is a table: each row can be read by itself. */
@@ -97,7 +97,7 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
       return typeof md5 === 'string' ? { name: 'md5', value: md5 } : undefined
     },
     stat: key => ({ method: 'HEAD', path: objectPath(key) }),
-    statOf: (key, answer) => statFromHead(key, own(answer)),
+    statOf: (key, answer) => statFromHead(key, own(answer), md5FromBase64(answer.headers['content-md5'])),
     compare: ({ headers }, md5) => {
       if (md5 === undefined || headers['content-md5'] === undefined) return 'unclear'
       return headers['content-md5'] === md5 ? 'same' : 'other'
@@ -121,6 +121,7 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
           key: nameOf(Name, answer),
           size: Properties?.['Content-Length'],
           modified: Properties?.['Last-Modified'],
+          md5: md5FromBase64(Properties?.['Content-MD5']),
         }),
       )
       return { objects, next: nextFrom(result.NextMarker, answer) }

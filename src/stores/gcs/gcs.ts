@@ -12,7 +12,7 @@ import {
   type Part,
   partHeaders,
 } from '../http/dialect.ts'
-import { nextFrom, statFrom } from '../http/entry.ts'
+import { md5FromBase64, nextFrom, statFrom } from '../http/entry.ts'
 import { type ConnectionOptions, type Environment, httpOptions } from '../http/options.ts'
 import { httpStore } from '../http/store.ts'
 import { notTheStores } from '../http/stranger.ts'
@@ -95,10 +95,10 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
       const value = decompressed ? undefined : /crc32c=([^,\s]+)/.exec(hashesOf(headers))?.[1]
       return value === undefined ? undefined : { name: 'crc32c', value }
     },
-    stat: key => ({ method: 'GET', path: objectPath(key), query: [['fields', 'size,updated,crc32c']] }),
+    stat: key => ({ method: 'GET', path: objectPath(key), query: [['fields', 'size,updated,crc32c,md5Hash']] }),
     statOf: (key, answer) => {
-      const { size, updated } = objectOf<Metadata>(answer)
-      return statFrom(answer, { key, size, modified: updated })
+      const { size, updated, md5Hash } = objectOf<Metadata>(answer)
+      return statFrom(answer, { key, size, modified: updated, md5: md5FromBase64(md5Hash) })
     },
     compare: (answer, crc) => {
       const { crc32c } = objectOf<Metadata>(answer)
@@ -112,7 +112,7 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
       path: `${bucketPath}/o`,
       query: [
         ['prefix', prefix],
-        ['fields', 'kind,items(name,size,updated),nextPageToken'],
+        ['fields', 'kind,items(name,size,updated,md5Hash),nextPageToken'],
         ...(from === undefined ? [] : [['pageToken', from] as const]),
       ],
     }),
@@ -121,8 +121,8 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
       if (!Array.isArray(items) || (kind !== 'storage#objects' && items.length === 0))
         throw notTheStores(answer, 'no listing')
       const objects = items.map(item => {
-        const { name, size, updated } = Object(item)
-        return statFrom(answer, { key: name, size, modified: updated })
+        const { name, size, updated, md5Hash } = Object(item)
+        return statFrom(answer, { key: name, size, modified: updated, md5: md5FromBase64(md5Hash) })
       })
       return { objects, next: nextFrom(nextPageToken, answer) }
     },
@@ -214,7 +214,7 @@ function arrived(answer: HttpAnswer, { range, total, whole }: Part) {
     : otherBytes()
 }
 
-type Metadata = { readonly [name in 'size' | 'updated' | 'crc32c']?: unknown }
+type Metadata = { readonly [name in 'size' | 'updated' | 'crc32c' | 'md5Hash']?: unknown }
 
 interface Listing {
   readonly kind?: unknown

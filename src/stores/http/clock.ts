@@ -6,7 +6,7 @@ const TOLERATED_MS = 5 * 60_000
 const [EARLIEST, LATEST] = [Date.UTC(2020), Date.UTC(2120)]
 
 /** NaN for a date that cannot be right: nothing can be signed with it. */
-function dateOf(headers: Headers): number {
+export function dateOf(headers: Headers): number {
   const date = Date.parse(String(headers['date']))
   return date > EARLIEST && date < LATEST ? date : Number.NaN
 }

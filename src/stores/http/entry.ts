@@ -8,21 +8,31 @@ export interface Entry {
   readonly key: unknown
   readonly size: unknown
   readonly modified: unknown
+  /** Of the stored bytes, in lower-case hex, where the answer has it. */
+  readonly md5?: string | undefined
 }
 
-export function statFrom(answer: HttpAnswer, { key, size, modified }: Entry): Stat {
+export function statFrom(answer: HttpAnswer, { key, size, modified, md5 }: Entry): Stat {
   const bytes = typeof size === 'number' || (typeof size === 'string' && /^\d+$/.test(size)) ? Number(size) : Number.NaN
   if (typeof key !== 'string' || key === '') throw notTheStores(answer, 'an object without a name')
   if (!Number.isSafeInteger(bytes) || bytes < 0) throw notTheStores(answer, 'an object without a size')
-  return { key, size: bytes, modified: new Date(typeof modified === 'string' ? modified : Number.NaN) }
+  const time = new Date(typeof modified === 'string' ? modified : Number.NaN)
+  return { key, size: bytes, modified: time, ...(md5 !== undefined && { md5 }) }
 }
 
 /** From an answer to HEAD about the object `key`, on S3 and Azure. */
-export function statFromHead(key: string, answer: HttpAnswer): Stat {
+export function statFromHead(key: string, answer: HttpAnswer, md5: string | undefined): Stat {
   const { 'content-length': length, 'last-modified': modified } = answer.headers
   const size = Number(length ?? Number.NaN)
   if (!Number.isSafeInteger(size)) throw notTheStores(answer, 'no Content-Length')
-  return statFrom(answer, { key, size, modified })
+  return statFrom(answer, { key, size, modified, md5 })
+}
+
+/** An MD5 as Azure and Google write it, in base64. Undefined for what is none. */
+export function md5FromBase64(value: unknown): string | undefined {
+  return typeof value === 'string' && /^[A-Za-z0-9+/]{22}==$/.test(value)
+    ? Buffer.from(value, 'base64').toString('hex')
+    : undefined
 }
 
 /** The token of the next page; undefined = there is none. */

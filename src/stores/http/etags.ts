@@ -75,6 +75,15 @@ export class Etags {
     return this.#are === 'unknown' && this.#odd.has(key) && !this.#agreed.has(key)
   }
 
+  /**
+   * The MD5 of an object in lower-case hex, if its ETag may be one. A listing does not say whether an object is
+   * encrypted with KMS, and then its ETag is something else.
+   */
+  md5Of(headers: Headers): string | undefined {
+    const etag = MD5.exec(String(headers['etag'] ?? ''))?.[1]
+    return this.#are === 'other' || isEncrypted(headers) ? undefined : etag?.toLowerCase()
+  }
+
   /** The digest that a whole body must have, if its ETag says so. */
   digestOf(key: string, headers: Headers): Digest | undefined {
     const etag = MD5.exec(String(headers['etag'] ?? ''))?.[1]

@@ -3,7 +3,8 @@ import type { Stat, Store } from '../store.ts'
 import { attempt } from '../wrappers/retry.ts'
 import { readAnswer } from './answer.ts'
 import { checkOf } from './check.ts'
-import type { Dialect } from './dialect.ts'
+import { dateOf } from './clock.ts'
+import type { Dialect, HttpAnswer } from './dialect.ts'
 import { inOneRequest } from './in-one.ts'
 import { uploadsInParts } from './in-parts.ts'
 import { readInRanges } from './in-ranges.ts'
@@ -30,7 +31,7 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
 
   async function stat(key: string, signal: AbortSignal): Promise<Stat | undefined> {
     const answer = await look.ask(key, signal)
-    return answer && dialect.statOf(key, answer)
+    return answer && told(answer)(dialect.statOf(key, answer))
   }
 
   async function remove(key: string, signal: AbortSignal): Promise<void> {
@@ -54,17 +55,14 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
   async function* list(prefix: string, signal: AbortSignal): AsyncIterable<Stat> {
     let from: string | undefined
     do {
-      const page = await attempt(
-        async () =>
-          dialect.page(
-            await readAnswer(await send('list', dialect.list(prefix, from), signal), signal, LONGEST_PAGE_TEXT),
-          ),
-        policy,
-        signal,
-        log,
-      )
+      const read = async () => {
+        const sent = await send('list', dialect.list(prefix, from), signal)
+        const answer = await readAnswer(sent, signal, LONGEST_PAGE_TEXT)
+        return { ...dialect.page(answer), dated: told(answer) }
+      }
+      const page = await attempt(read, policy, signal, log)
       for (const object of page.objects) {
-        yield object
+        yield page.dated(object)
         throwIfAborted(signal)
       }
       if (page.next !== undefined && page.next === from)
@@ -87,4 +85,12 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
       await dispatcher.destroy(new Fault('Canceled', 'the store was closed'))
     },
   }
+}
+
+/** Adds the time at which the store gave the answer. */
+function told({ headers }: HttpAnswer): (stat: Stat) => Stat {
+  const ms = dateOf(headers)
+  if (Number.isNaN(ms)) return stat => stat
+  const asOf = new Date(ms)
+  return stat => ({ ...stat, asOf })
 }

@@ -1,0 +1,129 @@
+import { closeSync, openSync, writeSync } from 'node:fs'
+import { amount } from '../bytes.ts'
+import { type Finding, KINDS, type Kind } from '../verify/judge.ts'
+import type { Verification } from '../verify/verify.ts'
+import { fileFault } from './file-fault.ts'
+import { objects, say } from './terminal.ts'
+import { rate, timeOf } from './verify-progress.ts'
+
+export interface ReportOptions {
+  /** Where one JSON object a line goes; `-` = standard output, then nothing else is printed there. */
+  readonly json?: string
+  readonly digests?: true
+  readonly deep?: true
+}
+
+interface Run {
+  /** Name of the index. */
+  readonly index: string
+  readonly seconds: number
+}
+
+/** Of each kind, so many findings are shown to people. */
+const MOST_SHOWN = 20
+
+/** What `verify` prints. Memory does not grow with the number of findings. */
+export class VerifyReport {
+  found = 0
+  readonly #options: ReportOptions
+  readonly #file: number | undefined
+  readonly #shown = new Map<Kind, Finding[]>()
+
+  /** Throws when the file cannot be written. */
+  constructor(options: ReportOptions) {
+    this.#options = options
+    const { json } = options
+    if (json !== undefined && json !== '-') this.#file = writing(json, () => openSync(json, 'w', 0o600))
+  }
+
+  add(finding: Finding): void {
+    this.found++
+    const shown = this.#shown.get(finding.kind) ?? []
+    this.#shown.set(finding.kind, shown)
+    if (shown.length < MOST_SHOWN) shown.push(finding)
+    this.#line(finding)
+  }
+
+  /** Also of a run that did not come to its end. */
+  end(verification: Verification, run: Run): void {
+    for (const { kind, ...finding } of verification.unproven) this.#line({ kind: 'suspect', of: kind, ...finding })
+    this.#line(summaryOf(verification, run))
+    if (this.#options.json !== '-') this.#toPeople(verification, run)
+  }
+
+  close(): void {
+    if (this.#file !== undefined) closeSync(this.#file)
+  }
+
+  #line(value: object): void {
+    const { json } = this.#options
+    if (json === undefined) return
+    const text = `${JSON.stringify(value)}\n`
+    if (this.#file === undefined) process.stdout.write(text)
+    else writing(json, () => writeSync(this.#file as number, text))
+  }
+
+  #toPeople(verification: Verification, { index, seconds }: Run): void {
+    const { tally, complete, share } = verification
+    if (!complete) say('This report is partial: not everything could be looked at.')
+    if (share === 1 && verification.strange) say(strangeness(verification, index))
+    for (const kind of KINDS) {
+      for (const finding of this.#shown.get(kind) ?? []) say(sentence(finding))
+      const more = tally.findings[kind] - MOST_SHOWN
+      if (more > 0) say(`${kind}: ${more} more`)
+    }
+    for (const finding of verification.unproven.slice(0, MOST_SHOWN)) say(`not looked at again: ${sentence(finding)}`)
+    say(`${files(tally.indexed)} in ${index}`)
+    for (const { store, objects: count, bytes, strangers, clock } of tally.places) {
+      const others = strangers > 0 ? `; left alone: ${objects(strangers)} with a key that no file of Orthanc's has` : ''
+      const byWhat = clock === 'newest object' ? '; ages by its newest object, because it does not tell its time' : ''
+      say(`${objects(count)} in ${store} (${amount(bytes)})${others}${byWhat}`)
+    }
+    if (this.#options.deep || tally.read.files > 0)
+      say(`${files(tally.read.files)} read to their end (${amount(tally.read.bytes)})`)
+    if (tally.withoutMd5 > 0) say(`the index has no MD5 of ${files(tally.withoutMd5)} of them`)
+    if (this.#options.digests && !this.#options.deep)
+      say(`${tally.digests.same} digests right, ${objects(tally.digests.unclear)} without one that can be compared`)
+    if (tally.suspects > 0) say(`${tally.suspects} look wrong, but were not looked at again`)
+    if (tally.settled > 0) say(`${tally.settled} changed meanwhile, and are well`)
+    if (tally.young > 0) say(`${objects(tally.young)} too young to be called an orphan`)
+    if (tally.promised > 0) say(`${objects(tally.promised)} in the journal of removals`)
+    if (tally.failures > 0) say(`${tally.failures} could not be looked at`)
+    for (const kind of KINDS) say(`${kind}: ${tally.findings[kind]}`)
+    const all = tally.places.reduce((sum, place) => sum + place.objects + place.strangers, tally.indexed)
+    say(`took ${timeOf(seconds)}, ${rate(all, seconds)}`)
+  }
+}
+
+const files = (count: number) => (count === 1 ? '1 file' : `${count} files`)
+
+function sentence({ kind, key, store, type, uuid, expected, found }: Finding): string {
+  const what = key.includes(uuid) ? '' : ` (${uuid})`
+  return `${kind}: ${key}${what} in ${store}${type ? `, ${type}` : ''}: expected ${expected}; found ${found}`
+}
+
+function strangeness({ tally }: Verification, index: string): string {
+  const stores = tally.places.map(({ store }) => store).join(' and ')
+  const why = tally.indexed === 0 ? 'the index is empty' : 'nothing that the index has is there'
+  return `The index (${index}) and ${stores} probably do not belong together: ${why}. Do not remove anything.`
+}
+
+function summaryOf(verification: Verification, { index, seconds }: Run): object {
+  const { tally, complete, share, strange } = verification
+  return {
+    kind: 'summary',
+    complete,
+    belongTogether: share === 1 ? !strange : null,
+    index,
+    ...tally,
+    seconds: Number(seconds.toFixed(1)),
+  }
+}
+
+function writing<T>(path: string, work: () => T): T {
+  try {
+    return work()
+  } catch (cause) {
+    throw fileFault('write', path, cause)
+  }
+}

@@ -1,0 +1,33 @@
+import type { Stat } from '../stores/store.ts'
+
+/**
+ * The time of a store, as far as the store itself tells it, so that the age of its objects does not depend on the clock
+ * of this machine. Where it tells no time, it is no earlier than that of its newest object. This machine's clock can
+ * only make objects younger: a single object with a date in the future must not make all others old.
+ */
+export class StoreClock {
+  readonly #localNow: () => number
+  #told = Number.NEGATIVE_INFINITY
+  #newest = Number.NEGATIVE_INFINITY
+
+  constructor(localNow: () => number = Date.now) {
+    this.#localNow = localNow
+  }
+
+  learn({ asOf, modified }: Stat): void {
+    if (asOf) this.#told = Math.max(this.#told, asOf.getTime())
+    const written = modified.getTime()
+    if (written > this.#newest && written <= this.#localNow()) this.#newest = written
+  }
+
+  get source(): 'store' | 'newest object' | undefined {
+    if (Number.isFinite(this.#told)) return 'store'
+    return Number.isFinite(this.#newest) ? 'newest object' : undefined
+  }
+
+  /** Whether an object that was written at `modified` (milliseconds since 1970, or NaN) is surely as old as that. */
+  isOlder(modified: number, ageMs: number): boolean {
+    const now = Number.isFinite(this.#told) ? this.#told : this.#newest
+    return now - modified >= ageMs // never true of NaN
+  }
+}

@@ -1,0 +1,57 @@
+import { KINDS, type Kind } from './judge.ts'
+
+/** What a verification has counted. */
+export interface VerifyTally {
+  /** Attachments in the index. */
+  indexed: number
+  /** Those of them that at least one place has. */
+  present: number
+  readonly places: PlaceTally[]
+  readonly findings: Record<Kind, number>
+  /** What looks wrong, and is still to be looked at again. */
+  suspects: number
+  /** What looked wrong and was not, when it was looked at again: files that were stored, removed or moved meanwhile. */
+  settled: number
+  /** Objects that the index does not have, too young to be called orphans. */
+  young: number
+  /** Objects whose removal Orthanc was promised already, and waits in the journal of removals. */
+  promised: number
+  /** Files that were read to their end, and what Orthanc would have got of them in bytes. */
+  readonly read: { files: number; bytes: number }
+  /** Those of them of which the index has no MD5: only their size, and their tag if they have one, was verified. */
+  withoutMd5: number
+  /** Objects whose MD5 the listing told, beside that of the index; and those of which nothing could be compared. */
+  readonly digests: { same: number; unclear: number }
+  /** Files of which nothing is known, because a look at them failed. */
+  failures: number
+}
+
+export interface PlaceTally {
+  /** Name of the store. */
+  readonly store: string
+  objects: number
+  /** As they are stored. */
+  bytes: number
+  /** Keys that no file of Orthanc's has. */
+  strangers: number
+  /**
+   * By what the age of orphans was measured: `store`, its own time; `newest object`, because it tells no time;
+   * undefined, because it has no objects.
+   */
+  clock: 'store' | 'newest object' | undefined
+}
+
+export const emptyTally = (stores: readonly string[]): VerifyTally => ({
+  indexed: 0,
+  present: 0,
+  places: stores.map(store => ({ store, objects: 0, bytes: 0, strangers: 0, clock: undefined })),
+  findings: Object.fromEntries(KINDS.map(kind => [kind, 0])) as Record<Kind, number>,
+  suspects: 0,
+  settled: 0,
+  young: 0,
+  promised: 0,
+  read: { files: 0, bytes: 0 },
+  withoutMd5: 0,
+  digests: { same: 0, unclear: 0 },
+  failures: 0,
+})

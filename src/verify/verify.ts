@@ -1,0 +1,228 @@
+/**
+ * Compares Orthanc's index with the places where its files are. It changes nothing, and Orthanc may work meanwhile.
+ *
+ * The index and all listings go into a scratch file. What looks wrong there is looked at again at the end
+ * (second-look.ts). So the index and the listings need not be of the same moment.
+ */
+import { setMaxListeners } from 'node:events'
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
+import { Fault } from '../fault.ts'
+import type { OrthancIndex } from '../orthanc-index/orthanc-index.ts'
+import { fillFromIndex, fillFromStore, type Listed } from './fill.ts'
+import { type Finding, hasRightSize, judge, type Read, type Rules, readOf } from './judge.ts'
+import { ListedDigests } from './listed-digests.ts'
+import type { Place } from './place.ts'
+import { Reader, type ToRead } from './reader.ts'
+import { type Group, type Scratch, type Seen, SHARDS } from './scratch.ts'
+import { SecondLook } from './second-look.ts'
+import { StoreClock } from './store-clock.ts'
+import { emptyTally, type VerifyTally } from './tally.ts'
+
+export interface VerifyOptions {
+  readonly index: OrthancIndex
+  /** The one of new files first. */
+  readonly places: readonly Place[]
+  readonly scratch: Scratch
+  /** Files that are looked at or read at once. */
+  readonly concurrency: number
+  /** Only what is older is an orphan, in milliseconds. */
+  readonly olderThanMs: number
+  /** Whether MD5s of the listings are compared with those of the index. */
+  readonly digests: boolean
+  /** Whether every file is read to its end. */
+  readonly deep: boolean
+  /** The ids of the configured master keys. */
+  readonly keyIds: ReadonlySet<number>
+  /**
+   * How long a removal or a move may be under way: Orthanc forgets a study at once, and then removes its files one
+   * after the other. Orphans and doubles are looked at again so long after the listings. Milliseconds.
+   */
+  readonly settleMs: number
+  /** Which orphans wait for their removal already. */
+  promised?(): Promise<(orphan: Finding) => boolean>
+  /** Resolves after so many milliseconds. */
+  wait?(ms: number, signal: AbortSignal): Promise<unknown>
+  onFinding(finding: Finding): void
+  /** Called once for each file of which nothing is known, because a look at it failed. The others go on. */
+  onFailure(fault: Fault): void
+}
+
+/** What may be a removal or a move that is under way. */
+const isPassing = ({ kind }: Finding) => kind === 'orphan' || kind === 'double'
+
+export class Verification {
+  readonly tally: VerifyTally
+  phase: 'listing' | 'comparing' | 'looking again' = 'listing'
+  /** How much of the comparing is done, from 0 to 1. */
+  share = 0
+  /** Whether everything was looked at. */
+  complete = false
+
+  readonly #options: VerifyOptions
+  readonly #listed: readonly Listed[]
+  readonly #rules: Rules
+  readonly #secondLook: SecondLook
+  readonly #reader: Reader
+  readonly #digests: readonly ListedDigests<ToRead>[]
+  /** Shards in which something looks wrong. */
+  readonly #suspicious = new Set<number>()
+  /** Whether some of it may be a removal or a move that is under way. */
+  #passing = false
+
+  constructor(options: VerifyOptions) {
+    const { places, index, concurrency, keyIds, olderThanMs } = options
+    this.#options = options
+    this.tally = emptyTally(places.map(({ store }) => store.name))
+    this.#listed = this.tally.places.map((tally, i) => {
+      return { place: places[i] as Place, index: i, tally, clock: new StoreClock() }
+    })
+    const isYoung = ({ place, modified }: Seen) => !this.#listed[place]?.clock.isOlder(modified, olderThanMs)
+    this.#rules = { places, isYoung }
+    const onFinding = (finding: Finding) => {
+      this.tally.findings[finding.kind]++
+      options.onFinding(finding)
+    }
+    const onFailure = (error: unknown) => {
+      this.tally.failures++
+      options.onFailure(Fault.from(error))
+    }
+    const onLookedAt = (settled: boolean) => {
+      this.tally.suspects--
+      if (settled) this.tally.settled++
+    }
+    const reports = { onFinding, onFailure, onLookedAt }
+    this.#secondLook = new SecondLook({ index, rules: this.#rules, concurrency, ...reports })
+    this.#reader = new Reader({ places, keyIds, concurrency, tally: this.tally, onFailure })
+    this.#digests = places.map(() => new ListedDigests())
+  }
+
+  /**
+   * Whether index and stores probably do not belong together: one of them is empty, or nothing of the index is in a
+   * store. It means something only when everything was looked at.
+   */
+  get strange(): boolean {
+    const { indexed, present, places } = this.tally
+    const objects = places.reduce((sum, place) => sum + place.objects, 0)
+    return present === 0 && (indexed > 0 || objects > 0)
+  }
+
+  /** After a run that did not come to its end: what the reading of bytes has shown, and nobody has looked at again. */
+  get unproven(): readonly Finding[] {
+    return this.#secondLook.waiting
+  }
+
+  /** Rejects with `Canceled` when `signal` is aborted, and when the index or a listing could not be read to its end. */
+  async run(signal: AbortSignal): Promise<void> {
+    const failed = new AbortController()
+    const joined = AbortSignal.any([signal, failed.signal])
+    setMaxListeners(0, joined)
+    try {
+      await this.#fill(joined, failed)
+      const listed = performance.now()
+      this.phase = 'comparing'
+      this.tally.indexed = 0 // the index may have named something twice
+      for (let shard = 0; shard < SHARDS; shard++) {
+        await turn() // for Ctrl-C, and for who shows how far it is
+        await this.#compare(shard, joined)
+        this.share = (shard + 1) / SHARDS
+      }
+      await this.#reader.end()
+      await this.#lookAgain(listed, joined)
+      for (const { held } of this.#digests) this.tally.digests.unclear += held
+    } catch (error) {
+      failed.abort(new Fault('Canceled', 'the verification has ended'))
+      await this.#reader.end().catch(() => {}) // the first failure is the one to report
+      throw signal.aborted ? Fault.ofAbort(signal) : Fault.from(error)
+    }
+    this.complete = this.tally.failures === 0
+  }
+
+  /** All at once, because each of them waits for something else. When one fails, the others end. */
+  async #fill(signal: AbortSignal, failed: AbortController): Promise<void> {
+    const { index, scratch } = this.#options
+    const work = [
+      fillFromIndex(index, scratch, this.tally, signal),
+      ...this.#listed.map(listed => fillFromStore(listed, scratch, signal)),
+    ]
+    let first: unknown
+    const all = work.map(one =>
+      one.catch(error => {
+        first ??= error
+        failed.abort(new Fault('Canceled', 'another listing failed'))
+      }),
+    )
+    await Promise.all(all)
+    if (first !== undefined) throw first
+  }
+
+  async #compare(shard: number, signal: AbortSignal): Promise<void> {
+    for (const group of this.#options.scratch.groups(shard)) {
+      signal.throwIfAborted()
+      const findings = judge(group, this.#rules)
+      if (!group.file) this.tally.young += group.seen.length - findings.length
+      if (findings.length > 0) {
+        this.tally.suspects++
+        this.#suspicious.add(shard)
+        this.#passing ||= findings.some(isPassing)
+      }
+      if (group.file) await this.#readIfNeeded(group, readOf(group.file, group.seen, this.#rules.places), signal)
+    }
+  }
+
+  /**
+   * At the end, when what was under way has ended, and all at once: the index may have to read everything to answer.
+   * What looks wrong stays in the scratch file until then.
+   */
+  async #lookAgain(listed: number, signal: AbortSignal): Promise<void> {
+    const { scratch, settleMs, wait = (ms, until) => sleep(ms, undefined, { signal: until }), promised } = this.#options
+    this.phase = 'looking again'
+    const left = settleMs - (performance.now() - listed)
+    if (this.#passing && left > 0) await wait(left, signal)
+    const isPromised = this.#passing && promised ? await promised() : () => false
+    for (const shard of this.#suspicious) {
+      await turn()
+      for (const group of scratch.groups(shard)) {
+        signal.throwIfAborted()
+        const all = judge(group, this.#rules)
+        const findings = all.filter(finding => !(finding.kind === 'orphan' && isPromised(finding)))
+        this.tally.promised += all.length - findings.length
+        if (findings.length > 0) await this.#secondLook.add({ group, findings }, signal)
+        else if (all.length > 0) this.tally.suspects--
+      }
+    }
+    await this.#secondLook.end(signal)
+  }
+
+  async #readIfNeeded(group: Group, all: readonly Read[], signal: AbortSignal): Promise<void> {
+    const { file } = group
+    this.tally.indexed++
+    if (all.length > 0) this.tally.present++
+    const { deep, digests } = this.#options
+    if (!file || !(deep || digests)) return
+    for (const [i, read] of all.entries()) {
+      const { place } = read.seen
+      // A place is read as Orthanc reads it, which is the first of its names. A wrong size is a finding already.
+      if (all.findIndex(other => other.seen.place === place) !== i || !hasRightSize(file, read)) continue
+      const suspect = (findings: readonly Finding[]) => {
+        this.tally.suspects++
+        return this.#secondLook.add({ group, findings }, signal)
+      }
+      const toRead = (doubted: boolean): ToRead => ({
+        ...{ file, read, doubted },
+        onWrong: finding => suspect([finding]),
+        // It was removed or moved. Else it is missing.
+        onGone: () => suspect(judge({ ...group, seen: [] }, this.#rules)),
+      })
+      if (deep) await this.#reader.add(toRead(false), signal)
+      else await this.#compareDigest(toRead(true), signal)
+    }
+  }
+
+  async #compareDigest(toRead: ToRead, signal: AbortSignal): Promise<void> {
+    const { file, read } = toRead
+    const compared = (this.#digests[read.seen.place] as ListedDigests<ToRead>).compare(file, read, toRead)
+    if (compared.verdict === 'same') this.tally.digests.same++
+    if (compared.verdict === 'unclear') this.tally.digests.unclear++
+    for (const doubtful of compared.doubtful) await this.#reader.add(doubtful, signal)
+  }
+}

@@ -1,0 +1,166 @@
+/** A made-up site for tests of `verify`: an index, a store, perhaps Orthanc's disk, and what is wrong there. */
+import { createHash, randomUUID } from 'node:crypto'
+import { tmpdir } from 'node:os'
+import type { Attachment, ContentType } from '../../src/area/area.ts'
+import { diskNaming, keysOf, type Naming } from '../../src/area/naming.ts'
+import { objectTier } from '../../src/area/object-tier.ts'
+import { VerifiedCache } from '../../src/area/verified-cache.ts'
+import { sourceOf } from '../../src/bytes.ts'
+import type { Fault } from '../../src/fault.ts'
+import type { Indexed, OrthancIndex } from '../../src/orthanc-index/orthanc-index.ts'
+import { a1 } from '../../src/seal/a1.ts'
+import { Budget } from '../../src/seal/budget.ts'
+import { plain } from '../../src/seal/envelope.ts'
+import { keyring, masterKey } from '../../src/seal/keyring.ts'
+import { Sealing } from '../../src/seal/sealing.ts'
+import type { Store } from '../../src/stores/store.ts'
+import type { Finding } from '../../src/verify/judge.ts'
+import { Place } from '../../src/verify/place.ts'
+import { Scratch } from '../../src/verify/scratch.ts'
+import { Verification, type VerifyOptions } from '../../src/verify/verify.ts'
+import { memoryStore } from './memory-store.ts'
+
+export const never = new AbortController().signal
+export const DAY_MS = 24 * 3600 * 1000
+const key1 = masterKey(1, Buffer.alloc(32, 1).toString('base64'))
+const stranger = masterKey(9, Buffer.alloc(32, 9).toString('base64'))
+
+export type Encryption = 'none' | 'on' | 'on, and plain objects are read'
+
+export interface StageOptions {
+  readonly structure?: Naming['structure']
+  readonly encryption?: Encryption
+  readonly hybrid?: boolean
+  readonly legacyUnknownFiles?: boolean
+}
+
+export interface Site {
+  readonly index: OrthancIndex & { readonly files: Map<string, Indexed> }
+  readonly store: OldStore
+  readonly disk: OldStore | undefined
+  /** As new files are written; `where` is the disk of a hybrid site. */
+  keyOf(file: Attachment, where?: 'store' | 'disk', sealed?: boolean): string
+  /** A file that is well. */
+  add(options?: { type?: ContentType; where?: 'store' | 'disk'; bytes?: Buffer; sealed?: boolean }): Promise<Indexed>
+  /** The bytes of an object, sealed under the site's key, under one that it does not have, or not at all. */
+  put(store: OldStore, key: string, bytes: Buffer, by?: 'key' | 'stranger' | 'nobody'): Promise<void>
+  verify(more?: Partial<VerifyOptions> & { onStart?(run: Verification): void }, signal?: AbortSignal): Promise<Outcome>
+}
+
+export interface Outcome {
+  readonly findings: readonly Finding[]
+  readonly failures: readonly Fault[]
+  readonly verification: Verification
+}
+
+/** A store in memory that tells its time, whose objects were written two days ago. */
+export type OldStore = Store & { readonly young: Set<string> }
+
+function oldStore(name: string): OldStore {
+  const store = memoryStore(name)
+  const young = new Set<string>()
+  const now = new Date()
+  const old = new Date(now.getTime() - 2 * DAY_MS)
+  const aged = <T extends { key: string }>(stat: T) => ({
+    ...stat,
+    modified: young.has(stat.key) ? now : old,
+    asOf: now,
+  })
+  return {
+    ...store,
+    young,
+    stat: async (key, signal) => {
+      const stat = await store.stat(key, signal)
+      return stat && aged(stat)
+    },
+    async *list(prefix, signal) {
+      for await (const stat of store.list(prefix, signal)) yield aged(stat)
+    },
+  }
+}
+
+export function fakeIndex(files = new Map<string, Indexed>()): Site['index'] {
+  return {
+    name: 'an index in memory',
+    files,
+    async *all() {
+      const all = [...files.values()]
+      for (let at = 0; at < all.length; at += 100) yield all.slice(at, at + 100)
+    },
+    find: async uuids => new Map([...files].filter(([uuid]) => uuids.has(uuid))),
+    close: async () => {},
+  }
+}
+
+export const md5Of = (bytes: Uint8Array) => createHash('md5').update(bytes).digest('hex')
+
+export function makeSite(options: StageOptions = {}): Site {
+  const { structure = 'flat', encryption = 'none', hybrid = false, legacyUnknownFiles = false } = options
+  const naming = { rootPath: 'pacs', structure, legacyUnknownFiles } as const
+  const keys = encryption === 'none' ? keyring(undefined, []) : keyring(key1, [])
+  const allowUnencryptedRead = encryption === 'on, and plain objects are read'
+  const sealing = new Sealing(
+    encryption === 'none' ? undefined : { enabled: true, allowUnencryptedRead },
+    keys,
+    () => {},
+  )
+  const [store, disk] = [oldStore('store'), hybrid ? oldStore('disk') : undefined]
+  const index = fakeIndex()
+  const envelope = encryption === 'none' ? plain : a1(keys)
+
+  const placeOf = (name: 'object-storage' | 'file-system', at: Store, named: Naming) => {
+    const shared = { naming: named, sealing, budget: new Budget(1e9), cache: new VerifiedCache() }
+    const tier = objectTier({ name, store: at, again: work => work(), ...shared })
+    return new Place({ tierName: name, store: at, naming: named, envelopes: sealing.envelopesOn(name), tier })
+  }
+  const put: Site['put'] = async (at, key, bytes, by = encryption === 'none' ? 'nobody' : 'key') => {
+    const wrapped = { key: envelope, nobody: plain, stranger: a1(keyring(stranger, [])) }[by]
+    await at.put(key, wrapped.seal(sourceOf(bytes)), never)
+  }
+  const keyOf: Site['keyOf'] = (file, where = 'store', sealed = encryption !== 'none') =>
+    keysOf(where === 'disk' ? diskNaming : naming, sealed ? '.enc' : '', file)[0]
+
+  return {
+    index,
+    store,
+    disk,
+    keyOf,
+    put,
+    async add({ type = 'dicom', where = 'store', bytes = Buffer.from(`a file, ${randomUUID()}`), sealed } = {}) {
+      const file = { uuid: randomUUID(), type, size: bytes.byteLength, md5: md5Of(bytes) }
+      index.files.set(file.uuid, file)
+      const by = sealed === false ? 'nobody' : undefined
+      await put(where === 'disk' && disk ? disk : store, keyOf(file, where, sealed), bytes, by)
+      return file
+    },
+    async verify(more = {}, signal = never) {
+      const scratch = new Scratch(tmpdir())
+      const findings: Finding[] = []
+      const failures: Fault[] = []
+      const verification = new Verification({
+        index,
+        places: [placeOf('object-storage', store, naming), ...(disk ? [placeOf('file-system', disk, diskNaming)] : [])],
+        scratch,
+        concurrency: 4,
+        olderThanMs: DAY_MS,
+        digests: false,
+        deep: false,
+        settleMs: 0,
+        keyIds: new Set(keys.ids),
+        onFinding: finding => findings.push(finding),
+        onFailure: fault => failures.push(fault),
+        ...more,
+      })
+      more.onStart?.(verification)
+      try {
+        await verification.run(signal)
+      } finally {
+        scratch.close()
+      }
+      return { findings, failures, verification }
+    },
+  }
+}
+
+/** For comparing: the kind and the key of each. */
+export const named = (findings: readonly Finding[]) => findings.map(({ kind, key }) => `${kind} ${key}`).sort()
