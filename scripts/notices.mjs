@@ -56,8 +56,8 @@ function textIn(folder) {
   const texts = names.filter(name => TEXTS.test(name)).map(name => readFileSync(join(folder, name), 'utf8').trim())
   if (texts.length > 0) return texts.join('\n\n')
   const readme = names.find(name => /^readme\.md$/i.test(name))
-  const [text] =
-    (readme && /\(The MIT License\)[\s\S]*?SOFTWARE\.$/m.exec(readFileSync(join(folder, readme), 'utf8'))) || []
+  const MIT = /^(?:\(?The MIT License\b|Copyright \(c\) )[\s\S]*?Permission is hereby granted[\s\S]*?SOFTWARE\.$/im
+  const [text] = (readme && MIT.exec(readFileSync(join(folder, readme), 'utf8'))) || []
   return text
 }
 
