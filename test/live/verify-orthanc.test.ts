@@ -113,8 +113,8 @@ for (const { name, make } of kinds)
       })
 
       // The store does not matter for it, and it takes some seconds of repeated questions.
-      const once = name === 'a directory' ? it : it.skip
-      once('says that it could not finish when the index is away, and calls nothing missing', async () => {
+      if (name !== 'a directory') return
+      it('says that it could not finish when the index is away, and calls nothing missing', async () => {
         if (database) await postgresql?.stop()
         else await orthanc.stop()
         const { code, findings, stderr } = await verify(config, ...where)
