@@ -57,7 +57,11 @@ function textIn(folder) {
   if (texts.length > 0) return texts.join('\n\n')
   const readme = names.find(name => /^readme\.md$/i.test(name))
   const [text] =
-    (readme && /\(The MIT License\)[\s\S]*?SOFTWARE\.$/m.exec(readFileSync(join(folder, readme), 'utf8'))) || []
+    (readme &&
+      /(?:\(The MIT License\)|^The MIT License \(MIT\)$|^Copyright .*\n\nPermission is hereby)[\s\S]*?SOFTWARE\.$/m.exec(
+        readFileSync(join(folder, readme), 'utf8'),
+      )) ||
+    []
   return text
 }
 

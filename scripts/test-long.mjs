@@ -14,6 +14,9 @@ if (!(minutes > 0)) {
 }
 process.env.LIVE ??= 'required'
 
+ensureDebianPackages(LONG_PACKAGES)
+await build() // the steps need the Node.js that it installs
+
 const script = (name, ...args) => [node(), [join(root, 'scripts', name), ...args]]
 /** What an Orthanc of another version could break: every callback, route and job, and an engine that is killed. */
 const CORE = ['end-to-end', 'encryption', 'hybrid', 'moves', 'services', 'lifecycle', 'refusal', 'isolation']
@@ -33,8 +36,6 @@ const steps = {
   'The soak': script('soak.mjs', '--minutes', String(minutes * 1.5)),
 }
 
-ensureDebianPackages(LONG_PACKAGES)
-await build()
 const git = (...args) => spawnSync('git', args, { cwd: root, encoding: 'utf8' }).stdout?.trim()
 const results = []
 let failed = false

@@ -130,6 +130,20 @@ describe('import rules', () => {
     )
   })
 
+  it('orthanc-index knows what may be asked of Orthanc, the network, and what the options of PostgreSQL are', () => {
+    all(
+      ({ to, typeOnly }) =>
+        !isOurs(to) ||
+        /^src\/(orthanc-index\/|fault\.ts|stores\/(network\/|wrappers\/retry\.ts|unless-aborted\.ts))/.test(to) ||
+        (typeOnly && ['src/orthanc.ts', 'src/area/area.ts', 'src/config/postgresql.ts'].includes(to)),
+      inRoom('orthanc-index'),
+    )
+    all(
+      ({ from }) => from === 'src/orthanc-index/postgresql-session.ts',
+      ({ to }) => ['pg', 'pg-connection-string', 'pgpass'].includes(to),
+    )
+  })
+
   it('deletions know stores and disks, and no configuration', () =>
     all(
       ({ to }) => to === 'src/fault.ts' || /^src\/(deletions|stores)\/|^node:(crypto|fs|path|timers|zlib)/.test(to),

@@ -8,6 +8,7 @@ import * as root from '../src/config/config.ts'
 import * as directory from '../src/config/directory.ts'
 import * as encryption from '../src/config/encryption.ts'
 import * as gcs from '../src/config/gcs.ts'
+import * as postgresql from '../src/config/postgresql.ts'
 import * as s3 from '../src/config/s3.ts'
 import { Fault } from '../src/fault.ts'
 import { program } from './support/program.ts'
@@ -18,7 +19,7 @@ const MARKER = 'S3cr3tM4rk3rS3cr3tM4rk3rS3cr3tM4'
 /** Of every option of every section: where a secret may be in it. A new option must be put here. */
 const HOLDS = {
   /** All of it. */
-  secret: ['AccessKey', 'SecretKey', 'ConnectionString', 'AccountKey', 'HttpProxy'],
+  secret: ['AccessKey', 'SecretKey', 'ConnectionString', 'AccountKey', 'HttpProxy', 'ConnectionUri', 'Password'],
   /** The path of a secret, in whose place people put the secret itself. */
   path: ['ServiceAccountFile', 'MasterKey', 'PreviousMasterKeys'],
   /** In a URL: as user, password, signature. */
@@ -32,6 +33,7 @@ const HOLDS = {
     ...['Cache', 'MaxSize', 'MaxDays', 'OnWrite', 'IndexDirectory'],
     ...['MoveConcurrency', 'NoProxy', 'HttpsCACertificates', 'StorageDirectory', 'SyncStorageArea', 'ReadOnly'],
     ...['DeferredDeletion', 'ReadAhead', 'ReadAheadMemory'],
+    ...['EnableIndex', 'Host', 'Port', 'Database', 'Username', 'EnableSsl', 'Schema'],
   ],
 } as const
 
@@ -76,6 +78,10 @@ const sections: Readonly<Record<string, Section>> = {
     options: optionsOf(cache.cacheSchema),
     with: o => ({ AwsS3Storage: bucket, CloudStorage: { Cache: { Path: '/c', ...o } } }),
   },
+  PostgreSQL: {
+    options: optionsOf(postgresql.postgresqlSchema),
+    with: o => ({ PostgreSQL: { EnableIndex: true, Password: MARKER, ...o } }),
+  },
   CloudStorage: { options: optionsOf(root.cloudStorage), with: o => ({ AwsS3Storage: bucket, CloudStorage: o }) },
   '': { options: optionsOf(root.orthanc), with: o => ({ AwsS3Storage: bucket, ...o }) },
 }
@@ -83,7 +89,9 @@ const sections: Readonly<Record<string, Section>> = {
 /** All that a configuration makes anybody say. */
 function saidOf(configuration: unknown): string {
   try {
-    const { warnings, notes } = root.parseConfig(JSON.stringify(configuration), '/etc/orthanc')
+    const text = JSON.stringify(configuration)
+    postgresql.parsePostgresql(text)
+    const { warnings, notes } = root.parseConfig(text, '/etc/orthanc')
     return [...warnings, ...notes].join('\n')
   } catch (error) {
     assert.ok(error instanceof Fault && error.code === 'BadConfig', String(error))

@@ -7,6 +7,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Node, type ParseError, parseTree, printParseErrorCode } from 'jsonc-parser'
 import { type EngineConfig, parseConfig } from '../config/config.ts'
+import { type PostgresqlConfig, parsePostgresql } from '../config/postgresql.ts'
 import { Fault } from '../fault.ts'
 import { folderOf } from '../orthanc-folder.ts'
 import { fileFault } from './file-fault.ts'
@@ -18,6 +19,11 @@ export function readConfig(paths: readonly string[]): EngineConfig | undefined {
   for (const warning of warnings) warn(warning)
   for (const line of notes) note(line)
   return config
+}
+
+/** Where Orthanc's index is; undefined when it is not in PostgreSQL. */
+export function readPostgresql(paths: readonly string[]): PostgresqlConfig | undefined {
+  return parsePostgresql(mergedText(paths))
 }
 
 interface Section {

@@ -18,16 +18,13 @@ import { Scratch } from '../verify/scratch.ts'
 import { Verification } from '../verify/verify.ts'
 import { withRoomFor } from './connections.ts'
 import { readConfig } from './orthanc-config.ts'
+import { type IndexArguments, openIndex } from './orthanc-index.ts'
 import { withProgress } from './progress.ts'
 import { fail, failWith, interruption, note, warn } from './terminal.ts'
 import { VerifyProgress } from './verify-progress.ts'
 import { VerifyReport } from './verify-report.ts'
 
-export interface VerifyArguments {
-  readonly config: readonly string[]
-  /** URL of Orthanc. */
-  readonly orthanc?: string
-  readonly orthancUserFile?: string
+export interface VerifyArguments extends IndexArguments {
   readonly digests?: true
   readonly deep?: true
   /** Milliseconds. */
@@ -39,18 +36,12 @@ export interface VerifyArguments {
   readonly concurrency: number
 }
 
-type OpenIndex = (options: VerifyArguments, config: EngineConfig) => Promise<OrthancIndex>
-
 const CHECK_DEADLINE_MS = 60_000
 /** With more failures, the rest is counted. */
 const MOST_LINES = 20
 
-/** Where the index comes from: the database that Orthanc's configuration names, or Orthanc itself. */
-const openIndex: OpenIndex = async () => {
-  throw new Fault('BadConfig', "this version cannot read Orthanc's index yet")
-}
-
-export async function verify(options: VerifyArguments, open: OpenIndex = openIndex): Promise<void> {
+/** `open`: for tests. */
+export async function verify(options: VerifyArguments, open = openIndex): Promise<void> {
   failWith(3)
   const { concurrency, olderThan, digests = false, deep = false } = options
   const config = readConfig(options.config)
@@ -69,7 +60,7 @@ export async function verify(options: VerifyArguments, open: OpenIndex = openInd
   let report: VerifyReport | undefined
   try {
     report = new VerifyReport(options)
-    index = await open(options, config)
+    index = open(options, config.http)
     scratch = new Scratch(options.scratch ?? tmpdir())
     // An empty folder that should be a mount would make everything look missing.
     for (const { store } of places) {

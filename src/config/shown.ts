@@ -2,7 +2,7 @@
 import { closest, distance } from 'fastest-levenshtein'
 import { oneLine } from '../fault.ts'
 
-const secrets = /(Keys?|HttpProxy|ConnectionString|ServiceAccountFile)([.[]|$)/
+const secrets = /(Keys?|HttpProxy|ConnectionString|ConnectionUri|Password|ServiceAccountFile)([.[]|$)/
 const MOST = 100
 
 /**
