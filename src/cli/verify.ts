@@ -18,17 +18,13 @@ import { Scratch } from '../verify/scratch.ts'
 import { Verification } from '../verify/verify.ts'
 import { withRoomFor } from './connections.ts'
 import { readConfig } from './orthanc-config.ts'
-import { openIndex } from './orthanc-index.ts'
+import { type IndexArguments, openIndex } from './orthanc-index.ts'
 import { withProgress } from './progress.ts'
 import { fail, failWith, interruption, note, warn } from './terminal.ts'
 import { VerifyProgress } from './verify-progress.ts'
 import { VerifyReport } from './verify-report.ts'
 
-export interface VerifyArguments {
-  readonly config: readonly string[]
-  /** URL of Orthanc. */
-  readonly orthanc?: string
-  readonly orthancUserFile?: string
+export interface VerifyArguments extends IndexArguments {
   readonly digests?: true
   readonly deep?: true
   /** Milliseconds. */
@@ -40,17 +36,12 @@ export interface VerifyArguments {
   readonly concurrency: number
 }
 
-type OpenIndex = (options: VerifyArguments, config: EngineConfig) => OrthancIndex
-
 const CHECK_DEADLINE_MS = 60_000
 /** With more failures, the rest is counted. */
 const MOST_LINES = 20
 
 /** `open`: for tests. */
-export async function verify(
-  options: VerifyArguments,
-  open: OpenIndex = (from, { http }) => openIndex(from, http),
-): Promise<void> {
+export async function verify(options: VerifyArguments, open = openIndex): Promise<void> {
   failWith(3)
   const { concurrency, olderThan, digests = false, deep = false } = options
   const config = readConfig(options.config)
@@ -69,7 +60,7 @@ export async function verify(
   let report: VerifyReport | undefined
   try {
     report = new VerifyReport(options)
-    index = open(options, config)
+    index = open(options, config.http)
     scratch = new Scratch(options.scratch ?? tmpdir())
     // An empty folder that should be a mount would make everything look missing.
     for (const { store } of places) {
