@@ -47,7 +47,8 @@ export class VerifyReport {
   /** Also of a run that did not come to its end. */
   end(verification: Verification, run: Run): void {
     for (const { kind, ...finding } of verification.unproven) this.#line({ kind: 'suspect', of: kind, ...finding })
-    this.#line(summaryOf(verification, run))
+    const findings = KINDS.map(kind => [kind, this.#looksFor(kind) ? verification.tally.findings[kind] : null])
+    this.#line({ ...summaryOf(verification, run), findings: Object.fromEntries(findings) })
     if (this.#options.json !== '-') this.#toPeople(verification, run)
   }
 
@@ -61,6 +62,13 @@ export class VerifyReport {
     const text = `${JSON.stringify(value)}\n`
     if (this.#file === undefined) process.stdout.write(text)
     else writing(json, () => writeSync(this.#file as number, text))
+  }
+
+  /** A 0 must not stand for what nobody looked at. */
+  #looksFor(kind: Kind): boolean {
+    const { deep = false, digests = false } = this.#options
+    if (kind === 'unknown key') return deep
+    return kind === 'corrupt' ? deep || digests : true
   }
 
   #toPeople(verification: Verification, { index, seconds }: Run): void {
@@ -89,7 +97,8 @@ export class VerifyReport {
     if (tally.young > 0) say(`${objects(tally.young)} too young to be called an orphan`)
     if (tally.promised > 0) say(`${objects(tally.promised)} in the journal of removals`)
     if (tally.failures > 0) say(`${tally.failures} could not be looked at`)
-    for (const kind of KINDS) say(`${kind}: ${tally.findings[kind]}`)
+    for (const kind of KINDS)
+      say(`${kind}: ${this.#looksFor(kind) ? tally.findings[kind] : 'not looked for, that needs --deep'}`)
     const all = tally.places.reduce((sum, place) => sum + place.objects + place.strangers, tally.indexed)
     say(`took ${timeOf(seconds)}, ${rate(all, seconds)}`)
   }
