@@ -13,6 +13,8 @@ export interface Head {
   readonly status: number
   readonly headers: Readonly<Record<string, string | string[]>>
   readonly framing: Framing
+  /** Whether its sender goes on with the connection. */
+  readonly persists: boolean
   /** Whether the connection may serve again afterwards. */
   readonly keeps: boolean
   /** How long the server keeps it without a request, in ms, if it says so. */
@@ -47,6 +49,7 @@ export function parseHead(text: string, method: string): Head {
     status,
     headers,
     framing: bodiless ? 0 : framing,
+    persists,
     keeps: persists && (bodiless || framing !== 'until-close') && (idleMs ?? 1) > 0,
     idleMs,
   }

@@ -104,8 +104,9 @@ export class Reader {
   }
 
   /** An answer before the one that counts. */
-  #skip({ status }: Head, rest: Buffer): void {
+  #skip({ status, persists }: Head, rest: Buffer): void {
     if (status === 101) throw invalid('it goes over to another protocol')
+    if (!persists) throw invalid('the connection ends before it') // others drop what follows
     if (++this.#interim > MOST_INTERIM) throw invalid('it does not come to its point')
     rest.copy(this.#head)
     this.#headBytes = 0
