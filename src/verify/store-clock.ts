@@ -25,8 +25,12 @@ export class StoreClock {
     return Number.isFinite(this.#newest) ? 'newest object' : undefined
   }
 
-  /** Whether an object that was written at `modified` (milliseconds since 1970, or NaN) is surely as old as that. */
+  /**
+   * Whether an object that was written at `modified` (milliseconds since 1970, or NaN) is surely as old as that. Every
+   * object with a date has the age of 0, also within the second that a `Date` of HTTP stands for.
+   */
   isOlder(modified: number, ageMs: number): boolean {
+    if (ageMs === 0) return !Number.isNaN(modified)
     const now = Number.isFinite(this.#told) ? this.#told : this.#newest
     return now - modified >= ageMs // never true of NaN
   }
