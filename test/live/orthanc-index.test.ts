@@ -7,13 +7,7 @@ import { after, before, describe, it } from 'node:test'
 import { Client } from 'pg'
 import { makeImage } from '../../harness/dicom.ts'
 import { type OrthancProcess, startOrthanc } from '../../harness/orthanc.ts'
-import {
-  indexIn,
-  POSTGRESQL_INDEX,
-  type PostgreSql,
-  startPostgresql,
-  whyNoPostgresql,
-} from '../../harness/postgresql.ts'
+import { indexIn, POSTGRESQL_INDEX, type PostgreSql, startPostgresql } from '../../harness/postgresql.ts'
 import type { DebianRelease } from '../../harness/trees.ts'
 import { until } from '../../harness/until.ts'
 import { parsePostgresql } from '../../src/config/postgresql.ts'
@@ -22,7 +16,6 @@ import type { Indexed, OrthancIndex } from '../../src/orthanc-index/orthanc-inde
 import { PostgresqlIndex } from '../../src/orthanc-index/postgresql.ts'
 import { restIndex } from '../../src/orthanc-index/rest.ts'
 import { makeCertificate } from '../support/fake-internet.ts'
-import { LONG } from '../support/long.ts'
 import { liveOrthanc, livePostgresql } from './support/servers.ts'
 
 const never = new AbortController().signal
@@ -55,8 +48,7 @@ const restOf = (orthanc: OrthancProcess) => {
   return restIndex(asked, asked.name, () => asked.close())
 }
 
-// Only `npm run test:long` installs it: Debian starts a service with the package.
-const servers = (LONG || whyNoPostgresql() === undefined) && livePostgresql()
+const servers = livePostgresql()
 let postgresql: PostgreSql
 before(async () => {
   if (servers) postgresql = await startPostgresql()

@@ -8,15 +8,8 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { makeImage } from '../../harness/dicom.ts'
 import { type OrthancProcess, PLUGIN, startOrthanc } from '../../harness/orthanc.ts'
-import {
-  indexIn,
-  POSTGRESQL_INDEX,
-  type PostgreSql,
-  startPostgresql,
-  whyNoPostgresql,
-} from '../../harness/postgresql.ts'
+import { indexIn, POSTGRESQL_INDEX, type PostgreSql, startPostgresql } from '../../harness/postgresql.ts'
 import { sourceOf } from '../../src/bytes.ts'
-import { LONG } from '../support/long.ts'
 import { program } from '../support/program.ts'
 import { directoryPlace, type Place, s3Place } from './support/places.ts'
 import { liveOrthanc, livePostgresql, s3Server } from './support/servers.ts'
@@ -53,8 +46,7 @@ function verify(config: object, ...more: string[]): Promise<Ended> {
   )
 }
 
-// Only `npm run test:long` installs PostgreSQL: Debian starts a service with the package.
-const withDatabase = (LONG || whyNoPostgresql() === undefined) && livePostgresql() && (await liveOrthanc('forky'))
+const withDatabase = livePostgresql() && (await liveOrthanc('forky'))
 
 const sealed = { StorageEncryption: { MasterKey: [1, keyFile] } }
 const s3 = s3Server() ? [{ name: 'S3, encrypted', make: () => s3Place(sealed) }] : []

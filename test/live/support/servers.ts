@@ -6,6 +6,7 @@ import type { GcsSettings } from '../../../harness/fake-gcs.ts'
 import { whyNoPostgresql } from '../../../harness/postgresql.ts'
 import type { S3Settings } from '../../../harness/s3.ts'
 import { type DebianRelease, type DebianTree, orthancTree } from '../../../harness/trees.ts'
+import { LONG } from '../../support/long.ts'
 
 interface Servers {
   readonly ceph: S3Settings
@@ -59,10 +60,13 @@ export async function liveOrthanc(release: DebianRelease): Promise<DebianTree | 
   }
 }
 
-/** Whether a PostgreSQL can be started here; if not, a loud skip as with a server. */
+/**
+ * Whether a PostgreSQL can be started here; if not, a loud skip as with a server. Only `npm run test:long` needs it, and
+ * installs it: Debian starts a service with the package.
+ */
 export function livePostgresql(): boolean {
   const why = whyNoPostgresql()
-  if (why !== undefined) lacks('PostgreSQL', why)
+  if (why !== undefined && LONG) lacks('PostgreSQL', why)
   return why === undefined
 }
 
