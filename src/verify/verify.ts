@@ -123,6 +123,7 @@ export class Verification {
       this.tally.indexed = 0 // the index may have named something twice
       for (let shard = 0; shard < SHARDS; shard++) {
         await turn() // for Ctrl-C, and for who shows how far it is
+        joined.throwIfAborted()
         await this.#compare(shard, joined)
         this.share = (shard + 1) / SHARDS
       }

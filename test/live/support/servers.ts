@@ -61,8 +61,8 @@ export async function liveOrthanc(release: DebianRelease): Promise<DebianTree | 
 }
 
 /**
- * Whether a PostgreSQL can be started here; if not, a loud skip as with a server. Only `npm run test:long` needs it, and
- * installs it: Debian starts a service with the package.
+ * Whether a PostgreSQL can be started here; if not, a loud skip as with a server. Only `npm run test:long` needs it,
+ * and installs it: Debian starts a service with the package.
  */
 export function livePostgresql(): boolean {
   const why = whyNoPostgresql()
