@@ -133,16 +133,24 @@ describe('import rules', () => {
     all(
       ({ to, typeOnly }) =>
         ['src/fault.ts', 'src/bytes.ts'].includes(to) ||
-        /^src\/(verify|seal)\/|^src\/area\/naming|^node:(events|fs|path|timers|sqlite)/.test(to) ||
+        /^src\/(verify|bulk|seal)\/|^src\/area\/naming|^node:(events|fs|path|timers|sqlite)/.test(to) ||
         (/^src\/(stores|area|orthanc-index)\//.test(to) && typeOnly),
       inRoom('verify'),
     )
-    // Node.js prints a warning when it is loaded: see src/verify/sqlite.ts.
+    // Node.js prints a warning when it is loaded: see src/bulk/sqlite.ts.
     all(
       ({ typeOnly }) => typeOnly,
       ({ to }) => to === 'node:sqlite',
     )
   })
+
+  it('bulk knows the names of objects, and nothing of what is done with them', () =>
+    all(
+      ({ to }) =>
+        to === 'src/fault.ts' ||
+        /^src\/bulk\/|^src\/area\/naming|^p-limit$|^node:(events|fs|path|timers|sqlite)/.test(to),
+      inRoom('bulk'),
+    ))
 
   it('deletions know stores and disks, and no configuration', () =>
     all(
@@ -254,11 +262,13 @@ describe('import rules', () => {
 
   it('nobody imports the command line', () => all(inRoom('cli'), ({ to }) => to.startsWith('src/cli/')))
 
-  it('zod stays in config, undici and XML in the stores', () =>
+  it('zod stays in config, undici and XML in the stores, p-limit in the stores and in bulk work', () => {
+    const rooms: Readonly<Record<string, RegExp>> = { zod: /^src\/config\//, 'p-limit': /^src\/(stores|bulk)\// }
     all(
-      ({ from, to }) => (to === 'zod' ? from.startsWith('src/config/') : from.startsWith('src/stores/')),
+      ({ from, to }) => (rooms[to] ?? /^src\/stores\//).test(from),
       ({ to }) => ['zod', 'undici', 'fast-xml-parser', 'p-retry', 'p-limit'].includes(to),
-    ))
+    )
+  })
 })
 
 describe('sources', () => {

@@ -60,7 +60,7 @@ describe('the scratch file', () => {
       site.verify({ scratch }),
       error =>
         isCode(error, 'TooLarge') &&
-        /does not fit into .*: the disk is full/.test(error.message) &&
+        /has no room: the disk is full/.test(error.message) &&
         /--scratch/.test(error.remedy),
     )
     scratch.close()

@@ -25,6 +25,17 @@ const FLAT = new RegExp(`^(${UUID})(${Object.values(extensions).join('|').replac
 const LEGACY = new RegExp(`/(${UUID})$`)
 
 export const prefixOf = ({ rootPath }: Naming): string => (rootPath === '' ? '' : `${rootPath}/`)
+/** Where objects go that were put aside. Nothing that Orthanc reads has such a key. */
+export const trashPrefixOf = (naming: Naming): string => `${prefixOf(naming)}cloud-storage-trash/`
+/** In the trash, a key keeps its name: only the root path comes before the trash. */
+export const trashKeyOf = (naming: Naming, key: string): string =>
+  `${trashPrefixOf(naming)}${key.slice(prefixOf(naming).length)}`
+/** The key that an object of the trash had. Undefined for a key that trashKeyOf() does not make of one of our keys. */
+export function keyFromTrash(naming: Naming, key: string): string | undefined {
+  const trash = trashPrefixOf(naming)
+  const was = `${prefixOf(naming)}${key.slice(trash.length)}`
+  return key.startsWith(trash) && parseKey(naming, was) ? was : undefined
+}
 const legacyName = (uuid: string) => `${uuid.slice(0, 2)}/${uuid.slice(2, 4)}/${uuid}`
 
 /** The key an attachment is written under, then the older keys it may be found under. */

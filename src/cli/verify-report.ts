@@ -1,8 +1,7 @@
-import { closeSync, openSync, writeSync } from 'node:fs'
 import { amount } from '../bytes.ts'
 import { type Finding, KINDS, type Kind } from '../verify/judge.ts'
 import type { Verification } from '../verify/verify.ts'
-import { fileFault } from './file-fault.ts'
+import { JsonLines } from './json-lines.ts'
 import { objects, say } from './terminal.ts'
 import { rate, timeOf } from './verify-progress.ts'
 
@@ -26,14 +25,13 @@ const MOST_SHOWN = 20
 export class VerifyReport {
   found = 0
   readonly #options: ReportOptions
-  readonly #file: number | undefined
+  readonly #json: JsonLines
   readonly #shown = new Map<Kind, Finding[]>()
 
   /** Throws when the file cannot be written. */
   constructor(options: ReportOptions) {
     this.#options = options
-    const { json } = options
-    if (json !== undefined && json !== '-') this.#file = writing(json, () => openSync(json, 'w', 0o600))
+    this.#json = new JsonLines(options.json)
   }
 
   add(finding: Finding): void {
@@ -41,27 +39,20 @@ export class VerifyReport {
     const shown = this.#shown.get(finding.kind) ?? []
     this.#shown.set(finding.kind, shown)
     if (shown.length < MOST_SHOWN) shown.push(finding)
-    this.#line(finding)
+    this.#json.write(finding)
   }
 
   /** Also of a run that did not come to its end. */
   end(verification: Verification, run: Run): void {
-    for (const { kind, ...finding } of verification.unproven) this.#line({ kind: 'suspect', of: kind, ...finding })
+    for (const { kind, ...finding } of verification.unproven)
+      this.#json.write({ kind: 'suspect', of: kind, ...finding })
     const findings = KINDS.map(kind => [kind, this.#looksFor(kind) ? verification.tally.findings[kind] : null])
-    this.#line({ ...summaryOf(verification, run), findings: Object.fromEntries(findings) })
-    if (this.#options.json !== '-') this.#toPeople(verification, run)
+    this.#json.write({ ...summaryOf(verification, run), findings: Object.fromEntries(findings) })
+    if (!this.#json.ownsOutput) this.#toPeople(verification, run)
   }
 
   close(): void {
-    if (this.#file !== undefined) closeSync(this.#file)
-  }
-
-  #line(value: object): void {
-    const { json } = this.#options
-    if (json === undefined) return
-    const text = `${JSON.stringify(value)}\n`
-    if (this.#file === undefined) process.stdout.write(text)
-    else writing(json, () => writeSync(this.#file as number, text))
+    this.#json.close()
   }
 
   /** A 0 must not stand for what nobody looked at. */
@@ -126,13 +117,5 @@ function summaryOf(verification: Verification, { index, seconds }: Run): object 
     index,
     ...tally,
     seconds: Number(seconds.toFixed(1)),
-  }
-}
-
-function writing<T>(path: string, work: () => T): T {
-  try {
-    return work()
-  } catch (cause) {
-    throw fileFault('write', path, cause)
   }
 }

@@ -1,9 +1,10 @@
 /** Reads files to their end as Orthanc does, and compares them with the index. */
+
+import { Crew } from '../bulk/crew.ts'
 import { discard } from '../bytes.ts'
 import { Fault, isCode } from '../fault.ts'
 import type { Indexed } from '../orthanc-index/orthanc-index.ts'
 import { newDigest } from '../seal/digest.ts'
-import { Crew } from './crew.ts'
 import type { Finding, Read } from './judge.ts'
 import type { Place } from './place.ts'
 import type { VerifyTally } from './tally.ts'

@@ -10,9 +10,10 @@ import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import type { ContentType } from '../area/area.ts'
+import { type DatabaseName, databaseFault, openDatabase } from '../bulk/sqlite.ts'
+import { SHARDS } from '../bulk/work.ts'
 import { Fault, messageWithoutPath } from '../fault.ts'
 import type { Indexed } from '../orthanc-index/orthanc-index.ts'
-import { openDatabase, scratchFault } from './sqlite.ts'
 
 /** An object of a store, as it was listed or looked at. */
 export interface Seen {
@@ -36,7 +37,6 @@ export interface Group {
   readonly seen: readonly Seen[]
 }
 
-export const SHARDS = 256
 /** Rows in a transaction. */
 const MOST_ROWS = 10_000
 const CACHE_KIB = 64 * 1024
@@ -52,6 +52,7 @@ interface Row {
   readonly md5: string | null
 }
 
+const nameOf = (folder: string): DatabaseName => ({ what: `the scratch file in ${folder}`, option: '--scratch' })
 const hex = (shard: number) => shard.toString(16).padStart(2, '0')
 /** UUIDs as Orthanc writes them take 16 bytes. Others, such as those with capital letters, stay texts. */
 const USUAL = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
@@ -86,7 +87,7 @@ export class Scratch {
       )
       this.#database.exec('BEGIN')
     } catch (error) {
-      throw scratchFault(folder, error)
+      throw databaseFault(nameOf(folder), error)
     } finally {
       rmSync(own, { recursive: true, force: true }) // it stays open, and cannot stay behind
     }
@@ -119,7 +120,7 @@ export class Scratch {
       }
       if (group.length > 0) yield groupOf(group)
     } catch (error) {
-      throw scratchFault(this.#folder, error)
+      throw databaseFault(nameOf(this.#folder), error)
     }
   }
 
@@ -133,7 +134,7 @@ export class Scratch {
       insert.run(USUAL.test(uuid) ? uuid : null, uuid, place, name, size, modified, md5)
       if (++this.#rows % MOST_ROWS === 0) this.#database.exec('COMMIT; BEGIN')
     } catch (error) {
-      throw scratchFault(this.#folder, error)
+      throw databaseFault(nameOf(this.#folder), error)
     }
   }
 }

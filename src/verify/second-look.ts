@@ -6,8 +6,9 @@
  * The index was read before the stores are looked at, and is asked after that. A UUID is used once. So a file that was
  * in the index both times was in it all the time, and one that was in it neither time never was.
  */
+
+import { Crew } from '../bulk/crew.ts'
 import type { Indexed, OrthancIndex } from '../orthanc-index/orthanc-index.ts'
-import { Crew } from './crew.ts'
 import { seenOf } from './fill.ts'
 import { type Finding, judge, type Rules } from './judge.ts'
 import type { Group, Seen } from './scratch.ts'

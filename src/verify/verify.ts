@@ -6,6 +6,7 @@
  */
 import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
+import { SHARDS } from '../bulk/work.ts'
 import { Fault } from '../fault.ts'
 import type { OrthancIndex } from '../orthanc-index/orthanc-index.ts'
 import { fillFromIndex, fillFromStore, type Listed } from './fill.ts'
@@ -13,7 +14,7 @@ import { type Finding, hasRightSize, judge, type Read, type Rules, readOf } from
 import { ListedDigests } from './listed-digests.ts'
 import type { Place } from './place.ts'
 import { Reader, type ToRead } from './reader.ts'
-import { type Group, type Scratch, type Seen, SHARDS } from './scratch.ts'
+import type { Group, Scratch, Seen } from './scratch.ts'
 import { SecondLook } from './second-look.ts'
 import { StoreClock } from './store-clock.ts'
 import { emptyTally, type VerifyTally } from './tally.ts'

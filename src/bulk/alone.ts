@@ -1,0 +1,96 @@
+/** All shards of a work in this process. */
+import { setMaxListeners } from 'node:events'
+import pLimit from 'p-limit'
+import { Fault } from '../fault.ts'
+import type { State } from './state.ts'
+import { add, type BulkWork, type Line, SHARDS, type Shard, type ShardTally, type Tally } from './work.ts'
+
+/** A shard of a small store has few files: several of them keep the connections busy. */
+const AT_ONCE = 16
+
+export interface Progress {
+  /** From 0 to 1. */
+  readonly share: number
+  /** Of this run and of those before it, as far as shards are at their end; and of what is under way. */
+  readonly tally: Tally
+}
+
+export interface Outcome {
+  readonly tally: Tally
+  /** Whether every shard is at its end, without failures. */
+  readonly complete: boolean
+  /** All lines of the report. */
+  lines(): Iterable<Line>
+}
+
+export interface AloneOptions {
+  readonly work: BulkWork<ShardTally>
+  readonly state: State
+  onFailure(fault: Fault): void
+}
+
+export class Alone {
+  readonly #options: AloneOptions
+  #done = 0
+  #tally: Tally = { failures: 0 }
+
+  constructor(options: AloneOptions) {
+    this.#options = options
+  }
+
+  get progress(): Progress {
+    const { underWay } = this.#options.work
+    return { share: this.#done / SHARDS, tally: add(this.#tally, underWay) }
+  }
+
+  get outcome(): Outcome {
+    const { state } = this.#options
+    const complete = this.#done === SHARDS && this.#tally['failures'] === 0
+    return { tally: this.progress.tally, complete, lines: () => state.lines() }
+  }
+
+  /** Rejects when a shard could not be done, or `signal` is aborted. All others have ended then. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { state } = this.#options
+    const failed = new AbortController()
+    const joined = AbortSignal.any([signal, failed.signal])
+    setMaxListeners(0, joined)
+    for (const tally of state.done().values()) this.#count(tally)
+    const done = state.done()
+    const left = Array.from({ length: SHARDS }, (_, shard) => shard).filter(shard => !done.has(shard))
+    const limit = pLimit(AT_ONCE)
+    let first: unknown
+    const all = left.map(shard =>
+      limit(async () => {
+        try {
+          if (!joined.aborted) await this.#shard(shard, joined)
+        } catch (error) {
+          first ??= error
+          failed.abort(new Fault('Canceled', 'another shard could not be done'))
+        }
+      }),
+    )
+    await Promise.all(all)
+    if (signal.aborted) throw Fault.ofAbort(signal)
+    if (first !== undefined) throw Fault.from(first)
+  }
+
+  async #shard(number: number, signal: AbortSignal): Promise<void> {
+    const { work, state, onFailure } = this.#options
+    const shard: Shard = {
+      number,
+      remembered: state.begin(number),
+      remember: value => state.remember(number, value),
+      line: line => state.line(number, line),
+      failed: onFailure,
+    }
+    const tally = await work.shard(shard, signal)
+    state.finish(number, tally.failures === 0 ? tally : undefined)
+    this.#count(tally)
+  }
+
+  #count(tally: Tally): void {
+    this.#done++
+    this.#tally = add(this.#tally, tally)
+  }
+}

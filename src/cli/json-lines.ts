@@ -1,0 +1,37 @@
+import { closeSync, openSync, writeSync } from 'node:fs'
+import { fileFault } from './file-fault.ts'
+
+/** `--json FILE`: one JSON object a line, for programs. */
+export class JsonLines {
+  /** Whether they are all that may go to standard output. */
+  readonly ownsOutput: boolean
+  readonly #path: string | undefined
+  readonly #file: number | undefined
+
+  /** `path`: `-` is standard output; undefined: nobody wants them. Throws when the file cannot be written. */
+  constructor(path: string | undefined) {
+    this.#path = path
+    this.ownsOutput = path === '-'
+    if (path !== undefined && path !== '-') this.#file = writing(path, () => openSync(path, 'w', 0o600))
+  }
+
+  write(value: object): void {
+    if (this.#path === undefined) return
+    const text = `${JSON.stringify(value)}\n`
+    const file = this.#file
+    if (file === undefined) process.stdout.write(text)
+    else writing(this.#path, () => writeSync(file, text))
+  }
+
+  close(): void {
+    if (this.#file !== undefined) closeSync(this.#file)
+  }
+}
+
+function writing<T>(path: string, work: () => T): T {
+  try {
+    return work()
+  } catch (cause) {
+    throw fileFault('write', path, cause)
+  }
+}
