@@ -1,11 +1,12 @@
 #!/usr/bin/env node
 import './threads.ts'
 import { existsSync } from 'node:fs'
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { Fault } from '../fault.ts'
 import { ensureHome } from '../home.ts'
 import { noDebugger } from '../no-debugger.ts'
 import { version } from '../version.ts'
+import { CONFIG, concurrency, several } from './arguments.ts'
 import { check } from './check.ts'
 import { decrypt } from './decrypt.ts'
 import { deletions } from './deletions.ts'
@@ -15,7 +16,7 @@ import { keyId, keyOption } from './key-option.ts'
 import { keygen } from './keygen.ts'
 import { rotateKeys } from './rotate-keys.ts'
 import { fail, sayJson } from './terminal.ts'
-import { type VerifyArguments, verify } from './verify.ts'
+import { verifyCommand } from './verify-command.ts'
 
 /**
  * Exit codes: 0 done, 1 it failed, 2 the command line was wrong; 78 comes from the bundle's first lines. Of `verify`,
@@ -33,12 +34,6 @@ const program = new Command('orthanc-cloud-storage')
 Exit code: 0 done, 1 it failed, 2 the command was not understood, 78 this Node.js is too old.
 "orthanc-cloud-storage COMMAND --help" says more about one command.`,
   )
-
-const several =
-  <T>(parse: (text: string) => T) =>
-  (text: string, before: readonly T[] | undefined): readonly T[] => [...(before ?? []), parse(text)]
-
-const CONFIG = "Orthanc's configuration: a file or a folder of *.json; may be given several times"
 
 program
   .command('check')
@@ -136,36 +131,7 @@ named and left as they are. Run it on one machine at a time, with the same acces
   )
   .action(rotateKeys)
 
-program
-  .command('verify')
-  .description("Compare Orthanc's index with the store: what is missing, wrong or too much. Changes nothing.")
-  .requiredOption('--config <PATH>', CONFIG, several(String))
-  .option('--orthanc <URL>', "read the index through Orthanc's REST API, instead of from its database")
-  .option('--orthanc-user-file <FILE>', 'user and password for it, as USER:PASSWORD')
-  .option('--digests', 'compare what the store tells of digests with the index, without reading objects')
-  .option('--deep', 'read every object to its end')
-  .addOption(
-    new Option('--older-than <TIME>', 'only what is older is an orphan, such as 90m or 7d')
-      .argParser(age)
-      .default(24 * 3_600_000, '24h'),
-  )
-  .addOption(
-    new Option('--settle <TIME>', 'how long a removal or a move may take that is under way: orphans are looked at last')
-      .argParser(age)
-      .default(60_000, '1m'),
-  )
-  .option('--json <FILE>', 'write one JSON object a line: findings, then a summary; - is standard output')
-  .option('--scratch <FOLDER>', 'where the scratch file is made: some 150 bytes for each file; else TMPDIR')
-  .option('--concurrency <N>', 'files that are looked at or read at once', concurrency, 8)
-  .addHelpText(
-    'after',
-    `
-Exit code: 0 nothing found, 1 something found, 2 the command was not understood, 3 it could not finish.
-
-Orthanc may work meanwhile. What looks wrong is looked at again, in the index and in the store, before it is reported.
-In a hybrid mode Orthanc's disk is compared, too: run the command there, as the user that runs Orthanc.`,
-  )
-  .action((options: VerifyArguments) => verify(options))
+for (const command of [verifyCommand]) program.addCommand(command.copyInheritedSettings(program))
 
 program
   .command('deletions')
@@ -198,19 +164,6 @@ function seconds(text: string): number | true {
   if (text === '') return true
   const count = Number(text)
   if (!/^\d+$/.test(text) || count > 86_400) throw new InvalidArgumentError('It is a number of seconds, up to 86400.')
-  return count
-}
-
-function age(text: string): number {
-  const [, count = '', unit = ''] = /^(\d{1,6})([mhd])$/.exec(text) ?? []
-  if (text !== '0' && count === '')
-    throw new InvalidArgumentError('It is a number of minutes, hours or days, such as 90m, 24h or 7d.')
-  return Number(count) * ({ m: 60_000, h: 3_600_000, d: 86_400_000 }[unit] ?? 0)
-}
-
-function concurrency(text: string): number {
-  const count = Number(text)
-  if (!/^\d+$/.test(text) || count < 1 || count > 256) throw new InvalidArgumentError('It is a number from 1 to 256.')
   return count
 }
 

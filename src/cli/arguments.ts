@@ -1,0 +1,26 @@
+/** How the command line understands what is given to its options. */
+import { InvalidArgumentError, Option } from 'commander'
+
+export const several =
+  <T>(parse: (text: string) => T) =>
+  (text: string, before: readonly T[] | undefined): readonly T[] => [...(before ?? []), parse(text)]
+
+export const CONFIG = "Orthanc's configuration: a file or a folder of *.json; may be given several times"
+
+/** Milliseconds. */
+export function age(text: string): number {
+  const [, count = '', unit = ''] = /^(\d{1,6})([mhd])$/.exec(text) ?? []
+  if (text !== '0' && count === '')
+    throw new InvalidArgumentError('It is a number of minutes, hours or days, such as 90m, 24h or 7d.')
+  return Number(count) * ({ m: 60_000, h: 3_600_000, d: 86_400_000 }[unit] ?? 0)
+}
+
+export function concurrency(text: string): number {
+  const count = Number(text)
+  if (!/^\d+$/.test(text) || count < 1 || count > 256) throw new InvalidArgumentError('It is a number from 1 to 256.')
+  return count
+}
+
+/** `--older-than`, `--settle`. */
+export const ageOption = (flags: string, description: string, milliseconds: number, shown: string) =>
+  new Option(flags, description).argParser(age).default(milliseconds, shown)

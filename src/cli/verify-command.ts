@@ -1,0 +1,34 @@
+import { Command } from 'commander'
+import { ageOption, CONFIG, concurrency, several } from './arguments.ts'
+import { type VerifyArguments, verify } from './verify.ts'
+
+export const verifyCommand = new Command('verify')
+  .description("Compare Orthanc's index with the store: what is missing, wrong or too much. Changes nothing.")
+  .requiredOption('--config <PATH>', CONFIG, several(String))
+  .option('--orthanc <URL>', "read the index through Orthanc's REST API, instead of from its database")
+  .option('--orthanc-user-file <FILE>', 'user and password for it, as USER:PASSWORD')
+  .option('--digests', 'compare what the store tells of digests with the index, without reading objects')
+  .option('--deep', 'read every object to its end')
+  .addOption(
+    ageOption('--older-than <TIME>', 'only what is older is an orphan, such as 90m or 7d', 24 * 3_600_000, '24h'),
+  )
+  .addOption(
+    ageOption(
+      '--settle <TIME>',
+      'how long a removal or a move may take that is under way: orphans are looked at last',
+      60_000,
+      '1m',
+    ),
+  )
+  .option('--json <FILE>', 'write one JSON object a line: findings, then a summary; - is standard output')
+  .option('--scratch <FOLDER>', 'where the scratch file is made: some 150 bytes for each file; else TMPDIR')
+  .option('--concurrency <N>', 'files that are looked at or read at once', concurrency, 8)
+  .addHelpText(
+    'after',
+    `
+Exit code: 0 nothing found, 1 something found, 2 the command was not understood, 3 it could not finish.
+
+Orthanc may work meanwhile. What looks wrong is looked at again, in the index and in the store, before it is reported.
+In a hybrid mode Orthanc's disk is compared, too: run the command there, as the user that runs Orthanc.`,
+  )
+  .action((options: VerifyArguments) => verify(options))
