@@ -32,12 +32,16 @@ it('a flipped byte behind the first part: the rest comes from the store', async 
   const { path, asked, cache, read, write } = await cacheSetting()
   const bytes = noise(5 * MB)
   await write('k', bytes)
-  await read('k')
-  await cache.settled()
+  // When the disk is slower than the reader, the copy is given up, and the next read makes one.
+  while (copiesIn(path).length === 0) {
+    await read('k')
+    await cache.settled()
+  }
+  const before = asked.length
   const [file = ''] = copiesIn(path)
   flip(file, 4 * MB)
   assert.ok((await read('k')).equals(bytes))
-  assert.equal(asked.length, 2)
+  assert.equal(asked.length, before + 1)
   assert.equal(cache.figures().dropped, 1)
 })
 
