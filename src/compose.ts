@@ -33,6 +33,9 @@ export type { CacheFigures }
 export interface Composition {
   /** The object store. */
   readonly store: Store
+  /** Of the object store: config/identity.ts. */
+  readonly identity: string
+  readonly rootPath: string
   readonly area: StorageArea
   /** Where files may be. */
   readonly tiers: Readonly<Partial<Record<TierName, Tier>>>
@@ -136,6 +139,8 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
 
   return {
     store,
+    identity: identityOf(config),
+    rootPath: naming.rootPath,
     area: ahead ?? area,
     withoutAhead: area,
     prefetchedAtOnce: Math.max(1, Math.min(MOST_PREFETCHED, Math.floor(connections / 2))),

@@ -13,7 +13,20 @@ import { Jobs } from './wire/jobs.ts'
 import type { Services } from './wire/service-calls.ts'
 
 export function servicesOf(
-  { store, area, withoutAhead, prefetchedAtOnce, tiers, hybrid, ahead, counts, deletions, cache }: Composition,
+  {
+    store,
+    identity,
+    rootPath,
+    area,
+    withoutAhead,
+    prefetchedAtOnce,
+    tiers,
+    hybrid,
+    ahead,
+    counts,
+    deletions,
+    cache,
+  }: Composition,
   engineRestarts: number,
   log: Pick<Logger, 'warn' | 'error'>,
 ): Services {
@@ -30,6 +43,8 @@ export function servicesOf(
   const status = (): Status => ({
     Version: version,
     Store: area.name,
+    StoreIdentity: identity,
+    RootPath: rootPath,
     HybridMode: hybrid ? hybrid.mode : 'Disabled',
     EngineRestarts: engineRestarts,
     RunningMoves: jobs?.running.filter(({ type }) => type === moves?.type).length ?? 0,

@@ -144,6 +144,15 @@ describe('import rules', () => {
     )
   })
 
+  it('repair knows what verify has found, and interfaces of stores', () =>
+    all(
+      ({ to, typeOnly }) =>
+        ['src/fault.ts', 'src/bytes.ts'].includes(to) ||
+        /^src\/(repair|verify|bulk|seal)\/|^src\/area\/(naming|move)\.ts/.test(to) ||
+        (/^src\/(stores|area|orthanc-index)\//.test(to) && typeOnly),
+      inRoom('repair'),
+    ))
+
   it('bulk knows the names of objects, and nothing of what is done with them', () =>
     all(
       ({ to }) =>

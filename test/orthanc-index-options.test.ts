@@ -145,8 +145,8 @@ describe('a command', () => {
 
   it('reads the database that the configuration names, or asks the Orthanc that it is told', async () => {
     const file = fileOf('{"PostgreSQL": {"EnableIndex": true, "Host": "db", "Database": "o"}}')
-    const [direct, asked] = [{}, { orthanc: 'http://localhost:8042/' }].map(more =>
-      openIndex({ config: [file], ...more }, http),
+    const [direct, asked] = [{}, { orthanc: 'http://localhost:8042/' }].map(
+      more => openIndex({ config: [file], ...more }, http).index,
     )
     assert.equal(direct?.name, 'PostgreSQL database o on db:5432')
     assert.equal(asked?.name, 'Orthanc at http://localhost:8042')
@@ -161,7 +161,7 @@ describe('a command', () => {
   })
 
   it('takes a user from a file of one line, and never shows it', async () => {
-    for (const text of ['u:p', 'u:p:with ü\n', 'u:p\r\n']) await openIndex(user(text), http).close()
+    for (const text of ['u:p', 'u:p:with ü\n', 'u:p\r\n']) await openIndex(user(text), http).index.close()
     for (const text of ['', 'S3cr3t', ':S3cr3t', 'S3cr3t:', 'u:p\nu:S3cr3t\n'])
       assert.throws(
         () => openIndex(user(text), http),

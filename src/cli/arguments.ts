@@ -21,6 +21,12 @@ export function concurrency(text: string): number {
   return count
 }
 
+export function count(text: string): number {
+  const number = Number(text)
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(number)) throw new InvalidArgumentError('It is a whole number.')
+  return number
+}
+
 /** `--older-than`, `--settle`. */
 export const ageOption = (flags: string, description: string, milliseconds: number, shown: string) =>
   new Option(flags, description).argParser(age).default(milliseconds, shown)

@@ -19,19 +19,25 @@ export interface IndexArguments {
   readonly orthancUserFile?: string
 }
 
+export interface OpenedIndex {
+  readonly index: OrthancIndex
+  /** The running Orthanc that was named. undefined: the index is read from the database of the configuration. */
+  readonly orthanc: Pick<HttpOrthanc, 'name' | 'get'> | undefined
+}
+
 /** Connects when it is first asked. Throws a Fault that says what to give when nothing says where the index is. */
-export function openIndex({ config, orthanc, orthancUserFile }: IndexArguments, http: HttpConfig): OrthancIndex {
+export function openIndex({ config, orthanc, orthancUserFile }: IndexArguments, http: HttpConfig): OpenedIndex {
   if (orthanc !== undefined) {
     const user = orthancUserFile === undefined ? undefined : readUser(orthancUserFile)
     const asked = new HttpOrthanc({ url: orthanc, user, ...http, warn })
-    return restIndex(asked, asked.name, () => asked.close())
+    return { index: restIndex(asked, asked.name, () => asked.close()), orthanc: asked }
   }
   if (orthancUserFile !== undefined)
     throw new Fault('BadRequest', '--orthanc-user-file is given without --orthanc', {
       remedy: 'Give the URL of Orthanc as well.',
     })
   const postgresql = readPostgresql(config)
-  if (postgresql) return new PostgresqlIndex(postgresql)
+  if (postgresql) return { index: new PostgresqlIndex(postgresql), orthanc: undefined }
   throw new Fault('BadRequest', "the configuration does not say that Orthanc's index is in PostgreSQL", {
     remedy: 'Give the URL of the running Orthanc: --orthanc http://localhost:8042.',
   })

@@ -1,9 +1,9 @@
 import { Command } from 'commander'
-import { ageOption, CONFIG, concurrency, several } from './arguments.ts'
+import { ageOption, CONFIG, concurrency, count, several } from './arguments.ts'
 import { type VerifyArguments, verify } from './verify.ts'
 
 export const verifyCommand = new Command('verify')
-  .description("Compare Orthanc's index with the store: what is missing, wrong or too much. Changes nothing.")
+  .description("Compare Orthanc's index with the store: what is missing, wrong or too much.")
   .requiredOption('--config <PATH>', CONFIG, several(String))
   .option('--orthanc <URL>', "read the index through Orthanc's REST API, instead of from its database")
   .option('--orthanc-user-file <FILE>', 'user and password for it, as USER:PASSWORD')
@@ -23,6 +23,12 @@ export const verifyCommand = new Command('verify')
   .option('--json <FILE>', 'write one JSON object a line: findings, then a summary; - is standard output')
   .option('--scratch <FOLDER>', 'where the scratch file is made: some 150 bytes for each file; else TMPDIR')
   .option('--concurrency <N>', 'files that are looked at or read at once', concurrency, 8)
+  .option(
+    '--repair <WHAT...>',
+    'orphans=trash, orphans=delete, doubles, doubles=trash, missing=fetch-from FILE; a dry run without --yes',
+  )
+  .option('--yes', 'carry the repair out')
+  .option('--expect <N>', 'so many orphans are right, also where that is more than is usual', count)
   .addHelpText(
     'after',
     `

@@ -1,7 +1,9 @@
 import { amount } from '../bytes.ts'
-import { type Finding, KINDS, type Kind } from '../verify/judge.ts'
+import type { Repaired } from '../repair/context.ts'
+import { type Finding, KINDS, type Kind } from '../verify/finding.ts'
 import type { Verification } from '../verify/verify.ts'
 import { JsonLines } from './json-lines.ts'
+import { RepairCounts } from './repair-counts.ts'
 import { objects, say } from './terminal.ts'
 import { rate, timeOf } from './verify-progress.ts'
 
@@ -10,6 +12,8 @@ export interface ReportOptions {
   readonly json?: string
   readonly digests?: true
   readonly deep?: true
+  readonly repair?: readonly string[]
+  readonly yes?: true
 }
 
 interface Run {
@@ -24,6 +28,7 @@ const MOST_SHOWN = 20
 /** What `verify` prints. Memory does not grow with the number of findings. */
 export class VerifyReport {
   found = 0
+  readonly #repairs = new RepairCounts()
   readonly #options: ReportOptions
   readonly #json: JsonLines
   readonly #shown = new Map<Kind, Finding[]>()
@@ -42,12 +47,35 @@ export class VerifyReport {
     this.#json.write(finding)
   }
 
+  /** Findings that are still so. */
+  get left(): number {
+    return this.#options.yes ? this.found - this.#repairs.mended : this.found
+  }
+
+  /** One thing that was repaired or, in a dry run, would be. */
+  readonly repaired = (repaired: Repaired): void => {
+    this.#repairs.add(repaired)
+    const { finding, how, with: other } = repaired
+    const kind = this.#options.yes ? 'repaired' : 'to be repaired'
+    const { kind: of, uuid, key, store } = finding
+    this.#json.write({ kind, of, how, uuid, key, store, ...(other !== undefined && { with: other }) })
+  }
+
+  /** When it was looked at again to be repaired, nothing was wrong any more. */
+  readonly settled = (): void => {
+    this.#repairs.settled++
+  }
+
+  /** Gives how many could not be repaired, this one included. */
+  readonly notRepaired = (): number => ++this.#repairs.failures
+
   /** Also of a run that did not come to its end. */
   end(verification: Verification, run: Run): void {
     for (const { kind, ...finding } of verification.unproven)
       this.#json.write({ kind: 'suspect', of: kind, ...finding })
     const findings = KINDS.map(kind => [kind, this.#looksFor(kind) ? verification.tally.findings[kind] : null])
-    this.#json.write({ ...summaryOf(verification, run), findings: Object.fromEntries(findings) })
+    const repairs = this.#options.repair && { repairs: this.#repairs.summary(this.#options.yes ?? false) }
+    this.#json.write({ ...summaryOf(verification, run), findings: Object.fromEntries(findings), ...repairs })
     if (!this.#json.ownsOutput) this.#toPeople(verification, run)
   }
 
@@ -73,10 +101,11 @@ export class VerifyReport {
     }
     for (const finding of verification.unproven.slice(0, MOST_SHOWN)) say(`not looked at again: ${sentence(finding)}`)
     say(`${files(tally.indexed)} in ${index}`)
-    for (const { store, objects: count, bytes, strangers, clock } of tally.places) {
+    for (const { store, objects: count, bytes, strangers, trash, clock } of tally.places) {
       const others = strangers > 0 ? `; left alone: ${objects(strangers)} with a key that no file of Orthanc's has` : ''
       const byWhat = clock === 'newest object' ? '; ages by its newest object, because it does not tell its time' : ''
-      say(`${objects(count)} in ${store} (${amount(bytes)})${others}${byWhat}`)
+      const aside = trash > 0 ? `; ${objects(trash)} in the trash` : ''
+      say(`${objects(count)} in ${store} (${amount(bytes)})${aside}${others}${byWhat}`)
     }
     if (this.#options.deep || tally.read.files > 0)
       say(`${files(tally.read.files)} read to their end (${amount(tally.read.bytes)})`)
@@ -90,6 +119,7 @@ export class VerifyReport {
     if (tally.failures > 0) say(`${tally.failures} could not be looked at`)
     for (const kind of KINDS)
       say(`${kind}: ${this.#looksFor(kind) ? tally.findings[kind] : 'not looked for, that needs --deep'}`)
+    if (this.#options.repair) for (const line of this.#repairs.lines(this.#options.yes ?? false)) say(line)
     const all = tally.places.reduce((sum, place) => sum + place.objects + place.strangers, tally.indexed)
     say(`took ${timeOf(seconds)}, ${rate(all, seconds)}`)
   }

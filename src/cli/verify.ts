@@ -1,27 +1,24 @@
 import { tmpdir } from 'node:os'
-import { diskNaming } from '../area/naming.ts'
-import { type Composition, compose } from '../compose.ts'
+import { compose } from '../compose.ts'
 import type { EngineConfig } from '../config/config.ts'
 import { identityOf } from '../config/identity.ts'
 import { loadKeyring } from '../config/key-file.ts'
 import { Deletions } from '../deletions/deletions.ts'
 import { Fault } from '../fault.ts'
 import { logTo } from '../log.ts'
-import type { OrthancIndex } from '../orthanc-index/orthanc-index.ts'
-import { a1 } from '../seal/a1.ts'
-import { type Keyring, keyring } from '../seal/keyring.ts'
-import { encryptionStateOf, envelopesOf } from '../seal/policy.ts'
+import { keyring } from '../seal/keyring.ts'
 import type { Store } from '../stores/store.ts'
-import type { Finding } from '../verify/judge.ts'
-import { Place } from '../verify/place.ts'
+import type { Finding } from '../verify/finding.ts'
 import { Scratch } from '../verify/scratch.ts'
 import { Verification } from '../verify/verify.ts'
 import { withRoomFor } from './connections.ts'
 import { readConfig } from './orthanc-config.ts'
-import { type IndexArguments, openIndex } from './orthanc-index.ts'
+import { type IndexArguments, type OpenedIndex, openIndex } from './orthanc-index.ts'
+import { placesOf } from './places.ts'
 import { withProgress } from './progress.ts'
 import { fail, failWith, interruption, note, warn } from './terminal.ts'
 import { VerifyProgress } from './verify-progress.ts'
+import { openReplica, parseRepairs, type Replica, refuseReadOnly, repairFound } from './verify-repair.ts'
 import { VerifyReport } from './verify-report.ts'
 
 export interface VerifyArguments extends IndexArguments {
@@ -34,6 +31,12 @@ export interface VerifyArguments extends IndexArguments {
   readonly json?: string
   readonly scratch?: string
   readonly concurrency: number
+  /** The words of `--repair`. */
+  readonly repair?: readonly string[]
+  /** Without it, a repair only says what it would do. */
+  readonly yes?: true
+  /** How many orphans a person has counted. */
+  readonly expect?: number
 }
 
 const CHECK_DEADLINE_MS = 60_000
@@ -43,9 +46,13 @@ const MOST_LINES = 20
 /** `open`: for tests. */
 export async function verify(options: VerifyArguments, open = openIndex): Promise<void> {
   failWith(3)
-  const { concurrency, olderThan, digests = false, deep = false } = options
+  const { concurrency, olderThan, digests = false, deep = false, yes = false, expect } = options
+  const repairs = options.repair && parseRepairs(options.repair)
+  if (!repairs && (yes || expect !== undefined))
+    throw new Fault('BadRequest', '--yes and --expect are given without --repair')
   const config = readConfig(options.config)
   if (!config) throw new Fault('BadConfig', 'the configuration has no section of a storage provider')
+  if (repairs && yes) refuseReadOnly(config)
   const keys = config.encryption ? loadKeyring(config.encryption, warn) : keyring(undefined, [])
   const composition = compose(
     withRoomFor(config, concurrency),
@@ -55,26 +62,32 @@ export async function verify(options: VerifyArguments, open = openIndex): Promis
   const places = placesOf(config, composition, keys)
   const stop = interruption()
   stop.addEventListener('abort', () => note('interrupted; what was found so far follows'))
-  let index: OrthancIndex | undefined
+  let opened: OpenedIndex | undefined
   let scratch: Scratch | undefined
   let report: VerifyReport | undefined
+  let replica: Replica | undefined
   try {
     report = new VerifyReport(options)
-    index = open(options, config.http)
+    opened = open(options, config.http)
     scratch = new Scratch(options.scratch ?? tmpdir())
+    if (repairs?.fetchFrom !== undefined)
+      replica = openReplica(repairs.fetchFrom, concurrency, { ...config, identity: composition.identity })
     // An empty folder that should be a mount would make everything look missing.
     for (const { store } of places) {
       const deadline = AbortSignal.any([stop, AbortSignal.timeout(CHECK_DEADLINE_MS)])
-      await store.check(deadline, { purpose: 'look', writes: false, warn })
+      await store.check(deadline, { purpose: 'look', writes: yes, warn })
     }
-    const found = report
+    const { found, kept, index } = { found: report, kept: scratch, index: opened.index }
     const verification = new Verification({
       ...{ index, places, scratch, concurrency, digests, deep },
       olderThanMs: olderThan,
       settleMs: options.settle,
       promised: () => promisedIn(config, composition.store),
       keyIds: new Set(keys.ids),
-      onFinding: finding => found.add(finding),
+      onFinding: finding => {
+        found.add(finding)
+        if (repairs) kept.addFinding(finding)
+      },
       onFailure: fault => {
         if (verification.tally.failures <= MOST_LINES) fail(fault)
       },
@@ -86,6 +99,10 @@ export async function verify(options: VerifyArguments, open = openIndex): Promis
         () => progress.position,
         () => verification.run(stop),
       )
+      if (repairs) {
+        const how = { ...repairs, replica: replica?.tiers, yes, expect, concurrency, places }
+        await repairFound(how, verification, scratch, opened, composition, found, stop)
+      }
     } catch (error) {
       ended = Fault.from(error)
     }
@@ -98,11 +115,12 @@ export async function verify(options: VerifyArguments, open = openIndex): Promis
           remedy: 'Remove the cause that the lines above name, then run the same command again.',
         }),
       )
-    else if (found.found > 0 || verification.strange) process.exitCode ??= 1
+    else if (found.left > 0 || verification.strange) process.exitCode ??= 1
   } finally {
     report?.close()
     scratch?.close()
-    await index?.close()
+    await opened?.index.close()
+    await replica?.close()
     await composition.store.close()
   }
 }
@@ -118,17 +136,4 @@ async function promisedIn(config: EngineConfig, { name }: Store): Promise<(orpha
     warn(`removals that wait may be called orphans: ${Fault.from(error).describe()}`)
     return () => false
   }
-}
-
-/** Where Orthanc's files may be, in the order in which it reads them. */
-function placesOf(config: EngineConfig, { store, hybrid, tiers }: Composition, keys: Keyring): readonly Place[] {
-  const encryption = encryptionStateOf(config.encryption)
-  const place = (tierName: 'object-storage' | 'file-system', at: typeof store, naming: typeof config.naming) => {
-    const tier = tiers[tierName]
-    const envelopes = envelopesOf(encryption, tierName, a1(keys))
-    return tier ? [new Place({ tierName, store: at, naming, envelopes, tier })] : []
-  }
-  const inStore = place('object-storage', store, config.naming)
-  const onDisk = hybrid ? place('file-system', hybrid.fileSystem, diskNaming) : []
-  return config.hybrid?.writesTo === 'file-system' ? [...onDisk, ...inStore] : [...inStore, ...onDisk]
 }

@@ -6,6 +6,9 @@ export interface Status {
   readonly Version: string
   /** Where files go, for people. */
   readonly Store: string
+  /** Where the object store is, as one text that another store cannot have; and the root path of its keys. */
+  readonly StoreIdentity: string
+  readonly RootPath: string
   readonly HybridMode: 'Disabled' | 'WriteToFileSystem' | 'WriteToObjectStorage'
   /** How often an engine was started again since Orthanc started. The counts below belong to the running engine. */
   readonly EngineRestarts: number

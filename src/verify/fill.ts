@@ -37,7 +37,9 @@ export async function fillFromStore(listed: Listed, scratch: Scratch, signal: Ab
   const { place, index, tally, clock } = listed
   for await (const stat of place.store.list(place.prefix, signal)) {
     const found = place.parse(stat.key)
-    if (!found) {
+    if (!found && place.isInTrash(stat.key)) {
+      tally.trash++
+    } else if (!found) {
       tally.strangers++
     } else {
       scratch.addSeen(found.uuid, seenOf(stat, index, found.name))
@@ -45,7 +47,7 @@ export async function fillFromStore(listed: Listed, scratch: Scratch, signal: Ab
       tally.bytes += stat.size
     }
     clock.learn(stat)
-    if ((tally.objects + tally.strangers) % TURN === 0) await turn()
+    if ((tally.objects + tally.strangers + tally.trash) % TURN === 0) await turn()
     signal.throwIfAborted()
   }
   tally.clock = clock.source

@@ -1,23 +1,7 @@
-/** What is wrong with one file, given what the index and the stores say of it. Nothing is asked here. */
-import type { ContentType } from '../area/area.ts'
 import type { Indexed } from '../orthanc-index/orthanc-index.ts'
+import type { Finding } from './finding.ts'
 import type { Place, Readable } from './place.ts'
 import type { Group, Seen } from './scratch.ts'
-
-export const KINDS = ['missing', 'wrong size', 'corrupt', 'unknown key', 'orphan', 'double'] as const
-export type Kind = (typeof KINDS)[number]
-
-export interface Finding {
-  readonly kind: Kind
-  readonly uuid: string
-  /** undefined = neither the index nor the key says it. */
-  readonly type: ContentType | undefined
-  readonly key: string
-  /** Name of the store. */
-  readonly store: string
-  readonly expected: string
-  readonly found: string
-}
 
 export interface Rules {
   readonly places: readonly Place[]
@@ -63,6 +47,7 @@ export function judge({ uuid, file, seen }: Group, rules: Rules): readonly Findi
         ...at(one),
         expected: 'nothing, the index does not have it',
         found: `${one.size} bytes, written ${dateOf(one.modified)}`,
+        ...modifiedOf(one),
       }))
   const { type } = file
   const read = readOf(file, seen, places)
@@ -105,4 +90,5 @@ function missing(file: Indexed, others: readonly Seen[], places: readonly Place[
   }
 }
 
+const modifiedOf = ({ modified }: Seen) => (Number.isNaN(modified) ? {} : { modified })
 const dateOf = (modified: number) => (Number.isNaN(modified) ? 'at a time not known' : new Date(modified).toISOString())

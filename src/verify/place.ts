@@ -1,28 +1,25 @@
 /** Where Orthanc's files may be, and what they are called there. */
 import type { Attachment, ContentType, TierName } from '../area/area.ts'
-import { keysOf, type Naming, parseKey, prefixOf } from '../area/naming.ts'
+import { keyFromTrash, keysOf, type Naming, parseKey, prefixOf, trashKeyOf, trashPrefixOf } from '../area/naming.ts'
 import type { Tier } from '../area/tier.ts'
 import type { Envelope } from '../seal/envelope.ts'
 import type { Store } from '../stores/store.ts'
-
-/** What is needed to know of an envelope without opening anything. */
-export type Wrapping = Pick<Envelope, 'suffix' | 'sealedSize'>
 
 export interface PlaceOptions {
   readonly tierName: TierName
   readonly store: Store
   readonly naming: Naming
   /** Those that Orthanc reads there, the one of new files first. */
-  readonly envelopes: readonly Wrapping[]
+  readonly envelopes: readonly Envelope[]
   /** The same store as Orthanc reads it. */
-  readonly tier: Pick<Tier, 'area' | 'keyIdOf'>
+  readonly tier: Tier
 }
 
 /** One name under which Orthanc reads a file. */
 export interface Readable {
   readonly name: number
   /** More than one: only the bytes show which. */
-  readonly envelopes: readonly Wrapping[]
+  readonly envelopes: readonly Envelope[]
 }
 
 const TYPES: readonly ContentType[] = ['dicom', 'dicom-as-json', 'dicom-until-pixel-data', 'unknown']
@@ -58,6 +55,20 @@ export class Place {
     return found && { uuid: found.uuid, name: nameOf(found.type, found.sealed === true) }
   }
 
+  get trashPrefix(): string {
+    return trashPrefixOf(this.#naming)
+  }
+
+  /** Where an object of ours goes that is put aside. */
+  trashKeyOf(key: string): string {
+    return trashKeyOf(this.#naming, key)
+  }
+
+  /** Whether the key is that of a file of ours that was put aside. */
+  isInTrash(key: string): boolean {
+    return keyFromTrash(this.#naming, key) !== undefined
+  }
+
   keyOf(uuid: string, name: number): string {
     const type = this.typeOf(name) ?? 'unknown'
     return keysOf({ ...this.#naming, legacyUnknownFiles: false }, SUFFIXES[name % 2] ?? '', { uuid, type })[0]
@@ -68,14 +79,19 @@ export class Place {
     return TYPES[name >> 1]
   }
 
+  /** Whether an object of this name is plain, also where Orthanc does not read it. */
+  isPlainName(name: number): boolean {
+    return name !== LEGACY && name % 2 === 0
+  }
+
   /** Under which names Orthanc reads a file of this type, in its order. */
   readable(type: ContentType): readonly Readable[] {
     return this.#readable.get(type) ?? []
   }
 
-  #readableOf(type: ContentType, envelopes: readonly Wrapping[]): readonly Readable[] {
+  #readableOf(type: ContentType, envelopes: readonly Envelope[]): readonly Readable[] {
     const attachment: Attachment = { uuid: ANY_UUID, type }
-    const found = new Map<number, Wrapping[]>()
+    const found = new Map<number, Envelope[]>()
     for (const envelope of envelopes)
       for (const key of keysOf(this.#naming, envelope.suffix, attachment)) {
         const { name = LEGACY } = this.parse(key) ?? {}

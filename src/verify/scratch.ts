@@ -14,6 +14,7 @@ import { type DatabaseName, databaseFault, openDatabase } from '../bulk/sqlite.t
 import { SHARDS } from '../bulk/work.ts'
 import { Fault, messageWithoutPath } from '../fault.ts'
 import type { Indexed } from '../orthanc-index/orthanc-index.ts'
+import type { Finding } from './finding.ts'
 
 /** An object of a store, as it was listed or looked at. */
 export interface Seen {
@@ -85,6 +86,7 @@ export class Scratch {
       this.#inserts = all.map(name =>
         this.#database.prepare(`INSERT INTO s${name} VALUES (coalesce(unhex(?, '-'), ?), ?, ?, ?, ?, unhex(?))`),
       )
+      this.#database.exec('CREATE TABLE findings (kind TEXT, finding TEXT)')
       this.#database.exec('BEGIN')
     } catch (error) {
       throw databaseFault(nameOf(folder), error)
@@ -124,14 +126,34 @@ export class Scratch {
     }
   }
 
+  addFinding(finding: Finding): void {
+    this.#insert(() =>
+      this.#database.prepare('INSERT INTO findings VALUES (?, ?)').run(finding.kind, JSON.stringify(finding)),
+    )
+  }
+
+  /** In the order in which they were added. Nothing may be added meanwhile. */
+  *findings(kind: Finding['kind']): Iterable<Finding> {
+    try {
+      const rows = this.#database.prepare('SELECT finding FROM findings WHERE kind = ? ORDER BY rowid').iterate(kind)
+      for (const { finding } of rows) yield JSON.parse(String(finding)) as Finding
+    } catch (error) {
+      throw databaseFault(nameOf(this.#folder), error)
+    }
+  }
+
   close(): void {
     if (this.#database.isOpen) this.#database.close()
   }
 
   #add(uuid: string, place: number, name: number, size: number, modified: number | null, md5: string | null): void {
     const insert = this.#inserts[Number.parseInt(uuid.slice(0, 2), 16) || 0] as StatementSync
+    this.#insert(() => insert.run(USUAL.test(uuid) ? uuid : null, uuid, place, name, size, modified, md5))
+  }
+
+  #insert(run: () => unknown): void {
     try {
-      insert.run(USUAL.test(uuid) ? uuid : null, uuid, place, name, size, modified, md5)
+      run()
       if (++this.#rows % MOST_ROWS === 0) this.#database.exec('COMMIT; BEGIN')
     } catch (error) {
       throw databaseFault(nameOf(this.#folder), error)

@@ -9,8 +9,9 @@
 
 import { Crew } from '../bulk/crew.ts'
 import type { Indexed, OrthancIndex } from '../orthanc-index/orthanc-index.ts'
-import { seenOf } from './fill.ts'
-import { type Finding, judge, type Rules } from './judge.ts'
+import type { Finding } from './finding.ts'
+import { judge, type Rules } from './judge.ts'
+import { lookInStores } from './look.ts'
 import type { Group, Seen } from './scratch.ts'
 
 export interface Suspect {
@@ -56,12 +57,12 @@ export class SecondLook {
     const suspects = this.#suspects
     this.#suspects = []
     if (suspects.length === 0) return
-    const { index, concurrency, onFailure, onFinding, onLookedAt } = this.#options
+    const { index, rules, concurrency, onFailure, onFinding, onLookedAt } = this.#options
     const still: { readonly suspect: Suspect; readonly seen: readonly Seen[] }[] = []
     const crew = new Crew(concurrency, onFailure)
     for (const suspect of suspects)
       await crew.add(async () => {
-        const seen = await this.#look(suspect.group, signal)
+        const seen = await lookInStores(rules.places, suspect.group, signal)
         const findings = this.#same(suspect, suspect.group.file, seen)
         if (findings.length > 0) still.push({ suspect: { ...suspect, findings }, seen })
         else onLookedAt(true)
@@ -87,27 +88,6 @@ export class SecondLook {
         ? file && sameFile && there.has(`${finding.key} ${finding.store}`)
         : now.has(identityOf(finding)),
     )
-  }
-
-  /** All objects that the file may be now. Nothing in any place: perhaps a move passed by, so it looks once more. */
-  async #look(group: Group, signal: AbortSignal): Promise<readonly Seen[]> {
-    const { places } = this.#options.rules
-    const wanted = places.map((place, index) => {
-      const names = group.seen.filter(seen => seen.place === index).map(({ name }) => name)
-      for (const { name } of group.file ? place.readable(group.file.type) : []) names.push(name)
-      return [...new Set(names)]
-    })
-    const look = async () => {
-      const looks = places.flatMap((place, index) =>
-        (wanted[index] ?? []).map(async name => {
-          const stat = await place.store.stat(place.keyOf(group.uuid, name), signal)
-          return stat ? [seenOf(stat, index, name)] : []
-        }),
-      )
-      return (await Promise.all(looks)).flat()
-    }
-    const seen = await look()
-    return seen.length === 0 && places.length > 1 ? await look() : seen
   }
 
   #keyOf(uuid: string, { place, name }: Seen): string {

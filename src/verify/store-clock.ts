@@ -9,13 +9,18 @@ export class StoreClock {
   readonly #localNow: () => number
   #told = Number.NEGATIVE_INFINITY
   #newest = Number.NEGATIVE_INFINITY
+  #skewMs = Number.POSITIVE_INFINITY
 
   constructor(localNow: () => number = Date.now) {
     this.#localNow = localNow
   }
 
   learn({ asOf, modified }: Stat): void {
-    if (asOf) this.#told = Math.max(this.#told, asOf.getTime())
+    if (asOf) {
+      this.#told = Math.max(this.#told, asOf.getTime())
+      // A page of a listing is some time old when its last object is looked at, so the smallest difference counts.
+      this.#skewMs = Math.min(this.#skewMs, Math.abs(this.#localNow() - asOf.getTime()))
+    }
     const written = modified.getTime()
     if (written > this.#newest && written <= this.#localNow()) this.#newest = written
   }
@@ -23,6 +28,11 @@ export class StoreClock {
   get source(): 'store' | 'newest object' | undefined {
     if (Number.isFinite(this.#told)) return 'store'
     return Number.isFinite(this.#newest) ? 'newest object' : undefined
+  }
+
+  /** How far the store's time is from that of this machine, in milliseconds. 0 where the store tells none. */
+  get skewMs(): number {
+    return Number.isFinite(this.#skewMs) ? this.#skewMs : 0
   }
 
   /**

@@ -1,4 +1,4 @@
-import { KINDS, type Kind } from './judge.ts'
+import { KINDS, type Kind } from './finding.ts'
 
 /** What a verification has counted. */
 export interface VerifyTally {
@@ -34,6 +34,11 @@ export interface PlaceTally {
   bytes: number
   /** Keys that no file of Orthanc's has. */
   strangers: number
+  /** Objects that an earlier run has put aside. */
+  trash: number
+  /** Objects of files that the index has, and when the newest of them was written, in milliseconds since 1970. */
+  known: number
+  newestKnown: number | undefined
   /**
    * By what the age of orphans was measured: `store`, its own time; `newest object`, because it tells no time;
    * undefined, because it has no objects.
@@ -44,7 +49,16 @@ export interface PlaceTally {
 export const emptyTally = (stores: readonly string[]): VerifyTally => ({
   indexed: 0,
   present: 0,
-  places: stores.map(store => ({ store, objects: 0, bytes: 0, strangers: 0, clock: undefined })),
+  places: stores.map(store => ({
+    store,
+    objects: 0,
+    bytes: 0,
+    strangers: 0,
+    trash: 0,
+    known: 0,
+    newestKnown: undefined,
+    clock: undefined,
+  })),
   findings: Object.fromEntries(KINDS.map(kind => [kind, 0])) as Record<Kind, number>,
   suspects: 0,
   settled: 0,

@@ -10,14 +10,15 @@ import { SHARDS } from '../bulk/work.ts'
 import { Fault } from '../fault.ts'
 import type { OrthancIndex } from '../orthanc-index/orthanc-index.ts'
 import { fillFromIndex, fillFromStore, type Listed } from './fill.ts'
-import { type Finding, hasRightSize, judge, type Read, type Rules, readOf } from './judge.ts'
+import type { Finding } from './finding.ts'
+import { hasRightSize, judge, type Read, type Rules, readOf } from './judge.ts'
 import { ListedDigests } from './listed-digests.ts'
 import type { Place } from './place.ts'
 import { Reader, type ToRead } from './reader.ts'
 import type { Group, Scratch, Seen } from './scratch.ts'
 import { SecondLook } from './second-look.ts'
 import { StoreClock } from './store-clock.ts'
-import { emptyTally, type VerifyTally } from './tally.ts'
+import { emptyTally, type PlaceTally, type VerifyTally } from './tally.ts'
 
 export interface VerifyOptions {
   readonly index: OrthancIndex
@@ -105,6 +106,11 @@ export class Verification {
     const { indexed, present, places } = this.tally
     const objects = places.reduce((sum, place) => sum + place.objects, 0)
     return present === 0 && (indexed > 0 || objects > 0)
+  }
+
+  /** How far the time of a store is from that of this machine, in milliseconds: the largest of all places. */
+  get skewMs(): number {
+    return Math.max(...this.#listed.map(({ clock }) => clock.skewMs))
   }
 
   /** After a run that did not come to its end: what the reading of bytes has shown, and nobody has looked at again. */
@@ -199,6 +205,11 @@ export class Verification {
     const { file } = group
     this.tally.indexed++
     if (all.length > 0) this.tally.present++
+    for (const { place, modified } of group.seen) {
+      const tally = this.tally.places[place] as PlaceTally
+      tally.known++
+      if (!Number.isNaN(modified)) tally.newestKnown = Math.max(tally.newestKnown ?? 0, modified)
+    }
     const { deep, digests } = this.#options
     if (!file || !(deep || digests)) return
     for (const [i, read] of all.entries()) {

@@ -29,6 +29,8 @@ export function servicesInMemory(): Services {
   const status = (): Status => ({
     Version: '0',
     Store: area.name,
+    StoreIdentity: 'memory',
+    RootPath: '',
     HybridMode: 'WriteToFileSystem',
     EngineRestarts: 0,
     RunningMoves: jobs.running.length,

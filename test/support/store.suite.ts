@@ -286,7 +286,13 @@ export function describeStore(name: string, make: () => Promise<Made>, { listed 
       const [there, doomed] = ['hundred/there', 'hundred/doomed']
       await Promise.all([put(there, bytes), put(doomed, bytes)])
       // Orthanc never writes over an object. A server that is read meanwhile may fail, but never with other bytes.
-      const read = (range?: Range) => attempt(() => get(there, range), { maxRetries: 5 }, never, () => {})
+      const read = (range?: Range) =>
+        attempt(
+          () => get(there, range),
+          { maxRetries: 5 },
+          never,
+          () => {},
+        )
       const things = [
         (i: number) => put(`hundred/new/${i}`, bytes),
         async () => assert.deepEqual(await read(), bytes),
