@@ -4,10 +4,12 @@ import { tmpdir } from 'node:os'
 import type { Attachment, ContentType } from '../../src/area/area.ts'
 import { diskNaming, keysOf, type Naming } from '../../src/area/naming.ts'
 import { objectTier } from '../../src/area/object-tier.ts'
+import type { Tier } from '../../src/area/tier.ts'
 import { VerifiedCache } from '../../src/area/verified-cache.ts'
 import { sourceOf } from '../../src/bytes.ts'
 import type { Fault } from '../../src/fault.ts'
 import type { Indexed, OrthancIndex } from '../../src/orthanc-index/orthanc-index.ts'
+import { type RepairOptions, repair } from '../../src/repair/repair.ts'
 import { a1 } from '../../src/seal/a1.ts'
 import { Budget } from '../../src/seal/budget.ts'
 import { plain } from '../../src/seal/envelope.ts'
@@ -32,6 +34,9 @@ export interface StageOptions {
   readonly encryption?: Encryption
   readonly hybrid?: boolean
   readonly legacyUnknownFiles?: boolean
+  readonly rootPath?: string
+  /** That of another site. */
+  readonly store?: OldStore
 }
 
 export interface Site {
@@ -45,6 +50,19 @@ export interface Site {
   /** The bytes of an object, sealed under the site's key, under one that it does not have, or not at all. */
   put(store: OldStore, key: string, bytes: Buffer, by?: 'key' | 'stranger' | 'nobody'): Promise<void>
   verify(more?: Partial<VerifyOptions> & { onStart?(run: Verification): void }, signal?: AbortSignal): Promise<Outcome>
+  /** Verifies, and then repairs. */
+  repair(more: Partial<RepairOptions>, olderThanMs?: number): Promise<RepairOutcome>
+  /** What Orthanc reads, by its own way. */
+  readonly tiers: readonly Tier[]
+}
+
+export interface RepairOutcome extends Outcome {
+  /** `trash KEY`, `delete KEY`, `fetch KEY`, sorted. */
+  readonly repaired: readonly string[]
+  readonly settled: number
+  readonly notRepaired: readonly Fault[]
+  /** Why a repair was refused, or could not be finished. */
+  readonly refused: Fault | undefined
 }
 
 export interface Outcome {
@@ -95,8 +113,14 @@ export function fakeIndex(files = new Map<string, Indexed>()): Site['index'] {
 export const md5Of = (bytes: Uint8Array) => createHash('md5').update(bytes).digest('hex')
 
 export function makeSite(options: StageOptions = {}): Site {
-  const { structure = 'flat', encryption = 'none', hybrid = false, legacyUnknownFiles = false } = options
-  const naming = { rootPath: 'pacs', structure, legacyUnknownFiles } as const
+  const {
+    structure = 'flat',
+    encryption = 'none',
+    hybrid = false,
+    legacyUnknownFiles = false,
+    rootPath = 'pacs',
+  } = options
+  const naming = { rootPath, structure, legacyUnknownFiles } as const
   const keys = encryption === 'none' ? keyring(undefined, []) : keyring(key1, [])
   const allowUnencryptedRead = encryption === 'on, and plain objects are read'
   const sealing = new Sealing(
@@ -104,7 +128,7 @@ export function makeSite(options: StageOptions = {}): Site {
     keys,
     () => {},
   )
-  const [store, disk] = [oldStore('store'), hybrid ? oldStore('disk') : undefined]
+  const [store, disk] = [options.store ?? oldStore('store'), hybrid ? oldStore('disk') : undefined]
   const index = fakeIndex()
   const envelope = encryption === 'none' ? plain : a1(keys)
 
@@ -113,6 +137,7 @@ export function makeSite(options: StageOptions = {}): Site {
     const tier = objectTier({ name, store: at, again: work => work(), ...shared })
     return new Place({ tierName: name, store: at, naming: named, envelopes: sealing.envelopesOn(name), tier })
   }
+  const places = [placeOf('object-storage', store, naming), ...(disk ? [placeOf('file-system', disk, diskNaming)] : [])]
   const put: Site['put'] = async (at, key, bytes, by = encryption === 'none' ? 'nobody' : 'key') => {
     const wrapped = { key: envelope, nobody: plain, stranger: a1(keyring(stranger, [])) }[by]
     await at.put(key, wrapped.seal(sourceOf(bytes)), never)
@@ -133,32 +158,69 @@ export function makeSite(options: StageOptions = {}): Site {
       await put(where === 'disk' && disk ? disk : store, keyOf(file, where, sealed), bytes, by)
       return file
     },
+    tiers: places.map(({ tier }) => tier),
     async verify(more = {}, signal = never) {
       const scratch = new Scratch(tmpdir())
-      const findings: Finding[] = []
-      const failures: Fault[] = []
-      const verification = new Verification({
-        index,
-        places: [placeOf('object-storage', store, naming), ...(disk ? [placeOf('file-system', disk, diskNaming)] : [])],
-        scratch,
-        concurrency: 4,
-        olderThanMs: DAY_MS,
-        digests: false,
-        deep: false,
-        settleMs: 0,
-        keyIds: new Set(keys.ids),
-        onFinding: finding => findings.push(finding),
-        onFailure: fault => failures.push(fault),
-        ...more,
-      })
-      more.onStart?.(verification)
       try {
-        await verification.run(signal)
+        return await verifyInto(scratch, more, signal)
       } finally {
         scratch.close()
       }
-      return { findings, failures, verification }
     },
+    async repair(more, olderThanMs = DAY_MS) {
+      const scratch = new Scratch(tmpdir())
+      const repaired: string[] = []
+      const notRepaired: Fault[] = []
+      let settled = 0
+      try {
+        const found: Finding[] = []
+        const onFinding = (finding: Finding) => {
+          found.push(finding)
+          scratch.addFinding(finding)
+        }
+        const outcome = await verifyInto(scratch, { olderThanMs, onFinding }, never)
+        const options: RepairOptions = {
+          ...{ index, places, concurrency: 4, yes: true, expect: undefined, repairs: {} },
+          proveBelonging: async () => {},
+          movesRun: async () => false,
+          onRepaired: ({ how, finding: { key } }) => repaired.push(`${how} ${key}`),
+          onSettled: () => settled++,
+          onFailure: error => notRepaired.push(error as Fault),
+          ...more,
+        }
+        const refused = await repair(outcome.verification, scratch, options, never).then(
+          () => undefined,
+          error => error as Fault,
+        )
+        return { ...outcome, findings: found, repaired: repaired.sort(), settled, notRepaired, refused }
+      } finally {
+        scratch.close()
+      }
+    },
+  }
+
+  async function verifyInto(
+    scratch: Scratch,
+    more: Partial<VerifyOptions> & { onStart?(run: Verification): void },
+    signal: AbortSignal,
+  ): Promise<Outcome> {
+    const findings: Finding[] = []
+    const failures: Fault[] = []
+    const verification = new Verification({
+      ...{ index, places, scratch },
+      concurrency: 4,
+      olderThanMs: DAY_MS,
+      digests: false,
+      deep: false,
+      settleMs: 0,
+      keyIds: new Set(keys.ids),
+      onFinding: finding => findings.push(finding),
+      onFailure: fault => failures.push(fault),
+      ...more,
+    })
+    more.onStart?.(verification)
+    await verification.run(signal)
+    return { findings, failures, verification }
   }
 }
 
