@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { ContentType } from '../src/area/area.ts'
-import { keysOf, type Naming, parseKey } from '../src/area/naming.ts'
+import { keyFromTrash, keysOf, type Naming, parseKey, trashKeyOf, trashPrefixOf } from '../src/area/naming.ts'
 import { sealedNames } from '../src/rotate/names.ts'
 import { fc } from './support/property.ts'
 
@@ -67,6 +67,25 @@ describe('a key that is parsed', () => {
           const named = n.structure === 'legacy' ? undefined : key.includes('.unk') ? 'unknown' : kind
           assert.deepEqual(parseKey(n, key), { uuid: id, type: named, sealed })
           assert.equal(sealedNames(n).mayBeSealed(key), sealed ?? true)
+        }
+      }),
+    ))
+
+  it('is found again in the trash, where rotation takes it, too, and nothing else', () =>
+    fc.assert(
+      fc.property(naming, fc.uuid(), type, suffix, (n, id, kind, end) => {
+        for (const key of keysOf(n, end, { uuid: id, type: kind })) {
+          const aside = trashKeyOf(n, key)
+          assert.ok(aside.startsWith(trashPrefixOf(n)))
+          assert.equal(keyFromTrash(n, aside), key)
+          assert.equal(parseKey(n, aside), undefined)
+          assert.equal(keyFromTrash(n, key), undefined)
+          assert.equal(keyFromTrash(n, `${aside}x`), undefined)
+          assert.equal(sealedNames(n).mayBeSealed(aside), sealedNames(n).mayBeSealed(key))
+          // The trash of a site is where another root path has its files: what is there can be read as they are.
+          assert.ok(
+            keysOf({ ...n, rootPath: trashPrefixOf(n).slice(0, -1) }, end, { uuid: id, type: kind }).includes(aside),
+          )
         }
       }),
     ))

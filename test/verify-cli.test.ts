@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, describe, it } from 'node:test'
@@ -67,6 +67,77 @@ const linesOf = (file: string) =>
     .trimEnd()
     .split('\n')
     .map(line => JSON.parse(line))
+
+describe('the command verify --repair', () => {
+  const filled = () => {
+    const site = new Site()
+    for (let i = 0; i < 40; i++) site.add()
+    const key = `${randomUUID()}.dcm`
+    site.write(key, 'an orphan')
+    site.write('readme.txt', 'of today', { fresh: true })
+    return { site, key, trash: join(site.folder, 'objects', 'cloud-storage-trash', key) }
+  }
+
+  it('says what it would do, and does it with --yes; the trash is emptied by its age', () => {
+    const { site, key, trash } = filled()
+    const object = join(site.folder, 'objects', key)
+    const dry = site.run({ repair: ['orphans=trash'] })
+    assert.equal(dry.stderr, '')
+    assert.equal(dry.status, 1)
+    assert.ok(dry.lines.includes('Nothing was changed. Give --yes to do it.'))
+    const store = `directory:${site.folder}/objects`
+    assert.ok(dry.lines.includes(`would go to the trash: ${key} in ${store} (orphan), as cloud-storage-trash/${key}`))
+    assert.ok(existsSync(object) && !existsSync(trash))
+
+    const json = join(site.folder, 'report.jsonl')
+    const done = site.run({ repair: ['orphans=trash,doubles=trash'], yes: true, json, orthanc: 'http://a' })
+    assert.match(done.stderr, /doubles are removed only when Orthanc says/)
+    assert.equal(done.status, 3)
+    assert.ok(existsSync(object))
+    const repaired = site.run({ repair: ['orphans=trash'], yes: true, json })
+    assert.deepEqual([repaired.status, repaired.stderr], [0, ''])
+    assert.ok(repaired.lines.includes('moved to the trash: 1'))
+    assert.deepEqual(linesOf(json).at(-1).repairs, { dryRun: false, trash: 1, settled: 0, failures: 0 })
+    assert.equal(readFileSync(trash, 'utf8'), 'an orphan')
+    assert.ok(!existsSync(object))
+
+    const again = site.run()
+    assert.equal(again.status, 0)
+    assert.ok(again.lines.some(line => line.startsWith(`40 objects in ${store} (240 bytes); 1 object in the trash`)))
+    const young = site.run({ emptyTrash: true, yes: true })
+    assert.deepEqual(
+      [young.status, young.lines],
+      [0, [`1 object in the trash of ${store} (9 bytes): removed 0 objects (0 bytes)`]],
+    )
+    const wouldGo = site.run({ emptyTrash: true, olderThan: 0 })
+    assert.match(wouldGo.lines[0] ?? '', /old enough 1 object/)
+    assert.ok(existsSync(trash))
+    assert.equal(site.run({ emptyTrash: true, olderThan: 0, yes: true }).status, 0)
+    assert.ok(!existsSync(trash))
+    assert.equal(site.run().status, 0)
+  })
+
+  it('refuses with all reasons, after the report, and ends with 3', () => {
+    const { site, key } = filled()
+    for (let i = 0; i < 3; i++) site.write(`${randomUUID()}.dcm`, 'x')
+    const { status, stderr, lines } = site.run({ repair: ['orphans=delete'], yes: true })
+    assert.equal(status, 3)
+    assert.match(stderr, /no orphan is removed: 4 of the 44 objects in .* would go, which is more than 5 %/)
+    assert.match(stderr, /--expect 4/)
+    assert.ok(lines.includes('orphan: 4'))
+    assert.ok(existsSync(join(site.folder, 'objects', key)))
+    const counted = site.run({ repair: ['orphans=delete'], yes: true, expect: 4 })
+    assert.deepEqual([counted.status, counted.stderr], [0, ''])
+    assert.ok(counted.lines.includes('deleted: 4'))
+  })
+
+  it('changes nothing of a store that is ReadOnly', () => {
+    const site = new Site({}, { ReadOnly: true })
+    const { status, stderr } = site.run({ repair: ['orphans=delete'], yes: true })
+    assert.equal(status, 3)
+    assert.match(stderr, /the configuration is ReadOnly/)
+  })
+})
 
 describe('the command verify', () => {
   it('says what it looked at, and ends with 0 when it found nothing', () => {

@@ -1,6 +1,8 @@
 import { Command } from 'commander'
+import { Fault } from '../fault.ts'
 import { ageOption, CONFIG, concurrency, count, several } from './arguments.ts'
 import { type VerifyArguments, verify } from './verify.ts'
+import { checkRepairs } from './verify-repair.ts'
 
 export const verifyCommand = new Command('verify')
   .description("Compare Orthanc's index with the store: what is missing, wrong or too much.")
@@ -27,7 +29,8 @@ export const verifyCommand = new Command('verify')
     '--repair <WHAT...>',
     'orphans=trash, orphans=delete, doubles, doubles=trash, missing=fetch-from FILE; a dry run without --yes',
   )
-  .option('--yes', 'carry the repair out')
+  .option('--empty-trash', 'remove what is in the trash for longer than --older-than; a dry run without --yes')
+  .option('--yes', 'carry the repair out, or empty the trash')
   .option('--expect <N>', 'so many orphans are right, also where that is more than is usual', count)
   .addHelpText(
     'after',
@@ -37,4 +40,12 @@ Exit code: 0 nothing found, 1 something found, 2 the command was not understood,
 Orthanc may work meanwhile. What looks wrong is looked at again, in the index and in the store, before it is reported.
 In a hybrid mode Orthanc's disk is compared, too: run the command there, as the user that runs Orthanc.`,
   )
-  .action((options: VerifyArguments) => verify(options))
+  .action(async (options: VerifyArguments, command: Command) => {
+    try {
+      checkRepairs(options)
+    } catch (error) {
+      const { message, remedy } = Fault.from(error)
+      command.error(`error: ${message}. ${remedy}`.trim())
+    }
+    await verify(options)
+  })

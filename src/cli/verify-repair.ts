@@ -55,6 +55,21 @@ export function parseRepairs(words: readonly string[]): AskedRepairs {
   return asked
 }
 
+/** Throws `BadRequest` when the options do not fit together. */
+export function checkRepairs(options: {
+  readonly repair?: readonly string[]
+  readonly emptyTrash?: true
+  readonly yes?: true
+  readonly expect?: number
+}): void {
+  const { repair: words, emptyTrash, yes, expect } = options
+  const asked = words && parseRepairs(words)
+  const wrong = (what: string) => new Fault('BadRequest', what)
+  if (asked && emptyTrash) throw wrong('--repair and --empty-trash are two commands')
+  if (yes && !asked && !emptyTrash) throw wrong('--yes is given without --repair or --empty-trash')
+  if (expect !== undefined && !asked?.orphans) throw wrong('--expect is given without --repair orphans=…')
+}
+
 const notUnderstood = (what: string) => new Fault('BadRequest', `--repair: ${what}`, { remedy: `Give ${FORMS}.` })
 
 /**

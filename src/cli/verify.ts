@@ -12,6 +12,7 @@ import type { Finding } from '../verify/finding.ts'
 import { Scratch } from '../verify/scratch.ts'
 import { Verification } from '../verify/verify.ts'
 import { withRoomFor } from './connections.ts'
+import { emptyTrashOf } from './empty-trash.ts'
 import { readConfig } from './orthanc-config.ts'
 import { type IndexArguments, type OpenedIndex, openIndex } from './orthanc-index.ts'
 import { placesOf } from './places.ts'
@@ -37,6 +38,7 @@ export interface VerifyArguments extends IndexArguments {
   readonly yes?: true
   /** How many orphans a person has counted. */
   readonly expect?: number
+  readonly emptyTrash?: true
 }
 
 const CHECK_DEADLINE_MS = 60_000
@@ -48,10 +50,9 @@ export async function verify(options: VerifyArguments, open = openIndex): Promis
   failWith(3)
   const { concurrency, olderThan, digests = false, deep = false, yes = false, expect } = options
   const repairs = options.repair && parseRepairs(options.repair)
-  if (!repairs && (yes || expect !== undefined))
-    throw new Fault('BadRequest', '--yes and --expect are given without --repair')
   const config = readConfig(options.config)
   if (!config) throw new Fault('BadConfig', 'the configuration has no section of a storage provider')
+  if (options.emptyTrash) return await emptyTrashOf(config, options)
   if (repairs && yes) refuseReadOnly(config)
   const keys = config.encryption ? loadKeyring(config.encryption, warn) : keyring(undefined, [])
   const composition = compose(

@@ -19,8 +19,9 @@ export interface PlaceOfOrphans extends Pick<PlaceTally, 'store' | 'objects'> {
   /** Objects of files that the index has. */
   readonly known: number
   readonly orphans: number
-  /** Orphans that were written after everything there that the index has. */
-  readonly newer: number
+  /** Days with orphans, of which the index has nothing there; and how many orphans these are. In days since 1970. */
+  readonly lostDays: readonly number[]
+  readonly ofLostDays: number
 }
 
 /** So much of the index must be in the stores. */
@@ -39,17 +40,22 @@ export function reasonsToKeep(facts: OrphanFacts): readonly string[] {
   if (expected !== undefined)
     return expected === orphans ? [] : [`there are ${orphans} orphans, and --expect says ${expected}`]
   if (indexed === 0) return [`the index is empty. ${asked}`]
-  return places.flatMap(({ store, objects, known, orphans: here, newer }) => {
+  return places.flatMap(({ store, objects, known, orphans: here, lostDays, ofLostDays }) => {
     if (here === 0) return []
     if (known === 0) return [`nothing in ${store} is in the index: is it the index of this store? ${asked}`]
     const reasons = []
     if (here > objects * MOST_ORPHANS)
       reasons.push(`${here} of the ${objects} objects in ${store} would go, which is more than 5 %. ${asked}`)
-    if (newer > 0)
+    if (ofLostDays > 0)
       reasons.push(
-        `${newer} of them in ${store} are newer than everything that the index has: ` +
+        `${ofLostDays} of them in ${store} were written on days of which the index has nothing (${shown(lostDays)}): ` +
           `was the database restored from an older state? ${asked}`,
       )
     return reasons
   })
+}
+
+function shown(days: readonly number[]): string {
+  const dates = [...days].sort((a, b) => a - b).map(day => new Date(day * 86_400_000).toISOString().slice(0, 10))
+  return dates.length > 1 ? `${dates[0]} to ${dates.at(-1)}` : String(dates[0])
 }

@@ -1,9 +1,8 @@
 /** What `verify --repair` may change, and when. */
 import type { Tier } from '../area/tier.ts'
 import { Fault } from '../fault.ts'
-import type { Finding } from '../verify/finding.ts'
 import type { Scratch } from '../verify/scratch.ts'
-import type { Verification } from '../verify/verify.ts'
+import { dayOf, type Verification } from '../verify/verify.ts'
 import { placeOf, type RepairContext } from './context.ts'
 import { type MovesRun, removeDoubles } from './doubles.ts'
 import { fetchMissing } from './fetch-missing.ts'
@@ -36,7 +35,7 @@ const LARGEST_SKEW_MS = 5 * 60_000
  * anything of that kind is changed. What fails alone is told, and the others go on.
  */
 export async function repair(
-  verification: Pick<Verification, 'tally' | 'skewMs'>,
+  verification: Pick<Verification, 'tally' | 'skewMs' | 'knownDays'>,
   scratch: Pick<Scratch, 'findings'>,
   options: RepairOptions,
   signal: AbortSignal,
@@ -67,22 +66,24 @@ export function refuseWrongClock(skewMs: number): void {
 }
 
 function refuseDoubtfulOrphans(
-  { tally }: Pick<Verification, 'tally'>,
+  { tally, knownDays }: Pick<Verification, 'tally' | 'knownDays'>,
   scratch: Pick<Scratch, 'findings'>,
   options: RepairOptions,
 ): void {
-  const counts = tally.places.map(place => ({ ...place, orphans: 0, newer: 0 }))
+  const counts = tally.places.map(place => ({ ...place, orphans: 0, ofLostDays: 0, days: new Set<number>() }))
   for (const finding of scratch.findings('orphan')) {
-    const count = counts[options.places.indexOf(placeOf(options, finding))]
+    const at = options.places.indexOf(placeOf(options, finding))
+    const count = counts[at]
     if (!count) continue
     count.orphans++
-    if (isNewer(finding, count.newestKnown)) count.newer++
+    const day = dayOf(finding.modified ?? 0)
+    if (knownDays[at]?.has(day)) continue
+    count.ofLostDays++
+    count.days.add(day)
   }
+  const places = counts.map(({ days, ...place }) => ({ ...place, lostDays: [...days] }))
   const { indexed, present } = tally
-  const reasons = reasonsToKeep({ indexed, present, places: counts, expected: options.expect })
+  const reasons = reasonsToKeep({ indexed, present, places, expected: options.expect })
   if (reasons.length === 0) return
   throw new Fault('BadRequest', `no orphan is removed: ${reasons.join('; ')}`, { remedy: '' })
 }
-
-const isNewer = ({ modified }: Finding, newestKnown: number | undefined) =>
-  modified === undefined || newestKnown === undefined || modified > newestKnown

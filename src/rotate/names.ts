@@ -1,5 +1,5 @@
 /** Which keys of a store belong to a configuration and may be sealed (docs/contract.md). */
-import { type Naming, parseKey, prefixOf } from '../area/naming.ts'
+import { keyFromTrash, type Naming, parseKey, prefixOf, trashPrefixOf } from '../area/naming.ts'
 
 export interface SealedNames {
   /** What to list. */
@@ -21,11 +21,13 @@ export function sealedNames(naming: Naming): SealedNames {
   return {
     prefix,
     mayBePlain,
+    // What is in the trash may be needed again, so its key must stay readable, too.
     mayBeSealed: key => {
-      const found = parseKey(naming, key)
+      const found = parseKey(naming, keyFromTrash(naming, key) ?? key)
       return found !== undefined && (found.sealed ?? mayBePlain)
     },
     shareBefore: key => {
+      if (key.startsWith(trashPrefixOf(naming))) return 0xd0 / 0x100 // between the keys with "c" and those with "d"
       const name = key.startsWith(prefix) ? key.slice(prefix.length) : ''
       const digits = name.replaceAll('/', '').slice(0, 4)
       return /^[0-9a-fA-F]{4}$/.test(digits) ? Number.parseInt(digits, 16) / 0x10000 : 0

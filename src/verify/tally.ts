@@ -36,9 +36,8 @@ export interface PlaceTally {
   strangers: number
   /** Objects that an earlier run has put aside. */
   trash: number
-  /** Objects of files that the index has, and when the newest of them was written, in milliseconds since 1970. */
+  /** Objects of files that the index has. */
   known: number
-  newestKnown: number | undefined
   /**
    * By what the age of orphans was measured: `store`, its own time; `newest object`, because it tells no time;
    * undefined, because it has no objects.
@@ -56,7 +55,6 @@ export const emptyTally = (stores: readonly string[]): VerifyTally => ({
     strangers: 0,
     trash: 0,
     known: 0,
-    newestKnown: undefined,
     clock: undefined,
   })),
   findings: Object.fromEntries(KINDS.map(kind => [kind, 0])) as Record<Kind, number>,

@@ -52,6 +52,9 @@ export interface VerifyOptions {
 /** What may be a removal or a move that is under way. */
 const isPassing = ({ kind }: Finding) => kind === 'orphan' || kind === 'double'
 
+/** In days since 1970. */
+export const dayOf = (milliseconds: number) => Math.floor(milliseconds / 86_400_000)
+
 export class Verification {
   readonly tally: VerifyTally
   phase: 'listing' | 'comparing' | 'looking again' = 'listing'
@@ -59,6 +62,9 @@ export class Verification {
   share = 0
   /** Whether everything was looked at. */
   complete = false
+
+  /** Of each place: the days on which something was written there that the index has. */
+  readonly knownDays: readonly Set<number>[]
 
   readonly #options: VerifyOptions
   readonly #listed: readonly Listed[]
@@ -74,6 +80,7 @@ export class Verification {
   constructor(options: VerifyOptions) {
     const { places, index, concurrency, keyIds, olderThanMs } = options
     this.#options = options
+    this.knownDays = places.map(() => new Set())
     this.tally = emptyTally(places.map(({ store }) => store.name))
     this.#listed = this.tally.places.map((tally, i) => {
       return { place: places[i] as Place, index: i, tally, clock: new StoreClock() }
@@ -208,7 +215,7 @@ export class Verification {
     for (const { place, modified } of group.seen) {
       const tally = this.tally.places[place] as PlaceTally
       tally.known++
-      if (!Number.isNaN(modified)) tally.newestKnown = Math.max(tally.newestKnown ?? 0, modified)
+      this.knownDays[place]?.add(dayOf(modified))
     }
     const { deep, digests } = this.#options
     if (!file || !(deep || digests)) return
