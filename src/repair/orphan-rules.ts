@@ -24,8 +24,8 @@ export interface PlaceOfOrphans extends Pick<PlaceTally, 'store' | 'objects'> {
   readonly ofLostDays: number
 }
 
-/** So much of the index must be in the stores. */
-const MOST_MISSING = 0.05
+/** More of the index is missing where index and stores do not belong together. */
+const MOST_MISSING = 0.5
 /** So many of the objects may be orphans without the question whether that is right. */
 const MOST_ORPHANS = 0.05
 

@@ -68,10 +68,12 @@ function verify(place: Place, files: readonly Indexed[], more: Partial<VerifyArg
   )
 }
 
-// `npm test` has each structure on each store, and both of them plain and encrypted. LONG=1 has everything.
+// `npm test` has each store once, in turn flat and legacy, plain and encrypted. LONG=1 has everything.
 for (const [i, [name, make]] of makers.entries())
-  for (const structure of ['flat', 'legacy'] as const)
-    for (const encrypted of LONG ? [false, true] : [(structure === 'flat') === (i % 2 === 0)])
+  for (const structure of LONG
+    ? (['flat', 'legacy'] as const)
+    : [i % 2 === 0 ? ('flat' as const) : ('legacy' as const)])
+    for (const encrypted of LONG ? [false, true] : [i % 4 < 2])
       describe(`verify on ${name}, ${structure}, ${encrypted ? 'encrypted' : 'plain'}`, () => {
         it('finds what was planted and nothing else', async () => {
           const place = await make({
@@ -94,28 +96,49 @@ for (const [i, [name, make]] of makers.entries())
           }
           const wrongSize: string[] = []
           const wrongBytes: string[] = []
-          // One of them goes up in parts where the store does that. Its ETag is no MD5.
-          const large = await add(noise(17 * MB, 1))
-          for (let i = 0; i < 40; i++) {
-            const bytes = noise(1000 + i, i)
-            const file = await add(bytes)
-            if (i % 8 === 0) {
+          const orphans: string[] = []
+          const other = (file: Indexed) => keysOf(naming, encrypted ? '' : '.enc', file)[0]
+          /** What goes wrong with a file, each in its turn. */
+          const faults: readonly ((file: Indexed, bytes: Buffer, i: number) => Promise<unknown>)[] = [
+            async file => {
               await place.remove(keyOf(file))
               wrongSize.push(`missing ${keyOf(file)}`)
-            } else if (i % 8 === 1) {
+            },
+            async file => {
               files.splice(files.indexOf(file), 1)
-              wrongSize.push(`orphan ${keyOf(file)}`)
-            } else if (i % 8 === 2) {
-              await put(file, noise(999, i))
+              orphans.push(keyOf(file))
+            },
+            async (file, bytes, i) => {
+              await put(file, noise(bytes.byteLength + 1 + (i % 7), i))
               wrongSize.push(`wrong size ${keyOf(file)}`)
-            } else if (i % 8 === 3) {
-              await put(file, noise(1000 + i, i + 1))
+            },
+            async (file, bytes, i) => {
+              await put(file, noise(bytes.byteLength, i + 1))
               wrongBytes.push(`corrupt ${keyOf(file)}`)
-            } else if (i % 8 === 4 && encrypted) {
-              await put(file, bytes, strangers)
-              wrongBytes.push(`unknown key ${keyOf(file)}`)
+            },
+            async (file, bytes) => {
+              if (encrypted) await put(file, bytes, strangers)
+              if (encrypted) wrongBytes.push(`unknown key ${keyOf(file)}`)
+            },
+            async file => {
+              if (structure === 'legacy') return // there, both would have one name
+              await place.store.put(other(file), sourceOf(Buffer.from('once more')), never)
+              wrongSize.push(`double ${other(file)}`)
+            },
+          ]
+          // One of them goes up in parts where the store does that. Its ETag is no MD5.
+          const large = await add(noise(17 * MB, 1))
+          const [objects, every] = LONG ? [/Azure|Google/.test(name) ? 1_000 : 10_000, 20] : [42, 2]
+          const numbers = Array(objects).keys()
+          const work = async () => {
+            for (const i of numbers) {
+              const bytes = noise(1000 + (i % 500), i)
+              const file = await add(bytes)
+              if (i % every === 0) await faults[(i / every) % faults.length]?.(file, bytes, i)
             }
           }
+          await Promise.all([work(), work(), work(), work()])
+          wrongSize.push(...orphans.map(key => `orphan ${key}`))
           const simple = await verify(place, files, {})
           assert.equal(simple.stderr, '')
           assert.deepEqual(simple.found, wrongSize.sort())
@@ -132,5 +155,17 @@ for (const [i, [name, make]] of makers.entries())
           const last = await verify(place, files, { deep: true })
           assert.deepEqual(last.found, [...wrongSize, ...wrongBytes, `corrupt ${keyOf(large)}`].sort())
           assert.equal(last.stderr, '')
+
+          const repair = { repair: ['orphans=trash'], yes: true, expect: orphans.length } as const
+          const repaired = await verify(place, files, repair)
+          assert.equal(repaired.stderr, '')
+          assert.deepEqual(
+            repaired.found.filter(line => line.startsWith('repaired ')),
+            orphans.map(key => `repaired ${key}`).sort(),
+          )
+          const left = await verify(place, files, {})
+          assert.deepEqual(left.found, wrongSize.filter(line => !line.startsWith('orphan ')).sort())
+          const [tally] = left.summary['places'] as { trash: number; strangers: number }[]
+          assert.deepEqual([tally?.trash, tally?.strangers], [orphans.length, 0])
         })
       })
