@@ -291,7 +291,7 @@ describe('the progress of verify', () => {
   it('counts while it lists, then says how much is done and how long it will take', () => {
     let now = 1000
     const tally = emptyTally(['s'])
-    const verification = { phase: 'listing' as Verification['phase'], share: 0, tally }
+    const verification = { phase: 'listing' as Verification['phase'], share: 0, tally, listedAt: 3000 }
     const progress = new VerifyProgress(verification, true, () => now)
     tally.indexed = 100
     Object.assign(tally.places[0] ?? {}, { objects: 300 })

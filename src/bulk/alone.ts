@@ -31,11 +31,15 @@ export interface AloneOptions {
 
 export class Alone {
   readonly #options: AloneOptions
+  /** Of the runs before this one. */
+  readonly #before: ReadonlyMap<number, ShardTally>
   #done = 0
   #tally: Tally = { failures: 0 }
 
   constructor(options: AloneOptions) {
     this.#options = options
+    this.#before = options.state.done()
+    for (const tally of this.#before.values()) this.#count(tally)
   }
 
   get progress(): Progress {
@@ -51,13 +55,10 @@ export class Alone {
 
   /** Rejects when a shard could not be done, or `signal` is aborted. All others have ended then. */
   async run(signal: AbortSignal): Promise<void> {
-    const { state } = this.#options
     const failed = new AbortController()
     const joined = AbortSignal.any([signal, failed.signal])
     setMaxListeners(0, joined)
-    for (const tally of state.done().values()) this.#count(tally)
-    const done = state.done()
-    const left = Array.from({ length: SHARDS }, (_, shard) => shard).filter(shard => !done.has(shard))
+    const left = Array.from({ length: SHARDS }, (_, shard) => shard).filter(shard => !this.#before.has(shard))
     const limit = pLimit(AT_ONCE)
     let first: unknown
     const all = left.map(shard =>

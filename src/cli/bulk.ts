@@ -83,11 +83,10 @@ export async function runBulk(
 }
 
 function positionOf(alone: Alone, wording: Wording, seconds: () => number) {
-  let begun: { readonly share: number; readonly done: number } | undefined
+  const begun = { share: alone.progress.share, done: wording.done(alone.progress.tally) }
   return () => {
     const { share, tally } = alone.progress
     const done = wording.done(tally)
-    begun ??= { share, done }
     const gone = share - begun.share
     const left = gone > 0 && share < 1 ? `, ${timeOf((seconds() * (1 - share)) / gone)} left` : ''
     return { share, text: `${wording.position(tally)}, ${rate(done - begun.done, seconds())}${left}` }

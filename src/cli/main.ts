@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import './threads.ts'
+import './process.ts'
 import { existsSync } from 'node:fs'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { Fault } from '../fault.ts'

@@ -7,15 +7,14 @@ const ENOUGH = 0.02
 
 /** How far a verification is, how fast it goes, and how long it will take. */
 export class VerifyProgress {
-  readonly #verification: Pick<Verification, 'phase' | 'share' | 'tally'>
+  readonly #verification: Pick<Verification, 'phase' | 'share' | 'tally' | 'listedAt'>
   readonly #deep: boolean
   readonly #now: () => number
   readonly #start: number
-  #comparingSince: number | undefined
 
   /** `now`: milliseconds. */
   constructor(
-    verification: Pick<Verification, 'phase' | 'share' | 'tally'>,
+    verification: Pick<Verification, 'phase' | 'share' | 'tally' | 'listedAt'>,
     deep: boolean,
     now = () => performance.now(),
   ) {
@@ -31,15 +30,14 @@ export class VerifyProgress {
   }
 
   get position(): Position {
-    const { phase, share, tally } = this.#verification
+    const { phase, share, tally, listedAt } = this.#verification
     const objects = tally.places.reduce((sum, place) => sum + place.objects + place.strangers, 0)
     if (phase === 'listing')
       return {
         share: undefined,
         text: `${tally.indexed} files in the index, ${objects} objects listed, ${rate(tally.indexed + objects, this.seconds)}`,
       }
-    this.#comparingSince ??= this.#now()
-    const seconds = (this.#now() - this.#comparingSince) / 1000
+    const seconds = (this.#now() - listedAt) / 1000
     const found = Object.values(tally.findings).reduce((sum, count) => sum + count, 0)
     if (phase === 'looking again')
       return { share, text: `${tally.suspects} to be looked at again, ${found} found, ${tally.settled} well` }

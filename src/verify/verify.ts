@@ -58,6 +58,8 @@ export const dayOf = (milliseconds: number) => Math.floor(milliseconds / 86_400_
 export class Verification {
   readonly tally: VerifyTally
   phase: 'listing' | 'comparing' | 'looking again' = 'listing'
+  /** When the listings were at their end, as performance.now() says it. */
+  listedAt = 0
   /** How much of the comparing is done, from 0 to 1. */
   share = 0
   /** Whether everything was looked at. */
@@ -132,7 +134,7 @@ export class Verification {
     setMaxListeners(0, joined)
     try {
       await this.#fill(joined, failed)
-      const listed = performance.now()
+      this.listedAt = performance.now()
       this.phase = 'comparing'
       this.tally.indexed = 0 // the index may have named something twice
       for (let shard = 0; shard < SHARDS; shard++) {
@@ -142,7 +144,7 @@ export class Verification {
         this.share = (shard + 1) / SHARDS
       }
       await this.#reader.end()
-      await this.#lookAgain(listed, joined)
+      await this.#lookAgain(joined)
       for (const { held } of this.#digests) this.tally.digests.unclear += held
     } catch (error) {
       failed.abort(new Fault('Canceled', 'the verification has ended'))
@@ -188,10 +190,10 @@ export class Verification {
    * At the end, when what was under way has ended, and all at once: the index may have to read everything to answer.
    * What looks wrong stays in the scratch file until then.
    */
-  async #lookAgain(listed: number, signal: AbortSignal): Promise<void> {
+  async #lookAgain(signal: AbortSignal): Promise<void> {
     const { scratch, settleMs, wait = (ms, until) => sleep(ms, undefined, { signal: until }), promised } = this.#options
     this.phase = 'looking again'
-    const left = settleMs - (performance.now() - listed)
+    const left = settleMs - (performance.now() - this.listedAt)
     if (this.#passing && left > 0) await wait(left, signal)
     const isPromised = this.#passing && promised ? await promised() : () => false
     for (const shard of this.#suspicious) {
