@@ -7,11 +7,13 @@ import { type Bytes, collect, type Range, type Source, sourceOf } from '../../sr
 import { Fault } from '../../src/fault.ts'
 import type { Stat, Store } from '../../src/stores/store.ts'
 import { testAborts } from './aborts.suite.ts'
+import { testLeftovers, type Unfinished } from './leftovers.suite.ts'
 import { noise } from './noise.ts'
 import { sha256 } from './sha256.ts'
 
 export interface Made {
   readonly store: Store
+  readonly unfinished?: Unfinished
   dispose(): Promise<void>
 }
 
@@ -254,6 +256,7 @@ export function describeStore(
       })
 
     testAborts(() => store)
+    testLeftovers(() => made)
 
     it('stops a body that is being read when it is aborted', async () => {
       await put('long', noise(8_000_000))

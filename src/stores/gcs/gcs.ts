@@ -21,6 +21,7 @@ import { googleAuthorizer } from './auth.ts'
 import { gcsBatch } from './batch.ts'
 import { gcsCheck } from './check.ts'
 import { gcsFault, isMarkedByGoogle, objectOf } from './faults.ts'
+import { gcsLeftovers } from './leftovers.ts'
 
 /** `GoogleCloudStorage` of docs/configuration.md, in base units. */
 export interface GcsOptions extends ConnectionOptions {
@@ -124,6 +125,7 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
       const objects = items.map(item => described(answer, Object(item).name, Object(item)))
       return { objects, next: nextFrom(nextPageToken, answer) }
     },
+    leftovers: gcsLeftovers,
     check: gcsCheck(probeKey, bucket, bucketPath),
 
     // Google takes the parts of an upload one after the other, so they bring no speed (measured: one request is faster

@@ -23,6 +23,7 @@ import { type S3Signing, s3Signing } from './auth.ts'
 import { s3Batch } from './batch.ts'
 import { Checksums } from './checksums.ts'
 import { isMarkedByS3, s3Fault } from './faults.ts'
+import { s3Leftovers } from './leftovers.ts'
 import { type S3Place, s3PlaceOf } from './place.ts'
 import { isOfProof, proveChecksums } from './proof.ts'
 import { type Credentials, EMPTY_PAYLOAD, sha256Hex, signer, UNSIGNED_PAYLOAD } from './sigv4.ts'
@@ -182,6 +183,7 @@ export function s3Dialect(
       )
       return { objects, next }
     },
+    leftovers: s3Leftovers(bucketPath, objectPath),
     // In a bucket with versions, the removal of an absent object would leave a delete marker. S3 looks at the condition
     // after the permission. Servers that do not know the condition ignore it.
     check: probeObject(probeKey, {
