@@ -10,7 +10,12 @@ export const verifyCommand = new Command('verify')
   .option('--digests', 'compare what the store tells of digests with the index, without reading objects')
   .option('--deep', 'read every object to its end')
   .addOption(
-    ageOption('--older-than <TIME>', 'only what is older is an orphan, such as 90m or 7d', 24 * 3_600_000, '24h'),
+    ageOption(
+      '--older-than <TIME>',
+      'only what is older is an orphan or a leftover, such as 90m or 7d',
+      24 * 3_600_000,
+      '24h',
+    ),
   )
   .addOption(
     ageOption(

@@ -4,7 +4,7 @@ import type { Indexed } from '../orthanc-index/orthanc-index.ts'
 import type { Place, Readable } from './place.ts'
 import type { Group, Seen } from './scratch.ts'
 
-export const KINDS = ['missing', 'wrong size', 'corrupt', 'unknown key', 'orphan', 'double'] as const
+export const KINDS = ['missing', 'wrong size', 'corrupt', 'unknown key', 'orphan', 'double', 'leftover'] as const
 export type Kind = (typeof KINDS)[number]
 
 export interface Finding {

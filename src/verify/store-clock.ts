@@ -14,7 +14,7 @@ export class StoreClock {
     this.#localNow = localNow
   }
 
-  learn({ asOf, modified }: Stat): void {
+  learn({ asOf, modified }: Pick<Stat, 'asOf' | 'modified'>): void {
     if (asOf) this.#told = Math.max(this.#told, asOf.getTime())
     const written = modified.getTime()
     if (written > this.#newest && written <= this.#localNow()) this.#newest = written

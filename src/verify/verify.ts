@@ -11,6 +11,7 @@ import { Fault } from '../fault.ts'
 import type { OrthancIndex } from '../orthanc-index/orthanc-index.ts'
 import { fillFromIndex, fillFromStore, type Listed } from './fill.ts'
 import { type Finding, hasRightSize, judge, type Read, type Rules, readOf } from './judge.ts'
+import { findLeftovers } from './leftovers.ts'
 import { ListedDigests } from './listed-digests.ts'
 import type { Place } from './place.ts'
 import { Reader, type ToRead } from './reader.ts'
@@ -79,10 +80,6 @@ export class Verification {
     })
     const isYoung = ({ place, modified }: Seen) => !this.#listed[place]?.clock.isOlder(modified, olderThanMs)
     this.#rules = { places, isYoung }
-    const onFinding = (finding: Finding) => {
-      this.tally.findings[finding.kind]++
-      options.onFinding(finding)
-    }
     const onFailure = (error: unknown) => {
       this.tally.failures++
       options.onFailure(Fault.from(error))
@@ -91,7 +88,7 @@ export class Verification {
       this.tally.suspects--
       if (settled) this.tally.settled++
     }
-    const reports = { onFinding, onFailure, onLookedAt }
+    const reports = { onFinding: (finding: Finding) => this.#found(finding), onFailure, onLookedAt }
     this.#secondLook = new SecondLook({ index, rules: this.#rules, concurrency, ...reports })
     this.#reader = new Reader({ places, keyIds, concurrency, tally: this.tally, onFailure })
     this.#digests = places.map(() => new ListedDigests())
@@ -120,6 +117,8 @@ export class Verification {
     try {
       await this.#fill(joined, failed)
       const listed = performance.now()
+      for (const one of this.#listed)
+        await findLeftovers(one, this.#options.olderThanMs, finding => this.#found(finding), joined)
       this.phase = 'comparing'
       this.tally.indexed = 0 // the index may have named something twice
       for (let shard = 0; shard < SHARDS; shard++) {
@@ -137,6 +136,11 @@ export class Verification {
       throw signal.aborted ? Fault.ofAbort(signal) : Fault.from(error)
     }
     this.complete = this.tally.failures === 0
+  }
+
+  #found(finding: Finding): void {
+    this.tally.findings[finding.kind]++
+    this.#options.onFinding(finding)
   }
 
   /** All at once, because each of them waits for something else. When one fails, the others end. */

@@ -8,7 +8,7 @@ import { noise } from './noise.ts'
 const never = new AbortController().signal
 
 export interface Unfinished {
-  /** Begins a write, sends some bytes, and abandons it as a process does that dies. Absent: nothing of it can be seen. */
+  /** Begins a write, sends some bytes, and abandons it as a process that dies. Absent: nothing of it can be seen. */
   begin?: ((key: string) => Promise<void>) | undefined
   /** Whether the store removes leftovers; if not, the provider does. */
   readonly removes: boolean
