@@ -306,6 +306,34 @@ describe('repair of doubles', () => {
   })
 })
 
+describe('repair of leftovers', () => {
+  it('discards those that are old and ours, and says which could not be discarded', async () => {
+    const site = await grown(makeSite({ hybrid: true }), 3)
+    const key = site.keyOf({ uuid: randomUUID(), type: 'dicom' })
+    const begun = (of: string, ageMs: number) => ({
+      ...({ key: of, id: randomUUID(), what: 'unfinished upload', started: new Date(Date.now() - ageMs) } as const),
+    })
+    const [old, stubborn] = [
+      begun(key, 2 * DAY_MS),
+      begun(site.keyOf({ uuid: randomUUID(), type: 'dicom' }), 2 * DAY_MS),
+    ]
+    const left = [old, stubborn, begun(key, 1000), begun('pacs/theirs', 2 * DAY_MS)]
+    const removed: string[] = []
+    site.store.leftovers = async function* () {
+      yield* left
+    }
+    site.store.removeLeftover = async ({ id }) => {
+      if (id === stubborn.id) throw new Fault('Denied', 'no')
+      removed.push(id)
+    }
+    const dry = await site.repair({ repairs: { leftovers: true }, yes: false })
+    assert.deepEqual([dry.repaired.length, removed], [2, []])
+    const { repaired, notRepaired } = await site.repair({ repairs: { leftovers: true } })
+    assert.deepEqual([repaired, removed], [[`discard ${key}`], [old.id]])
+    assert.match(notRepaired[0]?.describe() ?? '', /\[Denied\]/)
+  })
+})
+
 describe('repair of missing files', () => {
   const lostIn = async (encryption: Encryption, replica: Site, by?: 'nobody') => {
     const site = await grown(makeSite({ encryption }), 3)

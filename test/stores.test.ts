@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { describe, it } from 'node:test'
 import { collect, sourceOf } from '../src/bytes.ts'
 import { Fault } from '../src/fault.ts'
 import { directoryStore } from '../src/stores/directory/directory.ts'
-import { MARKER } from '../src/stores/directory/names.ts'
+import { MARKER, temporaryName } from '../src/stores/directory/names.ts'
 import type { Store } from '../src/stores/store.ts'
 import { withChecksum } from '../src/stores/wrappers/checksum.ts'
 import { withDeadline } from '../src/stores/wrappers/deadline.ts'
@@ -27,8 +27,15 @@ const inMemory = async (wrap: (store: Store) => Store = store => store): Promise
 
 const inFolder = async (wrap: (store: Store) => Store = store => store): Promise<Made> => {
   const folder = mkdtempSync(join(tmpdir(), 'ocs-store-'))
+  /** As a process leaves it that dies in the middle. */
+  async function begin(key: string): Promise<void> {
+    const below = join(folder, 'objects', dirname(key))
+    mkdirSync(below, { recursive: true })
+    writeFileSync(join(below, temporaryName(basename(key))), 'some bytes')
+  }
   return {
     store: wrap(directoryStore(join(folder, 'objects'))),
+    unfinished: { begin, removes: true },
     dispose: async () => rmSync(folder, { recursive: true, force: true }),
   }
 }

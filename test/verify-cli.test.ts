@@ -158,6 +158,7 @@ describe('the command verify', () => {
       'unknown key: 0',
       'orphan: 0',
       'double: 0',
+      'leftover: 0',
     ])
     assert.equal(status, 0)
   })
@@ -203,7 +204,15 @@ describe('the command verify', () => {
         index: 'an index in a file',
         indexed: 24,
         present: 1,
-        findings: { missing: 23, 'wrong size': 0, corrupt: null, 'unknown key': null, orphan: 1, double: 0 },
+        findings: {
+          missing: 23,
+          'wrong size': 0,
+          corrupt: null,
+          'unknown key': null,
+          orphan: 1,
+          double: 0,
+          leftover: 0,
+        },
         young: 1,
       },
     )

@@ -1,6 +1,6 @@
 /**
  * A stub that lists as many objects as it is told, in S3's words, and has none: each page is made when it is asked for.
- * The file number `i` has the UUID that `uuidOf(i)` gives. Arguments: how many. Run as its own process; prints its port.
+ * The file number `i` has the UUID that `uuidOf(i)` gives. Argument: how many. Run as its own process; prints its port.
  */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'

@@ -2,8 +2,13 @@ import type { Repaired } from '../repair/context.ts'
 
 /** Of each kind, so many are shown to people. */
 const MOST_SHOWN = 20
-const DONE = { trash: 'moved to the trash', delete: 'deleted', fetch: 'fetched' } as const
-const PLANNED = { trash: 'would go to the trash', delete: 'would be deleted', fetch: 'would be fetched' } as const
+const DONE = { trash: 'moved to the trash', delete: 'deleted', fetch: 'fetched', discard: 'discarded' } as const
+const PLANNED = {
+  trash: 'would go to the trash',
+  delete: 'would be deleted',
+  fetch: 'would be fetched',
+  discard: 'would be discarded',
+} as const
 
 /** What `verify --repair` has done, or would do. */
 export class RepairCounts {

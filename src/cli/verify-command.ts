@@ -12,7 +12,12 @@ export const verifyCommand = new Command('verify')
   .option('--digests', 'compare what the store tells of digests with the index, without reading objects')
   .option('--deep', 'read every object to its end')
   .addOption(
-    ageOption('--older-than <TIME>', 'only what is older is an orphan, such as 90m or 7d', 24 * 3_600_000, '24h'),
+    ageOption(
+      '--older-than <TIME>',
+      'only what is older is an orphan or a leftover, such as 90m or 7d',
+      24 * 3_600_000,
+      '24h',
+    ),
   )
   .addOption(
     ageOption(
@@ -27,7 +32,7 @@ export const verifyCommand = new Command('verify')
   .option('--concurrency <N>', 'files that are looked at or read at once', concurrency, 8)
   .option(
     '--repair <WHAT...>',
-    'orphans=trash, orphans=delete, doubles, doubles=trash, missing=fetch-from FILE; a dry run without --yes',
+    'orphans=trash, orphans=delete, doubles, doubles=trash, leftovers, missing=fetch-from FILE; a dry run without --yes',
   )
   .option('--empty-trash', 'remove what is in the trash for longer than --older-than; a dry run without --yes')
   .option('--yes', 'carry the repair out, or empty the trash')

@@ -137,7 +137,7 @@ export function openReplica(file: string, concurrency: number, own: EngineConfig
   return { tiers: Object.values(composition.tiers), close: () => composition.store.close() }
 }
 
-export interface HowToRepair extends Pick<AskedRepairs, 'orphans' | 'doubles'> {
+export interface HowToRepair extends Pick<AskedRepairs, 'orphans' | 'doubles' | 'leftovers'> {
   readonly replica: readonly Tier[] | undefined
   readonly yes: boolean
   readonly expect: number | undefined
@@ -150,7 +150,7 @@ const MOST_LINES = 20
 
 /** Rejects when a repair may not be made, or could not be finished. What fails alone is told. */
 export async function repairFound(
-  { replica, orphans, doubles, ...how }: HowToRepair,
+  { replica, orphans, doubles, leftovers, ...how }: HowToRepair,
   verification: Verification,
   scratch: Scratch,
   opened: OpenedIndex,
@@ -161,6 +161,7 @@ export async function repairFound(
   const repairs = {
     ...(orphans && { orphans }),
     ...(doubles && { doubles }),
+    ...(leftovers && { leftovers }),
     ...(replica && { missing: replica }),
   }
   const options = {

@@ -1,6 +1,7 @@
 import { amount } from '../bytes.ts'
 import type { Repaired } from '../repair/context.ts'
 import { type Finding, KINDS, type Kind } from '../verify/finding.ts'
+import type { PlaceTally } from '../verify/tally.ts'
 import type { Verification } from '../verify/verify.ts'
 import { JsonLines } from './json-lines.ts'
 import { RepairCounts } from './repair-counts.ts'
@@ -73,7 +74,10 @@ export class VerifyReport {
   end(verification: Verification, run: Run): void {
     for (const { kind, ...finding } of verification.unproven)
       this.#json.write({ kind: 'suspect', of: kind, ...finding })
-    const findings = KINDS.map(kind => [kind, this.#looksFor(kind) ? verification.tally.findings[kind] : null])
+    const findings = KINDS.map(kind => [
+      kind,
+      this.#looksFor(kind, verification) ? verification.tally.findings[kind] : null,
+    ])
     const repairs = this.#options.repair && { repairs: this.#repairs.summary(this.#options.yes ?? false) }
     this.#json.write({ ...summaryOf(verification, run), findings: Object.fromEntries(findings), ...repairs })
     if (!this.#json.ownsOutput) this.#toPeople(verification, run)
@@ -84,8 +88,9 @@ export class VerifyReport {
   }
 
   /** A 0 must not stand for what nobody looked at. */
-  #looksFor(kind: Kind): boolean {
+  #looksFor(kind: Kind, { tally }: Verification): boolean {
     const { deep = false, digests = false } = this.#options
+    if (kind === 'leftover') return tally.places.some(({ leftovers }) => leftovers.notLookedFor === undefined)
     if (kind === 'unknown key') return deep
     return kind === 'corrupt' ? deep || digests : true
   }
@@ -118,7 +123,9 @@ export class VerifyReport {
     if (tally.promised > 0) say(`${objects(tally.promised)} in the journal of removals`)
     if (tally.failures > 0) say(`${tally.failures} could not be looked at`)
     for (const kind of KINDS)
-      say(`${kind}: ${this.#looksFor(kind) ? tally.findings[kind] : 'not looked for, that needs --deep'}`)
+      if (this.#looksFor(kind, verification)) say(`${kind}: ${tally.findings[kind]}`)
+      else if (kind !== 'leftover') say(`${kind}: not looked for, that needs --deep`)
+    for (const place of tally.places) for (const line of leftoverLines(place)) say(line)
     if (this.#options.repair) for (const line of this.#repairs.lines(this.#options.yes ?? false)) say(line)
     const all = tally.places.reduce((sum, place) => sum + place.objects + place.strangers, tally.indexed)
     say(`took ${timeOf(seconds)}, ${rate(all, seconds)}`)
@@ -130,6 +137,18 @@ const files = (count: number) => (count === 1 ? '1 file' : `${count} files`)
 function sentence({ kind, key, store, type, uuid, expected, found }: Finding): string {
   const what = key.includes(uuid) ? '' : ` (${uuid})`
   return `${kind}: ${key}${what} in ${store}${type ? `, ${type}` : ''}: expected ${expected}; found ${found}`
+}
+
+/** What the count of leftovers does not say. */
+function leftoverLines({ store, leftovers }: PlaceTally): readonly string[] {
+  const { notLookedFor, young, undated, strangers } = leftovers
+  const count = (some: number) => (some === 1 ? '1 unfinished write' : `${some} unfinished writes`)
+  return [
+    ...(notLookedFor === undefined ? [] : [`leftover: not looked for in ${store}: ${notLookedFor}`]),
+    ...(young > 0 ? [`${count(young)} in ${store} too young to be called a leftover`] : []),
+    ...(undated > 0 ? [`${count(undated)} in ${store} of an age that the store does not tell`] : []),
+    ...(strangers > 0 ? [`${count(strangers)} in ${store} with a key that no file of Orthanc's has`] : []),
+  ]
 }
 
 function strangeness({ tally }: Verification, index: string): string {

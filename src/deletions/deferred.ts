@@ -40,6 +40,8 @@ export function withDeferredRemovals(deletions: Deletions): Wrap {
       async *list(prefix, signal) {
         for await (const stat of store.list(prefix, signal)) if (!deletions.has(stat.key)) yield stat
       },
+      leftovers: store.leftovers, // no objects, so no removal of one says anything of them
+      removeLeftover: store.removeLeftover,
       check: store.check,
       close: store.close,
     }

@@ -5,7 +5,7 @@ import type { Place } from '../verify/place.ts'
 /** One thing that was repaired or, in a dry run, would be. */
 export interface Repaired {
   readonly finding: Finding
-  readonly how: 'trash' | 'delete' | 'fetch'
+  readonly how: 'trash' | 'delete' | 'fetch' | 'discard'
   /** The key in the trash; where it was fetched from. */
   readonly with?: string
 }

@@ -8,11 +8,13 @@ import { type MovesRun, removeDoubles } from './doubles.ts'
 import { fetchMissing } from './fetch-missing.ts'
 import { reasonsToKeep } from './orphan-rules.ts'
 import { type Away, removeOrphans } from './orphans.ts'
+import { removeLeftovers } from './remove-leftovers.ts'
 
 /** What a person asked for. */
 export interface Repairs {
   readonly orphans?: Away
   readonly doubles?: Away
+  readonly leftovers?: true
   /** Where to fetch missing files from. */
   readonly missing?: readonly Tier[]
 }
@@ -35,7 +37,7 @@ const LARGEST_SKEW_MS = 5 * 60_000
  * anything of that kind is changed. What fails alone is told, and the others go on.
  */
 export async function repair(
-  verification: Pick<Verification, 'tally' | 'skewMs' | 'knownDays'>,
+  verification: Pick<Verification, 'tally' | 'skewMs' | 'knownDays' | 'listed' | 'olderThanMs'>,
   scratch: Pick<Scratch, 'findings'>,
   options: RepairOptions,
   signal: AbortSignal,
@@ -51,6 +53,8 @@ export async function repair(
       })
     await removeDoubles(scratch.findings('double'), repairs.doubles, movesRun, options, signal)
   }
+  if (repairs.leftovers)
+    for (const listed of verification.listed) await removeLeftovers(listed, verification.olderThanMs, options, signal)
   if (repairs.orphans) {
     refuseDoubtfulOrphans(verification, scratch, options)
     await removeOrphans(scratch.findings('orphan'), repairs.orphans, options, signal)

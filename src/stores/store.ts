@@ -10,6 +10,26 @@ export interface Stat {
   readonly asOf?: Date | undefined
   /** MD5 of all stored bytes, in lower-case hex. Absent where the store does not tell it, or tells something else. */
   readonly md5?: string | undefined
+  /**
+   * Class or access tier, by the provider's own name, such as `STANDARD_IA` or `Cool`. Listings tell it on S3, Azure
+   * and Google. S3 does not tell `STANDARD` of one object alone. Absent where the store does not tell it.
+   */
+  readonly storageClass?: string | undefined
+}
+
+/** What a write that did not come to its end left behind. It takes room, and no other verb shows it. */
+export interface Leftover {
+  /** Of the object that was to be written. */
+  readonly key: string
+  /** The store's own name for it. It means nothing elsewhere. */
+  readonly id: string
+  readonly what: 'unfinished upload' | 'temporary file'
+  /** Bytes. Absent where the store does not tell it. */
+  readonly size?: number | undefined
+  /** When the upload began, or the file was last written. An invalid date where the store does not tell it. */
+  readonly started: Date
+  /** The store's own time when it said this. Absent where the store does not tell it. */
+  readonly asOf?: Date | undefined
 }
 
 export interface CheckOptions {
@@ -74,6 +94,19 @@ export interface Store {
 
   /** All objects whose key begins with `prefix`, ascending by the UTF-8 bytes of the key. Pages are hidden. */
   list(prefix: string, signal: AbortSignal): AsyncIterable<Stat>
+
+  /**
+   * What unfinished writes of objects whose key begins with `prefix` left behind, in any order. A write that is under
+   * way looks the same: the caller judges the age. Rejects where the store cannot list it. Google never tells it, so
+   * there is nothing.
+   */
+  leftovers(prefix: string, signal: AbortSignal): AsyncIterable<Leftover>
+
+  /**
+   * A leftover that is gone is a success. A write that is still under way fails then, and begins again. No object is
+   * touched. Rejects with `BadRequest` where that cannot be done safely.
+   */
+  removeLeftover(leftover: Leftover, signal: AbortSignal): Promise<void>
 
   /**
    * Harmless requests which prove that the store answers and lets us in. Rejects with a Fault whose `remedy` names the

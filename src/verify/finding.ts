@@ -1,6 +1,6 @@
 import type { ContentType } from '../area/area.ts'
 
-export const KINDS = ['missing', 'wrong size', 'corrupt', 'unknown key', 'orphan', 'double'] as const
+export const KINDS = ['missing', 'wrong size', 'corrupt', 'unknown key', 'orphan', 'double', 'leftover'] as const
 export type Kind = (typeof KINDS)[number]
 
 export interface Finding {

@@ -15,7 +15,7 @@ export class StoreClock {
     this.#localNow = localNow
   }
 
-  learn({ asOf, modified }: Stat): void {
+  learn({ asOf, modified }: Pick<Stat, 'asOf' | 'modified'>): void {
     if (asOf) {
       this.#told = Math.max(this.#told, asOf.getTime())
       // A page of a listing is some time old when its last object is looked at, so the smallest difference counts.

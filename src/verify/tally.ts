@@ -43,19 +43,29 @@ export interface PlaceTally {
    * undefined, because it has no objects.
    */
   clock: 'store' | 'newest object' | undefined
+  /** What unfinished writes left behind, beside the findings. */
+  readonly leftovers: LeftoverTally
 }
+
+export interface LeftoverTally {
+  /** Why nobody knows of them; undefined = they were listed. */
+  notLookedFor: string | undefined
+  /** Too young: the write may be under way. */
+  young: number
+  /** The store does not tell how old they are. */
+  undated: number
+  /** Their key is one that no file of Orthanc's has. */
+  strangers: number
+}
+
+const unseen = (): LeftoverTally => ({ notLookedFor: 'the run ended before', young: 0, undated: 0, strangers: 0 })
 
 export const emptyTally = (stores: readonly string[]): VerifyTally => ({
   indexed: 0,
   present: 0,
   places: stores.map(store => ({
-    store,
-    objects: 0,
-    bytes: 0,
-    strangers: 0,
-    trash: 0,
-    known: 0,
-    clock: undefined,
+    ...{ store, objects: 0, bytes: 0, strangers: 0, trash: 0, known: 0, clock: undefined },
+    leftovers: unseen(),
   })),
   findings: Object.fromEntries(KINDS.map(kind => [kind, 0])) as Record<Kind, number>,
   suspects: 0,

@@ -12,6 +12,7 @@ import type { OrthancIndex } from '../orthanc-index/orthanc-index.ts'
 import { fillFromIndex, fillFromStore, type Listed } from './fill.ts'
 import type { Finding } from './finding.ts'
 import { hasRightSize, judge, type Read, type Rules, readOf } from './judge.ts'
+import { findLeftovers } from './leftovers.ts'
 import { ListedDigests } from './listed-digests.ts'
 import type { Place } from './place.ts'
 import { Reader, type ToRead } from './reader.ts'
@@ -65,11 +66,12 @@ export class Verification {
   /** Whether everything was looked at. */
   complete = false
 
+  /** The places, with what was learnt of each. */
+  readonly listed: readonly Listed[]
   /** Of each place: the days on which something was written there that the index has. */
   readonly knownDays: readonly Set<number>[]
 
   readonly #options: VerifyOptions
-  readonly #listed: readonly Listed[]
   readonly #rules: Rules
   readonly #secondLook: SecondLook
   readonly #reader: Reader
@@ -84,15 +86,11 @@ export class Verification {
     this.#options = options
     this.knownDays = places.map(() => new Set())
     this.tally = emptyTally(places.map(({ store }) => store.name))
-    this.#listed = this.tally.places.map((tally, i) => {
+    this.listed = this.tally.places.map((tally, i) => {
       return { place: places[i] as Place, index: i, tally, clock: new StoreClock() }
     })
-    const isYoung = ({ place, modified }: Seen) => !this.#listed[place]?.clock.isOlder(modified, olderThanMs)
+    const isYoung = ({ place, modified }: Seen) => !this.listed[place]?.clock.isOlder(modified, olderThanMs)
     this.#rules = { places, isYoung }
-    const onFinding = (finding: Finding) => {
-      this.tally.findings[finding.kind]++
-      options.onFinding(finding)
-    }
     const onFailure = (error: unknown) => {
       this.tally.failures++
       options.onFailure(Fault.from(error))
@@ -101,7 +99,7 @@ export class Verification {
       this.tally.suspects--
       if (settled) this.tally.settled++
     }
-    const reports = { onFinding, onFailure, onLookedAt }
+    const reports = { onFinding: (finding: Finding) => this.#found(finding), onFailure, onLookedAt }
     this.#secondLook = new SecondLook({ index, rules: this.#rules, concurrency, ...reports })
     this.#reader = new Reader({ places, keyIds, concurrency, tally: this.tally, onFailure })
     this.#digests = places.map(() => new ListedDigests())
@@ -117,9 +115,13 @@ export class Verification {
     return present === 0 && (indexed > 0 || objects > 0)
   }
 
+  get olderThanMs(): number {
+    return this.#options.olderThanMs
+  }
+
   /** How far the time of a store is from that of this machine, in milliseconds: the largest of all places. */
   get skewMs(): number {
-    return Math.max(...this.#listed.map(({ clock }) => clock.skewMs))
+    return Math.max(...this.listed.map(({ clock }) => clock.skewMs))
   }
 
   /** After a run that did not come to its end: what the reading of bytes has shown, and nobody has looked at again. */
@@ -135,6 +137,8 @@ export class Verification {
     try {
       await this.#fill(joined, failed)
       this.listedAt = performance.now()
+      for (const one of this.listed)
+        await findLeftovers(one, this.#options.olderThanMs, finding => this.#found(finding), joined)
       this.phase = 'comparing'
       this.tally.indexed = 0 // the index may have named something twice
       for (let shard = 0; shard < SHARDS; shard++) {
@@ -154,12 +158,17 @@ export class Verification {
     this.complete = this.tally.failures === 0
   }
 
+  #found(finding: Finding): void {
+    this.tally.findings[finding.kind]++
+    this.#options.onFinding(finding)
+  }
+
   /** All at once, because each of them waits for something else. When one fails, the others end. */
   async #fill(signal: AbortSignal, failed: AbortController): Promise<void> {
     const { index, scratch } = this.#options
     const work = [
       fillFromIndex(index, scratch, this.tally, signal),
-      ...this.#listed.map(listed => fillFromStore(listed, scratch, signal)),
+      ...this.listed.map(listed => fillFromStore(listed, scratch, signal)),
     ]
     let first: unknown
     const all = work.map(one =>

@@ -53,9 +53,19 @@ if (server) {
     await sdk.createContainer(name)
     return name
   }
+  /** A block without a list of blocks. */
+  const beginIn = (container: string) => async (key: string) => {
+    const blob = sdk.getContainerClient(container).getBlockBlobClient(key)
+    await blob.stageBlock(Buffer.from('000001').toString('base64'), 'some bytes', 10)
+  }
   const inContainer = async (wrap: (store: Store) => Store = store => store) => {
-    const store = open(await newContainer())
-    return { store: wrap(store), dispose: () => store.close() }
+    const container = await newContainer()
+    const store = open(container)
+    return {
+      store: wrap(store),
+      unfinished: { begin: beginIn(container), removes: false },
+      dispose: () => store.close(),
+    }
   }
   const retried = withRetry({ maxRetries: 10, firstDelayMs: 1 }, silent)
   const hours = (n: number) => new Date(Date.now() + n * 3_600_000)
@@ -65,7 +75,7 @@ if (server) {
       credential,
     ).toString()
 
-  describeStore('azure', () => inContainer(), { listed: MANY })
+  describeStore('azure', () => inContainer(), { listed: MANY, storageClass: 'Hot' })
   describeStore('withLog(withChecksum(withRetry(flaky(azure))))', () =>
     inContainer(store => withLog(silent)(withChecksum(retried(flaky(store))))),
   )

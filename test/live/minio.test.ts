@@ -8,6 +8,7 @@ import { itSays, VERBS } from '../support/faults.suite.ts'
 import { describeBoth } from '../support/sdk.suite.ts'
 import { describeStore, MANY } from '../support/store.suite.ts'
 import { liveServer } from './support/servers.ts'
+import { uploads } from './support/unfinished.ts'
 
 const server = liveServer('minio')
 
@@ -42,12 +43,13 @@ if (server) {
     return Bucket
   }
   const inBucket = async (more: Partial<S3Options>) => {
-    const store = open(await newBucket(), more)
-    return { store, dispose: () => store.close() }
+    const bucket = await newBucket()
+    const store = open(bucket, more)
+    return { store, unfinished: uploads(sdk, bucket), dispose: () => store.close() }
   }
   const transfer = { concurrency: 4, partBytes: 5 * 1024 * 1024 }
 
-  describeStore('minio', () => inBucket({}), { listed: MANY })
+  describeStore('minio', () => inBucket({}), { listed: MANY, storageClass: 'STANDARD' })
   describeStore('minio with the transfer manager', () => inBucket({ transfer }))
 
   describeBoth('minio and the official SDK', async () => {

@@ -25,6 +25,7 @@ import { flaky } from '../support/flaky.ts'
 import { sha256 } from '../support/sha256.ts'
 import { chunked, describeStore, MANY, never, noise } from '../support/store.suite.ts'
 import { s3Server } from './support/servers.ts'
+import { uploads } from './support/unfinished.ts'
 
 const server = s3Server()
 const silent = () => {}
@@ -63,12 +64,13 @@ if (server) {
     s3Store(optionsFor(bucket, more), { caFile: undefined, proxy: undefined, probeKey: 'probe' }, log)
   const transfer = { concurrency: 4, partBytes: 5 * MB }
   const inBucket = async (more: Partial<S3Options>, wrap: (store: Store) => Store = store => store) => {
-    const store = open(await newBucket(), more)
-    return { store: wrap(store), dispose: () => store.close() }
+    const bucket = await newBucket()
+    const store = open(bucket, more)
+    return { store: wrap(store), unfinished: uploads(sdk, bucket), dispose: () => store.close() }
   }
   const retried = withRetry({ maxRetries: 10, firstDelayMs: 1 }, silent)
 
-  describeStore('s3', () => inBucket({}), { listed: MANY })
+  describeStore('s3', () => inBucket({}), { listed: MANY, storageClass: 'STANDARD' })
   describeStore('s3 with the transfer manager', () => inBucket({ transfer }))
   describeStore('withLog(withRetry(flaky(s3)))', () => inBucket({}, store => withLog(silent)(retried(flaky(store)))))
 

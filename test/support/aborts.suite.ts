@@ -67,6 +67,7 @@ export function testAborts(open: () => Store): void {
       const { signal, now } = begin()
       await now()
       const body = sourceOf(noise(10))
+      const leftover = { key: 'aborts/new', id: 'id', what: 'unfinished upload', started: new Date() } as const
       const verbs = {
         put: () => store.put('aborts/new', body, signal),
         get: async () => consume((await store.get('aborts/there', undefined, signal)).body),
@@ -75,6 +76,8 @@ export function testAborts(open: () => Store): void {
         statOfNothing: () => store.stat('aborts/new', signal),
         remove: () => store.remove('aborts/there', signal),
         list: () => consume(store.list('aborts/', signal)),
+        leftovers: () => consume(store.leftovers('aborts/', signal)),
+        removeLeftover: () => store.removeLeftover(leftover, signal),
         check: () => store.check(signal),
         status: () => store.check(signal, { purpose: 'status' }),
         ...(store.holds && { holds: () => Promise.resolve(store.holds?.('aborts/there', body, signal)) }),

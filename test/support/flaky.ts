@@ -48,6 +48,8 @@ export function flaky(store: Store): Store {
         )
       return removals
     },
+    removeLeftover: (leftover, signal) =>
+      sometimes(`removeLeftover ${leftover.id}`, () => store.removeLeftover(leftover, signal)),
     remove: (key, signal) => sometimes(`remove ${key}`, () => store.remove(key, signal)),
   }
 }

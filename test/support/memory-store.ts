@@ -49,6 +49,13 @@ export function memoryStore(name = 'memory'): Store {
         if (stat) yield stat
       }
     },
+    async *leftovers(_prefix, signal) {
+      throwIfAborted(signal)
+      yield* [] // a write ends, or never was
+    },
+    async removeLeftover(_leftover, signal) {
+      throwIfAborted(signal)
+    },
     async check(signal) {
       throwIfAborted(signal)
     },

@@ -8,11 +8,13 @@ import { Fault } from '../../src/fault.ts'
 import type { Stat, Store } from '../../src/stores/store.ts'
 import { attempt } from '../../src/stores/wrappers/retry.ts'
 import { testAborts } from './aborts.suite.ts'
+import { testLeftovers, type Unfinished } from './leftovers.suite.ts'
 import { noise } from './noise.ts'
 import { sha256 } from './sha256.ts'
 
 export interface Made {
   readonly store: Store
+  readonly unfinished?: Unfinished
   dispose(): Promise<void>
 }
 
@@ -33,9 +35,13 @@ export const MANY = 5_001
 
 /**
  * `listed`: how many objects the test of long listings makes; a wrapper over a store that was tested with MANY needs
- * fewer.
+ * fewer. `storageClass`: of new objects, where the store tells it.
  */
-export function describeStore(name: string, make: () => Promise<Made>, { listed = 1_001 } = {}): void {
+export function describeStore(
+  name: string,
+  make: () => Promise<Made>,
+  { listed = 1_001, storageClass }: { listed?: number; storageClass?: string } = {},
+): void {
   describe(name, () => {
     let made: Made
     let store: Store
@@ -112,6 +118,8 @@ export function describeStore(name: string, make: () => Promise<Made>, { listed 
       const modified = stat?.modified.getTime() ?? 0
       assert.ok(modified > start - 60_000 && modified < Date.now() + 60_000)
       assert.equal(await store.stat('absent', never), undefined)
+      if (storageClass !== undefined)
+        for await (const listed of store.list('stat', never)) assert.equal(listed.storageClass, storageClass)
     })
 
     it('removes what is there, and succeeds when nothing is', async () => {
@@ -249,6 +257,7 @@ export function describeStore(name: string, make: () => Promise<Made>, { listed 
       })
 
     testAborts(() => store)
+    testLeftovers(() => made)
 
     it('stops a body that is being read when it is aborted', async () => {
       await put('long', noise(8_000_000))

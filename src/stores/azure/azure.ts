@@ -22,6 +22,7 @@ import { type AzureCredentials, azureAuthorizer } from './auth.ts'
 import { azureBatch } from './batch.ts'
 import { azureCheck } from './check.ts'
 import { azureFault, isMarkedByAzure } from './faults.ts'
+import { azureLeftovers, type Uncommitted } from './leftovers.ts'
 
 /** `AzureBlobStorage` of docs/configuration.md, in base units. */
 export interface AzureOptions extends ConnectionOptions {
@@ -58,7 +59,15 @@ const builder = new XMLBuilder({})
 
 interface Blob {
   readonly Name?: unknown
-  readonly Properties?: { readonly [name in 'Content-Length' | 'Last-Modified' | 'Content-MD5']?: unknown }
+  readonly Properties?: {
+    readonly [name in
+      | 'Content-Length'
+      | 'Last-Modified'
+      | 'Content-MD5'
+      | 'Content-Type'
+      | 'Creation-Time'
+      | 'AccessTier']?: unknown
+  }
 }
 
 /** Long, because a dialect has many verbs. It is a table: each row can be read by itself. */
@@ -74,6 +83,16 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
     headers: { ...tier, 'x-ms-blob-type': 'BlockBlob', 'content-md5': md5 },
   })
   const remove = (key: string): Draft => ({ method: 'DELETE', path: objectPath(key) })
+  const list = (prefix: string, from: string | undefined): Draft => ({
+    method: 'GET',
+    path: containerPath,
+    query: [
+      ['restype', 'container'],
+      ['comp', 'list'],
+      ['prefix', prefix],
+      ...(from === undefined ? [] : [['marker', from] as const]),
+    ],
+  })
   const { origin } = url
   const fault = (answer: HttpRefusal) => azureFault(answer, options)
 
@@ -97,23 +116,18 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
       return typeof md5 === 'string' ? { name: 'md5', value: md5 } : undefined
     },
     stat: key => ({ method: 'HEAD', path: objectPath(key) }),
-    statOf: (key, answer) => statFromHead(key, own(answer), md5FromBase64(answer.headers['content-md5'])),
+    statOf: (key, answer) =>
+      statFromHead(key, own(answer), {
+        md5: md5FromBase64(answer.headers['content-md5']),
+        storageClass: answer.headers['x-ms-access-tier'],
+      }),
     compare: ({ headers }, md5) => {
       if (md5 === undefined || headers['content-md5'] === undefined) return 'unclear'
       return headers['content-md5'] === md5 ? 'same' : 'other'
     },
     remove,
     batch: azureBatch(containerPath, remove, answer => fault({ ...answer, verb: 'remove', origin, inUpload: false })),
-    list: (prefix, from) => ({
-      method: 'GET',
-      path: containerPath,
-      query: [
-        ['restype', 'container'],
-        ['comp', 'list'],
-        ['prefix', prefix],
-        ...(from === undefined ? [] : [['marker', from] as const]),
-      ],
-    }),
+    list,
     page: answer => {
       const result = listingOf(answer)
       const objects = (result.Blobs?.Blob ?? []).map(({ Name, Properties }) =>
@@ -122,10 +136,21 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
           size: Properties?.['Content-Length'],
           modified: Properties?.['Last-Modified'],
           md5: md5FromBase64(Properties?.['Content-MD5']),
+          storageClass: Properties?.AccessTier,
         }),
       )
       return { objects, next: nextFrom(result.NextMarker, answer) }
     },
+    leftovers: azureLeftovers({
+      draft: (prefix, from) => {
+        const draft = list(prefix, from)
+        return { ...draft, query: [...(draft.query ?? []), ['include', 'uncommittedblobs']] }
+      },
+      page: answer => {
+        const result = listingOf(answer)
+        return { uncommitted: uncommittedIn(result, answer), next: nextFrom(result.NextMarker, answer) }
+      },
+    }),
     check: azureCheck(probeKey, { ...options, containerPath }),
 
     // Measured against Azurite: at 16 MB blocks take as long as one request and 2.5 times its processor time; at 100 MB
@@ -186,6 +211,16 @@ function listingOf(answer: HttpAnswer) {
   const result = Object(elementOf(parser, answer, 'EnumerationResults'))
   if (result.Blobs === undefined && result.NextMarker === undefined) throw notTheStores(answer, 'no complete listing')
   return result as { readonly Blobs?: { readonly Blob?: readonly Blob[] }; readonly NextMarker?: unknown }
+}
+
+/** Only a blob without a list of blocks has no Content-Type. Azurite gives it all other properties. */
+function uncommittedIn({ Blobs }: ReturnType<typeof listingOf>, answer: HttpAnswer): readonly Uncommitted[] {
+  return (Blobs?.Blob ?? []).flatMap(({ Name, Properties }) => {
+    const { 'Content-Type': type, 'Content-Length': size, 'Creation-Time': began } = Object(Properties)
+    if (type !== undefined) return []
+    const { key, modified } = statFrom(answer, { key: nameOf(Name, answer), size: size ?? 0, modified: began })
+    return [{ key, started: modified }]
+  })
 }
 
 /** A name that XML cannot hold is encoded, and has an attribute that says so. */

@@ -98,6 +98,8 @@ export class DiskCache {
     stat: store.stat, // here and below, what the store itself has
     holds: store.holds,
     list: store.list,
+    leftovers: store.leftovers,
+    removeLeftover: store.removeLeftover,
     check: store.check,
     close: store.close,
   })

@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
 import { access } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import pLimit from 'p-limit'
 import { type Content, checkedContent, checkedRange, discard, type Range } from '../../bytes.ts'
 import { Fault, isCode, messageWithoutPath, throwIfAborted } from '../../fault.ts'
@@ -14,9 +14,9 @@ import { tryToWrite } from './check.ts'
 import { Disk, type DiskLimits } from './disk.ts'
 import { ifThere, itemsWithFaults, withFaults } from './faults.ts'
 import { Lease, type LeaseOptions } from './lease.ts'
-import { DELETIONS, LEASE, MARKER, TEMPORARY, temporaryName } from './names.ts'
+import { DELETIONS, LEASE, MARKER, TEMPORARY, targetOf, temporaryName } from './names.ts'
 import { cannotMake, FolderRoot, type RootOptions } from './root.ts'
-import { filesBelow, statIfThere } from './walk.ts'
+import { filesBelow, statIfThere, temporariesBelow } from './walk.ts'
 import { FileWriter } from './write.ts'
 
 export interface DirectoryOptions extends Partial<Omit<RootOptions, 'path'>> {
@@ -67,6 +67,12 @@ export function directoryStore(folder: string, options: DirectoryOptions = {}): 
     remove,
     removeMany: oneByOne(remove, pLimit(AT_ONCE)),
     list: (prefix, signal) => itemsWithFaults(path, filesBelow(root, prefix, signal)),
+    leftovers: (prefix, signal) => itemsWithFaults(path, temporariesBelow(root, prefix, signal)),
+    removeLeftover: ({ key, id }, signal) =>
+      verb(key, signal, async file => {
+        if (targetOf(id) !== basename(file)) throw new Fault('BadRequest', 'no write of this key has such a file')
+        await writer.remove(join(dirname(file), id))
+      }),
     check: (signal, { purpose = 'start', writes = true, warn = () => {} } = {}) =>
       withFaults(path, async () => {
         throwIfAborted(signal)

@@ -1,22 +1,53 @@
-import type { Dirent } from 'node:fs'
+import type { Dirent, Stats } from 'node:fs'
 import { lstat, readdir, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Fault, throwIfAborted } from '../../fault.ts'
-import type { Stat } from '../store.ts'
+import type { Leftover, Stat } from '../store.ts'
 import { unlessAborted } from '../unless-aborted.ts'
 import type { Disk } from './disk.ts'
 import { ifThere } from './faults.ts'
-import { isReserved, TEMPORARY } from './names.ts'
+import { isReserved, TEMPORARY, targetOf } from './names.ts'
 import type { FolderRoot } from './root.ts'
 
 /** Without an exception for absence: it costs six times as much as the call. */
 export const statIfThere = (disk: Disk, path: string) => ifThere(disk.run(() => stat(path, { throwIfNoEntry: false })))
 
-/**
- * All files whose key begins with `prefix`, in the byte order of their keys. Links are followed, also those of folders.
- * Each look at a disk that hangs ends with `signal`.
- */
+interface Found {
+  /** Of the object. */
+  readonly key: string
+  /** Of the file, without its folder. */
+  readonly name: string
+  readonly stats: Stats
+}
+
+/** All files whose key begins with `prefix`, in the byte order of their keys. */
 export async function* filesBelow(root: FolderRoot, prefix: string, signal: AbortSignal): AsyncIterable<Stat> {
+  const nameOf = ({ name }: Dirent) => (TEMPORARY.test(name) ? undefined : name)
+  for await (const { key, stats } of walk(root, prefix, nameOf, signal))
+    yield { key, size: stats.size, modified: stats.mtime }
+}
+
+/** The files of writes that are under way, or were cut off. A link is none. */
+export async function* temporariesBelow(
+  root: FolderRoot,
+  prefix: string,
+  signal: AbortSignal,
+): AsyncIterable<Leftover> {
+  const nameOf = (entry: Dirent) => (entry.isFile() ? targetOf(entry.name) : undefined)
+  for await (const { key, name, stats } of walk(root, prefix, nameOf, signal))
+    yield { key, id: name, what: 'temporary file', size: stats.size, started: stats.mtime }
+}
+
+/**
+ * All files that `nameOf` gives the last part of a key that begins with `prefix`, in the byte order of these keys.
+ * Links are followed, also those of folders. Each look at a disk that hangs ends with `signal`.
+ */
+async function* walk(
+  root: FolderRoot,
+  prefix: string,
+  nameOf: (entry: Dirent) => string | undefined,
+  signal: AbortSignal,
+): AsyncIterable<Found> {
   const { disk } = root
   const look = <T>(work: Promise<T>) => unlessAborted(work, signal)
   const at = (path: string) => look(statIfThere(disk, path))
@@ -32,18 +63,21 @@ export async function* filesBelow(root: FolderRoot, prefix: string, signal: Abor
   }
 
   /** `a.b` comes before `a/c`, because `.` is less than `/`. So the names of folders are sorted with their slash. */
-  async function* visit(folder: string, keys: string, links: readonly string[]): AsyncIterable<Stat> {
+  async function* visit(folder: string, keys: string, links: readonly string[]): AsyncIterable<Found> {
     const reading = disk.run(() => readdir(folder, { withFileTypes: true }), disk.longTimeoutMs)
     const entries = await look(ifThere(reading))
     if (!entries) return await look(root.prove()) // a removal pruned it while we walked
     const found: { key: string; order: Buffer; entry: Dirent }[] = []
     for (const entry of entries) {
-      if (TEMPORARY.test(entry.name) || (keys === '' && isReserved(entry.name))) continue
-      const key = keys + entry.name
-      if (!key.startsWith(prefix) && !prefix.startsWith(`${key}/`)) continue
+      const isTemporary = TEMPORARY.test(entry.name)
+      if (keys === '' && isReserved(entry.name) && !isTemporary) continue
+      const name = nameOf(entry)
+      const file = name === undefined ? undefined : keys + name
+      const inside = isTemporary ? undefined : `${keys}${entry.name}/`
+      if (!file?.startsWith(prefix) && !inside?.startsWith(prefix) && !(inside && prefix.startsWith(inside))) continue
       const kind = await kindOf(entry, join(folder, entry.name))
-      if (!kind) continue
-      const ordered = kind === 'folder' ? `${key}/` : key
+      const ordered = kind === 'folder' ? inside : kind === 'file' ? file : undefined
+      if (ordered === undefined) continue
       if (ordered.startsWith(prefix) || (kind === 'folder' && prefix.startsWith(ordered)))
         found.push({ key: ordered, order: Buffer.from(ordered), entry })
     }
@@ -54,13 +88,13 @@ export async function* filesBelow(root: FolderRoot, prefix: string, signal: Abor
       if (key.endsWith('/')) yield* descend(path, key, entry.isSymbolicLink(), links)
       else {
         const stats = await at(path)
-        if (stats?.isFile()) yield { key, size: stats.size, modified: stats.mtime }
+        if (stats?.isFile()) yield { key, name: entry.name, stats }
       }
     }
   }
 
   /** A link to a folder that we are in already would never end. */
-  async function* descend(path: string, key: string, isLink: boolean, links: readonly string[]): AsyncIterable<Stat> {
+  async function* descend(path: string, key: string, isLink: boolean, links: readonly string[]): AsyncIterable<Found> {
     if (!isLink) return yield* visit(path, key, links)
     const reals = [path, join(path, '..')].map(name => disk.run(() => realpath(name)))
     const [target, here] = await look(Promise.all(reals))

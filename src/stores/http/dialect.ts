@@ -1,7 +1,7 @@
 import type { Bytes, Digest, Range } from '../../bytes.ts'
 import { Fault } from '../../fault.ts'
 import type { DigestName, Digests } from '../digest.ts'
-import type { CheckOptions, Removals, Stat } from '../store.ts'
+import type { CheckOptions, Removals, Stat, Store } from '../store.ts'
 
 export type Query = readonly (readonly [name: string, value: string])[]
 
@@ -158,6 +158,22 @@ export interface BatchDialect {
   removals(keys: readonly string[], answer: HttpAnswer): Removals
 }
 
+/** With what a provider looks for uploads that did not come to their end, and abandons them. */
+export interface LeftoverTools {
+  /** A page of a listing, and the store's own time. Repeats what failed. */
+  page<T>(
+    draft: Draft,
+    read: (answer: HttpAnswer) => T,
+    signal: AbortSignal,
+  ): Promise<{ readonly page: T; readonly asOf: Date | undefined }>
+  /** As Store.stat(). Repeats what failed. */
+  stat(key: string, signal: AbortSignal): Promise<Stat | undefined>
+  /** One request for a removal. Resolves with the headers of a success. */
+  remove(draft: Draft, signal: AbortSignal): Promise<Headers>
+}
+
+export type LeftoverDialect = (tools: LeftoverTools) => Pick<Store, 'leftovers' | 'removeLeftover'>
+
 /** The check of one provider. */
 export type DialectCheck = (dialect: Dialect, ask: SendProbe, options: Required<CheckOptions>) => Promise<void>
 
@@ -209,6 +225,7 @@ export interface Dialect {
   readonly batch: BatchDialect
   list(prefix: string, from: string | undefined): Draft
   page(answer: HttpAnswer): Page
+  readonly leftovers: LeftoverDialect
   readonly check: DialectCheck
   readonly parts: PartsDialect
   /** `length`: of the body in bytes, 0 without one. `streamed`: the body is not the draft's own text. */

@@ -1,10 +1,10 @@
 import { Fault, isCode, throwFault, throwIfAborted } from '../../fault.ts'
-import type { Stat, Store } from '../store.ts'
+import type { Leftover, Stat, Store } from '../store.ts'
 import { attempt } from '../wrappers/retry.ts'
 import { readAnswer } from './answer.ts'
 import { checkOf } from './check.ts'
 import { dateOf } from './clock.ts'
-import type { Dialect, HttpAnswer } from './dialect.ts'
+import type { Dialect, HttpAnswer, LeftoverTools } from './dialect.ts'
 import { inOneRequest } from './in-one.ts'
 import { uploadsInParts } from './in-parts.ts'
 import { readInRanges } from './in-ranges.ts'
@@ -52,23 +52,51 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
 
   const removeMany = removesMany(dialect, send, remove, options)
 
+  const again = <T>(work: () => Promise<T>, signal: AbortSignal) => attempt(work, policy, signal, log)
+
+  /** Of a listing. */
+  const page: LeftoverTools['page'] = (draft, read, signal) =>
+    again(async () => {
+      const answer = await readAnswer(await send('list', draft, signal), signal, LONGEST_PAGE_TEXT)
+      return { page: read(answer), asOf: timeOf(answer) }
+    }, signal)
+
   async function* list(prefix: string, signal: AbortSignal): AsyncIterable<Stat> {
     let from: string | undefined
     do {
-      const read = async () => {
-        const sent = await send('list', dialect.list(prefix, from), signal)
-        const answer = await readAnswer(sent, signal, LONGEST_PAGE_TEXT)
-        return { ...dialect.page(answer), dated: told(answer) }
-      }
-      const page = await attempt(read, policy, signal, log)
-      for (const object of page.objects) {
-        yield page.dated(object)
+      const read = (answer: HttpAnswer) => ({ ...dialect.page(answer), dated: told(answer) })
+      const { page: found } = await page(dialect.list(prefix, from), read, signal)
+      for (const object of found.objects) {
+        yield found.dated(object)
         throwIfAborted(signal)
       }
-      if (page.next !== undefined && page.next === from)
+      if (found.next !== undefined && found.next === from)
         throw new Fault('Internal', 'the listing does not advance: the server names the same next page again')
-      from = page.next
+      from = found.next
     } while (from !== undefined)
+  }
+
+  const ofUploads = dialect.leftovers({
+    page,
+    stat: (key, signal) => again(() => stat(key, signal), signal),
+    async remove(draft, signal) {
+      const { headers, body } = await send('remove', draft, signal)
+      await body.dump()
+      return headers
+    },
+  })
+
+  async function* leftovers(prefix: string, signal: AbortSignal): AsyncIterable<Leftover> {
+    throwIfAborted(signal)
+    for await (const leftover of ofUploads.leftovers(prefix, signal)) {
+      yield leftover
+      throwIfAborted(signal)
+    }
+  }
+
+  async function removeLeftover(leftover: Leftover, signal: AbortSignal): Promise<void> {
+    throwIfAborted(signal)
+    await ofUploads.removeLeftover(leftover, signal)
   }
 
   return {
@@ -80,6 +108,8 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
     remove,
     removeMany,
     list,
+    leftovers,
+    removeLeftover,
     check: checkOf(dialect, send),
     async close() {
       await dispatcher.destroy(new Fault('Canceled', 'the store was closed'))
@@ -88,9 +118,12 @@ export function httpStore(dialect: Dialect, options: HttpStoreOptions): Store {
 }
 
 /** Adds the time at which the store gave the answer. */
-function told({ headers }: HttpAnswer): (stat: Stat) => Stat {
+function told(answer: HttpAnswer): (stat: Stat) => Stat {
+  const asOf = timeOf(answer)
+  return asOf ? stat => ({ ...stat, asOf }) : stat => stat
+}
+
+function timeOf({ headers }: HttpAnswer): Date | undefined {
   const ms = dateOf(headers)
-  if (Number.isNaN(ms)) return stat => stat
-  const asOf = new Date(ms)
-  return stat => ({ ...stat, asOf })
+  return Number.isNaN(ms) ? undefined : new Date(ms)
 }

@@ -40,12 +40,22 @@ const kmsActions: Readonly<Record<string, string>> = {
   stat: 'kms:Decrypt',
 }
 const permissions: Readonly<Record<string, string>> = {
+  uploads: 's3:ListBucketMultipartUploads',
+  uploadId: 's3:AbortMultipartUpload',
   write: 's3:PutObject',
   read: 's3:GetObject',
   stat: 's3:GetObject',
   remove: 's3:DeleteObject',
   list: 's3:ListBucket',
 }
+const permissionsOfUploads: Readonly<Record<string, string>> = {
+  remove: 's3:AbortMultipartUpload',
+  list: 's3:ListBucketMultipartUploads',
+}
+/** Whether a request lists or abandons unfinished uploads. */
+const asksForUploads = ({ verb, draft }: HttpRefusal) =>
+  Object.hasOwn(permissionsOfUploads, verb) &&
+  draft?.query?.some(([name]) => name === 'uploads' || name === 'uploadId') === true
 
 const table: Readonly<Record<string, FaultRow<S3RemedyContext>>> = {
   NoSuchKey: { code: 'NotFound' },
@@ -63,14 +73,16 @@ const table: Readonly<Record<string, FaultRow<S3RemedyContext>>> = {
     code: 'Denied',
     // S3 also answers so for an absent object when the credentials may not list the bucket.
     perhapsAbsent: answer => asksForOne(answer) && !/\bkms:/i.test(answer.text),
-    remedy: (options, { verb, text }) => {
+    remedy: (options, answer) => {
+      const { verb, text } = answer
       const kms =
         /\bkms:\w+/i.exec(text)?.[0] ?? (/(?<![\w/.-])kms(?![\w/.-])/i.test(text) ? kmsActions[verb] : undefined)
       if (kms) return `The credentials need the permission ${kms} on the bucket's KMS key.`
       if (/explicit deny/i.test(text))
         return 'A policy of the bucket, the account or the network forbids it. Bodies are sent with x-amz-content-sha256: UNSIGNED-PAYLOAD, which some policies deny.'
       const list = verb === 'stat' ? ' (and s3:ListBucket, without which S3 does not say that an object is absent)' : ''
-      return `The credentials need the permission ${permissions[verb] ?? 's3:*'}${list} on bucket '${options.bucket}'.`
+      const needed = (asksForUploads(answer) ? permissionsOfUploads : permissions)[verb] ?? 's3:*'
+      return `The credentials need the permission ${needed}${list} on bucket '${options.bucket}'.`
     },
   },
   ExpiredToken: {
@@ -109,8 +121,10 @@ const table: Readonly<Record<string, FaultRow<S3RemedyContext>>> = {
   InvalidPart: { code: 'Unavailable', startOver: true },
   NotImplemented: {
     code: 'Internal',
-    remedy: ({ tags }) =>
-      Object.keys(tags).length > 0 ? 'Most probably the server does not support object tags: remove Tags.' : '',
+    remedy: ({ tags }, answer) => {
+      if (asksForUploads(answer)) return 'This server does not tell of unfinished uploads: its own tools may.'
+      return Object.keys(tags).length > 0 ? 'Most probably the server does not support object tags: remove Tags.' : ''
+    },
   },
   EntityTooLarge: { code: 'TooLarge' },
   QuotaExceeded: { code: 'TooLarge', remedy: 'Raise the quota of the bucket or user, or make room.' },
@@ -129,7 +143,8 @@ export function s3Fault(answer: HttpRefusal, context: S3RemedyContext): Fault {
   const { code: name, message: said } = xmlError(answer.text) ?? { code: '', message: '' }
   // Within an upload, what a server does not find is the upload.
   const known = answer.inUpload && name === 'NoSuchKey' ? 'NoSuchUpload' : name
-  const row = rowFor(table, known) ?? (name.startsWith('KMS.') ? kmsKey : byStatus[status])
+  const isGone = known === 'NoSuchUpload' && answer.verb === 'remove'
+  const row = rowFor(table, isGone ? 'NoSuchKey' : known) ?? (name.startsWith('KMS.') ? kmsKey : byStatus[status])
   return faultOfRow(
     row,
     [name, said].filter(Boolean).join(': '),

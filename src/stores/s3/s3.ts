@@ -23,6 +23,7 @@ import { type S3Signing, s3Signing } from './auth.ts'
 import { s3Batch } from './batch.ts'
 import { Checksums } from './checksums.ts'
 import { isMarkedByS3, s3Fault } from './faults.ts'
+import { s3Leftovers } from './leftovers.ts'
 import { type S3Place, s3PlaceOf } from './place.ts'
 import { isOfProof, proveChecksums } from './proof.ts'
 import { type Credentials, EMPTY_PAYLOAD, sha256Hex, signer, UNSIGNED_PAYLOAD } from './sigv4.ts'
@@ -144,7 +145,11 @@ export function s3Dialect(
     versionOf: strongTag,
     digestOf: (key, headers) => checksums.digestOf(headers) ?? etags.digestOf(key, headers),
     stat: key => ({ method: 'HEAD', path: objectPath(key), wordless: [301, 307, 400, 401, 403, 404] }),
-    statOf: (key, answer) => statFromHead(key, own(answer), etags.md5Of(answer.headers)),
+    statOf: (key, answer) =>
+      statFromHead(key, own(answer), {
+        md5: etags.md5Of(answer.headers),
+        storageClass: answer.headers['x-amz-storage-class'],
+      }),
     compare: ({ headers }, md5, parts) => etags.compare(headers, md5, parts),
     remove: key => ({ method: 'DELETE', path: objectPath(key) }),
     batch: s3Batch(bucketPath, answer => fault({ ...answer, verb: 'remove', origin, inUpload: false })),
@@ -166,17 +171,19 @@ export function s3Dialect(
       const next = more ? nextFrom(result.NextContinuationToken, answer) : undefined
       if (more && !next) throw new Fault('Internal', 'the listing goes on, but has no token for the next page')
       const encoded = result.EncodingType === 'url'
-      const objects = (result.Contents ?? []).map(({ Key, Size, LastModified, ETag }) =>
+      const objects = (result.Contents ?? []).map(({ Key, Size, LastModified, ETag, StorageClass }) =>
         statFrom(answer, {
           key: encoded && typeof Key === 'string' ? decodedKey(Key.replaceAll('+', ' '), answer) : Key,
           size: Size,
           modified: LastModified,
           // MinIO writes its quotes as numbers, which the parser leaves as they are.
           md5: etags.md5Of({ etag: String(ETag).replaceAll(/&#(?:34|x22);/gi, '"') }),
+          storageClass: StorageClass,
         }),
       )
       return { objects, next }
     },
+    leftovers: s3Leftovers(bucketPath, objectPath),
     // In a bucket with versions, the removal of an absent object would leave a delete marker. S3 looks at the condition
     // after the permission. Servers that do not know the condition ignore it.
     check: probeObject(probeKey, {
@@ -279,7 +286,9 @@ interface Listing {
   readonly IsTruncated?: unknown
   readonly NextContinuationToken?: unknown
   readonly EncodingType?: unknown
-  readonly Contents?: readonly { readonly [name in 'Key' | 'Size' | 'LastModified' | 'ETag']?: unknown }[]
+  readonly Contents?: readonly {
+    readonly [name in 'Key' | 'Size' | 'LastModified' | 'ETag' | 'StorageClass']?: unknown
+  }[]
 }
 
 /** The root element that only the answer to this request has. */

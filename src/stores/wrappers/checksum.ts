@@ -21,6 +21,8 @@ export const withChecksum: Wrap = store => ({
   remove: store.remove,
   removeMany: store.removeMany,
   list: store.list,
+  leftovers: store.leftovers,
+  removeLeftover: store.removeLeftover,
   check: store.check,
   close: store.close,
 })

@@ -58,6 +58,8 @@ export function withDeadline(ms: number, remedy: string): Wrap {
     removeMany: (keys, signal) => limited(signal, inner => store.removeMany(keys, inner)),
     holds: store.holds, // a part of a put, within the deadline of that put
     list: store.list, // as long as there are objects: nobody knows how many
+    leftovers: store.leftovers,
+    removeLeftover: (leftover, signal) => limited(signal, inner => store.removeLeftover(leftover, inner)),
     check: store.check, // its callers set their own time limits
     close: store.close,
   })

@@ -34,6 +34,8 @@ export function withFirstBytes(seen: FirstBytes): Wrap {
     remove: store.remove,
     removeMany: store.removeMany,
     list: store.list,
+    leftovers: store.leftovers,
+    removeLeftover: store.removeLeftover,
     check: store.check,
     close: store.close,
   })

@@ -1,6 +1,6 @@
 import { amount, type Bytes, type Content, type Range } from '../../bytes.ts'
 import { Fault } from '../../fault.ts'
-import type { Removal, Stat, Wrap } from '../store.ts'
+import type { Leftover, Removal, Stat, Wrap } from '../store.ts'
 
 /**
  * Logs what every finished operation did, in one line with key, size, time and speed (docs/errors.md), and gives every
@@ -19,7 +19,7 @@ export function withLog(log: (line: string) => void): Wrap {
       const result = await work().catch(error => {
         throw Fault.from(error, { verb, store: store.name, key })
       })
-      log(`${past} '${key}' ${words[past]} ${store.name}${pace(bytes, performance.now() - start)}`)
+      log(`${past} '${key}' ${words[past] ?? 'from'} ${store.name}${pace(bytes, performance.now() - start)}`)
       return result
     }
 
@@ -38,6 +38,14 @@ export function withLog(log: (line: string) => void): Wrap {
         yield* store.list(prefix, signal)
       } catch (error) {
         throw Fault.from(error, { verb: 'list', store: store.name, key: prefix })
+      }
+    }
+
+    async function* leftovers(prefix: string, signal: AbortSignal): AsyncIterable<Leftover> {
+      try {
+        yield* store.leftovers(prefix, signal)
+      } catch (error) {
+        throw Fault.from(error, { verb: 'look for leftovers below', store: store.name, key: prefix })
       }
     }
 
@@ -66,6 +74,12 @@ export function withLog(log: (line: string) => void): Wrap {
       },
       holds: store.holds, // a part of a put, which is logged
       list: listed, // logged only when it fails, as a check
+      leftovers,
+      removeLeftover: (leftover, signal) => {
+        const { key, what } = leftover
+        const past = `removed the ${what} of`
+        return timed(`remove the ${what} of`, key, past, undefined, () => store.removeLeftover(leftover, signal))
+      },
       check: (signal, options) =>
         store.check(signal, options).catch(error => {
           throw Fault.from(error, { verb: 'use', store: store.name })
@@ -75,7 +89,7 @@ export function withLog(log: (line: string) => void): Wrap {
   }
 }
 
-const words: Readonly<Record<string, string>> = { wrote: 'to', removed: 'from', 'looked for': 'on' }
+const words: Readonly<Record<string, string>> = { wrote: 'to', 'looked for': 'on' }
 
 function pace(bytes: number | undefined, ms: number): string {
   const time = `in ${ms < 10 ? ms.toFixed(1) : ms.toFixed(0)} ms`

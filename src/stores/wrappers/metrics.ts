@@ -83,6 +83,8 @@ export function withMetrics(counts: Counts): Wrap {
     },
     holds: store.holds, // a part of a put, which is counted
     list: store.list, // not a part of Orthanc's work, which never lists
+    leftovers: store.leftovers,
+    removeLeftover: (leftover, signal) => store.removeLeftover(leftover, signal).then(served, failed),
     check: (signal, options) => store.check(signal, options).then(served, refused), // no operation of Orthanc's
     close: store.close,
   })

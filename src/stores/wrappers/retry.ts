@@ -160,6 +160,8 @@ export function withRetry(policy: RetryPolicy, log: (line: string) => void): Wra
       removeMany,
       holds: store.holds, // called within put, which repeats it
       list: store.list, // a store repeats its own pages: repeating a whole listing would return objects twice
+      leftovers: store.leftovers,
+      removeLeftover: (leftover, signal) => again(signal, () => store.removeLeftover(leftover, signal)),
       check: store.check, // called once only: at start, a wrong setting must be reported at once
       close: store.close,
     }

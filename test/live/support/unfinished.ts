@@ -1,5 +1,12 @@
 /** Uploads in parts that were begun on an S3 server, and neither completed nor aborted. */
-import { AbortMultipartUploadCommand, ListMultipartUploadsCommand, S3Client } from '@aws-sdk/client-s3'
+import {
+  AbortMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  ListMultipartUploadsCommand,
+  S3Client,
+  UploadPartCommand,
+} from '@aws-sdk/client-s3'
+import type { Unfinished } from '../../support/leftovers.suite.ts'
 import type { Exchange } from './fault-proxy.ts'
 import type { Place } from './places.ts'
 
@@ -25,4 +32,15 @@ export async function unfinished(place: Place, exchanges: readonly Exchange[]): 
   }
   sdk.destroy()
   return count
+}
+
+/** Begins uploads that nobody will end. */
+export function uploads(sdk: S3Client, Bucket: string): Unfinished {
+  return {
+    removes: true,
+    async begin(Key) {
+      const { UploadId } = await sdk.send(new CreateMultipartUploadCommand({ Bucket, Key }))
+      await sdk.send(new UploadPartCommand({ Bucket, Key, UploadId, PartNumber: 1, Body: 'some bytes' }))
+    },
+  }
 }
