@@ -10,6 +10,11 @@ export interface Stat {
   readonly asOf?: Date | undefined
   /** MD5 of all stored bytes, in lower-case hex. Absent where the store does not tell it, or tells something else. */
   readonly md5?: string | undefined
+  /**
+   * Class or access tier, by the provider's own name, such as `STANDARD_IA` or `Cool`. Listings tell it on S3, Azure
+   * and Google. S3 does not tell `STANDARD` of one object alone. Absent where the store does not tell it.
+   */
+  readonly storageClass?: string | undefined
 }
 
 export interface CheckOptions {

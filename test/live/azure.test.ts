@@ -65,7 +65,7 @@ if (server) {
       credential,
     ).toString()
 
-  describeStore('azure', () => inContainer(), { listed: MANY })
+  describeStore('azure', () => inContainer(), { listed: MANY, storageClass: 'Hot' })
   describeStore('withLog(withChecksum(withRetry(flaky(azure))))', () =>
     inContainer(store => withLog(silent)(withChecksum(retried(flaky(store))))),
   )

@@ -50,7 +50,7 @@ if (server) {
   }
   const retried = withRetry({ maxRetries: 10, firstDelayMs: 1 }, silent)
 
-  describeStore('gcs', () => inBucket(), { listed: MANY })
+  describeStore('gcs', () => inBucket(), { listed: MANY, storageClass: 'STANDARD' })
   describeStore('withLog(withChecksum(withRetry(flaky(gcs))))', () =>
     inBucket(store => withLog(silent)(withChecksum(retried(flaky(store))))),
   )

@@ -47,7 +47,7 @@ if (server) {
   }
   const transfer = { concurrency: 4, partBytes: 5 * 1024 * 1024 }
 
-  describeStore('minio', () => inBucket({}), { listed: MANY })
+  describeStore('minio', () => inBucket({}), { listed: MANY, storageClass: 'STANDARD' })
   describeStore('minio with the transfer manager', () => inBucket({ transfer }))
 
   describeBoth('minio and the official SDK', async () => {

@@ -68,7 +68,7 @@ if (server) {
   }
   const retried = withRetry({ maxRetries: 10, firstDelayMs: 1 }, silent)
 
-  describeStore('s3', () => inBucket({}), { listed: MANY })
+  describeStore('s3', () => inBucket({}), { listed: MANY, storageClass: 'STANDARD' })
   describeStore('s3 with the transfer manager', () => inBucket({ transfer }))
   describeStore('withLog(withRetry(flaky(s3)))', () => inBucket({}, store => withLog(silent)(retried(flaky(store)))))
 

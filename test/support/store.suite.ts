@@ -32,9 +32,13 @@ export const MANY = 5_001
 
 /**
  * `listed`: how many objects the test of long listings makes; a wrapper over a store that was tested with MANY needs
- * fewer.
+ * fewer. `storageClass`: of new objects, where the store tells it.
  */
-export function describeStore(name: string, make: () => Promise<Made>, { listed = 1_001 } = {}): void {
+export function describeStore(
+  name: string,
+  make: () => Promise<Made>,
+  { listed = 1_001, storageClass }: { listed?: number; storageClass?: string } = {},
+): void {
   describe(name, () => {
     let made: Made
     let store: Store
@@ -111,6 +115,8 @@ export function describeStore(name: string, make: () => Promise<Made>, { listed 
       const modified = stat?.modified.getTime() ?? 0
       assert.ok(modified > start - 60_000 && modified < Date.now() + 60_000)
       assert.equal(await store.stat('absent', never), undefined)
+      if (storageClass !== undefined)
+        for await (const listed of store.list('stat', never)) assert.equal(listed.storageClass, storageClass)
     })
 
     it('removes what is there, and succeeds when nothing is', async () => {

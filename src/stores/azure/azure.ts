@@ -58,7 +58,9 @@ const builder = new XMLBuilder({})
 
 interface Blob {
   readonly Name?: unknown
-  readonly Properties?: { readonly [name in 'Content-Length' | 'Last-Modified' | 'Content-MD5']?: unknown }
+  readonly Properties?: {
+    readonly [name in 'Content-Length' | 'Last-Modified' | 'Content-MD5' | 'AccessTier']?: unknown
+  }
 }
 
 /** Long, because a dialect has many verbs. It is a table: each row can be read by itself. */
@@ -97,7 +99,11 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
       return typeof md5 === 'string' ? { name: 'md5', value: md5 } : undefined
     },
     stat: key => ({ method: 'HEAD', path: objectPath(key) }),
-    statOf: (key, answer) => statFromHead(key, own(answer), md5FromBase64(answer.headers['content-md5'])),
+    statOf: (key, answer) =>
+      statFromHead(key, own(answer), {
+        md5: md5FromBase64(answer.headers['content-md5']),
+        storageClass: answer.headers['x-ms-access-tier'],
+      }),
     compare: ({ headers }, md5) => {
       if (md5 === undefined || headers['content-md5'] === undefined) return 'unclear'
       return headers['content-md5'] === md5 ? 'same' : 'other'
@@ -122,6 +128,7 @@ function azureDialect(options: AzureOptions, probeKey: string): Omit<Dialect, 'a
           size: Properties?.['Content-Length'],
           modified: Properties?.['Last-Modified'],
           md5: md5FromBase64(Properties?.['Content-MD5']),
+          storageClass: Properties?.AccessTier,
         }),
       )
       return { objects, next: nextFrom(result.NextMarker, answer) }

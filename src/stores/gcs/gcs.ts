@@ -16,7 +16,7 @@ import { md5FromBase64, nextFrom, statFrom } from '../http/entry.ts'
 import { type ConnectionOptions, type Environment, httpOptions } from '../http/options.ts'
 import { httpStore } from '../http/store.ts'
 import { notTheStores } from '../http/stranger.ts'
-import type { Store } from '../store.ts'
+import type { Stat, Store } from '../store.ts'
 import { googleAuthorizer } from './auth.ts'
 import { gcsBatch } from './batch.ts'
 import { gcsCheck } from './check.ts'
@@ -95,11 +95,12 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
       const value = decompressed ? undefined : /crc32c=([^,\s]+)/.exec(hashesOf(headers))?.[1]
       return value === undefined ? undefined : { name: 'crc32c', value }
     },
-    stat: key => ({ method: 'GET', path: objectPath(key), query: [['fields', 'size,updated,crc32c,md5Hash']] }),
-    statOf: (key, answer) => {
-      const { size, updated, md5Hash } = objectOf<Metadata>(answer)
-      return statFrom(answer, { key, size, modified: updated, md5: md5FromBase64(md5Hash) })
-    },
+    stat: key => ({
+      method: 'GET',
+      path: objectPath(key),
+      query: [['fields', 'size,updated,crc32c,md5Hash,storageClass']],
+    }),
+    statOf: (key, answer) => described(answer, key, objectOf<Metadata>(answer)),
     compare: (answer, crc) => {
       const { crc32c } = objectOf<Metadata>(answer)
       if (crc === undefined || crc32c === undefined) return 'unclear'
@@ -112,7 +113,7 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
       path: `${bucketPath}/o`,
       query: [
         ['prefix', prefix],
-        ['fields', 'kind,items(name,size,updated,md5Hash),nextPageToken'],
+        ['fields', 'kind,items(name,size,updated,md5Hash,storageClass),nextPageToken'],
         ...(from === undefined ? [] : [['pageToken', from] as const]),
       ],
     }),
@@ -120,10 +121,7 @@ function gcsDialect(options: GcsOptions, probeKey: string): Omit<Dialect, 'autho
       const { kind, items = [], nextPageToken } = objectOf<Listing>(answer)
       if (!Array.isArray(items) || (kind !== 'storage#objects' && items.length === 0))
         throw notTheStores(answer, 'no listing')
-      const objects = items.map(item => {
-        const { name, size, updated, md5Hash } = Object(item)
-        return statFrom(answer, { key: name, size, modified: updated, md5: md5FromBase64(md5Hash) })
-      })
+      const objects = items.map(item => described(answer, Object(item).name, Object(item)))
       return { objects, next: nextFrom(nextPageToken, answer) }
     },
     check: gcsCheck(probeKey, bucket, bucketPath),
@@ -214,7 +212,11 @@ function arrived(answer: HttpAnswer, { range, total, whole }: Part) {
     : otherBytes()
 }
 
-type Metadata = { readonly [name in 'size' | 'updated' | 'crc32c' | 'md5Hash']?: unknown }
+type Metadata = { readonly [name in 'size' | 'updated' | 'crc32c' | 'md5Hash' | 'storageClass']?: unknown }
+
+function described(answer: HttpAnswer, key: unknown, { size, updated, md5Hash, storageClass }: Metadata): Stat {
+  return statFrom(answer, { key, size, modified: updated, md5: md5FromBase64(md5Hash), storageClass })
+}
 
 interface Listing {
   readonly kind?: unknown

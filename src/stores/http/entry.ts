@@ -10,22 +10,33 @@ export interface Entry {
   readonly modified: unknown
   /** Of the stored bytes, in lower-case hex, where the answer has it. */
   readonly md5?: string | undefined
+  /** As the provider names it. */
+  readonly storageClass?: unknown
 }
 
-export function statFrom(answer: HttpAnswer, { key, size, modified, md5 }: Entry): Stat {
+/** Nothing else is a class: reports count by it, and print it. */
+const STORAGE_CLASS = /^[\w.-]{1,64}$/
+
+export function statFrom(answer: HttpAnswer, { key, size, modified, md5, storageClass }: Entry): Stat {
   const bytes = typeof size === 'number' || (typeof size === 'string' && /^\d+$/.test(size)) ? Number(size) : Number.NaN
   if (typeof key !== 'string' || key === '') throw notTheStores(answer, 'an object without a name')
   if (!Number.isSafeInteger(bytes) || bytes < 0) throw notTheStores(answer, 'an object without a size')
   const time = new Date(typeof modified === 'string' ? modified : Number.NaN)
-  return { key, size: bytes, modified: time, ...(md5 !== undefined && { md5 }) }
+  return {
+    key,
+    size: bytes,
+    modified: time,
+    ...(md5 !== undefined && { md5 }),
+    ...(typeof storageClass === 'string' && STORAGE_CLASS.test(storageClass) && { storageClass }),
+  }
 }
 
 /** From an answer to HEAD about the object `key`, on S3 and Azure. */
-export function statFromHead(key: string, answer: HttpAnswer, md5: string | undefined): Stat {
+export function statFromHead(key: string, answer: HttpAnswer, more: Pick<Entry, 'md5' | 'storageClass'>): Stat {
   const { 'content-length': length, 'last-modified': modified } = answer.headers
   const size = Number(length ?? Number.NaN)
   if (!Number.isSafeInteger(size)) throw notTheStores(answer, 'no Content-Length')
-  return statFrom(answer, { key, size, modified, md5 })
+  return statFrom(answer, { key, size, modified, ...more })
 }
 
 /** An MD5 as Azure and Google write it, in base64. Undefined for what is none. */

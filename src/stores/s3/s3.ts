@@ -144,7 +144,11 @@ export function s3Dialect(
     versionOf: strongTag,
     digestOf: (key, headers) => checksums.digestOf(headers) ?? etags.digestOf(key, headers),
     stat: key => ({ method: 'HEAD', path: objectPath(key), wordless: [301, 307, 400, 401, 403, 404] }),
-    statOf: (key, answer) => statFromHead(key, own(answer), etags.md5Of(answer.headers)),
+    statOf: (key, answer) =>
+      statFromHead(key, own(answer), {
+        md5: etags.md5Of(answer.headers),
+        storageClass: answer.headers['x-amz-storage-class'],
+      }),
     compare: ({ headers }, md5, parts) => etags.compare(headers, md5, parts),
     remove: key => ({ method: 'DELETE', path: objectPath(key) }),
     batch: s3Batch(bucketPath, answer => fault({ ...answer, verb: 'remove', origin, inUpload: false })),
@@ -166,13 +170,14 @@ export function s3Dialect(
       const next = more ? nextFrom(result.NextContinuationToken, answer) : undefined
       if (more && !next) throw new Fault('Internal', 'the listing goes on, but has no token for the next page')
       const encoded = result.EncodingType === 'url'
-      const objects = (result.Contents ?? []).map(({ Key, Size, LastModified, ETag }) =>
+      const objects = (result.Contents ?? []).map(({ Key, Size, LastModified, ETag, StorageClass }) =>
         statFrom(answer, {
           key: encoded && typeof Key === 'string' ? decodedKey(Key.replaceAll('+', ' '), answer) : Key,
           size: Size,
           modified: LastModified,
           // MinIO writes its quotes as numbers, which the parser leaves as they are.
           md5: etags.md5Of({ etag: String(ETag).replaceAll(/&#(?:34|x22);/gi, '"') }),
+          storageClass: StorageClass,
         }),
       )
       return { objects, next }
@@ -279,7 +284,9 @@ interface Listing {
   readonly IsTruncated?: unknown
   readonly NextContinuationToken?: unknown
   readonly EncodingType?: unknown
-  readonly Contents?: readonly { readonly [name in 'Key' | 'Size' | 'LastModified' | 'ETag']?: unknown }[]
+  readonly Contents?: readonly {
+    readonly [name in 'Key' | 'Size' | 'LastModified' | 'ETag' | 'StorageClass']?: unknown
+  }[]
 }
 
 /** The root element that only the answer to this request has. */
