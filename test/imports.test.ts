@@ -152,6 +152,15 @@ describe('import rules', () => {
       inRoom('bulk'),
     ))
 
+  it('usage knows interfaces of stores, the names of objects and what a sealed one begins with', () =>
+    all(
+      ({ to, typeOnly }) =>
+        ['src/fault.ts', 'src/bytes.ts', 'src/area/naming.ts'].includes(to) ||
+        /^src\/(usage|bulk|seal)\//.test(to) ||
+        (/^src\/(stores|area)\//.test(to) && typeOnly),
+      inRoom('usage'),
+    ))
+
   it('deletions know stores and disks, and no configuration', () =>
     all(
       ({ to }) => to === 'src/fault.ts' || /^src\/(deletions|stores)\/|^node:(crypto|fs|path|timers|zlib)/.test(to),
