@@ -11,6 +11,7 @@ import { check } from './check.ts'
 import { decrypt } from './decrypt.ts'
 import { deletions } from './deletions.ts'
 import { encrypt } from './encrypt.ts'
+import { importCommand } from './import-command.ts'
 import { inspect } from './inspect.ts'
 import { keyId, keyOption } from './key-option.ts'
 import { keygen } from './keygen.ts'
@@ -132,7 +133,8 @@ named and left as they are. Run it on one machine at a time, with the same acces
   )
   .action(rotateKeys)
 
-for (const command of [verifyCommand, usageCommand]) program.addCommand(command.copyInheritedSettings(program))
+for (const command of [verifyCommand, importCommand, usageCommand])
+  program.addCommand(command.copyInheritedSettings(program))
 
 program
   .command('deletions')

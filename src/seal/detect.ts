@@ -53,7 +53,7 @@ async function verifies({ body }: Content): Promise<boolean> {
 }
 
 /** The first bytes of a content, and the content as if nothing had been taken from it. */
-async function peek({ size, body }: Content): Promise<{ start: Buffer; content: Content }> {
+export async function peek({ size, body }: Content): Promise<{ start: Buffer; content: Content }> {
   const chunks = body[Symbol.asyncIterator]()
   let start: Buffer = Buffer.alloc(0)
   while (start.byteLength < Math.min(PEEK_BYTES, size)) {
