@@ -119,7 +119,9 @@ describe('import rules', () => {
     all(
       ({ to, typeOnly }) =>
         !isOurs(to) ||
-        /^src\/(orthanc-index\/|fault\.ts|bytes\.ts|stores\/(network\/|wrappers\/retry\.ts|unless-aborted\.ts))/.test(to) ||
+        /^src\/(orthanc-index\/|fault\.ts|bytes\.ts|stores\/(network\/|wrappers\/retry\.ts|unless-aborted\.ts))/.test(
+          to,
+        ) ||
         (typeOnly && ['src/orthanc.ts', 'src/area/area.ts', 'src/config/postgresql.ts'].includes(to)),
       inRoom('orthanc-index'),
     )

@@ -21,8 +21,8 @@ import { usageCommand } from './usage-command.ts'
 import { verifyCommand } from './verify-command.ts'
 
 /**
- * Exit codes: 0 done, 1 it failed, 2 the command line was wrong; 78 comes from the bundle's first lines. Of `verify`
- * and `usage`, 1 means that something was found or could not be read, and 3 that the command failed.
+ * Exit codes: 0 done, 1 it failed, 2 the command line was wrong; 78 comes from the bundle's first lines. Of `verify`,
+ * `import` and `usage`, 1 means that something was found or could not be read, and 3 that the command failed.
  */
 const program = new Command('orthanc-cloud-storage')
   .description('Works on the object storage of an Orthanc server, from outside Orthanc.')

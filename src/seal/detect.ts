@@ -59,7 +59,8 @@ export async function peek({ size, body }: Content): Promise<{ start: Buffer; co
   while (start.byteLength < Math.min(PEEK_BYTES, size)) {
     const { value, done } = await chunks.next()
     if (done) break
-    start = Buffer.concat([start, value])
+    const chunk = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
+    start = start.byteLength === 0 ? chunk : Buffer.concat([start, chunk]) // the usual case: no copy
   }
   async function* again(): Bytes {
     try {
