@@ -269,6 +269,8 @@ describe('import', () => {
       code: 'Internal',
     })
     await assert.rejects(new Receiver(orthanc).held('../../x', never), { code: 'Internal' })
+    assert.equal(await receiver(() => ({ Store: 's3:a' })).storesIn(never), 's3:a')
+    assert.equal(await receiver(() => undefined).storesIn(never), undefined)
     const strange = new Receiver({ ...bound(orthanc), upload: async () => [] })
     await assert.rejects(strange.upload(sourceOf(image(1)), never), { code: 'Internal' })
   })

@@ -49,6 +49,8 @@ export async function importFiles(options: ImportArguments): Promise<void> {
   try {
     for (const { store } of places) await store.check(soon(stop), { purpose: 'look', writes: false, warn })
     await receiver?.look(soon(stop))
+    if ((await receiver?.storesIn(soon(stop)))?.includes(composition.store.name))
+      warn(`Orthanc stores into ${composition.store.name}, too: with the same RootPath, each file will be there twice`)
     const { rootPath, structure } = config.naming
     const disk = config.hybrid?.directory ?? null
     const identity = { store: identityOf(config), rootPath, structure, disk, into: receiver?.name ?? null }

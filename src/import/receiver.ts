@@ -51,6 +51,12 @@ export class Receiver {
     this.overwrites = system['OverwriteInstances'] !== false
   }
 
+  /** Where this plugin in that Orthanc puts files, for people; undefined where it has another plugin, or none. */
+  async storesIn(signal: AbortSignal): Promise<string | undefined> {
+    const status = await this.#orthanc.get('/cloud-storage/status', signal).catch(() => undefined)
+    return isObject(status) && typeof status['Store'] === 'string' ? status['Store'] : undefined
+  }
+
   /** What Orthanc has under this SOPInstanceUID, for any patient. */
   async heldUnder(instance: string, signal: AbortSignal): Promise<Held | undefined> {
     if (!IS_UID.test(instance)) return undefined

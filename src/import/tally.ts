@@ -1,16 +1,16 @@
 /** What became of each object. */
 import type { Line, ShardTally } from '../bulk/work.ts'
 
+export const FINDINGS = ['different', 'changed', 'filtered', 'refused', 'damaged', 'unclear'] as const
+
 /**
- * `imported`: Orthanc has it now; `present`: it had it already, with the same bytes; `dicom`: it would be sent, in a dry
- * run. Findings, each with a line: `different`, Orthanc has the instance with other bytes; `changed`, Orthanc has stored
- * other bytes than it got; `filtered` and `refused`, Orthanc did not take it; `damaged`, its bytes are not whole;
- * `unclear`, a DICOM file that may be the beginning of another one. No DICOM: `derived`, what Orthanc makes of an image,
- * and its other attachments; `other`, anything else.
+ * `imported`: Orthanc has it now. `present`: it had it already, with the same bytes. `dicom`: in a dry run, it would be
+ * sent. Findings, each with a line: `different`, Orthanc has the instance with other bytes; `changed`, Orthanc has
+ * stored other bytes than it got; `filtered` and `refused`, Orthanc did not take it; `damaged`, its bytes are not whole;
+ * `unclear`, a DICOM file that may be the beginning of another one. No DICOM: `derived`, what Orthanc makes of an
+ * image, and its other attachments; `other`, anything else.
  */
 export type Result = (typeof FINDINGS)[number] | 'imported' | 'present' | 'dicom' | 'derived' | 'other'
-
-export const FINDINGS = ['different', 'changed', 'filtered', 'refused', 'damaged', 'unclear'] as const
 
 export interface Outcome {
   readonly result: Result
