@@ -6,7 +6,7 @@ export const FINDINGS = ['different', 'changed', 'filtered', 'refused', 'damaged
 /**
  * `imported`: Orthanc has it now. `present`: it had it already, with the same bytes. `dicom`: in a dry run, it would be
  * sent. Findings, each with a line: `different`, Orthanc has the instance with other bytes; `changed`, Orthanc has
- * stored other bytes than it got; `filtered` and `refused`, Orthanc did not take it; `damaged`, its bytes are not whole;
+ * stored other bytes than it got; `filtered`, `refused`, Orthanc did not take it; `damaged`, its bytes are not whole;
  * `unclear`, a DICOM file that may be the beginning of another one. No DICOM: `derived`, what Orthanc makes of an
  * image, and its other attachments; `other`, anything else.
  */
