@@ -119,7 +119,9 @@ describe('import rules', () => {
     all(
       ({ to, typeOnly }) =>
         !isOurs(to) ||
-        /^src\/(orthanc-index\/|fault\.ts|stores\/(network\/|wrappers\/retry\.ts|unless-aborted\.ts))/.test(to) ||
+        /^src\/(orthanc-index\/|fault\.ts|bytes\.ts|stores\/(network\/|wrappers\/retry\.ts|unless-aborted\.ts))/.test(
+          to,
+        ) ||
         (typeOnly && ['src/orthanc.ts', 'src/area/area.ts', 'src/config/postgresql.ts'].includes(to)),
       inRoom('orthanc-index'),
     )
@@ -159,6 +161,24 @@ describe('import rules', () => {
         to === 'src/fault.ts' ||
         /^src\/bulk\/|^src\/area\/naming|^p-limit$|^node:(events|fs|path|timers|sqlite)/.test(to),
       inRoom('bulk'),
+    ))
+
+  it('usage knows interfaces of stores, the names of objects and what a sealed one begins with', () =>
+    all(
+      ({ to, typeOnly }) =>
+        ['src/fault.ts', 'src/bytes.ts', 'src/area/naming.ts'].includes(to) ||
+        /^src\/(usage|bulk|seal)\//.test(to) ||
+        (/^src\/(stores|area)\//.test(to) && typeOnly),
+      inRoom('usage'),
+    ))
+
+  it('import knows interfaces of stores and areas, the names of objects, sealing and bulk work', () =>
+    all(
+      ({ to, typeOnly }) =>
+        ['src/fault.ts', 'src/bytes.ts', 'src/area/naming.ts'].includes(to) ||
+        /^src\/(import|bulk|seal)\/|^node:(stream|zlib)$/.test(to) ||
+        (/^src\/(stores|area)\/|^src\/orthanc\.ts$/.test(to) && typeOnly),
+      inRoom('import'),
     ))
 
   it('deletions know stores and disks, and no configuration', () =>

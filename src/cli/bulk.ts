@@ -27,6 +27,8 @@ export interface Wording {
   sentence(line: Line): string | undefined
   /** What the report ends with, for people. */
   summary(tally: Tally, complete: boolean): readonly string[]
+  /** What programs get of the tally: lines of their own, and what is in the summary. Without it, all of it is there. */
+  forPrograms?(tally: Tally): { readonly lines: readonly Line[]; readonly summary: Tally }
 }
 
 /** With more failures, or lines of a kind, the rest is counted. */
@@ -103,7 +105,9 @@ function report({ tally, complete, lines }: Outcome, wording: Wording, json: Jso
     shown.set(line.kind, count)
     if (count <= MOST_LINES) say(sentence)
   }
-  json.write({ kind: 'summary', complete, ...tally, seconds: Number(seconds.toFixed(1)) })
+  const programs = wording.forPrograms?.(tally) ?? { lines: [], summary: tally }
+  for (const line of programs.lines) json.write(line)
+  json.write({ kind: 'summary', complete, ...programs.summary, seconds: Number(seconds.toFixed(1)) })
   if (json.ownsOutput) return
   for (const [kind, count] of shown) if (count > MOST_LINES) say(`${kind}: ${count - MOST_LINES} more`)
   if (!complete) say('This report is partial: not everything could be done.')

@@ -11,16 +11,18 @@ import { check } from './check.ts'
 import { decrypt } from './decrypt.ts'
 import { deletions } from './deletions.ts'
 import { encrypt } from './encrypt.ts'
+import { importCommand } from './import-command.ts'
 import { inspect } from './inspect.ts'
 import { keyId, keyOption } from './key-option.ts'
 import { keygen } from './keygen.ts'
 import { rotateKeys } from './rotate-keys.ts'
 import { fail, sayJson } from './terminal.ts'
+import { usageCommand } from './usage-command.ts'
 import { verifyCommand } from './verify-command.ts'
 
 /**
  * Exit codes: 0 done, 1 it failed, 2 the command line was wrong; 78 comes from the bundle's first lines. Of `verify`,
- * 1 means that it found something, and 3 that it failed.
+ * `import` and `usage`, 1 means that something was found or could not be read, and 3 that the command failed.
  */
 const program = new Command('orthanc-cloud-storage')
   .description('Works on the object storage of an Orthanc server, from outside Orthanc.')
@@ -131,7 +133,8 @@ named and left as they are. Run it on one machine at a time, with the same acces
   )
   .action(rotateKeys)
 
-for (const command of [verifyCommand]) program.addCommand(command.copyInheritedSettings(program))
+for (const command of [verifyCommand, importCommand, usageCommand])
+  program.addCommand(command.copyInheritedSettings(program))
 
 program
   .command('deletions')

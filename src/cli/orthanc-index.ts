@@ -26,12 +26,12 @@ export interface OpenedIndex {
 }
 
 /** Connects when it is first asked. Throws a Fault that says what to give when nothing says where the index is. */
-export function openIndex({ config, orthanc, orthancUserFile }: IndexArguments, http: HttpConfig): OpenedIndex {
-  if (orthanc !== undefined) {
-    const user = orthancUserFile === undefined ? undefined : readUser(orthancUserFile)
-    const asked = new HttpOrthanc({ url: orthanc, user, ...http, warn })
+export function openIndex({ config, ...options }: IndexArguments, http: HttpConfig): OpenedIndex {
+  if (options.orthanc !== undefined) {
+    const asked = openOrthanc(options, http)
     return { index: restIndex(asked, asked.name, () => asked.close()), orthanc: asked }
   }
+  const { orthancUserFile } = options
   if (orthancUserFile !== undefined)
     throw new Fault('BadRequest', '--orthanc-user-file is given without --orthanc', {
       remedy: 'Give the URL of Orthanc as well.',
@@ -41,6 +41,16 @@ export function openIndex({ config, orthanc, orthancUserFile }: IndexArguments, 
   throw new Fault('BadRequest', "the configuration does not say that Orthanc's index is in PostgreSQL", {
     remedy: 'Give the URL of the running Orthanc: --orthanc http://localhost:8042.',
   })
+}
+
+/** The running Orthanc. `maxConnections`: 8, unless it is given. */
+export function openOrthanc(
+  { orthanc = '', orthancUserFile }: Pick<IndexArguments, 'orthanc' | 'orthancUserFile'>,
+  http: HttpConfig,
+  maxConnections?: number,
+): HttpOrthanc {
+  const user = orthancUserFile === undefined ? undefined : readUser(orthancUserFile)
+  return new HttpOrthanc({ url: orthanc, user, ...http, ...(maxConnections !== undefined && { maxConnections }), warn })
 }
 
 /** A file with one line, `USER:PASSWORD`. Its content is never shown. */

@@ -1,4 +1,5 @@
 /** Orthanc's REST API over HTTP, for a command that runs beside Orthanc. */
+import type { Bytes, Source } from '../bytes.ts'
 import { Fault, isObject } from '../fault.ts'
 import type { Json } from '../orthanc.ts'
 import type { HttpClient, HttpResponse } from '../stores/network/client.ts'
@@ -18,6 +19,8 @@ export interface HttpOrthancOptions {
   readonly proxy: string | undefined
   readonly noProxy: readonly string[]
   readonly warn: (line: string) => void
+  /** Default 8. */
+  readonly maxConnections?: number
   /** For tests: the first pause before a request is repeated, and the bytes of an answer. */
   readonly firstDelayMs?: number
   readonly largestBytes?: number
@@ -27,7 +30,7 @@ const CONNECT_MS = 15_000
 /** A database with millions of patients needs some time for the list of them. */
 const HEAD_MS = 300_000
 const STALL_MS = 60_000
-const MOST_CONNECTIONS = 8
+const MAX_CONNECTIONS = 8
 const MAX_RETRIES = 4
 /** Of one answer: a list of a million patients has 50 MB. */
 const LARGEST_BYTES = 128 * 1024 * 1024
@@ -44,7 +47,8 @@ export class HttpOrthanc implements Asked {
   readonly #largestBytes: number
 
   /** Throws `BadConfig` when `url` is none, or holds a secret. */
-  constructor({ url, user, firstDelayMs = 500, largestBytes = LARGEST_BYTES, ...ways }: HttpOrthancOptions) {
+  constructor(options: HttpOrthancOptions) {
+    const { url, user, firstDelayMs = 500, largestBytes = LARGEST_BYTES, maxConnections = MAX_CONNECTIONS } = options
     const { origin, pathname } = checkedUrl(url)
     this.#origin = origin
     this.#path = pathname.replace(/\/+$/, '')
@@ -53,8 +57,8 @@ export class HttpOrthanc implements Asked {
     this.#headers = { accept: 'application/json', ...(basic && { authorization: `Basic ${basic}` }) }
     this.#policy = { maxRetries: MAX_RETRIES, firstDelayMs }
     this.#largestBytes = largestBytes
-    const limits = { connectTimeoutMs: CONNECT_MS, maxConnections: MOST_CONNECTIONS }
-    this.#http = network({ ...ways, ...limits, store: origin, info: () => {} })
+    const limits = { connectTimeoutMs: CONNECT_MS, maxConnections }
+    this.#http = network({ ...options, ...limits, store: origin, info: () => {} })
   }
 
   get(uri: string, signal: AbortSignal): Promise<Json | undefined> {
@@ -67,23 +71,39 @@ export class HttpOrthanc implements Asked {
     return answer
   }
 
+  /**
+   * Gives a DICOM file to Orthanc. When the answer is lost, it is sent again: then Orthanc has it already. A fault that
+   * the source throws passes as it is, and Orthanc drops what it has of the file, because it knows the size.
+   */
+  async upload(file: Source, signal: AbortSignal): Promise<Json> {
+    const once = () => this.#once('POST', '/instances', { size: file.size, bytes: file.open() }, signal)
+    const answer = await attempt(once, this.#policy, signal, () => {})
+    if (answer === undefined) throw new Fault('NotFound', 'Orthanc has no /instances')
+    return answer
+  }
+
   async close(): Promise<void> {
     await this.#http.destroy()
   }
 
   async #request(method: string, uri: string, body: string | undefined, signal: AbortSignal) {
-    const once = () => this.#once(method, uri, body, signal)
-    return await attempt(once, this.#policy, signal, () => {})
+    const sent = body === undefined ? undefined : { size: Buffer.byteLength(body), bytes: body }
+    return await attempt(
+      () => this.#once(method, uri, sent, signal),
+      this.#policy,
+      signal,
+      () => {},
+    )
   }
 
-  async #once(method: string, uri: string, body: string | undefined, signal: AbortSignal): Promise<Json | undefined> {
-    const length = body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) }
+  async #once(method: string, uri: string, body: Sent | undefined, signal: AbortSignal): Promise<Json | undefined> {
+    const length = body && { 'content-length': String(body.size) }
     const asked = this.#http.request({
       origin: this.#origin,
       path: `${this.#path}${uri}`,
       method,
       headers: { ...this.#headers, ...length },
-      body: body ?? null,
+      body: body?.bytes ?? null,
       signal,
       headersTimeout: HEAD_MS,
       bodyTimeout: STALL_MS,
@@ -98,6 +118,11 @@ export class HttpOrthanc implements Asked {
       throw fault.with({}, `no answer of ${this.name}: ${fault.message}`)
     }
   }
+}
+
+interface Sent {
+  readonly size: number
+  readonly bytes: Bytes | string
 }
 
 /** Throws `BadConfig`, without the text where that may hold a secret. */

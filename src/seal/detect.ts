@@ -53,13 +53,14 @@ async function verifies({ body }: Content): Promise<boolean> {
 }
 
 /** The first bytes of a content, and the content as if nothing had been taken from it. */
-async function peek({ size, body }: Content): Promise<{ start: Buffer; content: Content }> {
+export async function peek({ size, body }: Content): Promise<{ start: Buffer; content: Content }> {
   const chunks = body[Symbol.asyncIterator]()
   let start: Buffer = Buffer.alloc(0)
   while (start.byteLength < Math.min(PEEK_BYTES, size)) {
     const { value, done } = await chunks.next()
     if (done) break
-    start = Buffer.concat([start, value])
+    const chunk = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
+    start = start.byteLength === 0 ? chunk : Buffer.concat([start, chunk]) // the usual case: no copy
   }
   async function* again(): Bytes {
     try {

@@ -25,8 +25,9 @@ const BEGIN = 'HTTP/1.'
 const STATUS = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: [\t -~\x80-\xff]*)?$/
 const HEADER = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t -~\x80-\xff]*)$/
 const LENGTH = /^\d{1,15}$/
-/** A server may close a connection a little earlier than it says. */
+/** A server may close a connection a little earlier than it says. Orthanc says one second. */
 const CLOSES_EARLIER_MS = 1000
+const earlierOf = (ms: number) => Math.min(CLOSES_EARLIER_MS, ms / 2)
 
 /** `text`: in latin1, without the empty line at its end. Throws on everything that is not a head of HTTP/1.0 or 1.1. */
 export function parseHead(text: string, method: string): Head {
@@ -96,5 +97,7 @@ function framingOf(headers: Head['headers'], old: boolean): Framing {
 
 function idleOf(header: string | string[] | undefined): number | undefined {
   const [, seconds] = /\btimeout\s*=\s*(\d{1,9})\b/i.exec(String(header)) ?? []
-  return seconds === undefined ? undefined : Number(seconds) * 1000 - CLOSES_EARLIER_MS
+  if (seconds === undefined) return undefined
+  const ms = Number(seconds) * 1000
+  return ms - earlierOf(ms)
 }

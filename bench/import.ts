@@ -1,0 +1,64 @@
+/**
+ * `import` beside ten REST clients that upload the same files, each into a new Orthanc. `node bench/import.ts [FILES]`
+ */
+import { execFile } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { makeImage } from '../harness/dicom.ts'
+import { type OrthancProcess, startOrthanc } from '../harness/orthanc.ts'
+
+const CLIENTS = 10
+const FILES = Number(process.argv[2] ?? 1000)
+const run = promisify(execFile)
+const folder = mkdtempSync(join(tmpdir(), 'ocs-bench-import-'))
+const cli = new URL('../dist/cli.mjs', import.meta.url).pathname
+
+async function timed(work: (orthanc: OrthancProcess) => Promise<void>): Promise<number> {
+  const dir = mkdtempSync(join(folder, 'orthanc-'))
+  const orthanc = await startOrthanc({ dir, config: {}, plugin: null, verbose: false })
+  try {
+    const start = performance.now()
+    await work(orthanc)
+    const seconds = (performance.now() - start) / 1000
+    const { CountInstances: count } = await orthanc.getJson('/statistics')
+    if (count !== FILES) throw new Error(`Orthanc has ${count} of ${FILES} files`)
+    return seconds
+  } finally {
+    await orthanc.stop()
+    rmSync(dir, { recursive: true })
+  }
+}
+
+/** 220 KB each. */
+const images = Array.from({ length: FILES }, (_, seed) =>
+  makeImage({ seed, rows: 332, columns: 332, series: seed % 10 }),
+)
+mkdirSync(join(folder, 'objects'))
+for (const [i, image] of images.entries()) writeFileSync(join(folder, 'objects', `IM${i}`), image)
+const config = join(folder, 'from.json')
+writeFileSync(config, JSON.stringify({ DirectoryStorage: { Path: join(folder, 'objects') } }))
+
+const byClients = () =>
+  timed(async orthanc => {
+    const left = images.values()
+    const client = async () => {
+      for (const image of left) await orthanc.postJson('/instances', image)
+    }
+    await Promise.all(Array.from({ length: CLIENTS }, client))
+  })
+const byImport = () =>
+  timed(async orthanc => {
+    await run(process.execPath, [cli, 'import', '--from', config, '--orthanc', orthanc.url])
+  })
+
+try {
+  for (let round = 0; round < 3; round++) {
+    const [clients, imported] = [await byClients(), await byImport()]
+    const rate = (seconds: number) => `${Math.round(FILES / seconds)} files a second`
+    console.log(`clients ${rate(clients)}, import ${rate(imported)}: ${(clients / imported).toFixed(2)} times as fast`)
+  }
+} finally {
+  rmSync(folder, { recursive: true, force: true })
+}

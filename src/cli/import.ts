@@ -1,0 +1,72 @@
+import { diskNaming } from '../area/naming.ts'
+import { type Composition, compose } from '../compose.ts'
+import type { EngineConfig } from '../config/config.ts'
+import { identityOf } from '../config/identity.ts'
+import { loadKeyring } from '../config/key-file.ts'
+import { Fault } from '../fault.ts'
+import { Import, type ImportPlace } from '../import/import.ts'
+import { Receiver } from '../import/receiver.ts'
+import { FINDINGS } from '../import/tally.ts'
+import { logTo } from '../log.ts'
+import { keyring } from '../seal/keyring.ts'
+import { type BulkArguments, runBulk } from './bulk.ts'
+import { withRoomFor } from './connections.ts'
+import { importWording } from './import-report.ts'
+import { readConfig } from './orthanc-config.ts'
+import { openOrthanc } from './orthanc-index.ts'
+import { failWith, interruption, note, warn } from './terminal.ts'
+
+export interface ImportArguments extends BulkArguments {
+  readonly from: readonly string[]
+  readonly orthanc?: string
+  readonly orthancUserFile?: string
+  readonly dryRun?: true
+  readonly concurrency: number
+}
+
+const CHECK_DEADLINE_MS = 60_000
+
+export async function importFiles(options: ImportArguments): Promise<void> {
+  failWith(3)
+  const { concurrency, dryRun = false } = options
+  if (!dryRun && options.orthanc === undefined)
+    throw new Fault('BadRequest', 'no Orthanc is given', {
+      remedy: 'Give its URL, such as --orthanc http://localhost:8042, or --dry-run.',
+    })
+  const config = readConfig(options.from)
+  if (!config) throw new Fault('BadConfig', 'the configuration has no section of a storage provider')
+  const keys = config.encryption ? loadKeyring(config.encryption, warn) : keyring(undefined, [])
+  const orthanc = dryRun ? undefined : openOrthanc(options, config.http, concurrency)
+  const receiver = orthanc && new Receiver(orthanc)
+  const composition = compose(
+    withRoomFor(config, concurrency),
+    logTo(() => {}), // failures are reported below, and warnings were printed already
+    'guest',
+  )
+  const places = placesOf(config, composition)
+  const stop = interruption()
+  stop.addEventListener('abort', () => note('interrupted; what was done so far follows'))
+  try {
+    for (const { store } of places) await store.check(soon(stop), { purpose: 'look', writes: false, warn })
+    await receiver?.look(soon(stop))
+    if ((await receiver?.storesIn(soon(stop)))?.includes(composition.store.name))
+      warn(`Orthanc stores into ${composition.store.name}, too: with the same RootPath, each file will be there twice`)
+    const { rootPath, structure } = config.naming
+    const disk = config.hybrid?.directory ?? null
+    const identity = { store: identityOf(config), rootPath, structure, disk, into: receiver?.name ?? null }
+    const { again } = composition
+    const work = new Import({ places, keys, receiver, again, concurrency, identity })
+    const { tally } = await runBulk(work, options, importWording(dryRun), stop)
+    const found = tally['results']
+    if (typeof found === 'object' && FINDINGS.some(finding => found[finding])) process.exitCode ??= 1
+  } finally {
+    await composition.store.close()
+    await orthanc?.close()
+  }
+}
+
+const soon = (stop: AbortSignal) => AbortSignal.any([stop, AbortSignal.timeout(CHECK_DEADLINE_MS)])
+
+function placesOf({ naming }: EngineConfig, { store, hybrid }: Composition): readonly ImportPlace[] {
+  return [{ store, naming }, ...(hybrid ? [{ store: hybrid.fileSystem, naming: diskNaming }] : [])]
+}
