@@ -1,5 +1,6 @@
 /** How the command line understands what is given to its options. */
 import { InvalidArgumentError, Option } from 'commander'
+import type { RateLimit } from '../stores/wrappers/rate-limit.ts'
 
 export const several =
   <T>(parse: (text: string) => T) =>
@@ -19,6 +20,17 @@ export function concurrency(text: string): number {
   const count = Number(text)
   if (!/^\d+$/.test(text) || count < 1 || count > 256) throw new InvalidArgumentError('It is a number from 1 to 256.')
   return count
+}
+
+const UNITS: Readonly<Record<string, number>> = { '': 1, KB: 1e3, MB: 1e6, GB: 1e9 }
+
+/** `--rate-limit`, given once or twice: `200/s` is objects, `50MB/s` is bytes. */
+export function rateLimit(text: string, before: RateLimit = {}): RateLimit {
+  const [, number = '', unit = ''] = /^(\d{1,9}(?:\.\d{1,3})?)\s?([kmg]?b?)\/s$/i.exec(text.trim()) ?? []
+  const rate = Number(number) * (UNITS[unit.toUpperCase()] ?? Number.NaN)
+  if (number === '' || !(rate >= 1))
+    throw new InvalidArgumentError('It is a number of objects or bytes a second, such as 200/s or 50MB/s.')
+  return unit === '' ? { ...before, objects: rate } : { ...before, bytes: Math.round(rate) }
 }
 
 /** `--older-than`, `--settle`. */

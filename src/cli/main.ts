@@ -8,6 +8,7 @@ import { noDebugger } from '../no-debugger.ts'
 import { version } from '../version.ts'
 import { CONFIG, concurrency, several } from './arguments.ts'
 import { check } from './check.ts'
+import { copyCommand } from './copy-command.ts'
 import { decrypt } from './decrypt.ts'
 import { deletions } from './deletions.ts'
 import { encrypt } from './encrypt.ts'
@@ -19,8 +20,8 @@ import { fail, sayJson } from './terminal.ts'
 import { verifyCommand } from './verify-command.ts'
 
 /**
- * Exit codes: 0 done, 1 it failed, 2 the command line was wrong; 78 comes from the bundle's first lines. Of `verify`,
- * 1 means that it found something, and 3 that it failed.
+ * Exit codes: 0 done, 1 it failed, 2 the command line was wrong; 78 comes from the bundle's first lines. Of `verify` and
+ * `copy`, 1 means that it found something, and 3 that it failed.
  */
 const program = new Command('orthanc-cloud-storage')
   .description('Works on the object storage of an Orthanc server, from outside Orthanc.')
@@ -131,7 +132,7 @@ named and left as they are. Run it on one machine at a time, with the same acces
   )
   .action(rotateKeys)
 
-for (const command of [verifyCommand]) program.addCommand(command.copyInheritedSettings(program))
+for (const command of [verifyCommand, copyCommand]) program.addCommand(command.copyInheritedSettings(program))
 
 program
   .command('deletions')
