@@ -41,7 +41,7 @@ describe('a copy on a bad day', () => {
     const from = await filled(200)
     const away = new Fault('Unavailable', 'the store is away', { retryable: false })
     for (const verb of ['put', 'list'] as const) {
-      let left = verb === 'put' ? 60 : 300
+      let left = verb === 'put' ? 60 : 70
       const inner = memoryStore('target')
       const to = makeSide({
         store: changed(inner, store => ({

@@ -236,8 +236,8 @@ describe('a copy', () => {
     }
     const legacy = { rootPath: 'r', structure: 'legacy', legacyUnknownFiles: false } as const
     assert.deepEqual(
-      ['ab', 'abc', 'abcd', 'abcde'].map(digits => keyPrefix(legacy, digits)),
-      ['r/ab/', 'r/ab/c', 'r/ab/cd/', 'r/ab/cd/abcde'],
+      ['a', 'ab', 'abc', 'abcd', 'abcde'].map(digits => keyPrefix(legacy, digits)),
+      ['r/a', 'r/ab/', 'r/ab/c', 'r/ab/cd/', 'r/ab/cd/abcde'],
     )
   })
 })

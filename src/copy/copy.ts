@@ -7,6 +7,7 @@ import { Crew } from '../bulk/crew.ts'
 import { prefixesOf } from '../bulk/shards.ts'
 import { add, type BulkWork, type Json, type Shard, type Tally } from '../bulk/work.ts'
 import { Comparison, type ComparisonOptions } from './compare.ts'
+import { FirstListings, MOST_LISTED } from './listing.ts'
 import { type CopyTally, newTally } from './tally.ts'
 import type { Transfer } from './transfer.ts'
 import type { TypeOf } from './types.ts'
@@ -30,6 +31,7 @@ export class Copy implements BulkWork<CopyTally> {
   readonly #options: CopyOptions
   readonly #crew: Crew
   readonly #comparison: Comparison
+  readonly #first: FirstListings
   readonly #active = new Set<Tally>()
 
   constructor(options: CopyOptions) {
@@ -38,6 +40,7 @@ export class Copy implements BulkWork<CopyTally> {
     this.identity = options.identity
     this.#crew = new Crew(options.concurrency, () => {})
     this.#comparison = new Comparison(options)
+    this.#first = new FirstListings([options.from, options.to], options.mostListed ?? MOST_LISTED)
   }
 
   get underWay(): Tally {
@@ -50,7 +53,7 @@ export class Copy implements BulkWork<CopyTally> {
     this.#active.add(tally)
     try {
       const typeOf: TypeOf = plan.needsTypes ? typesOf(shard.number) : () => undefined
-      const within = { crew: this.#crew, comparison: this.#comparison, shard, tally, typeOf }
+      const within = { crew: this.#crew, comparison: this.#comparison, shard, tally, typeOf, first: this.#first }
       const windows = prefixesOf(ANY_NAMING, shard.number).map(digits =>
         new Window(this.#options, within).run(digits, signal),
       )

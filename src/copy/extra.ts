@@ -6,17 +6,14 @@
 import type { ContentType } from '../area/area.ts'
 import { keysOf } from '../area/naming.ts'
 import { Crew } from '../bulk/crew.ts'
-import { prefixesOf } from '../bulk/shards.ts'
-import { SHARDS } from '../bulk/work.ts'
 import { Fault, throwIfAborted } from '../fault.ts'
-import { type Listing, listingOf, MOST_LISTED, NEXT_DIGITS } from './listing.ts'
+import { DIGITS, type Listing, listingOf, MOST_LISTED } from './listing.ts'
 import type { Item, Side } from './side.ts'
 import type { CopyTally } from './tally.ts'
 
 /** Where more of the target would go, the exact number must be given. */
 const MOST_SHARE = 0.05
 const TYPES: readonly ContentType[] = ['dicom', 'dicom-as-json', 'dicom-until-pixel-data', 'unknown']
-const ANY_NAMING = { rootPath: '', structure: 'flat', legacyUnknownFiles: false } as const
 
 /** Throws unless so many objects may go: nothing is removed because a wrong place was named, or could not be read. */
 export function refuseRemoval(tally: CopyTally, complete: boolean, expect: number | undefined): void {
@@ -61,8 +58,7 @@ export interface Removed {
 
 export async function removeExtra(options: RemovalOptions, signal: AbortSignal): Promise<Removed> {
   const removal = new Removal(options, signal)
-  for (let shard = 0; shard < SHARDS; shard++)
-    for (const digits of prefixesOf(ANY_NAMING, shard)) await removal.window(digits)
+  for (const digit of DIGITS) await removal.window(digit)
   return removal.done
 }
 
@@ -88,7 +84,7 @@ class Removal {
     if (target?.items.size === 0) return
     const source = target && (await listingOf(from, digits, mostListed, this.#signal))
     if (source && target) return await this.#remove(source, target)
-    for (const digit of NEXT_DIGITS) await this.window(digits + digit)
+    for (const digit of DIGITS) await this.window(digits + digit)
   }
 
   async #remove(source: Listing, target: Listing): Promise<void> {

@@ -47,10 +47,10 @@ export const isRead = ({ envelopes }: Side, { sealed }: Item): boolean =>
 
 export const isSealing = ({ suffix }: Envelope): boolean => suffix !== ''
 
-/** The prefix of all keys whose UUID begins with these digits, at least two. */
+/** The prefix of all keys whose UUID begins with these digits. */
 export function keyPrefix(naming: Naming, digits: string): string {
   const root = prefixOf(naming)
-  if (naming.structure === 'flat') return `${root}${digits}`
+  if (naming.structure === 'flat' || digits.length < 2) return `${root}${digits}`
   const [first, second] = [digits.slice(0, 2), digits.slice(2, 4)]
   if (digits.length < 4) return `${root}${first}/${second}`
   return `${root}${first}/${second}/${digits.length > 4 ? digits : ''}`

@@ -3,7 +3,7 @@ import type { Crew } from '../bulk/crew.ts'
 import type { Shard } from '../bulk/work.ts'
 import { Fault, throwIfAborted } from '../fault.ts'
 import type { Comparison, Likeness } from './compare.ts'
-import { type Listing, listingOf, MOST_LISTED, NEXT_DIGITS } from './listing.ts'
+import { DIGITS, type FirstListings, type Listings, listingsOf, MOST_LISTED, strangersIn } from './listing.ts'
 import { type Pair, type Pairs, pairsOf, type Unplaced } from './pairs.ts'
 import type { Plan } from './plan.ts'
 import type { Item, Side } from './side.ts'
@@ -28,6 +28,7 @@ export interface Within {
   readonly shard: Pick<Shard, 'line' | 'failed'>
   readonly tally: Writable<CopyTally>
   readonly typeOf: TypeOf
+  readonly first: FirstListings
 }
 
 /** How often what is missing is copied: the source may have new objects in each listing. */
@@ -44,29 +45,21 @@ export class Window {
     this.#within = within
   }
 
-  /** `digits`: the first ones of the UUIDs. */
+  /** `digits`: the first ones of the UUIDs, at least two. */
   async run(digits: string, signal: AbortSignal): Promise<void> {
-    const { dryRun, from, plan } = this.#options
-    const { typeOf } = this.#within
+    const { dryRun, from, to, plan, mostListed = MOST_LISTED } = this.#options
+    const { typeOf, first } = this.#within
     for (let round = 1; ; round++) {
-      const listings = await this.#list(digits, signal)
+      const known = round === 1 && digits.length === 2 ? await first.of(digits, signal) : undefined
+      const listings = known ?? (await listingsOf([from, to], digits, mostListed, signal))
       if (!listings) {
-        for (const digit of NEXT_DIGITS) await new Window(this.#options, this.#within).run(digits + digit, signal)
+        for (const digit of DIGITS) await new Window(this.#options, this.#within).run(digits + digit, signal)
         return
       }
       const pairs = pairsOf(...listings, { from, plan, typeOf })
       const copies = !dryRun && round <= MOST_ROUNDS
-      if (!(await this.#settle(pairs, copies, signal))) return this.#count(pairs, ...listings)
+      if (!(await this.#settle(pairs, copies, signal))) return this.#count(digits, pairs, listings)
     }
-  }
-
-  /** Undefined: there are too many objects. */
-  async #list(digits: string, signal: AbortSignal): Promise<readonly [Listing, Listing] | undefined> {
-    const { from, to, mostListed = MOST_LISTED } = this.#options
-    const sides = [from, to].map(side => listingOf(side, digits, mostListed, signal))
-    for (const ended of await Promise.allSettled(sides)) if (ended.status === 'rejected') throw ended.reason
-    const [source, target] = await Promise.all(sides)
-    return source && target && [source, target]
   }
 
   /** Whether something was copied. */
@@ -142,7 +135,7 @@ export class Window {
   }
 
   /** After the last listing. */
-  #count({ pairs, extra, otherNames, doubles }: Pairs, source: Listing, target: Listing): void {
+  #count(digits: string, { pairs, extra, otherNames, doubles }: Pairs, [source, target]: Listings): void {
     const { tally, shard } = this.#within
     const { from, to, dryRun } = this.#options
     for (const { item } of pairs) {
@@ -155,9 +148,9 @@ export class Window {
     }
     for (const { size } of source.items.values()) tally.source.bytes += size
     tally.source.objects += source.items.size
-    tally.source.strangers += source.strangers
+    tally.source.strangers += strangersIn(source, digits)
     tally.target.objects += target.items.size
-    tally.target.strangers += target.strangers
+    tally.target.strangers += strangersIn(target, digits)
     tally.extra += extra.length
     tally.otherNames += otherNames.length
     tally.doubles += doubles.length
