@@ -52,14 +52,14 @@ async function fill(count: number): Promise<string> {
 }
 
 /** Seconds of the program, as people run it. */
-async function command(from: object, to: object, concurrency: number): Promise<number> {
+async function command(from: object, to: object, ...more: readonly string[]): Promise<number> {
   const [one, other] = [from, to].map((config, i) => {
     const file = join(folder, `${i}.json`)
     writeFileSync(file, JSON.stringify(config), { mode: 0o600 })
     return file
   }) as [string, string]
   const script = join(import.meta.dirname, '..', 'dist', 'cli.mjs')
-  const args = [script, 'copy', '--from', one, '--to', other, '--concurrency', String(concurrency)]
+  const args = [script, 'copy', '--from', one, '--to', other, ...more]
   const began = performance.now()
   execFileSync(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] })
   return (performance.now() - began) / 1000
@@ -86,8 +86,8 @@ try {
     return await configOf(bucket, true)
   }
   const rates: [string, number][] = [
-    ['copy', files / (await command(all, await target(), 16))],
-    ['copy --concurrency 1', few / (await command(some, await target(), 1))],
+    ['copy', files / (await command(all, await target()))],
+    ['copy --concurrency 1', few / (await command(some, await target(), '--concurrency', '1'))],
     ['a loop of get and put', few / (await loop(some, await target()))],
   ]
   const [[, best]] = rates as [[string, number]]
