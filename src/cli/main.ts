@@ -20,8 +20,8 @@ import { fail, sayJson } from './terminal.ts'
 import { verifyCommand } from './verify-command.ts'
 
 /**
- * Exit codes: 0 done, 1 it failed, 2 the command line was wrong; 78 comes from the bundle's first lines. Of `verify` and
- * `copy`, 1 means that it found something, and 3 that it failed.
+ * Exit codes: 0 done, 1 it failed, 2 the command line was wrong; 78 comes from the bundle's first lines. Of `verify`
+ * and `copy`, 1 means that it found something, and 3 that it failed.
  */
 const program = new Command('orthanc-cloud-storage')
   .description('Works on the object storage of an Orthanc server, from outside Orthanc.')
