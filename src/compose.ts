@@ -4,7 +4,8 @@ import { prefixOf } from './area/naming.ts'
 import { objectTier } from './area/object-tier.ts'
 import type { Tier } from './area/tier.ts'
 import { VerifiedCache } from './area/verified-cache.ts'
-import type { CacheConfig, EngineConfig, HybridConfig } from './config/config.ts'
+import type { CacheConfig, EngineConfig } from './config/config.ts'
+import type { DiskConfig } from './config/hybrid.ts'
 import { identityOf } from './config/identity.ts'
 import { loadKeyring } from './config/key-file.ts'
 import { withDeferredRemovals } from './deletions/deferred.ts'
@@ -193,8 +194,14 @@ function providerStore({ provider, naming, http }: EngineConfig, log: Logger, ro
   }
 }
 
+/** Orthanc's own disk where it has all files, and no object store. `role`: as of compose(). */
+export function composeDisk(disk: DiskConfig, log: Logger, role: Role): Pick<Composition, 'store' | 'again'> {
+  const again: Again = (work, signal) => attempt(work, { maxRetries: LOCAL.maxRetries }, signal, line => log.info(line))
+  return { store: diskOf(disk, log, role).store, again }
+}
+
 /** Orthanc's own disk: without wrappers, and as files are read and written there. */
-function diskOf({ directory, sync }: HybridConfig, log: Logger, role: Role) {
+function diskOf({ directory, sync }: DiskConfig, log: Logger, role: Role) {
   const info = (line: string) => log.info(line)
   const raw = directoryStore(directory, { sync, marked: false, role })
   const retried = withRetry({ maxRetries: LOCAL.maxRetries }, info)(raw)

@@ -155,6 +155,15 @@ describe('import rules', () => {
       inRoom('repair'),
     ))
 
+  it('copy knows interfaces of stores, the names of objects, and no configuration', () =>
+    all(
+      ({ to, typeOnly }) =>
+        ['src/fault.ts', 'src/bytes.ts'].includes(to) ||
+        /^src\/(copy|bulk|seal)\/|^src\/area\/naming/.test(to) ||
+        (/^src\/(stores|area|verify)\//.test(to) && typeOnly),
+      inRoom('copy'),
+    ))
+
   it('bulk knows the names of objects, and nothing of what is done with them', () =>
     all(
       ({ to }) =>

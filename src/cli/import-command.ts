@@ -1,5 +1,6 @@
 import { Command } from 'commander'
-import { CONFIG, concurrency, several } from './arguments.ts'
+import { Fault } from '../fault.ts'
+import { CONFIG, concurrency, mustFit, several } from './arguments.ts'
 import { type ImportArguments, importFiles } from './import.ts'
 
 export const importCommand = new Command('import')
@@ -23,4 +24,12 @@ Example:
 Orthanc stores each file again, under a new UUID. So give it another RootPath or another bucket than the one that is
 read, and remove the old one when all is well. Nothing that Orthanc has is overwritten.`,
   )
-  .action((options: ImportArguments) => importFiles(options))
+  .action(async (options: ImportArguments, command: Command) => {
+    mustFit(command, () => {
+      if (options.dryRun || options.orthanc !== undefined) return
+      throw new Fault('BadRequest', 'no Orthanc is given', {
+        remedy: 'Give its URL, such as --orthanc http://localhost:8042, or --dry-run.',
+      })
+    })
+    await importFiles(options)
+  })

@@ -29,10 +29,6 @@ const CHECK_DEADLINE_MS = 60_000
 export async function importFiles(options: ImportArguments): Promise<void> {
   failWith(3)
   const { concurrency, dryRun = false } = options
-  if (!dryRun && options.orthanc === undefined)
-    throw new Fault('BadRequest', 'no Orthanc is given', {
-      remedy: 'Give its URL, such as --orthanc http://localhost:8042, or --dry-run.',
-    })
   const config = readConfig(options.from)
   if (!config) throw new Fault('BadConfig', 'the configuration has no section of a storage provider')
   const keys = config.encryption ? loadKeyring(config.encryption, warn) : keyring(undefined, [])

@@ -8,6 +8,7 @@ import { noDebugger } from '../no-debugger.ts'
 import { version } from '../version.ts'
 import { CONFIG, concurrency, several } from './arguments.ts'
 import { check } from './check.ts'
+import { copyCommand } from './copy-command.ts'
 import { decrypt } from './decrypt.ts'
 import { deletions } from './deletions.ts'
 import { encrypt } from './encrypt.ts'
@@ -22,7 +23,7 @@ import { verifyCommand } from './verify-command.ts'
 
 /**
  * Exit codes: 0 done, 1 it failed, 2 the command line was wrong; 78 comes from the bundle's first lines. Of `verify`,
- * `import` and `usage`, 1 means that something was found or could not be read, and 3 that the command failed.
+ * `copy`, `import` and `usage`, 1 means that something was found or could not be read, and 3 that the command failed.
  */
 const program = new Command('orthanc-cloud-storage')
   .description('Works on the object storage of an Orthanc server, from outside Orthanc.')
@@ -133,7 +134,7 @@ named and left as they are. Run it on one machine at a time, with the same acces
   )
   .action(rotateKeys)
 
-for (const command of [verifyCommand, importCommand, usageCommand])
+for (const command of [verifyCommand, copyCommand, importCommand, usageCommand])
   program.addCommand(command.copyInheritedSettings(program))
 
 program

@@ -6,7 +6,8 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Node, type ParseError, parseTree, printParseErrorCode } from 'jsonc-parser'
-import { type EngineConfig, parseConfig } from '../config/config.ts'
+import { type EngineConfig, parseConfig, parseDisk } from '../config/config.ts'
+import type { DiskConfig } from '../config/hybrid.ts'
 import { type PostgresqlConfig, parsePostgresql } from '../config/postgresql.ts'
 import { Fault } from '../fault.ts'
 import { folderOf } from '../orthanc-folder.ts'
@@ -19,6 +20,11 @@ export function readConfig(paths: readonly string[]): EngineConfig | undefined {
   for (const warning of warnings) warn(warning)
   for (const line of notes) note(line)
   return config
+}
+
+/** Orthanc's own disk, where no provider has its files. */
+export function readDisk(paths: readonly string[]): DiskConfig {
+  return parseDisk(mergedText(paths), folderOf(paths[0] ?? ''))
 }
 
 /** Where Orthanc's index is; undefined when it is not in PostgreSQL. */

@@ -1,6 +1,5 @@
 import { Command } from 'commander'
-import { Fault } from '../fault.ts'
-import { ageOption, CONFIG, concurrency, count, several } from './arguments.ts'
+import { ageOption, CONFIG, concurrency, count, mustFit, several } from './arguments.ts'
 import { type VerifyArguments, verify } from './verify.ts'
 import { checkRepairs } from './verify-repair.ts'
 
@@ -46,11 +45,6 @@ Orthanc may work meanwhile. What looks wrong is looked at again, in the index an
 In a hybrid mode Orthanc's disk is compared, too: run the command there, as the user that runs Orthanc.`,
   )
   .action(async (options: VerifyArguments, command: Command) => {
-    try {
-      checkRepairs(options)
-    } catch (error) {
-      const { message, remedy } = Fault.from(error)
-      command.error(`error: ${message}. ${remedy}`.trim())
-    }
+    mustFit(command, () => checkRepairs(options))
     await verify(options)
   })

@@ -9,7 +9,7 @@ import { type DirectoryConfig, readDirectory } from './directory.ts'
 import { type EncryptionConfig, readEncryption, refuseMisplaced } from './encryption.ts'
 import { type GcsConfig, readGcs } from './gcs.ts'
 import { hintOf } from './hints.ts'
-import { type HybridConfig, readHybrid } from './hybrid.ts'
+import { type DiskConfig, type HybridConfig, readDiskOptions, readHybrid } from './hybrid.ts'
 import { refuseOthers } from './other-plugins.ts'
 import { bad, checked, freeze, isUnset, misspelt, readJson, section } from './reading.ts'
 import { readS3, type S3Config } from './s3.ts'
@@ -156,6 +156,12 @@ export function parseConfig(json: string, folder?: string, version?: string): Pa
     warnings,
     notes,
   })
+}
+
+/** Orthanc's own disk, for a configuration in which no provider has its files. Arguments: see parseConfig(). */
+export function parseDisk(json: string, folder: string): DiskConfig {
+  const defined = Object.fromEntries(Object.entries(readJson(json)).filter(([, value]) => !isUnset(value)))
+  return readDiskOptions(checked(orthanc, '', defined), folder, "a copy of Orthanc's own disk")
 }
 
 /** The section to read. One that does not say where to store is ignored, with a warning, beside one that does. */

@@ -3,13 +3,17 @@ import type { Common } from './common.ts'
 import { bad } from './reading.ts'
 import { shown } from './shown.ts'
 
-/** A hybrid mode: docs/contract.md, "Hybrid modes". */
-export interface HybridConfig {
-  readonly writesTo: 'file-system' | 'object-storage'
+/** Orthanc's own disk. */
+export interface DiskConfig {
   /** Orthanc's `StorageDirectory`: where it kept its files before, in a layout of its own. */
   readonly directory: string
   /** Orthanc's `SyncStorageArea`. */
   readonly sync: boolean
+}
+
+/** A hybrid mode: docs/contract.md, "Hybrid modes". */
+export interface HybridConfig extends DiskConfig {
+  readonly writesTo: 'file-system' | 'object-storage'
 }
 
 /** Orthanc's own options about its files on disk. */
@@ -41,14 +45,19 @@ export function readHybrid(
     if (mode === 'Disabled') mode = 'WriteToObjectStorage'
   }
   if (mode === 'Disabled') return undefined
+  return { writesTo: tiers[mode], ...readDiskOptions(disk, folder, `${name}.HybridMode`) }
+}
+
+/** `what` needs the disk. */
+export function readDiskOptions(disk: DiskOptions, folder: string | undefined, what: string): DiskConfig {
   const given = disk.StorageDirectory
   const directory = folder === undefined ? given : absolute(given ?? DEFAULT_DIRECTORY, folder)
   if (directory === undefined || !isAbsolute(directory))
     throw bad(
       `StorageDirectory is ${given === undefined ? 'missing' : shown('StorageDirectory', given)}, but must be an absolute path ` +
-        `for ${name}.HybridMode: the folder in which Orthanc keeps its files`,
+        `for ${what}: the folder in which Orthanc keeps its files`,
     )
-  return { writesTo: tiers[mode], directory, sync: disk.SyncStorageArea }
+  return { directory, sync: disk.SyncStorageArea }
 }
 
 const absolute = (path: string, folder: string) => (isAbsolute(path) ? path : join(folder, path))

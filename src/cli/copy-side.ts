@@ -1,0 +1,81 @@
+/** A side of a copy, from Orthanc's configuration. */
+import { realpathSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Again } from '../area/area.ts'
+import { diskNaming } from '../area/naming.ts'
+import { compose, composeDisk } from '../compose.ts'
+import type { EngineConfig, HttpConfig } from '../config/config.ts'
+import { identityOf } from '../config/identity.ts'
+import { loadKeyring } from '../config/key-file.ts'
+import type { Side } from '../copy/side.ts'
+import { logTo } from '../log.ts'
+import { a1 } from '../seal/a1.ts'
+import { plain } from '../seal/envelope.ts'
+import { keyring } from '../seal/keyring.ts'
+import { encryptionStateOf, envelopesOf } from '../seal/policy.ts'
+import { type RateLimit, withRateLimit } from '../stores/wrappers/rate-limit.ts'
+import { withRoomFor } from './connections.ts'
+import { readConfig, readDisk } from './orthanc-config.ts'
+import { warn } from './terminal.ts'
+
+export interface OpenSide extends Side {
+  /** Undefined: Orthanc's own disk has the files. */
+  readonly config: EngineConfig | undefined
+  readonly again: Again
+  /** What tells the place from all others, as far as it can be known. Never a secret. */
+  readonly place: string
+  /** The same with what names and bytes of objects depend on. */
+  readonly identity: string
+}
+
+export interface SideOptions {
+  readonly concurrency: number
+  readonly rateLimit?: RateLimit
+}
+
+/** `makes`: whether the folder or container may be made. */
+export function openSide(
+  paths: readonly string[],
+  { concurrency, rateLimit = {} }: SideOptions,
+  makes: boolean,
+): OpenSide {
+  const config = readConfig(paths)
+  const role = makes ? 'owner' : 'guest'
+  const silent = logTo(() => {}) // failures are reported by the command, and warnings were printed already
+  if (!config) {
+    const disk = readDisk(paths)
+    const { store, again } = composeDisk(disk, silent, role)
+    const place = folderAt(disk.directory)
+    const side = { store: withRateLimit(rateLimit)(store), naming: diskNaming, keys: keyring(undefined, []) }
+    return { ...side, envelopes: [plain], config, again, place, identity: `${place} legacy none` }
+  }
+  const { naming, encryption, provider } = config
+  const keys = encryption ? loadKeyring(encryption, warn) : keyring(undefined, [])
+  const state = encryptionStateOf(encryption)
+  const { store, again } = compose(withRoomFor(config, concurrency), silent, role)
+  const place =
+    provider.kind === 'directory'
+      ? folderAt(join(provider.path, naming.rootPath))
+      : `${identityOf(config)} ${naming.rootPath}`
+  return {
+    store: withRateLimit(rateLimit)(store),
+    naming,
+    envelopes: envelopesOf(state, 'object-storage', a1(keys)),
+    keys,
+    config,
+    again,
+    place,
+    identity: `${place} ${naming.structure} ${state} ${keys.current?.id} ${keys.ids.join(',')}`,
+  }
+}
+
+/** Links lead to one folder by several names. */
+function folderAt(path: string): string {
+  try {
+    return `directory ${realpathSync(path)}`
+  } catch {
+    return `directory ${join(path, '.').replace(/(.)\/$/, '$1')}` // it is not there yet
+  }
+}
+
+export const NO_HTTP: HttpConfig = { caFile: undefined, proxy: undefined, noProxy: [] }
