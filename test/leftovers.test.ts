@@ -54,7 +54,7 @@ const escapes: readonly ((character: string) => string)[] = [
 const hex = (character: string) => (character.codePointAt(0) ?? 0).toString(16)
 
 interface Server {
-  /** MinIO knows no prefixes and no pages. Ceph orders by key and id as one text, and a marker of a key is inclusive. */
+  /** MinIO knows no prefixes and no pages. Ceph orders by key and id as one text; a marker of a key is inclusive. */
   readonly like: 'aws' | 'ceph' | 'minio'
   readonly page: number
   readonly written: (character: string) => string

@@ -1,4 +1,4 @@
-/** Writes that a killed process of ours has left behind, on real stores: `verify` finds them, and they can be removed. */
+/** Writes that a killed process of ours has left behind, on real stores: `verify` finds them, and repairs them. */
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
