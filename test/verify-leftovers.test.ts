@@ -1,15 +1,18 @@
 /** What `verify` says of unfinished writes. */
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { after, describe, it } from 'node:test'
+import { sourceOf } from '../src/bytes.ts'
 import { Fault } from '../src/fault.ts'
 import { temporaryName } from '../src/stores/directory/names.ts'
 import type { Leftover } from '../src/stores/store.ts'
 import { withLog } from '../src/stores/wrappers/log.ts'
+import { startCloud } from './support/clouds.ts'
 import { DAY_MS, makeSite, named, type OldStore, type StageOptions } from './support/verify-stage.ts'
 
 const now = new Date()
@@ -188,5 +191,37 @@ describe('the command verify and unfinished writes', () => {
         { young: 1, undated: 0, strangers: 1 },
       ],
     )
+  })
+
+  it('says why it did not look for them, and never 0', async () => {
+    const cloud = await startCloud('s3')
+    after(() => cloud.close())
+    cloud.meddle = ({ url }, response, done) => {
+      if (done || !url.searchParams.has('uploads')) return false
+      response.writeHead(403).end('<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>')
+      return true
+    }
+    const uuid = randomUUID()
+    await cloud.store.put(`pacs/${uuid}.dcm`, sourceOf(Buffer.from('some bytes')), new AbortController().signal)
+    const [config, json] = [join(root, 's3.json'), join(root, 's3.jsonl')] as const
+    const keys = { AccessKey: 'a', SecretKey: 's', VirtualAddressing: false }
+    const section = { BucketName: 'bucket', Region: 'us-east-1', Endpoint: cloud.endpoint, RootPath: 'pacs', ...keys }
+    writeFileSync(config, JSON.stringify({ AwsS3Storage: section }))
+    const options = { config: [config], olderThan: DAY_MS, settle: 0, concurrency: 4, scratch: root, json }
+    const files = [{ uuid, type: 'dicom', size: 10, md5: undefined }]
+    const script = join(import.meta.dirname, 'support', 'verify-run.ts')
+    const child = spawn(process.execPath, [script, JSON.stringify(options), JSON.stringify({ files })])
+    const [output, [status]] = await Promise.all([child.stdout.toArray(), once(child, 'exit')])
+    const lines = Buffer.concat(output).toString().split('\n')
+    assert.deepEqual(
+      lines.filter(line => line.startsWith('leftover')),
+      [
+        "leftover: not looked for in s3:bucket: cannot look for leftovers below 'pacs/' on s3:bucket: AccessDenied: Access Denied (HTTP 403) [Denied]. The credentials need the permission s3:ListBucketMultipartUploads on bucket 'bucket'.",
+      ],
+    )
+    const summary = JSON.parse(readFileSync(json, 'utf8'))
+    assert.deepEqual([summary.findings.leftover, summary.findings.missing, summary.complete], [null, 0, true])
+    assert.match(summary.places[0].leftovers.notLookedFor, /AccessDenied/)
+    assert.equal(status, 0)
   })
 })
