@@ -12,6 +12,10 @@ import { fail, note, say } from './terminal.ts'
 import { rate, timeOf } from './verify-progress.ts'
 
 export interface BulkArguments {
+  /** `--queue`: many processes share the work. */
+  readonly queue?: string
+  /** Of Orthanc: it says where its database is, for `--queue index`. */
+  readonly config?: readonly string[]
   /** Keeps what is done, so that a later run goes on. */
   readonly state?: string
   readonly json?: string
@@ -30,10 +34,10 @@ export interface Wording {
 }
 
 /** With more failures, or lines of a kind, the rest is counted. */
-const MOST_LINES = 20
+export const MOST_LINES = 20
 
 /**
- * Runs all shards of `work` on this machine, and reports. Exit code 1 when something failed. Rejects when it could not
+ * Runs all shards of `work` on this machine, or with `--queue` on all that run the same command, and reports. Exit code 1 when something failed. Rejects when it could not
  * be finished, after the report of what was done: the caller says with failWith(3) what that means.
  */
 export async function runBulk(
@@ -42,6 +46,8 @@ export async function runBulk(
   wording: Wording,
   stop: AbortSignal,
 ): Promise<Outcome> {
+  if (options.queue !== undefined)
+    return await (await import('./bulk-queue.ts')).runQueued(work, options, wording, stop)
   const json = new JsonLines(options.json)
   const own = options.state === undefined ? mkdtempSync(join(tmpdir(), 'orthanc-cloud-storage-')) : undefined
   let state: State | undefined
@@ -61,18 +67,12 @@ export async function runBulk(
       ended = Fault.from(error)
     }
     const { outcome } = alone
-    report(outcome, wording, json, seconds())
+    await report(outcome, wording, json, seconds())
     if (ended) {
       if (options.state !== undefined) note(`the same command goes on where it was, because of --state`)
       throw ended
     }
-    if (failures > 0)
-      fail(
-        new Fault('Unavailable', `${failures} of them could not be done`, {
-          remedy: 'Remove the cause that the lines above name, then run the same command again.',
-        }),
-      )
-    if (failures > 0) process.exitCode = 1
+    if (failures > 0) failSome(failures)
     else if (options.state !== undefined) state.remove()
     return outcome
   } finally {
@@ -80,6 +80,16 @@ export async function runBulk(
     json.close()
     if (own !== undefined) rmSync(own, { recursive: true, force: true })
   }
+}
+
+/** The end of a run in which single things failed. */
+export function failSome(failures: number): void {
+  fail(
+    new Fault('Unavailable', `${failures} of them could not be done`, {
+      remedy: 'Remove the cause that the lines above name, then run the same command again.',
+    }),
+  )
+  process.exitCode = 1
 }
 
 function positionOf(alone: Alone, wording: Wording, seconds: () => number) {
@@ -94,9 +104,11 @@ function positionOf(alone: Alone, wording: Wording, seconds: () => number) {
   }
 }
 
-function report({ tally, complete, lines }: Outcome, wording: Wording, json: JsonLines, seconds: number): void {
+/** Prints the whole report. */
+export async function report(outcome: Outcome, wording: Wording, json: JsonLines, seconds: number): Promise<void> {
+  const { tally, complete, lines } = outcome
   const shown = new Map<string, number>()
-  for (const line of lines()) {
+  for await (const line of lines()) {
     json.write(line)
     const sentence = json.ownsOutput ? undefined : wording.sentence(line)
     if (sentence === undefined) continue

@@ -1,0 +1,105 @@
+/** Processes of a run that are killed, interrupted, or mistaken. */
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { until } from '../../harness/until.ts'
+import { program } from '../support/program.ts'
+import { newFile, objectsFolder, sharedDatabase, skip } from './support/queue.ts'
+
+interface Run {
+  readonly child: ChildProcess
+  readonly said: { out: string; err: string }
+  readonly json: string
+  readonly ended: Promise<number | null>
+}
+
+function start(words: readonly string[], env: Readonly<Record<string, string>> = {}): Omit<Run, 'json'> {
+  const [command = '', ...args] = words
+  const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const said = { out: '', err: '' }
+  child.stdout.on('data', chunk => (said.out += chunk))
+  child.stderr.on('data', chunk => (said.err += chunk))
+  return { child, said, ended: once(child, 'close').then(([code]) => code as number | null) }
+}
+
+function count(folder: string, url: string, env: Readonly<Record<string, string>> = {}): Run {
+  const json = newFile()
+  const script = join(import.meta.dirname, 'support', 'count.ts')
+  return { ...start([process.execPath, script, folder, url, json], env), json }
+}
+
+const written = ({ json }: Run) =>
+  readFileSync(json, 'utf8')
+    .split('\n')
+    .slice(0, -1)
+    .map(line => JSON.parse(line))
+
+describe('processes on a queue', { skip }, () => {
+  it('do every object once, although three of five are killed in the middle, and one prints the whole report', async () => {
+    const { url } = await sharedDatabase()
+    const { folder, keys } = objectsFolder(2000)
+    const victims = [1, 2, 3].map(() => count(folder, url, { HANG: '5' }))
+    await until(
+      () => `hanging: ${victims.map(({ said }) => said.err)}`,
+      () => victims.every(({ said }) => said.err.split('hangs').length > 8),
+    )
+    const others = [1, 2].map(() => count(folder, url))
+    for (const { child } of victims) child.kill('SIGKILL')
+    const runs = await start([...program, 'runs', '--queue', url]).ended
+    assert.equal(runs, 0)
+    assert.deepEqual(
+      await Promise.all(others.map(({ ended }) => ended)),
+      [0, 0],
+      others.map(o => o.said.err).join('\n'),
+    )
+    const reports = others.map(written)
+    const whole = reports.find(lines => lines.at(-1).kind === 'summary') ?? assert.fail('nobody reports')
+    const part = reports.find(lines => lines.at(-1).kind === 'part') ?? assert.fail('both report')
+    const { seconds, ...summary } = whole.pop()
+    assert.ok(seconds > 0)
+    assert.deepEqual(summary, { kind: 'summary', complete: true, failures: 0, objects: 2000 })
+    assert.deepEqual(
+      whole.map(({ key }) => key),
+      keys,
+    )
+    const reporter = others[reports.indexOf(whole)] ?? assert.fail()
+    const [{ reporter: named, shards }] = part
+    assert.equal(named, `process ${reporter.child.pid} on ${hostname()}`)
+    assert.ok(shards > 0)
+    assert.equal(reporter.said.out.split('\n')[0], 'objects: 2000')
+    const helper = others.find(other => other !== reporter) ?? assert.fail()
+    assert.equal(helper.said.out, '')
+    assert.match(
+      helper.said.err,
+      /this process did \d+ of the 256 shards: \d+ objects counted\n.*the whole report is printed by/,
+    )
+  })
+
+  it('give back what they have when they are interrupted, and say how it goes on', async () => {
+    const { url } = await sharedDatabase()
+    const { folder } = objectsFolder(300)
+    const one = count(folder, url, { HANG: '5' })
+    await until('it hangs', () => one.said.err.split('hangs').length > 8)
+    const list = start([...program, 'runs', '--queue', url])
+    assert.equal(await list.ended, 0)
+    assert.match(list.said.out, /^[0-9a-f-]{36} count, begun \S+: running, \d+ %\n {2}\{"folder":"[^\n]*"\}\n/)
+    assert.match(
+      list.said.out,
+      new RegExp(`process ${one.child.pid} on ${hostname()}: \\d+ shards? done, \\d+ a second`),
+    )
+    one.child.kill('SIGINT')
+    assert.equal(await one.ended, 3)
+    assert.match(
+      one.said.err,
+      /nobody works on the run now; the same command goes on where it was\n.*interrupted by SIGINT/,
+    )
+    const two = count(folder, url)
+    assert.equal(await two.ended, 0)
+    assert.match(two.said.err, /takes part in run [0-9a-f]{8}, which began/)
+    assert.deepEqual(written(two).at(-1).objects, 300)
+  })
+})
