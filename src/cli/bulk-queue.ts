@@ -26,14 +26,12 @@ export async function runQueued(
     throw new Fault('BadRequest', '--state and --queue are given together', {
       remedy: 'Leave --state out: the database of the queue keeps what is done.',
     })
-  const json = new JsonLines(options.json)
-  let many: Many | undefined
+  JsonLines.check(options.json)
+  const many = await joinRun(work, options, wording, stop)
   try {
-    many = await joinRun(work, options, wording, stop)
-    return await shareRun(many, wording, json, stop)
+    return await shareRun(many, options, wording, stop)
   } finally {
-    await many?.close()
-    json.close()
+    await many.close()
   }
 }
 
@@ -57,8 +55,8 @@ async function joinRun(
     },
     stop,
   )
-  const { id, how, begun } = many.joined
-  const ago = `${timeOf((Date.now() - begun.getTime()) / 1000)} ago`
+  const { id, how } = many.joined
+  const ago = `${timeOf(many.seconds)} ago`
   const name = `run ${shortId(id)}`
   if (how === 'new') note(`${name} begins; the same command on other machines takes part in it`)
   if (how === 'joined') note(`takes part in ${name}, which began ${ago}`)
@@ -69,7 +67,7 @@ async function joinRun(
 /** Enough to tell runs apart. */
 export const shortId = (id: string) => id.slice(0, 8)
 
-async function shareRun(many: Many, wording: Wording, json: JsonLines, stop: AbortSignal): Promise<Outcome> {
+async function shareRun(many: Many, { json }: QueuedArguments, wording: Wording, stop: AbortSignal): Promise<Outcome> {
   const start = performance.now()
   const seconds = () => (performance.now() - start) / 1000
   let ended: Fault | undefined
@@ -81,8 +79,7 @@ async function shareRun(many: Many, wording: Wording, json: JsonLines, stop: Abo
   const { outcome, reporter } = many
   if (reporter === 'me' && ended?.code !== 'Canceled') {
     for (const line of await many.failuresElsewhere()) note(line)
-    await report(outcome, wording, json, (Date.now() - many.joined.begun.getTime()) / 1000)
-    await many.reported()
+    await reportWhole(many, json, wording)
   } else {
     sayPart(many, wording, json, seconds())
   }
@@ -92,21 +89,28 @@ async function shareRun(many: Many, wording: Wording, json: JsonLines, stop: Abo
   return outcome
 }
 
-function sayPart(many: Many, wording: Wording, json: JsonLines, seconds: number): void {
+/** Only now the file is begun: other processes on this machine may have been given the same one. */
+async function reportWhole(many: Many, path: string | undefined, wording: Wording): Promise<void> {
+  const json = new JsonLines(path)
+  try {
+    await report(many.outcome, wording, json, many.seconds)
+  } finally {
+    json.close()
+  }
+  await many.reported()
+}
+
+function sayPart(many: Many, wording: Wording, json: string | undefined, seconds: number): void {
   const { shards, tally } = many.own
   const { reporter, joined } = many
   const by = reporter === undefined || reporter === 'me' ? undefined : `process ${reporter.pid} on ${reporter.host}`
-  json.write({
-    kind: 'part',
-    run: joined.id,
-    shards,
-    reporter: by ?? null,
-    ...tally,
-    seconds: Number(seconds.toFixed(1)),
-  })
+  const part = { kind: 'part', run: joined.id, shards, reporter: by ?? null, ...tally, seconds: rounded(seconds) }
+  if (json === '-') new JsonLines(json).write(part)
   note(`this process did ${shards} of the ${SHARDS} shards: ${wording.position(tally)}`)
   note(by === undefined ? goesOn(many.others.length) : `the whole report is printed by ${by}`)
 }
+
+const rounded = (seconds: number) => Number(seconds.toFixed(1))
 
 function goesOn(others: number): string {
   if (others === 0) return 'nobody works on the run now; the same command goes on where it was'

@@ -7,11 +7,10 @@ import { readPostgresql } from './orthanc-config.ts'
 /** Where Orthanc's index is. */
 const INDEX = 'index'
 
-export const queueOption = () =>
-  new Option(
-    '--queue <URL>',
-    'share the work with all machines that run this command: postgres://USER@HOST/DATABASE, or index',
-  ).argParser(queueUrl)
+/** For a command of bulk work. */
+export const queueOption = (
+  description = 'share the work with all machines that run this command, over a database: postgres://USER@HOST/DATABASE, or index for that of Orthanc',
+) => new Option('--queue <URL>', description).argParser(queueUrl)
 
 /** Every user of a machine can read the arguments of its processes. The message never shows the URL. */
 export function queueUrl(text: string): string {
@@ -42,6 +41,8 @@ export function queueSettings(queue: string, config: readonly string[] | undefin
     config
       ? "--queue index: the configuration does not say that Orthanc's index is in PostgreSQL"
       : "--queue index: this needs Orthanc's configuration",
-    { remedy: 'Give the URL of a database: --queue postgres://USER@HOST/DATABASE.' },
+    {
+      remedy: `${config ? 'Give' : 'Give it with --config, or give'} the URL of a database: --queue postgres://USER@HOST/DATABASE.`,
+    },
   )
 }

@@ -7,7 +7,7 @@ import type { PostgresqlConfig } from '../config/postgresql.ts'
 import { Fault, isErrno, messageOf } from '../fault.ts'
 import { unlessAborted } from '../stores/unless-aborted.ts'
 import { attempt } from '../stores/wrappers/retry.ts'
-import { faultOfPostgresql } from './postgresql-faults.ts'
+import { faultOfPostgresql, isWithoutTls } from './postgresql-faults.ts'
 
 const CONNECT_MS = 15_000
 /** Of one question; a part of a long list is one question. */
@@ -149,7 +149,7 @@ async function tryWays({ ways }: Settings, signal: AbortSignal): Promise<Session
       await session.close()
       const fault = faultOfPostgresql(error, signal)
       if (signal.aborted) throw fault
-      first ??= fault // what the second way is refused for is seldom the reason
+      if (!first || isWithoutTls(first)) first = fault // else what the second way is refused for is seldom the reason
     }
   }
   throw first

@@ -201,20 +201,19 @@ export class Claims {
         [this.run],
       )
       if (!run) return undefined
-      const waiting = await this.#jobs.found(this.run, 'retry', db)
+      const { free, failed } = await this.#jobs.lost(this.run, db)
       await rows(
         `UPDATE ${SCHEMA}.shards SET state = 'waiting', token = NULL, worker = NULL
          FROM unnest($2::uuid[], $3::int[]) AS lost (job, attempt)
          WHERE run = $1 AND shards.job = lost.job AND shards.attempt = lost.attempt AND state = 'taken'`,
-        [this.run, waiting.map(({ id }) => id), waiting.map(({ retryCount }) => retryCount)],
+        [this.run, free.map(({ id }) => id), free.map(({ retryCount }) => retryCount)],
       )
-      const failed = (await this.#jobs.found(this.run, 'failed', db)).map(({ shard }) => shard)
       if (failed.length === 0) return true
       await rows(
         `UPDATE ${SCHEMA}.shards SET state = 'failed', token = NULL,
            fault = coalesce(fault, 'the processes that took it have died, one after the other')
          WHERE run = $1 AND shard = ANY($2::int[]) AND state IN ('waiting', 'taken')`,
-        [this.run, failed],
+        [this.run, failed.map(({ shard }) => shard)],
       )
       await endRun(this.run, this.worker, transaction)
       return true

@@ -1,6 +1,7 @@
 /** The database of a queue: connections that may write, transactions that are tried again, and its failures as faults. */
 import type { ClientConfig, Pool } from 'pg'
 import type { Fault } from '../fault.ts'
+import { isWithoutTls } from '../orthanc-index/postgresql-faults.ts'
 import type { Settings } from '../orthanc-index/postgresql-session.ts'
 import { attempt } from '../stores/wrappers/retry.ts'
 import { queueFault } from './faults.ts'
@@ -136,7 +137,7 @@ async function firstWay({ ways, name }: Settings): Promise<Pool> {
     try {
       return await poolOf(way)
     } catch (error) {
-      first ??= queueFault(error, name) // what the second way is refused for is seldom the reason
+      if (!first || isWithoutTls(first)) first = queueFault(error, name)
     }
   throw first
 }

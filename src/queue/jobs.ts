@@ -120,10 +120,11 @@ export class Jobs {
     await this.#database.again(() => this.#boss.supervise(run))
   }
 
-  /** `failed`: those that were tried too often. `retry`: those that were taken, and nobody has now. */
-  async found(run: string, wanted: 'failed' | 'retry', db: Executor): Promise<readonly TakenJob[]> {
+  /** `failed`: those that were tried too often. `free`: those that were taken, and nobody has now. */
+  async lost(run: string, db: Executor): Promise<{ readonly [which in 'failed' | 'free']: readonly TakenJob[] }> {
     const jobs = await this.#boss.findJobs<ShardData>(run, { db })
-    return jobs.filter(({ state }) => state === wanted).map(taken)
+    const inState = (wanted: string) => jobs.filter(({ state }) => state === wanted).map(taken)
+    return { failed: inState('failed'), free: inState('retry') }
   }
 }
 

@@ -20,7 +20,9 @@ import { ensureTables } from './tables.ts'
 /** As on one machine: several keep the connections busy. */
 const AT_ONCE = 16
 /** While nothing is left to take: somebody may give a shard back, or die. */
-const LOOK_MS = 1_000
+const LOOK_MS = 500
+/** While another process prints the report. */
+const END_LOOK_MS = 250
 /** With so many shards in a row that fail here, the fault is most probably that of this machine. */
 const MOST_FAILED = 4
 
@@ -108,6 +110,11 @@ export class Many {
     const tally = [...others.map(({ underWay }) => underWay), this.#options.work.underWay].reduce(add, status.tally)
     const rate = others.reduce((sum, other) => sum + other.rate, this.#beats.rate)
     return { share: shareOf(status), tally, rate, workers: others.length + 1 }
+  }
+
+  /** Of the run, whoever has begun it. */
+  get seconds(): number {
+    return this.#beats.status.seconds
   }
 
   /** What this process has done of it. */
@@ -229,7 +236,7 @@ export class Many {
   async #something(): Promise<void> {
     let timer: NodeJS.Timeout | undefined
     const pause = new Promise<void>(resolve => {
-      timer = setTimeout(resolve, LOOK_MS)
+      timer = setTimeout(resolve, this.#beats.status.state === 'running' ? LOOK_MS : END_LOOK_MS)
       this.#wake = resolve
     })
     await Promise.race([pause, ...this.#held.values()])

@@ -14,8 +14,6 @@ export interface Joined {
   readonly id: string
   /** `new`: by this process. `joined`: others had begun it. `again`: it had ended with shards that failed. */
   readonly how: 'new' | 'joined' | 'again'
-  /** Of what was there. */
-  readonly begun: Date
 }
 
 /** What the same command is: its name and the identity of its work. */
@@ -75,14 +73,14 @@ export class Runs {
     return await this.#database.transaction(async transaction => {
       const { rows } = transaction
       const [row] = await rows(
-        `SELECT id, begun, state, reported FROM ${SCHEMA}.runs WHERE work = $1 AND open FOR NO KEY UPDATE`,
+        `SELECT id, state, reported FROM ${SCHEMA}.runs WHERE work = $1 AND open FOR NO KEY UPDATE`,
         [hash],
       )
       if (!row) return undefined
-      const [id, begun] = [String(row['id']), row['begun'] as Date]
-      if (row['state'] !== 'incomplete' || row['reported'] === null) return { id, how: 'joined', begun } as const
+      const id = String(row['id'])
+      if (row['state'] !== 'incomplete' || row['reported'] === null) return { id, how: 'joined' } as const
       await this.#again(id, transaction)
-      return { id, how: 'again', begun } as const
+      return { id, how: 'again' } as const
     })
   }
 
@@ -92,7 +90,7 @@ export class Runs {
       `UPDATE ${SCHEMA}.runs SET state = 'running', ended = NULL, reporter = NULL, reported = NULL WHERE id = $1`,
       [run],
     )
-    const failed = await this.#jobs.found(run, 'failed', db)
+    const { failed } = await this.#jobs.lost(run, db)
     await this.#jobs.remove(
       run,
       failed.map(({ id }) => id),
@@ -115,7 +113,7 @@ export class Runs {
     const begun = await this.#database.transaction(async ({ rows, db }) => {
       const [row] = await rows(
         `INSERT INTO ${SCHEMA}.runs (id, work, command, identity) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (work) WHERE open DO NOTHING RETURNING begun`,
+         ON CONFLICT (work) WHERE open DO NOTHING RETURNING 1`,
         [run, hash, work.name, JSON.stringify(work.identity)],
       )
       if (!row) return undefined
@@ -125,9 +123,9 @@ export class Runs {
       )
       const shards = Array.from({ length: SHARDS }, (_, shard) => shard)
       await this.#jobs.add(run, shards, db)
-      return row['begun'] as Date
+      return true
     })
-    if (begun) return { id: run, how: 'new', begun }
+    if (begun) return { id: run, how: 'new' }
     const other = await this.#open(hash)
     if (other?.id === run) return { ...other, how: 'new' } // the answer to our commit was lost
     await this.#jobs.removeQueue(run)

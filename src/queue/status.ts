@@ -28,6 +28,8 @@ export interface Status {
   readonly state: 'running' | 'complete' | 'incomplete'
   readonly reporter: string | undefined
   readonly reported: boolean
+  /** Since its beginning, or until its end; by the clock of the database. */
+  readonly seconds: number
   readonly shards: { readonly waiting: number; readonly taken: number; readonly done: number; readonly failed: number }
   /** Of the shards that are done. */
   readonly tally: Tally
@@ -40,7 +42,9 @@ const MOST_FAULTS = 20
 
 export async function statusOf(database: Database, run: string): Promise<Status | undefined> {
   const [row] = await database.rows(
-    `SELECT state, reporter, reported IS NOT NULL AS reported FROM ${SCHEMA}.runs WHERE id = $1`,
+    `SELECT state, reporter, reported IS NOT NULL AS reported,
+       extract(epoch FROM coalesce(ended, now()) - begun)::float8 AS seconds
+     FROM ${SCHEMA}.runs WHERE id = $1`,
     [run],
   )
   if (!row) return undefined
@@ -58,6 +62,7 @@ export async function statusOf(database: Database, run: string): Promise<Status 
     state: row['state'] as Status['state'],
     reporter: row['reporter'] === null ? undefined : String(row['reporter']),
     reported: row['reported'] === true,
+    seconds: Number(row['seconds']),
     shards: { waiting: count('waiting'), taken: count('taken'), done: done.length, failed: count('failed') },
     tally: done.reduce<Tally>((sum, { tally }) => add(sum, JSON.parse(String(tally)) as Tally), { failures: 0 }),
     workers: workers.map(worker => workerOf(worker, done)),
