@@ -38,33 +38,44 @@ export class Claims {
     this.worker = worker
   }
 
-  /** Undefined: nothing is left to take, at least now. Rejects when the run is gone. */
-  async take(): Promise<{ readonly claim: Claim; readonly waiting: number } | undefined> {
-    const token = randomUUID()
-    let job: TakenJob | undefined
+  /** None: nothing is left to take, at least now. `waiting`: how many others are left. Rejects when the run is gone. */
+  async take(most: number): Promise<{ readonly claims: readonly Claim[]; readonly waiting: number }> {
+    const tokens = Array.from({ length: most }, () => randomUUID())
+    let jobs: readonly TakenJob[] = []
     const taken = await this.#database.transaction(async ({ rows, db }) => {
       const [run] = await rows(
-        `SELECT token, remembered FROM ${SCHEMA}.runs LEFT JOIN ${SCHEMA}.shards ON run = id AND token = $2 WHERE id = $1`,
-        [this.run, token],
+        `SELECT count(shard)::int AS mine
+         FROM ${SCHEMA}.runs LEFT JOIN ${SCHEMA}.shards ON run = id AND token = ANY($2::uuid[])
+         WHERE id = $1 GROUP BY id`,
+        [this.run, tokens],
       )
       if (!run) throw removed()
-      const isMine = run['token'] === token // the answer to an earlier commit was lost
-      if (!isMine) job = await this.#jobs.take(this.run, db)
-      if (!job) return undefined
-      const [row] = await rows(
+      // Else the answer to an earlier commit was lost.
+      if (run['mine'] === 0) jobs = await this.#jobs.take(this.run, most, db)
+      if (jobs.length === 0) return undefined
+      return await rows(
         `UPDATE ${SCHEMA}.shards
-         SET state = 'taken', worker = $3, token = $4, job = $5, attempt = $6, written = 0
-         WHERE run = $1 AND shard = $2 AND state IN ('waiting', 'taken')
-         RETURNING remembered, (SELECT count(*) FROM ${SCHEMA}.shards WHERE run = $1 AND state = 'waiting')::int AS waiting`,
-        [this.run, job.shard, this.worker, token, job.id, job.retryCount],
+         SET state = 'taken', worker = $2, token = given.token, job = given.job, attempt = given.attempt, written = 0
+         FROM unnest($3::int[], $4::uuid[], $5::uuid[], $6::int[]) AS given (number, token, job, attempt)
+         WHERE run = $1 AND shard = given.number AND state IN ('waiting', 'taken')
+         RETURNING shard, remembered,
+           (SELECT count(*) FROM ${SCHEMA}.shards WHERE run = $1 AND state = 'waiting')::int AS waiting`,
+        [
+          ...[this.run, this.worker],
+          jobs.map(({ shard }) => shard),
+          tokens.slice(0, jobs.length),
+          jobs.map(({ id }) => id),
+          jobs.map(({ retryCount }) => retryCount),
+        ],
       )
-      if (!row) throw new Fault('Internal', `shard ${job.shard} has a job, but is at its end`)
-      return { job, remembered: row['remembered'], waiting: Number(row['waiting']) }
     })
-    if (!taken) return undefined
-    const remembered = taken.remembered === null ? undefined : (JSON.parse(String(taken.remembered)) as Json)
-    const claim = { shard: taken.job.shard, token, job: taken.job, remembered }
-    return { claim, waiting: taken.waiting }
+    const claims = jobs.flatMap((job, i) => {
+      const row = taken?.find(({ shard }) => shard === job.shard)
+      const remembered = row?.['remembered'] == null ? undefined : (JSON.parse(String(row['remembered'])) as Json)
+      return row ? [{ shard: job.shard, token: String(tokens[i]), job, remembered }] : []
+    })
+    const waiting = taken?.[0] ? Number(taken[0]['waiting']) - claims.length : 0
+    return { claims, waiting: Math.max(0, waiting) }
   }
 
   /** What a next attempt begins with. False: the shard is lost. */

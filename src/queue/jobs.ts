@@ -85,9 +85,9 @@ export class Jobs {
     if (ids.length > 0) await this.#boss.deleteJob(run, [...ids], { db })
   }
 
-  async take(run: string, db: Executor): Promise<TakenJob | undefined> {
-    const [job] = await this.#boss.fetch<ShardData>(run, { db, includeMetadata: true })
-    return job && taken(job)
+  async take(run: string, most: number, db: Executor): Promise<readonly TakenJob[]> {
+    const jobs = await this.#boss.fetch<ShardData>(run, { db, batchSize: most, includeMetadata: true })
+    return jobs.map(taken)
   }
 
   /** False: this attempt has not got the job any more. So are all below. */

@@ -202,12 +202,10 @@ export class Many {
       if (this.#beats.status.state !== 'running') {
         if (await this.#isReported()) return
       } else if (this.#held.size < this.#most) {
-        const taken = await this.#claims.take()
-        this.#waiting = taken?.waiting ?? 0
-        if (taken) {
-          this.#hold(taken.claim)
-          continue
-        }
+        const { claims, waiting } = await this.#claims.take(this.#most - this.#held.size)
+        this.#waiting = waiting
+        for (const claim of claims) this.#hold(claim)
+        if (claims.length > 0) continue
       }
       await this.#something()
       if (this.#held.size === 0 && !this.#ended) await this.#beats.look()

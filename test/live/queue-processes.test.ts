@@ -7,6 +7,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { until } from '../../harness/until.ts'
+import { LONG } from '../support/long.ts'
 import { program } from '../support/program.ts'
 import { newFile, objectsFolder, sharedDatabase, skip } from './support/queue.ts'
 
@@ -38,7 +39,7 @@ const written = (json: string) =>
 
 describe('processes on a queue', { skip }, () => {
   it('do every object once, although three of five are killed in the middle, and one prints the whole report', async () => {
-    const { url } = await sharedDatabase()
+    const { url, sql } = await sharedDatabase()
     const { folder, keys } = objectsFolder(2000)
     const json = newFile() // the same for all: it is the same command
     const victims = [1, 2, 3].map(() => count(folder, url, json, { HANG: '5' }))
@@ -48,6 +49,14 @@ describe('processes on a queue', { skip }, () => {
     )
     const others = [1, 2].map(() => count(folder, url, json))
     for (const { child } of victims) child.kill('SIGKILL')
+    await Promise.all(victims.map(({ ended }) => ended))
+    if (!LONG)
+      await sql(
+        `UPDATE orthanc_cloud_storage_jobs.job SET heartbeat_on = now() - interval '1 hour' WHERE id IN
+         (SELECT job FROM orthanc_cloud_storage.shards JOIN orthanc_cloud_storage.workers ON id = worker
+          WHERE state = 'taken' AND pid = ANY($1))`,
+        [victims.map(({ child }) => child.pid)],
+      )
     const runs = await start([...program, 'runs', '--queue', url]).ended
     assert.equal(runs, 0)
     assert.deepEqual(
