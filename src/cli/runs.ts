@@ -1,7 +1,7 @@
 import { SHARDS } from '../bulk/work.ts'
 import { Fault, oneLine } from '../fault.ts'
 import { RunList, type RunOverview } from '../queue/list.ts'
-import { shareOf } from '../queue/status.ts'
+import { nameOf, shareOf } from '../queue/status.ts'
 import { queueSettings } from './queue-option.ts'
 import { interruption, say, sayJson } from './terminal.ts'
 import { timeOf } from './verify-progress.ts'
@@ -65,12 +65,10 @@ function described({ id, command, identity, begun, ended, status, alive }: RunOv
       worker =>
         `  process ${worker.pid} on ${worker.host}: ${worker.done} shards done, ${Math.round(worker.rate)} a second, heard of ${timeOf(worker.seen)} ago`,
     ),
-    ...status.failed.slice(0, MOST_FAULTS).map(({ shard, fault }) => `  shard ${shardName(shard)} failed: ${fault}`),
+    ...status.failed.slice(0, MOST_FAULTS).map(({ shard, fault }) => `  shard ${nameOf(shard)} failed: ${fault}`),
     ...(failed > MOST_FAULTS ? [`  and ${failed - MOST_FAULTS} more`] : []),
   ]
 }
-
-const shardName = (shard: number) => shard.toString(16).padStart(2, '0')
 
 function forPrograms({ id, command, identity, begun, ended, status, alive }: RunOverview): object {
   const { state, reported, shards, tally, failed } = status
@@ -78,6 +76,6 @@ function forPrograms({ id, command, identity, begun, ended, status, alive }: Run
     ...{ id, command, identity, begun, ended: ended ?? null, state, reported, shards, tally },
     rate: alive.reduce((sum, worker) => sum + worker.rate, 0),
     workers: alive.map(({ host, pid, done, rate, seen }) => ({ host, pid, done, rate, seen })),
-    failed: failed.map(({ shard, fault }) => ({ shard: shardName(shard), fault })),
+    failed: failed.map(({ shard, fault }) => ({ shard: nameOf(shard), fault })),
   }
 }

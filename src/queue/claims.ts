@@ -1,6 +1,6 @@
 /**
- * What one process does with the shards of a run. Each attempt at a shard has a token of its own. Whatever it writes is
- * written in one transaction with a look at the token, so an attempt that has lost its shard can write nothing any more.
+ * What one process does with the shards of a run. Each attempt at a shard has a token of its own. Whatever it writes
+ * is written in one transaction with a look at the token. So an attempt that has lost its shard can write nothing.
  * A transaction may run again after its commit, whose answer was lost: each finds what it has done itself.
  */
 import { randomUUID } from 'node:crypto'

@@ -1,4 +1,4 @@
-/** The database of a queue: connections that may write, transactions that are tried again, and its failures as faults. */
+/** The database of a queue: connections that may write, transactions that are tried again, failures as faults. */
 import type { ClientConfig, Pool } from 'pg'
 import type { Fault } from '../fault.ts'
 import { isWithoutTls } from '../orthanc-index/postgresql-faults.ts'

@@ -85,6 +85,9 @@ function workerOf({ id, host, pid, seen, ended, rate, under_way }: Row, done: re
   }
 }
 
+/** Its UUIDs begin with it. */
+export const nameOf = (shard: number) => shard.toString(16).padStart(2, '0')
+
 /** From 0 to 1. */
 export const shareOf = ({ shards }: Pick<Status, 'shards'>) => shards.done / SHARDS
 

@@ -4,7 +4,7 @@ import type { Database } from './database.ts'
 
 export const SCHEMA = 'orthanc_cloud_storage'
 /** Of pg-boss, which makes its own tables there. */
-export const JOBS_SCHEMA = 'orthanc_cloud_storage_jobs'
+export const JOBS_SCHEMA = 'orthanc_cloud_queue'
 
 const VERSION = 1
 

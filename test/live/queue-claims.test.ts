@@ -61,7 +61,7 @@ const takes = async (claims: Claims): Promise<Claim> =>
 /** As pg-boss does it when the heartbeats of a process are missing. */
 async function silent({ sql }: QueueDatabase, { job }: Claim): Promise<void> {
   await sql(
-    `UPDATE orthanc_cloud_storage_jobs.job SET state = 'retry', heartbeat_on = NULL, start_after = now(), priority = 9
+    `UPDATE orthanc_cloud_queue.job SET state = 'retry', heartbeat_on = NULL, start_after = now(), priority = 9
      WHERE id = $1`,
     [job.id],
   )
@@ -136,7 +136,7 @@ describe('a shard', { skip }, () => {
       }
       assert.equal(how, 'again')
       await sql(
-        `UPDATE orthanc_cloud_storage_jobs.job SET start_after = now(), priority = 9
+        `UPDATE orthanc_cloud_queue.job SET start_after = now(), priority = 9
                  WHERE name = $1 AND state = 'retry'`,
         [run],
       )
@@ -150,7 +150,7 @@ describe('a shard', { skip }, () => {
     const database = await sharedDatabase()
     const { run, one, other } = await twoOf(database)
     const mine = await takes(one)
-    await database.sql(`UPDATE orthanc_cloud_storage_jobs.job SET state = 'failed' WHERE id = $1`, [mine.job.id])
+    await database.sql(`UPDATE orthanc_cloud_queue.job SET state = 'failed' WHERE id = $1`, [mine.job.id])
     await other.beat([], { host: 'b', pid: 2, rate: 0, underWay: {} })
     const [failed] = (await other.status()).failed
     assert.deepEqual(failed, { shard: mine.shard, fault: 'the processes that took it have died, one after the other' })
@@ -215,7 +215,7 @@ describe('runs', { skip }, () => {
     )
     await sql(`UPDATE orthanc_cloud_storage.workers SET seen = now() - interval '31 seconds'`)
     await list.remove(next.many.joined.id)
-    for (const table of ['orthanc_cloud_storage.shards', 'orthanc_cloud_storage_jobs.job'])
+    for (const table of ['orthanc_cloud_storage.shards', 'orthanc_cloud_queue.job'])
       assert.deepEqual(await sql(`SELECT count(*)::int FROM ${table}`), [{ count: 0 }])
     await assert.rejects(next.many.run(never), { code: 'BadRequest', message: 'somebody has removed this run' })
   })
@@ -230,7 +230,7 @@ describe('runs', { skip }, () => {
       assert.match(error.describe(), new RegExp(`permission denied for database ${name}.*GRANT CREATE ON DATABASE`))
       return true
     })
-    for (const schema of ['orthanc_cloud_storage', 'orthanc_cloud_storage_jobs'])
+    for (const schema of ['orthanc_cloud_storage', 'orthanc_cloud_queue'])
       await sql(`CREATE SCHEMA ${schema} AUTHORIZATION clerk`)
     const { many } = await member(clerks, work)
     await many.run(never)

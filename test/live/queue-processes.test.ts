@@ -52,7 +52,7 @@ describe('processes on a queue', { skip }, () => {
     await Promise.all(victims.map(({ ended }) => ended))
     if (!LONG)
       await sql(
-        `UPDATE orthanc_cloud_storage_jobs.job SET heartbeat_on = now() - interval '1 hour' WHERE id IN
+        `UPDATE orthanc_cloud_queue.job SET heartbeat_on = now() - interval '1 hour' WHERE id IN
          (SELECT job FROM orthanc_cloud_storage.shards JOIN orthanc_cloud_storage.workers ON id = worker
           WHERE state = 'taken' AND pid = ANY($1))`,
         [victims.map(({ child }) => child.pid)],

@@ -27,7 +27,7 @@ describe('a run on a queue', { skip }, () => {
     const all = await Promise.all([1, 2, 3].map(() => member(url, new Counting({ folder }))))
     assert.equal(new Set(all.map(({ many }) => many.joined.id)).size, 1)
     assert.deepEqual(all.map(({ many }) => many.joined.how).sort(), ['joined', 'joined', 'new'])
-    const data = await sql('SELECT DISTINCT jsonb_object_keys(data) AS name FROM orthanc_cloud_storage_jobs.job')
+    const data = await sql('SELECT DISTINCT jsonb_object_keys(data) AS name FROM orthanc_cloud_queue.job')
     assert.deepEqual(data, [{ name: 'shard' }])
     await Promise.all(
       all.map(async ({ many }) => {
@@ -79,7 +79,7 @@ describe('a run on a queue', { skip }, () => {
     ])
     assert.deepEqual(states, [{ state: 'waiting' }])
     const jobs = await sql(
-      `SELECT state, sum(retry_count)::int AS tries, count(*)::int FROM orthanc_cloud_storage_jobs.job
+      `SELECT state, sum(retry_count)::int AS tries, count(*)::int FROM orthanc_cloud_queue.job
        WHERE name = $1 GROUP BY state`,
       [one.many.joined.id],
     )
@@ -104,7 +104,7 @@ describe('a run on a queue', { skip }, () => {
       if (number === 7 && bad) throw new Fault('Unavailable', 'the store is away')
     }
     const one = await member(url, new Counting({ folder, pause }))
-    await sql('UPDATE orthanc_cloud_storage_jobs.job SET retry_limit = 1')
+    await sql('UPDATE orthanc_cloud_queue.job SET retry_limit = 1')
     await assert.rejects(one.many.run(never), (error: Fault) => {
       assert.ok(isCode(error, 'Unavailable'))
       assert.match(error.describe(), /^1 shard could not be done; 07: the store is away \[Unavailable\]/)
@@ -160,7 +160,7 @@ describe('a run on a queue', { skip }, () => {
     // What was taken while the answer was lost is nobody's, until its heartbeat is missed.
     const old = setInterval(
       () =>
-        sql(`UPDATE orthanc_cloud_storage_jobs.job SET heartbeat_on = now() - interval '1 hour'
+        sql(`UPDATE orthanc_cloud_queue.job SET heartbeat_on = now() - interval '1 hour'
              WHERE state = 'active' AND heartbeat_on < now() - interval '4 seconds'`).catch(() => {}),
       500,
     )

@@ -2,7 +2,6 @@
  * A command with a queue, as a process of its own: count.ts FOLDER URL. With HANG=N it does N shards, and then holds
  * others in their middle until it is ended.
  */
-import { runBulk } from '../../../src/cli/bulk.ts'
 import { type QueuedArguments, runQueued } from '../../../src/cli/bulk-queue.ts'
 import { fail, failWith, interruption, note } from '../../../src/cli/terminal.ts'
 import { unlessAborted } from '../../../src/stores/unless-aborted.ts'
@@ -30,7 +29,7 @@ const wording = {
 }
 const keepsRunning = setInterval(() => {}, 60_000) // a hanging shard is nothing that Node.js waits for
 try {
-  await (HANG === 'bulk' ? runBulk : runQueued)(work, options, wording, interruption())
+  await runQueued(work, options, wording, interruption())
 } catch (error) {
   fail(error)
 } finally {
