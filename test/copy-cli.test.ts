@@ -120,21 +120,22 @@ describe('copy, on the command line', { concurrency: 2 }, () => {
     writeFileSync(disk, JSON.stringify({ StorageDirectory: from.path }))
     const secret = new Folder(sealed).write(0)
     const legacy = new Folder({ StorageStructure: 'legacy' }).write(0)
-    for (const [args, why] of [
+    for (const [args, why, exit = 3] of [
       [[from.config, from.config], /are one place/],
       [[from.config, new Folder({}, link).config], /are one place/],
       [[from.config, new Folder({ RootPath: from.path.slice(root.length + 1) }, root).config], /are one place/],
       [[from.config, disk], /are one place/],
       [[secret.config, to.config], /is encrypted.*--decrypt/],
       [[legacy.config, to.config], /do not say the types.*--orthanc http.*"legacy"/],
-      [[from.config, to.config, '--yes'], /belong to --delete-extra/],
-      [[from.config, to.config, '--delete-extra', '--dry-run', '--yes'], /exclude each other/],
+      [[from.config, to.config, '--yes'], /belong to --delete-extra/, 2],
+      [[from.config, to.config, '--delete-extra', '--dry-run', '--yes'], /exclude each other/, 2],
+      [[from.config, to.config, '--delete-extra', '--queue', 'postgres://db'], /Copy first/, 2],
       [[new Folder().config, to.config], /is not there/],
     ] as const) {
       const [one, other, ...more] = args
       const { code, stderr, stdout } = await start('--from', one, '--to', other, ...more).ended
       assert.match(stderr, why)
-      assert.deepEqual([code, stdout], [3, ''])
+      assert.deepEqual([code, stdout], [exit, ''])
     }
     assert.deepEqual(to.files, [])
     const empty = await run(new Folder().write(0), to)

@@ -126,9 +126,29 @@ describe('import rules', () => {
       inRoom('orthanc-index'),
     )
     all(
-      ({ from }) => from === 'src/orthanc-index/postgresql-session.ts',
+      ({ from, to }) =>
+        from === 'src/orthanc-index/postgresql-session.ts' || (from === 'src/queue/database.ts' && to === 'pg'),
       ({ to }) => ['pg', 'pg-connection-string', 'pgpass'].includes(to),
     )
+  })
+
+  it('queue knows bulk work and the way to PostgreSQL, and no store; only it knows pg-boss, and loads it late', () => {
+    all(
+      ({ to }) =>
+        !isOurs(to) ||
+        /^src\/(queue\/|bulk\/|fault\.ts|stores\/wrappers\/retry\.ts|orthanc-index\/postgresql-\w+\.ts)/.test(to),
+      inRoom('queue'),
+    )
+    all(
+      ({ from }) => from === 'src/queue/jobs.ts',
+      ({ to }) => to === 'pg-boss',
+    )
+    all(
+      ({ from }) => from === 'src/cli/bulk-queue.ts',
+      ({ to }) => to === 'src/queue/many.ts',
+    )
+    const late = /import\('pg-boss'\)/.test(readFileSync(join(root, 'src/queue/jobs.ts'), 'utf8'))
+    assert.ok(late && imports.every(({ to, typeOnly, from }) => to !== 'pg-boss' || typeOnly || from.includes('jobs')))
   })
 
   it('verify knows interfaces of stores and areas, and the names of objects, and no configuration', () => {

@@ -20,6 +20,11 @@ export interface Outcome {
   /** Whether every shard is at its end, without failures. */
   readonly complete: boolean
   /** All lines of the report. */
+  lines(): Iterable<Line> | AsyncIterable<Line>
+}
+
+/** What this machine has in its own file. */
+export interface OwnOutcome extends Outcome {
   lines(): Iterable<Line>
 }
 
@@ -47,7 +52,7 @@ export class Alone {
     return { share: this.#done / SHARDS, tally: add(this.#tally, underWay) }
   }
 
-  get outcome(): Outcome {
+  get outcome(): OwnOutcome {
     const { state } = this.#options
     const complete = this.#done === SHARDS && this.#tally['failures'] === 0
     return { tally: this.progress.tally, complete, lines: () => state.lines() }

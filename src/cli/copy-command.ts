@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { CONFIG, concurrency, count, mustFit, rateLimit, several } from './arguments.ts'
 import { type CopyArguments, checkCopy, copy } from './copy.ts'
+import { queueOption } from './queue-option.ts'
 
 export const copyCommand = new Command('copy')
   .description('Copy all objects of one configuration to another: provider, names and encryption may differ.')
@@ -21,6 +22,7 @@ export const copyCommand = new Command('copy')
   .option('--concurrency <N>', 'objects in work at once', concurrency, 32)
   .option('--rate-limit <RATE>', 'such as 200/s (objects) or 50MB/s; may be given twice', rateLimit)
   .option('--state <FILE>', 'keep the progress in this file, so that a later run need not look at everything again')
+  .addOption(queueOption())
   .option('--json <FILE>', 'write one JSON object a line, then a summary; - is standard output')
   .option('--scratch <FOLDER>', 'where the index is kept meanwhile, when it is needed; else TMPDIR')
   .addHelpText(

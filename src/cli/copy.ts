@@ -60,7 +60,7 @@ export async function copy(options: CopyArguments, open = openIndex): Promise<vo
       typesOf: shard => (types ? typesOf(types, shard) : () => undefined),
     })
     const wording = copyWording({ from: from.store.name, to: to.store.name, dryRun })
-    const outcome = await runBulk(work, options, wording, stop)
+    const outcome = await runBulk(work, { ...options, config: options.from }, wording, stop)
     if (options.deleteExtra) await deleteExtra(options, from, to, outcome, stop)
     else if (!dryRun && !isEqual(copyTally(outcome.tally))) process.exitCode ??= 1
   } finally {
@@ -71,10 +71,12 @@ export async function copy(options: CopyArguments, open = openIndex): Promise<vo
 }
 
 /** Throws `BadRequest` when the options do not fit together. */
-export function checkCopy({ deleteExtra: removes, yes, expect, dryRun }: CopyArguments): void {
+export function checkCopy({ deleteExtra: removes, yes, expect, dryRun, queue }: CopyArguments): void {
   const bad = (message: string, remedy: string) => new Fault('BadRequest', message, { remedy })
   if (!removes && (yes || expect !== undefined))
     throw bad('--yes and --expect belong to --delete-extra, which is not given', 'A copy itself needs neither.')
+  if (removes && queue !== undefined)
+    throw bad('--delete-extra and --queue are given together', 'Copy first, then remove what is extra on one machine.')
   if (removes && dryRun && yes) throw bad('--dry-run and --yes exclude each other', 'Leave one of them out.')
 }
 

@@ -52,7 +52,7 @@ export async function importFiles(options: ImportArguments): Promise<void> {
     const identity = { store: identityOf(config), rootPath, structure, disk, into: receiver?.name ?? null }
     const { again } = composition
     const work = new Import({ places, keys, receiver, again, concurrency, identity })
-    const { tally } = await runBulk(work, options, importWording(dryRun), stop)
+    const { tally } = await runBulk(work, { ...options, config: options.from }, importWording(dryRun), stop)
     const found = tally['results']
     if (typeof found === 'object' && FINDINGS.some(finding => found[finding])) process.exitCode ??= 1
   } finally {

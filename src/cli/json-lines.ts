@@ -15,6 +15,11 @@ export class JsonLines {
     if (path !== undefined && path !== '-') this.#file = writing(path, () => openSync(path, 'w', 0o600))
   }
 
+  /** The same failure as later, before the work; the file is not changed. */
+  static check(path: string | undefined): void {
+    if (path !== undefined && path !== '-') writing(path, () => closeSync(openSync(path, 'a', 0o600)))
+  }
+
   write(value: object): void {
     if (this.#path === undefined) return
     const text = `${JSON.stringify(value)}\n`

@@ -17,6 +17,7 @@ import { inspect } from './inspect.ts'
 import { keyId, keyOption } from './key-option.ts'
 import { keygen } from './keygen.ts'
 import { rotateKeys } from './rotate-keys.ts'
+import { runsCommand } from './runs-command.ts'
 import { fail, sayJson } from './terminal.ts'
 import { usageCommand } from './usage-command.ts'
 import { verifyCommand } from './verify-command.ts'
@@ -134,7 +135,7 @@ named and left as they are. Run it on one machine at a time, with the same acces
   )
   .action(rotateKeys)
 
-for (const command of [verifyCommand, copyCommand, importCommand, usageCommand])
+for (const command of [verifyCommand, copyCommand, importCommand, usageCommand, runsCommand])
   program.addCommand(command.copyInheritedSettings(program))
 
 program
@@ -171,11 +172,12 @@ function seconds(text: string): number | true {
   return count
 }
 
-/** "error: ...", sometimes with a second line about the nearest option. Hides a --master-key that may be the key. */
+/** "error: ...", sometimes with a second line about the nearest option. Hides what may be a key or a password. */
 function oneLine(text: string): string {
   return `${text
     .trim()
     .replace(/(--master-key [^']*') argument '.{20,}' is invalid/s, '$1 is invalid')
+    .replace(/(--queue [^']*') argument '.*' is invalid/s, '$1 is invalid')
     .replace(/(unknown option '[^'=]*)=.*?'/s, "$1'")
     .replace(/^error: /, 'orthanc-cloud-storage: ')
     .replaceAll('\n', ' ')}\n`

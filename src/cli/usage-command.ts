@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import { CONFIG, concurrency, several } from './arguments.ts'
+import { queueOption } from './queue-option.ts'
 import { type UsageArguments, usage } from './usage.ts'
 
 export const usageCommand = new Command('usage')
@@ -10,6 +11,7 @@ export const usageCommand = new Command('usage')
   .option('--all', "list the whole root path once more, to count objects with keys that no file of Orthanc's has")
   .option('--concurrency <N>', 'objects that are read at once with --key-ids', concurrency, 8)
   .option('--state <FILE>', 'keep what is counted in this file, so that a run that was stopped goes on')
+  .addOption(queueOption())
   .option('--json <FILE>', 'write one JSON object a line: sums, then a summary; - is standard output')
   .addHelpText(
     'after',

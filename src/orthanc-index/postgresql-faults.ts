@@ -45,6 +45,9 @@ const words: readonly (readonly [RegExp, Row])[] = [
   [/^Connection terminated|^Client has encountered a connection error/, busy],
 ]
 
+/** Of a way that is only tried first: what the next way is refused for says more. */
+export const isWithoutTls = ({ message }: Fault) => message.includes('does not support SSL')
+
 /** Whatever the client library rejected with. An aborted signal wins: its reason is the truth. */
 export function faultOfPostgresql(error: unknown, signal: AbortSignal): Fault {
   if (signal.aborted) return Fault.ofAbort(signal)

@@ -7,7 +7,7 @@ import type { PostgresqlConfig } from '../config/postgresql.ts'
 import { Fault, isErrno, messageOf } from '../fault.ts'
 import { unlessAborted } from '../stores/unless-aborted.ts'
 import { attempt } from '../stores/wrappers/retry.ts'
-import { faultOfPostgresql } from './postgresql-faults.ts'
+import { faultOfPostgresql, isWithoutTls } from './postgresql-faults.ts'
 
 const CONNECT_MS = 15_000
 /** Of one question; a part of a long list is one question. */
@@ -39,7 +39,15 @@ type Ssl = ClientConfig['ssl']
 
 /** Throws `BadConfig`. What `env` names is used where the configuration says nothing, as libpq does. */
 export function settingsOf(config: PostgresqlConfig, env = process.env): Settings {
-  const given = config.uri === undefined ? ofOptions(config) : ofUri(config.uri, env)
+  return settingsFrom(config.uri === undefined ? ofOptions(config) : ofUri(config.uri, env), env)
+}
+
+/** The same for a URI alone, such as that of an option of the command line. */
+export function settingsOfUri(uri: string, option: string, env = process.env): Settings {
+  return settingsFrom(ofUri(uri, env, option), env)
+}
+
+function settingsFrom(given: Given, env: NodeJS.ProcessEnv): Settings {
   const user = given.user || env['PGUSER'] || userInfo().username
   const host = given.host || env['PGHOST'] || 'localhost'
   const port = given.port ?? (Number(env['PGPORT']) || 5432)
@@ -72,14 +80,15 @@ function ofOptions({ tls, ...given }: PostgresqlConfig): Given {
   return { ...given, ssl: [tls ? ENCRYPTED : false] }
 }
 
-function ofUri(uri: string, env: NodeJS.ProcessEnv): Given {
+function ofUri(uri: string, env: NodeJS.ProcessEnv, option = 'PostgreSQL.ConnectionUri'): Given {
+  const notUsable = (why: string) => unusable(option, why)
   try {
     const { host, port, database, user, password, ssl, sslmode } = parse(uri, { useLibpqCompat: true }) as Parsed
     const mode = sslmode ?? env['PGSSLMODE'] ?? PREFER
     if (/,|%2c/i.test(`${host}${port}`)) throw notUsable('it names several servers')
     const known = { host, port: port ? Number(port) : undefined, database, user, password }
     if (sslmode === undefined && mode !== PREFER)
-      return { ...known, ssl: ofUri(`postgresql://h?sslmode=${mode}`, {}).ssl }
+      return { ...known, ssl: ofUri(`postgresql://h?sslmode=${mode}`, {}, option).ssl }
     if (mode === 'prefer') return { ...known, ssl: [ENCRYPTED, false] }
     if (mode === 'allow') return { ...known, ssl: [false, ENCRYPTED] }
     if (!/^(disable|require|verify-ca|verify-full)$/.test(mode)) throw notUsable('its sslmode is not known')
@@ -101,10 +110,11 @@ interface Parsed {
   readonly sslmode?: string
 }
 
-function notUsable(why: string): Fault {
-  return new Fault('BadConfig', `PostgreSQL.ConnectionUri cannot be used: ${why}`, {
-    remedy: 'Write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or the options Host, Port, Database, Username.',
-  })
+function unusable(option: string, why: string): Fault {
+  const remedy = option.startsWith('--')
+    ? 'Write postgresql://USER@HOST:PORT/DATABASE.'
+    : 'Write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or the options Host, Port, Database, Username.'
+  return new Fault('BadConfig', `${option} cannot be used: ${why}`, { remedy })
 }
 
 /** PGPASSFILE, or .pgpass in the home folder. Undefined = neither has a password for this. */
@@ -139,7 +149,7 @@ async function tryWays({ ways }: Settings, signal: AbortSignal): Promise<Session
       await session.close()
       const fault = faultOfPostgresql(error, signal)
       if (signal.aborted) throw fault
-      first ??= fault // what the second way is refused for is seldom the reason
+      if (!first || isWithoutTls(first)) first = fault // else what the second way is refused for is seldom the reason
     }
   }
   throw first

@@ -1,0 +1,66 @@
+/** What all commands of bulk work are given, and what they say at the end, on one machine or many. */
+import type { Outcome } from '../bulk/alone.ts'
+import type { Line, Tally } from '../bulk/work.ts'
+import { Fault } from '../fault.ts'
+import type { JsonLines } from './json-lines.ts'
+import { fail, say } from './terminal.ts'
+import { timeOf } from './verify-progress.ts'
+
+export interface BulkArguments {
+  /** `--queue`: many processes share the work. */
+  readonly queue?: string
+  /** Of Orthanc: it says where its database is, for `--queue index`. */
+  readonly config?: readonly string[]
+  /** Keeps what is done, so that a later run goes on. */
+  readonly state?: string
+  readonly json?: string
+}
+
+/** What a command says of its own work. */
+export interface Wording {
+  /** Of the tally, for the line of progress: `12 objects copied (3.1 MB)`. */
+  position(tally: Tally): string
+  /** Pieces done, for the rate. */
+  done(tally: Tally): number
+  /** One line of the report, for people. Undefined: it is only for programs. */
+  sentence(line: Line): string | undefined
+  /** What the report ends with, for people. */
+  summary(tally: Tally, complete: boolean): readonly string[]
+  /** What programs get of the tally: lines of their own, and what is in the summary. Without it, all of it is there. */
+  forPrograms?(tally: Tally): { readonly lines: readonly Line[]; readonly summary: Tally }
+}
+
+/** With more failures, or lines of a kind, the rest is counted. */
+export const MOST_LINES = 20
+
+/** The end of a run in which single things failed. */
+export function failSome(failures: number): void {
+  fail(
+    new Fault('Unavailable', `${failures} of them could not be done`, {
+      remedy: 'Remove the cause that the lines above name, then run the same command again.',
+    }),
+  )
+  process.exitCode = 1
+}
+
+/** Prints the whole report. */
+export async function report(outcome: Outcome, wording: Wording, json: JsonLines, seconds: number): Promise<void> {
+  const { tally, complete, lines } = outcome
+  const shown = new Map<string, number>()
+  for await (const line of lines()) {
+    json.write(line)
+    const sentence = json.ownsOutput ? undefined : wording.sentence(line)
+    if (sentence === undefined) continue
+    const count = (shown.get(line.kind) ?? 0) + 1
+    shown.set(line.kind, count)
+    if (count <= MOST_LINES) say(sentence)
+  }
+  const programs = wording.forPrograms?.(tally) ?? { lines: [], summary: tally }
+  for (const line of programs.lines) json.write(line)
+  json.write({ kind: 'summary', complete, ...programs.summary, seconds: Number(seconds.toFixed(1)) })
+  if (json.ownsOutput) return
+  for (const [kind, count] of shown) if (count > MOST_LINES) say(`${kind}: ${count - MOST_LINES} more`)
+  if (!complete) say('This report is partial: not everything could be done.')
+  for (const line of wording.summary(tally, complete)) say(line)
+  say(`took ${timeOf(seconds)}`)
+}
