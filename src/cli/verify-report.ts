@@ -1,6 +1,7 @@
 import { amount } from '../bytes.ts'
 import type { Repaired } from '../repair/context.ts'
-import { type Finding, KINDS, type Kind } from '../verify/finding.ts'
+import { type Finding, isLookedFor, KINDS, type Kind } from '../verify/finding.ts'
+import { sentence, strangeness } from '../verify/sentences.ts'
 import type { Verification } from '../verify/verify.ts'
 import { JsonLines } from './json-lines.ts'
 import { RepairCounts } from './repair-counts.ts'
@@ -73,7 +74,10 @@ export class VerifyReport {
   end(verification: Verification, run: Run): void {
     for (const { kind, ...finding } of verification.unproven)
       this.#json.write({ kind: 'suspect', of: kind, ...finding })
-    const findings = KINDS.map(kind => [kind, this.#looksFor(kind) ? verification.tally.findings[kind] : null])
+    const findings = KINDS.map(kind => [
+      kind,
+      isLookedFor(kind, this.#options) ? verification.tally.findings[kind] : null,
+    ])
     const repairs = this.#options.repair && { repairs: this.#repairs.summary(this.#options.yes ?? false) }
     this.#json.write({ ...summaryOf(verification, run), findings: Object.fromEntries(findings), ...repairs })
     if (!this.#json.ownsOutput) this.#toPeople(verification, run)
@@ -81,13 +85,6 @@ export class VerifyReport {
 
   close(): void {
     this.#json.close()
-  }
-
-  /** A 0 must not stand for what nobody looked at. */
-  #looksFor(kind: Kind): boolean {
-    const { deep = false, digests = false } = this.#options
-    if (kind === 'unknown key') return deep
-    return kind === 'corrupt' ? deep || digests : true
   }
 
   #toPeople(verification: Verification, { index, seconds }: Run): void {
@@ -118,7 +115,7 @@ export class VerifyReport {
     if (tally.promised > 0) say(`${objects(tally.promised)} in the journal of removals`)
     if (tally.failures > 0) say(`${tally.failures} could not be looked at`)
     for (const kind of KINDS)
-      say(`${kind}: ${this.#looksFor(kind) ? tally.findings[kind] : 'not looked for, that needs --deep'}`)
+      say(`${kind}: ${isLookedFor(kind, this.#options) ? tally.findings[kind] : 'not looked for, that needs --deep'}`)
     if (this.#options.repair) for (const line of this.#repairs.lines(this.#options.yes ?? false)) say(line)
     const all = tally.places.reduce((sum, place) => sum + place.objects + place.strangers, tally.indexed)
     say(`took ${timeOf(seconds)}, ${rate(all, seconds)}`)
@@ -126,17 +123,6 @@ export class VerifyReport {
 }
 
 const files = (count: number) => (count === 1 ? '1 file' : `${count} files`)
-
-function sentence({ kind, key, store, type, uuid, expected, found }: Finding): string {
-  const what = key.includes(uuid) ? '' : ` (${uuid})`
-  return `${kind}: ${key}${what} in ${store}${type ? `, ${type}` : ''}: expected ${expected}; found ${found}`
-}
-
-function strangeness({ tally }: Verification, index: string): string {
-  const stores = tally.places.map(({ store }) => store).join(' and ')
-  const why = tally.indexed === 0 ? 'the index is empty' : 'nothing that the index has is there'
-  return `The index (${index}) and ${stores} probably do not belong together: ${why}. Do not remove anything.`
-}
 
 function summaryOf(verification: Verification, { index, seconds }: Run): object {
   const { tally, complete, share, strange } = verification

@@ -3,6 +3,12 @@ import type { ContentType } from '../area/area.ts'
 export const KINDS = ['missing', 'wrong size', 'corrupt', 'unknown key', 'orphan', 'double'] as const
 export type Kind = (typeof KINDS)[number]
 
+/** Whether a verification looks for this kind at all. A count of 0 must not stand for what nobody looked at. */
+export function isLookedFor(kind: Kind, { deep = false, digests = false }): boolean {
+  if (kind === 'unknown key') return deep
+  return kind === 'corrupt' ? deep || digests : true
+}
+
 export interface Finding {
   readonly kind: Kind
   readonly uuid: string

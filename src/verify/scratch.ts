@@ -38,9 +38,17 @@ export interface Group {
   readonly seen: readonly Seen[]
 }
 
+export interface ScratchOptions {
+  /** How a person names another folder. Default: `--scratch`. */
+  readonly option?: string
+  /** Memory for pages, and for what is sorted. */
+  readonly cacheBytes?: number
+  /** Of 4096 bytes, for tests. */
+  readonly mostPages?: number
+}
+
 /** Rows in a transaction. */
 const MOST_ROWS = 10_000
-const CACHE_KIB = 64 * 1024
 const TYPES: readonly ContentType[] = ['dicom', 'dicom-as-json', 'dicom-until-pixel-data', 'unknown']
 
 interface Row {
@@ -53,23 +61,22 @@ interface Row {
   readonly md5: string | null
 }
 
-const nameOf = (folder: string): DatabaseName => ({ what: `the scratch file in ${folder}`, option: '--scratch' })
 const hex = (shard: number) => shard.toString(16).padStart(2, '0')
 /** UUIDs as Orthanc writes them take 16 bytes. Others, such as those with capital letters, stay texts. */
 const USUAL = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
 export class Scratch {
-  readonly #folder: string
+  readonly #name: DatabaseName
   readonly #database: DatabaseSync
   readonly #inserts: readonly StatementSync[]
   #rows = 0
 
-  /** `mostPages`: of 4096 bytes, for tests. Throws a `Fault` when the file cannot be made. */
-  constructor(folder: string, mostPages?: number) {
-    this.#folder = folder
+  /** Throws a `Fault` when the file cannot be made. */
+  constructor(folder: string, { mostPages, option = '--scratch', cacheBytes = 64 * 1024 * 1024 }: ScratchOptions = {}) {
+    this.#name = { what: `the scratch file in ${folder}`, option }
     // For what SQLite sorts beside the file. It is read once, when SQLite begins.
     process.env['SQLITE_TMPDIR'] ??= folder
-    const own = makeFolder(folder)
+    const own = makeFolder(folder, option)
     try {
       const file = join(own, 'scratch')
       closeSync(openSync(file, 'wx', 0o600))
@@ -77,7 +84,7 @@ export class Scratch {
       // Nothing of it is needed after a crash.
       this.#database.exec(
         `PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE;
-         PRAGMA cache_size = -${CACHE_KIB}`,
+         PRAGMA cache_size = -${cacheBytes / 1024}`,
       )
       const all = Array.from({ length: SHARDS }, (_, shard) => hex(shard))
       const columns = 'uuid BLOB, place INTEGER, name INTEGER, size INTEGER, modified INTEGER, md5 BLOB'
@@ -89,7 +96,7 @@ export class Scratch {
       this.#database.exec('CREATE TABLE findings (kind TEXT, finding TEXT)')
       this.#database.exec('BEGIN')
     } catch (error) {
-      throw databaseFault(nameOf(folder), error)
+      throw databaseFault(this.#name, error)
     } finally {
       rmSync(own, { recursive: true, force: true }) // it stays open, and cannot stay behind
     }
@@ -122,7 +129,7 @@ export class Scratch {
       }
       if (group.length > 0) yield groupOf(group)
     } catch (error) {
-      throw databaseFault(nameOf(this.#folder), error)
+      throw databaseFault(this.#name, error)
     }
   }
 
@@ -138,7 +145,7 @@ export class Scratch {
       const rows = this.#database.prepare('SELECT finding FROM findings WHERE kind = ? ORDER BY rowid').iterate(kind)
       for (const { finding } of rows) yield JSON.parse(String(finding)) as Finding
     } catch (error) {
-      throw databaseFault(nameOf(this.#folder), error)
+      throw databaseFault(this.#name, error)
     }
   }
 
@@ -156,7 +163,7 @@ export class Scratch {
       run()
       if (++this.#rows % MOST_ROWS === 0) this.#database.exec('COMMIT; BEGIN')
     } catch (error) {
-      throw databaseFault(nameOf(this.#folder), error)
+      throw databaseFault(this.#name, error)
     }
   }
 }
@@ -182,13 +189,13 @@ function groupOf(rows: readonly Row[]): Group {
 
 const USUAL_HEX = /^([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{12})$/
 
-function makeFolder(folder: string): string {
+function makeFolder(folder: string, option: string): string {
   try {
     return mkdtempSync(join(folder, 'orthanc-cloud-storage-'))
   } catch (cause) {
     throw new Fault('BadRequest', `no scratch file can be made in ${folder}: ${messageWithoutPath(cause)}`, {
       cause,
-      remedy: 'Name another folder with --scratch.',
+      remedy: `Name another folder with ${option}.`,
     })
   }
 }

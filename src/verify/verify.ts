@@ -49,6 +49,9 @@ export interface VerifyOptions {
   onFailure(fault: Fault): void
 }
 
+/** After so many groups, others have their turn: in Orthanc's engine, its own calls. */
+const TURN = 500
+
 /** What may be a removal or a move that is under way. */
 const isPassing = ({ kind }: Finding) => kind === 'orphan' || kind === 'double'
 
@@ -76,6 +79,7 @@ export class Verification {
   readonly #suspicious = new Set<number>()
   /** Whether some of it may be a removal or a move that is under way. */
   #passing = false
+  #groups = 0
 
   constructor(options: VerifyOptions) {
     const { places, index, concurrency, keyIds, olderThanMs } = options
@@ -172,7 +176,7 @@ export class Verification {
 
   async #compare(shard: number, signal: AbortSignal): Promise<void> {
     for (const group of this.#options.scratch.groups(shard)) {
-      signal.throwIfAborted()
+      await this.#turn(signal)
       const findings = judge(group, this.#rules)
       if (!group.file) this.tally.young += group.seen.length - findings.length
       if (findings.length > 0) {
@@ -197,7 +201,7 @@ export class Verification {
     for (const shard of this.#suspicious) {
       await turn()
       for (const group of scratch.groups(shard)) {
-        signal.throwIfAborted()
+        await this.#turn(signal)
         const all = judge(group, this.#rules)
         const findings = all.filter(finding => !(finding.kind === 'orphan' && isPromised(finding)))
         this.tally.promised += all.length - findings.length
@@ -206,6 +210,11 @@ export class Verification {
       }
     }
     await this.#secondLook.end(signal)
+  }
+
+  async #turn(signal: AbortSignal): Promise<void> {
+    if (++this.#groups % TURN === 0) await turn()
+    signal.throwIfAborted()
   }
 
   async #readIfNeeded(group: Group, all: readonly Read[], signal: AbortSignal): Promise<void> {
