@@ -182,7 +182,7 @@ describe('a job VerifyStorage that is broken off', () => {
       const job = before.create(at({ Settle: '9d' })) // it waits for that when something is too much
       await runUntil(job, 'looking again')
       const text = saved(job)
-      assert.equal(scratchFiles(folder).length, 1)
+      assert.ok(scratchFiles(folder).length > 0)
       assert.ok(Number(text.Progress) > 0)
       await job.stop()
       assert.deepEqual(scratchFiles(folder), [])
@@ -237,6 +237,7 @@ describe('a job VerifyStorage that is broken off', () => {
       { ...text, Request: 3 },
       { ...text, Request: { ...at(), OlderThan: 'soon' } },
       { ...text, Content: [] },
+      { ...text, Content: { Found: [[[[[[[[[[]]]]]]]]]] } },
       { ...text, Progress: 2 },
       { ...text, Outcome: 'continue' },
     ])

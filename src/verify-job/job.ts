@@ -33,6 +33,8 @@ interface Slot {
 const TYPE = 'VerifyStorage'
 const VERSION = 1
 const STEP_MS = 1000
+/** Levels of objects and arrays in what a job shows, and some more. */
+const DEEPEST = 8
 
 /** The job type `VerifyStorage`: compares Orthanc's index with the stores, and changes nothing. */
 export function verifyJobs(options: VerifyJobOptions): VerifyJobs {
@@ -136,11 +138,20 @@ function restored(saved: JsonObject): State {
   const { Kind, Version, Request, Content, Progress, Outcome } = saved
   if (Kind !== TYPE || Version !== VERSION) throw odd('Version')
   if (!isObject(Request)) throw odd('Request')
-  if (!isObject(Content)) throw odd('Content')
+  if (!isObject(Content) || !isShallow(Content, DEEPEST)) throw odd('Content')
   if (typeof Progress !== 'number' || !(Progress >= 0 && Progress <= 1)) throw odd('Progress')
   if (Outcome !== undefined && Outcome !== 'success' && Outcome !== 'failure') throw odd('Outcome')
   return { request: requestOf(Request), content: Content as JsonObject, progress: Progress, outcome: Outcome }
 }
 
+/** What is deeper could not be written as JSON again. */
+function isShallow(value: unknown, most: number): boolean {
+  if (typeof value !== 'object' || value === null) return true
+  return most > 0 && Object.values(value).every(inner => isShallow(inner, most - 1))
+}
+
 const odd = (name: string) =>
-  new Fault('BadRequest', `the job cannot begin again: "${name}" of what Orthanc saved of it is not what a job writes`)
+  new Fault(
+    'BadRequest',
+    `the job cannot begin again: "${name}" in the state that Orthanc saved of it is not what a job writes`,
+  )
