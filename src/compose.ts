@@ -28,6 +28,8 @@ import { FirstBytes, withFirstBytes } from './stores/wrappers/first-bytes.ts'
 import { withLog } from './stores/wrappers/log.ts'
 import { type Counts, newCounts, withMetrics } from './stores/wrappers/metrics.ts'
 import { attempt, withRetry } from './stores/wrappers/retry.ts'
+import { type VerifyJobs, verifyJobs } from './verify-job/job.ts'
+import { placesOf, promisedIn } from './verify-places.ts'
 
 export type { CacheFigures }
 
@@ -52,6 +54,8 @@ export interface Composition {
   readonly withoutAhead: StorageArea
   /** Files that a prefetch reads at a time. */
   readonly prefetchedAtOnce: number
+  /** The jobs that compare Orthanc's index with the stores. */
+  readonly verifications: VerifyJobs
   /** The area, where it reads ahead. */
   readonly ahead: ReadAhead | undefined
   /** Repeats reads that verification above the store finds wrong, as often as MaxRetries says. */
@@ -67,6 +71,7 @@ export interface Composition {
 const SLACK_MS = 30_000
 /** A prefetch needs no more. At least half of the connections are for Orthanc. */
 const MOST_PREFETCHED = 8
+const MOST_VERIFIED = 8
 const PROBE = '.orthanc-cloud-storage-check'
 const RAISE_TIMEOUT = 'Raise RequestTimeout if such files need more time on this network.'
 /** A directory has no options for these. */
@@ -97,7 +102,8 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
   const store = withLog(info)(counted)
   const { encryption } = config
   const warn = (line: string) => log.warn(line)
-  const sealing = new Sealing(encryption, encryption ? loadKeyring(encryption, warn) : keyring(undefined, []), warn)
+  const keys = encryption ? loadKeyring(encryption, warn) : keyring(undefined, [])
+  const sealing = new Sealing(encryption, keys, warn)
   const budget = new Budget(encryption?.budgetBytes ?? 0)
   const deletions = deletionsOf(config, log)
   const copies = config.cache && cacheOf(config, config.cache, sealing, warn)
@@ -127,6 +133,18 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
       log,
     })
   const area = hybrid?.area ?? forOrthanc.area
+  const tiers = hybrid?.area.tiers ?? { 'object-storage': objectStorage }
+  const verifications = verifyJobs({
+    places: placesOf(config, { store, hybrid, tiers }, keys),
+    keyIds: new Set(keys.ids),
+    // Files are read while others are looked at again. Together they leave half of the connections to Orthanc.
+    concurrency: Math.max(1, Math.min(MOST_VERIFIED, Math.floor(connections / 4))),
+    promised: async () =>
+      deletions?.isOpen
+        ? orphan => orphan.store === store.name && deletions.has(orphan.key)
+        : await promisedIn(config, store.name, warn),
+    log,
+  })
   const ahead =
     config.ahead &&
     readAhead(area, {
@@ -145,7 +163,8 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
     area: ahead ?? area,
     withoutAhead: area,
     prefetchedAtOnce: Math.max(1, Math.min(MOST_PREFETCHED, Math.floor(connections / 2))),
-    tiers: hybrid?.area.tiers ?? { 'object-storage': objectStorage },
+    tiers,
+    verifications,
     deletions,
     counts,
     cache: copies,

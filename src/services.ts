@@ -7,6 +7,7 @@ import { moveStorageRoute } from './routes/move-storage.ts'
 import { prefetchRoute } from './routes/prefetch.ts'
 import { readyRoute } from './routes/ready.ts'
 import { metricsOf, type Status, statusRoute } from './routes/status.ts'
+import { verifyRoute } from './routes/verify.ts'
 import { whereRoute } from './routes/where.ts'
 import { version } from './version.ts'
 import { Jobs } from './wire/jobs.ts'
@@ -20,6 +21,7 @@ export function servicesOf(
     area,
     withoutAhead,
     prefetchedAtOnce,
+    verifications,
     tiers,
     hybrid,
     ahead,
@@ -39,7 +41,9 @@ export function servicesOf(
       concurrency: prefetchedAtOnce,
       error: line => log.error(line),
     })
-  const jobs = moves ? new Jobs(moves, ...(prefetches ? [prefetches] : [])) : prefetches && new Jobs(prefetches)
+  const kinds = [moves, prefetches, verifications].filter(kind => kind !== undefined)
+  const [first = verifications, ...others] = kinds
+  const jobs = new Jobs(first, ...others)
   const status = (): Status => ({
     Version: version,
     Store: area.name,
@@ -47,7 +51,7 @@ export function servicesOf(
     RootPath: rootPath,
     HybridMode: hybrid ? hybrid.mode : 'Disabled',
     EngineRestarts: engineRestarts,
-    RunningMoves: jobs?.running.filter(({ type }) => type === moves?.type).length ?? 0,
+    RunningMoves: jobs.running.filter(({ type }) => type === moves?.type).length,
     Reads: counts.reads,
     Writes: counts.writes,
     Removals: counts.removals,
@@ -75,11 +79,14 @@ export function servicesOf(
   const needsStore = hybrid?.mode !== 'WriteToFileSystem'
   const routes = [statusRoute(status, check), readyRoute(needsStore ? watched : undefined), whereRoute(tiers)]
   if (moves) routes.push(moveStorageRoute(moves))
-  routes.push(prefetchRoute(prefetches, () => cache?.on === true))
+  routes.push(
+    prefetchRoute(prefetches, () => cache?.on === true),
+    verifyRoute(verifications),
+  )
   return {
     area,
     routes,
-    ...(jobs && { jobs }),
+    jobs,
     ...(ahead && { background: ahead.run }),
     metrics: () => metricsOf(status()),
     explorer,

@@ -117,6 +117,8 @@ describe('the engine process', () => {
         [Registration.route, '/cloud-storage/ready'],
         [Registration.route, '/(patients|studies|series|instances)/([0-9a-f-]{44})/cloud-storage'],
         [Registration.route, '/cloud-storage/prefetch'],
+        [Registration.route, '/cloud-storage/verify'],
+        [Registration.jobType, 'VerifyStorage'],
         [Registration.metrics, ''],
         [Registration.explorer, explorer],
       ],
@@ -145,7 +147,7 @@ describe('the engine process', () => {
     const types = frames.filter(({ kind, flags }) => kind === Kind.register && flags === Registration.jobType)
     assert.deepEqual(
       types.map(({ payload }) => payload.toString()),
-      ['MoveStorage', 'Prefetch'],
+      ['MoveStorage', 'Prefetch', 'VerifyStorage'],
     )
     const { result } = await (await worker()).rest(1, '/cloud-storage/status')
     assert.equal(JSON.parse(result.toString()).Cache, 'On')

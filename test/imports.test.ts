@@ -55,6 +55,7 @@ describe('import rules', () => {
       'src/log.ts': /^pino$/,
       'src/startup.ts': /^src\/(fault|log)\.ts$|^src\/stores\/store\.ts$|^node:timers/,
       'src/services.ts': /^src\/(compose|log|version)\.ts$|^src\/(routes|wire|explorer|prefetch)\//,
+      'src/verify-places.ts': /^src\/fault\.ts$|^src\/(verify|area|seal|stores|config|deletions)\//,
       'src/hybrid-mode.ts': /^src\/(fault|log)\.ts$|^src\/(area|moves|seal|stores|config)\/|^node:(crypto|path)$/,
     }
     for (const [file, allowed] of Object.entries(rows))
@@ -165,6 +166,14 @@ describe('import rules', () => {
       ({ to }) => to === 'node:sqlite',
     )
   })
+
+  it('the job of verify knows what is verified, and Orthanc as a job sees it', () =>
+    all(
+      ({ to }) =>
+        ['src/fault.ts', 'src/orthanc.ts', 'node:os'].includes(to) ||
+        /^src\/(verify-job|verify|orthanc-index)\/|^src\/stores\/(unless-aborted|wrappers\/retry)\.ts$/.test(to),
+      inRoom('verify-job'),
+    ))
 
   it('repair knows what verify has found, and interfaces of stores', () =>
     all(
@@ -285,7 +294,8 @@ describe('import rules', () => {
 
   it('routes know the wire, the area, the moves and Orthanc', () =>
     all(
-      ({ to }) => !isOurs(to) || /^src\/(routes|wire|area|moves|prefetch)\/|^src\/(fault|bytes|orthanc)/.test(to),
+      ({ to }) =>
+        !isOurs(to) || /^src\/(routes|wire|area|moves|prefetch|verify-job)\/|^src\/(fault|bytes|orthanc)/.test(to),
       inRoom('routes'),
     ))
 

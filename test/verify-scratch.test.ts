@@ -51,7 +51,7 @@ describe('the scratch file', () => {
   it('says that its disk is full', async () => {
     const site = makeSite()
     for (let i = 0; i < 200; i++) await site.add()
-    const scratch = new Scratch(tmpdir(), 300)
+    const scratch = new Scratch(tmpdir(), { mostPages: 300 })
     const many = Array.from({ length: 60_000 }, file)
     site.index.all = async function* () {
       yield many

@@ -2,6 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { Fault } from '../fault.ts'
 import type { RateLimit } from '../stores/wrappers/rate-limit.ts'
+import { ageOf } from '../verify/age.ts'
 
 export const several =
   <T>(parse: (text: string) => T) =>
@@ -11,10 +12,10 @@ export const CONFIG = "Orthanc's configuration: a file or a folder of *.json; ma
 
 /** Milliseconds. */
 export function age(text: string): number {
-  const [, count = '', unit = ''] = /^(\d{1,6})([mhd])$/.exec(text) ?? []
-  if (text !== '0' && count === '')
+  const milliseconds = ageOf(text)
+  if (milliseconds === undefined)
     throw new InvalidArgumentError('It is a number of minutes, hours or days, such as 90m, 24h or 7d.')
-  return Number(count) * ({ m: 60_000, h: 3_600_000, d: 86_400_000 }[unit] ?? 0)
+  return milliseconds
 }
 
 export function concurrency(text: string): number {

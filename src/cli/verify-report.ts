@@ -1,7 +1,8 @@
 import { amount } from '../bytes.ts'
 import type { Repaired } from '../repair/context.ts'
 import { type Finding, KINDS, type Kind } from '../verify/finding.ts'
-import type { PlaceTally } from '../verify/tally.ts'
+import { sentence, strangeness } from '../verify/sentences.ts'
+import { isLookedFor, type PlaceTally } from '../verify/tally.ts'
 import type { Verification } from '../verify/verify.ts'
 import { JsonLines } from './json-lines.ts'
 import { RepairCounts } from './repair-counts.ts'
@@ -76,7 +77,7 @@ export class VerifyReport {
       this.#json.write({ kind: 'suspect', of: kind, ...finding })
     const findings = KINDS.map(kind => [
       kind,
-      this.#looksFor(kind, verification) ? verification.tally.findings[kind] : null,
+      isLookedFor(kind, this.#options, verification.tally) ? verification.tally.findings[kind] : null,
     ])
     const repairs = this.#options.repair && { repairs: this.#repairs.summary(this.#options.yes ?? false) }
     this.#json.write({ ...summaryOf(verification, run), findings: Object.fromEntries(findings), ...repairs })
@@ -85,14 +86,6 @@ export class VerifyReport {
 
   close(): void {
     this.#json.close()
-  }
-
-  /** A 0 must not stand for what nobody looked at. */
-  #looksFor(kind: Kind, { tally }: Verification): boolean {
-    const { deep = false, digests = false } = this.#options
-    if (kind === 'leftover') return tally.places.some(({ leftovers }) => leftovers.notLookedFor === undefined)
-    if (kind === 'unknown key') return deep
-    return kind === 'corrupt' ? deep || digests : true
   }
 
   #toPeople(verification: Verification, { index, seconds }: Run): void {
@@ -123,7 +116,7 @@ export class VerifyReport {
     if (tally.promised > 0) say(`${objects(tally.promised)} in the journal of removals`)
     if (tally.failures > 0) say(`${tally.failures} could not be looked at`)
     for (const kind of KINDS)
-      if (this.#looksFor(kind, verification)) say(`${kind}: ${tally.findings[kind]}`)
+      if (isLookedFor(kind, this.#options, tally)) say(`${kind}: ${tally.findings[kind]}`)
       else if (kind !== 'leftover') say(`${kind}: not looked for, that needs --deep`)
     for (const place of tally.places) for (const line of leftoverLines(place)) say(line)
     if (this.#options.repair) for (const line of this.#repairs.lines(this.#options.yes ?? false)) say(line)
@@ -133,11 +126,6 @@ export class VerifyReport {
 }
 
 const files = (count: number) => (count === 1 ? '1 file' : `${count} files`)
-
-function sentence({ kind, key, store, type, uuid, expected, found }: Finding): string {
-  const what = key.includes(uuid) ? '' : ` (${uuid})`
-  return `${kind}: ${key}${what} in ${store}${type ? `, ${type}` : ''}: expected ${expected}; found ${found}`
-}
 
 /** What the count of leftovers does not say. */
 function leftoverLines({ store, leftovers }: PlaceTally): readonly string[] {
@@ -149,12 +137,6 @@ function leftoverLines({ store, leftovers }: PlaceTally): readonly string[] {
     ...(undated > 0 ? [`${count(undated)} in ${store} of an age that the store does not tell`] : []),
     ...(strangers > 0 ? [`${count(strangers)} in ${store} with a key that no file of Orthanc's has`] : []),
   ]
-}
-
-function strangeness({ tally }: Verification, index: string): string {
-  const stores = tally.places.map(({ store }) => store).join(' and ')
-  const why = tally.indexed === 0 ? 'the index is empty' : 'nothing that the index has is there'
-  return `The index (${index}) and ${stores} probably do not belong together: ${why}. Do not remove anything.`
 }
 
 function summaryOf(verification: Verification, { index, seconds }: Run): object {

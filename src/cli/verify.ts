@@ -1,21 +1,16 @@
 import { tmpdir } from 'node:os'
 import { compose } from '../compose.ts'
-import type { EngineConfig } from '../config/config.ts'
-import { identityOf } from '../config/identity.ts'
 import { loadKeyring } from '../config/key-file.ts'
-import { Deletions } from '../deletions/deletions.ts'
 import { Fault } from '../fault.ts'
 import { logTo } from '../log.ts'
 import { keyring } from '../seal/keyring.ts'
-import type { Store } from '../stores/store.ts'
-import type { Finding } from '../verify/finding.ts'
 import { Scratch } from '../verify/scratch.ts'
 import { Verification } from '../verify/verify.ts'
+import { placesOf, promisedIn } from '../verify-places.ts'
 import { withRoomFor } from './connections.ts'
 import { emptyTrashOf } from './empty-trash.ts'
 import { readConfig } from './orthanc-config.ts'
 import { type IndexArguments, type OpenedIndex, openIndex } from './orthanc-index.ts'
-import { placesOf } from './places.ts'
 import { withProgress } from './progress.ts'
 import { fail, failWith, interruption, note, warn } from './terminal.ts'
 import { VerifyProgress } from './verify-progress.ts'
@@ -83,7 +78,7 @@ export async function verify(options: VerifyArguments, open = openIndex): Promis
       ...{ index, places, scratch, concurrency, digests, deep },
       olderThanMs: olderThan,
       settleMs: options.settle,
-      promised: () => promisedIn(config, composition.store),
+      promised: () => promisedIn(config, composition.store.name, warn),
       keyIds: new Set(keys.ids),
       onFinding: finding => {
         found.add(finding)
@@ -123,18 +118,5 @@ export async function verify(options: VerifyArguments, open = openIndex): Promis
     await opened?.index.close()
     await replica?.close()
     await composition.store.close()
-  }
-}
-
-/** What waits in the journal of removals, where there is one: Orthanc has forgotten it, and it will be removed. */
-async function promisedIn(config: EngineConfig, { name }: Store): Promise<(orphan: Finding) => boolean> {
-  if (!config.deletions) return () => false
-  try {
-    const { entries } = await Deletions.look(config.deletions.folder)
-    const { pending, findings } = entries.of(identityOf(config))
-    return ({ store, key }) => store === name && (pending.has(key) || findings.has(key))
-  } catch (error) {
-    warn(`removals that wait may be called orphans: ${Fault.from(error).describe()}`)
-    return () => false
   }
 }

@@ -122,6 +122,11 @@ export class Deletions {
     this.#open?.sender.wake()
   }
 
+  /** False: nothing is known of a journal. */
+  get isOpen(): boolean {
+    return this.#open !== undefined
+  }
+
   get status(): DeletionsStatus {
     const { pending, findings } = this.entries
     const [oldest] = pending.values()

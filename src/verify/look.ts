@@ -16,15 +16,16 @@ export async function lookInStores(
     for (const { name } of file ? place.readable(file.type) : []) names.push(name)
     return [...new Set(names)]
   })
-  const look = async () => {
-    const looks = places.flatMap((place, index) =>
-      (wanted[index] ?? []).map(async name => {
-        const stat = await place.store.stat(place.keyOf(uuid, name), signal)
-        return stat ? [seenOf(stat, index, name)] : []
-      }),
-    )
-    return (await Promise.all(looks)).flat()
+  // One question at a time to each store, so that who bounds the files also bounds the connections.
+  const lookIn = async (place: Place, index: number) => {
+    const seen: Seen[] = []
+    for (const name of wanted[index] ?? []) {
+      const stat = await place.store.stat(place.keyOf(uuid, name), signal)
+      if (stat) seen.push(seenOf(stat, index, name))
+    }
+    return seen
   }
+  const look = async () => (await Promise.all(places.map(lookIn))).flat()
   const seen = await look()
   return seen.length === 0 && places.length > 1 ? await look() : seen
 }

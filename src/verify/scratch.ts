@@ -38,6 +38,13 @@ export interface Group {
   readonly seen: readonly Seen[]
 }
 
+export interface ScratchOptions {
+  /** How a person names another folder. Default: `--scratch`. */
+  readonly option?: string
+  /** Of 4096 bytes, for tests. */
+  readonly mostPages?: number
+}
+
 /** Rows in a transaction. */
 const MOST_ROWS = 10_000
 /** Rows are only appended, and each table is read once: more would not be faster. */
@@ -54,23 +61,22 @@ interface Row {
   readonly md5: string | null
 }
 
-const nameOf = (folder: string): DatabaseName => ({ what: `the scratch file in ${folder}`, option: '--scratch' })
 const hex = (shard: number) => shard.toString(16).padStart(2, '0')
 /** UUIDs as Orthanc writes them take 16 bytes. Others, such as those with capital letters, stay texts. */
 const USUAL = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
 export class Scratch {
-  readonly #folder: string
+  readonly #name: DatabaseName
   readonly #database: DatabaseSync
   readonly #inserts: readonly StatementSync[]
   #rows = 0
 
-  /** `mostPages`: of 4096 bytes, for tests. Throws a `Fault` when the file cannot be made. */
-  constructor(folder: string, mostPages?: number) {
-    this.#folder = folder
+  /** Throws a `Fault` when the file cannot be made. */
+  constructor(folder: string, { mostPages, option = '--scratch' }: ScratchOptions = {}) {
+    this.#name = { what: `the scratch file in ${folder}`, option }
     // For what SQLite sorts beside the file. It is read once, when SQLite begins.
     process.env['SQLITE_TMPDIR'] ??= folder
-    const own = makeFolder(folder)
+    const own = makeFolder(folder, option)
     try {
       const file = join(own, 'scratch')
       closeSync(openSync(file, 'wx', 0o600))
@@ -90,7 +96,7 @@ export class Scratch {
       this.#database.exec('CREATE TABLE findings (kind TEXT, finding TEXT)')
       this.#database.exec('BEGIN')
     } catch (error) {
-      throw databaseFault(nameOf(folder), error)
+      throw databaseFault(this.#name, error)
     } finally {
       rmSync(own, { recursive: true, force: true }) // it stays open, and cannot stay behind
     }
@@ -123,7 +129,7 @@ export class Scratch {
       }
       if (group.length > 0) yield groupOf(group)
     } catch (error) {
-      throw databaseFault(nameOf(this.#folder), error)
+      throw databaseFault(this.#name, error)
     }
   }
 
@@ -139,7 +145,7 @@ export class Scratch {
       const rows = this.#database.prepare('SELECT finding FROM findings WHERE kind = ? ORDER BY rowid').iterate(kind)
       for (const { finding } of rows) yield JSON.parse(String(finding)) as Finding
     } catch (error) {
-      throw databaseFault(nameOf(this.#folder), error)
+      throw databaseFault(this.#name, error)
     }
   }
 
@@ -157,7 +163,7 @@ export class Scratch {
       run()
       if (++this.#rows % MOST_ROWS === 0) this.#database.exec('COMMIT; BEGIN')
     } catch (error) {
-      throw databaseFault(nameOf(this.#folder), error)
+      throw databaseFault(this.#name, error)
     }
   }
 }
@@ -183,13 +189,13 @@ function groupOf(rows: readonly Row[]): Group {
 
 const USUAL_HEX = /^([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{12})$/
 
-function makeFolder(folder: string): string {
+function makeFolder(folder: string, option: string): string {
   try {
     return mkdtempSync(join(folder, 'orthanc-cloud-storage-'))
   } catch (cause) {
     throw new Fault('BadRequest', `no scratch file can be made in ${folder}: ${messageWithoutPath(cause)}`, {
       cause,
-      remedy: 'Name another folder with --scratch.',
+      remedy: `Name another folder with ${option}.`,
     })
   }
 }

@@ -77,3 +77,14 @@ export const emptyTally = (stores: readonly string[]): VerifyTally => ({
   digests: { same: 0, unclear: 0 },
   failures: 0,
 })
+
+/** Whether a verification looks for this kind at all. A count of 0 must not stand for what nobody looked at. */
+export function isLookedFor(
+  kind: Kind,
+  { deep = false, digests = false },
+  { places }: Pick<VerifyTally, 'places'>,
+): boolean {
+  if (kind === 'leftover') return places.some(({ leftovers }) => leftovers.notLookedFor === undefined)
+  if (kind === 'unknown key') return deep
+  return kind === 'corrupt' ? deep || digests : true
+}

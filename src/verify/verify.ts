@@ -50,6 +50,9 @@ export interface VerifyOptions {
   onFailure(fault: Fault): void
 }
 
+/** After so many groups, others have their turn: in Orthanc's engine, its own calls. */
+const TURN = 500
+
 /** What may be a removal or a move that is under way. */
 const isPassing = ({ kind }: Finding) => kind === 'orphan' || kind === 'double'
 
@@ -80,6 +83,7 @@ export class Verification {
   readonly #suspicious = new Set<number>()
   /** Whether some of it may be a removal or a move that is under way. */
   #passing = false
+  #groups = 0
 
   constructor(options: VerifyOptions) {
     const { places, index, concurrency, keyIds, olderThanMs } = options
@@ -183,7 +187,7 @@ export class Verification {
 
   async #compare(shard: number, signal: AbortSignal): Promise<void> {
     for (const group of this.#options.scratch.groups(shard)) {
-      signal.throwIfAborted()
+      await this.#turn(signal)
       const findings = judge(group, this.#rules)
       if (!group.file) this.tally.young += group.seen.length - findings.length
       if (findings.length > 0) {
@@ -208,7 +212,7 @@ export class Verification {
     for (const shard of this.#suspicious) {
       await turn()
       for (const group of scratch.groups(shard)) {
-        signal.throwIfAborted()
+        await this.#turn(signal)
         const all = judge(group, this.#rules)
         const findings = all.filter(finding => !(finding.kind === 'orphan' && isPromised(finding)))
         this.tally.promised += all.length - findings.length
@@ -217,6 +221,11 @@ export class Verification {
       }
     }
     await this.#secondLook.end(signal)
+  }
+
+  async #turn(signal: AbortSignal): Promise<void> {
+    if (++this.#groups % TURN === 0) await turn()
+    signal.throwIfAborted()
   }
 
   async #readIfNeeded(group: Group, all: readonly Read[], signal: AbortSignal): Promise<void> {

@@ -5,7 +5,9 @@
 import { moveJobs } from '../../src/moves/job.ts'
 import { moveStorageRoute } from '../../src/routes/move-storage.ts'
 import { metricsOf, type Status, statusRoute } from '../../src/routes/status.ts'
+import { verifyRoute } from '../../src/routes/verify.ts'
 import { whereRoute } from '../../src/routes/where.ts'
+import { verifyJobs } from '../../src/verify-job/job.ts'
 import { serveCalls } from '../../src/wire/call.ts'
 import { Connection } from '../../src/wire/connection.ts'
 import { httpReplies } from '../../src/wire/http-replies.ts'
@@ -13,6 +15,7 @@ import { Jobs } from '../../src/wire/jobs.ts'
 import type { Services } from '../../src/wire/service-calls.ts'
 import { type Outcome, type PeerConnection, PluginPeer } from '../support/peer.ts'
 import { fileSystem, makeHybrid } from '../support/tiers.ts'
+import { makeSite } from '../support/verify-stage.ts'
 
 /** Steps of jobs are this short. */
 const STEP_MS = 5
@@ -25,7 +28,12 @@ const noCache = {
 export function servicesInMemory(): Services {
   const { area } = makeHybrid(fileSystem)
   const kind = moveJobs({ area, concurrency: 2, error: () => {}, stepMs: STEP_MS })
-  const jobs = new Jobs(kind)
+  const { places, keyIds } = makeSite()
+  const silent = { info: () => {}, warn: () => {}, error: () => {} }
+  const promised = async () => () => false
+  const policy = { maxRetries: 1, firstDelayMs: 1 }
+  const verifications = verifyJobs({ places, keyIds, concurrency: 2, promised, log: silent, policy, stepMs: STEP_MS })
+  const jobs = new Jobs(kind, verifications)
   const status = (): Status => ({
     Version: '0',
     Store: area.name,
@@ -50,7 +58,12 @@ export function servicesInMemory(): Services {
     BytesFetchedAhead: 0,
     BytesHeldAhead: 0,
   })
-  const routes = [statusRoute(status, async () => {}), whereRoute(area.tiers), moveStorageRoute(kind)]
+  const routes = [
+    statusRoute(status, async () => {}),
+    whereRoute(area.tiers),
+    moveStorageRoute(kind),
+    verifyRoute(verifications),
+  ]
   return { area, routes, jobs, metrics: () => metricsOf(status()) }
 }
 

@@ -34,6 +34,8 @@ const moveNames = [
   'Priority',
   'DryRun',
   'KeepSource',
+  'Digests',
+  'OlderThan',
 ]
 const moveValues = [id, other, [id], [id, id], 'file-system', 'object-storage', 'All', '__proto__', 'x'.repeat(44)]
 const move = { Resources: [id], TargetStorage: 'object-storage', Synchronous: false, Priority: 0, DryRun: true }
@@ -52,7 +54,8 @@ const bodyBytes = fc.oneof(
 )
 
 const uri = fc.oneof(
-  fc.constantFrom('/move-storage', '/move-storage', '/move-storage', '/cloud-storage/status', '/cloud-storage/ready'),
+  fc.constantFrom('/move-storage', '/move-storage', '/cloud-storage/status', '/cloud-storage/ready'),
+  fc.constantFrom('/move-storage', '/cloud-storage/verify'),
   fc
     .constantFrom('patients', 'studies', 'series', 'instances', '__proto__')
     .map(level => `/${level}/${id}/cloud-storage`),
@@ -148,6 +151,23 @@ const stateJson = oddJson(
   ],
   [1, [id], id, 'All', 'file-system', { Top: 3, Path: [] }, tally, 1e15, [[id]]],
 )
+/** The same of a verification. */
+const verification = {
+  Kind: 'VerifyStorage',
+  Version: 1,
+  Request: { Digests: true, Deep: true, OlderThan: '24h', Settle: '0' },
+  Content: { Phase: 'listing', Found: { orphan: 3 }, Findings: [{ Kind: 'orphan', Uuid: uuid }] },
+  Progress: 0.5,
+}
+const verificationJson = oddJson(
+  ['Kind', 'Version', 'Request', 'Digests', 'Deep', 'OlderThan', 'Settle', 'Content', 'Progress', 'Outcome'],
+  [1, '24h', '0', true, 0.5, 'success', 'VerifyStorage', { Phase: 'ended' }],
+)
+const verificationText = fc.oneof(
+  changes(verificationJson).map(list => replaced(verification, list)),
+  edits.map(list => edited(JSON.stringify(verification), list)),
+)
+
 const stateText = fc.oneof(
   stateJson,
   fc.tuple(fc.boolean(), changes(stateJson)).map(([scope, list]) => replaced(state(scope), list)),
@@ -210,6 +230,16 @@ export const claims: Claims = {
       },
     ),
     runs: 60,
+  },
+
+  'a verification begins again from any text that Orthanc kept of it, or says that it cannot': {
+    property: fc.asyncProperty(verificationText, fc.array(reply, { maxLength: 12 }), async (text, replies) => {
+      await withWorker(servicesInMemory(), async peer => {
+        peer.orthanc = inTurn(replies)
+        await run(peer, [Verb.jobRestore, ...Array(MOST_STEPS).fill(Verb.jobStep), Verb.jobStop, Verb.jobReset], text)
+      })
+    }),
+    runs: 40,
   },
 
   'a job goes on from any text that Orthanc kept of it, or says that it cannot': {

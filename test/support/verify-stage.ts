@@ -54,6 +54,8 @@ export interface Site {
   repair(more: Partial<RepairOptions>, olderThanMs?: number): Promise<RepairOutcome>
   /** What Orthanc reads, by its own way. */
   readonly tiers: readonly Tier[]
+  readonly places: readonly Place[]
+  readonly keyIds: ReadonlySet<number>
 }
 
 export interface RepairOutcome extends Outcome {
@@ -159,6 +161,8 @@ export function makeSite(options: StageOptions = {}): Site {
       return file
     },
     tiers: places.map(({ tier }) => tier),
+    places,
+    keyIds: new Set(keys.ids),
     async verify(more = {}, signal = never) {
       const scratch = new Scratch(tmpdir())
       try {
