@@ -152,7 +152,8 @@ describe('a job VerifyStorage that is broken off', () => {
       const jobs = new Jobs(engine())
       const text = JSON.stringify(engine().create(at()).serialize())
       let outcome = 'continue'
-      while (outcome === 'continue') {
+      for (let steps = 0; outcome === 'continue'; steps++) {
+        assert.ok(steps < 500, 'it comes to its end')
         stop = new AbortController()
         outcome = (await jobs.step(1, text, orthanc, stop.signal))[1]
       }

@@ -9,6 +9,7 @@ import { makeImage } from '../../harness/dicom.ts'
 import { type OrthancProcess, startOrthanc } from '../../harness/orthanc.ts'
 import { until } from '../../harness/until.ts'
 import { sourceOf } from '../../src/bytes.ts'
+import { LONG } from '../support/long.ts'
 import { directoryPlace, type Place, s3Place } from './support/places.ts'
 import { s3Server } from './support/servers.ts'
 
@@ -97,6 +98,8 @@ for (const { name, make } of kinds)
       }
     })
 
+    // The store does not matter for the rest.
+    if (name !== 'a directory' && !LONG) return
     // Where something is too much, a job waits as long as Settle says. So it is in the middle until it begins again,
     // when nothing is too much any more.
     const interruptions: Readonly<Record<string, (id: string) => Promise<unknown>>> = {
