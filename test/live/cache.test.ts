@@ -11,6 +11,7 @@ import { makeImage } from '../../harness/dicom.ts'
 import { type OrthancProcess, RefusedToStart, startOrthanc } from '../../harness/orthanc.ts'
 import { until } from '../../harness/until.ts'
 import { copiesIn, flip } from '../support/cache-folder.ts'
+import { LONG } from '../support/long.ts'
 import { directoryPlace, type Place, s3Place } from './support/places.ts'
 import { s3Server } from './support/servers.ts'
 
@@ -31,11 +32,15 @@ const keyFile = (folder: string, id: number) => {
 const kinds: readonly Kind[] = [
   { name: 'plain', make },
   { name: 'encrypted', make, options: folder => ({ StorageEncryption: { MasterKey: keyFile(folder, 1) } }) },
-  {
-    name: 'encrypted with RangeReads',
-    make,
-    options: folder => ({ StorageEncryption: { MasterKey: keyFile(folder, 1), RangeReads: true } }),
-  },
+  ...(LONG
+    ? [
+        {
+          name: 'encrypted with RangeReads',
+          make,
+          options: (folder: string) => ({ StorageEncryption: { MasterKey: keyFile(folder, 1), RangeReads: true } }),
+        },
+      ]
+    : []),
   { name: 'in a hybrid mode', make, options: () => ({ HybridMode: 'WriteToObjectStorage' }) },
 ]
 

@@ -9,6 +9,7 @@ import { makeImage } from '../../harness/dicom.ts'
 import { type OrthancProcess, startOrthanc } from '../../harness/orthanc.ts'
 import { makeS3Bucket } from '../../harness/s3.ts'
 import { until } from '../../harness/until.ts'
+import { LONG } from '../support/long.ts'
 import { type FarStore, farStore } from './support/far-store.ts'
 import { liveServer } from './support/servers.ts'
 
@@ -19,8 +20,7 @@ const imageOf = (seed: number) => makeImage({ seed, rows: 100, columns: 100 })
 if (server)
   for (const [name, more] of Object.entries({
     plain: {},
-    'compressed by Orthanc': { StorageCompression: true },
-    encrypted: { encrypted: {} },
+    ...(LONG && { 'compressed by Orthanc': { StorageCompression: true }, encrypted: { encrypted: {} } }),
     'encrypted, with RangeReads': { encrypted: { RangeReads: true } },
   }))
     describe(`a series that is read ahead, ${name}`, { concurrency: 1 }, () => {
