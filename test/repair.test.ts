@@ -201,6 +201,17 @@ describe('repair of orphans is refused', () => {
     assert.deepEqual(repaired, [])
   })
 
+  it('when a second Orthanc has its files below the same root path; with a root path of its own it is not seen', async () => {
+    const site = await grown(makeSite())
+    const apart = await grown(makeSite({ rootPath: 'pacs/second', store: site.store }), 10)
+    const { refused, repaired, findings } = await site.repair({ repairs: { orphans: 'delete' } })
+    assert.deepEqual([refused, repaired, findings], [undefined, [], []])
+    assert.deepEqual((await apart.verify()).findings, [])
+    const other = await grown(makeSite({ store: site.store }), 10)
+    await refusedWith(site, {}, /10 of the 50 objects in store would go/)
+    await refusedWith(other, {}, /40 of the 50 objects in store would go/)
+  })
+
   it('and so is every repair, when the clocks differ, or index and store are not proven to belong together', async () => {
     const site = await grown(makeSite())
     const { key } = await addOrphan(site)
