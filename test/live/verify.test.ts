@@ -21,6 +21,8 @@ import { liveServer, s3Server } from './support/servers.ts'
 
 const never = new AbortController().signal
 const MB = 1024 * 1024
+/** Of a run that takes longer than ten seconds. */
+const PROGRESS = /^orthanc-cloud-storage: (\d+ %|\d+ files in the index|\d+ to be looked at).*\n/gm
 const folder = mkdtempSync(join(tmpdir(), 'ocs-verify-live-'))
 after(() => rmSync(folder, { recursive: true, force: true }))
 
@@ -63,7 +65,8 @@ function verify(place: Place, files: readonly Indexed[], more: Partial<VerifyArg
           .filter(line => line !== '')
           .map(line => JSON.parse(line))
         const summary = lines.pop() ?? {}
-        resolve({ code, stderr: said.stderr, summary, found: lines.map(({ kind, key }) => `${kind} ${key}`).sort() })
+        const stderr = said.stderr.replace(PROGRESS, '')
+        resolve({ code, stderr, summary, found: lines.map(({ kind, key }) => `${kind} ${key}`).sort() })
       }),
   )
 }
