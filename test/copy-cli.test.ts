@@ -120,6 +120,8 @@ describe('copy, on the command line', { concurrency: 2 }, () => {
     writeFileSync(disk, JSON.stringify({ StorageDirectory: from.path }))
     const secret = new Folder(sealed).write(0)
     const legacy = new Folder({ StorageStructure: 'legacy' }).write(0)
+    const readOnly = join(root, `${randomUUID()}.json`)
+    writeFileSync(readOnly, JSON.stringify({ ReadOnly: true, DirectoryStorage: { Path: to.path } }))
     for (const [args, why, exit = 3] of [
       [[from.config, from.config], /are one place/],
       [[from.config, new Folder({}, link).config], /are one place/],
@@ -131,6 +133,7 @@ describe('copy, on the command line', { concurrency: 2 }, () => {
       [[from.config, to.config, '--delete-extra', '--dry-run', '--yes'], /exclude each other/, 2],
       [[from.config, to.config, '--delete-extra', '--queue', 'postgres://db'], /Copy first/, 2],
       [[new Folder().config, to.config], /is not there/],
+      [[from.config, readOnly], /the configuration is ReadOnly/],
     ] as const) {
       const [one, other, ...more] = args
       const { code, stderr, stdout } = await start('--from', one, '--to', other, ...more).ended
@@ -209,6 +212,25 @@ describe('copy, on the command line', { concurrency: 2 }, () => {
     assert.deepEqual(right.lines.at(-1), { kind: 'removed', removed: 10, kept: 0, failures: 0 })
     assert.equal(right.code, 0)
     assert.deepEqual(to.files, from.files)
+  })
+
+  it('says what it has removed after Ctrl-C, and what it has copied when the file of --json cannot be written', async () => {
+    const [from, to] = [new Folder().write(20), new Folder()]
+    const full = await run(from, to, '--json', '/dev/full')
+    assert.equal(full.code, 3)
+    assert.match(full.stdout, /^copied: 20 /m)
+    assert.match(full.stderr, /cannot write \/dev\/full: the disk is full/)
+    to.write(60)
+    const args = ['--delete-extra', '--yes', '--expect', '60', '--rate-limit', '20/s', '--json', '-'] as const
+    const { child, ended } = start('--from', from.config, '--to', to.config, ...args)
+    await until('some are removed', () => to.files.length < 75)
+    child.kill('SIGINT')
+    const { code, lines } = await ended
+    assert.equal(code, 3)
+    const { complete, removed } = lines.at(-1) ?? {}
+    assert.equal(complete, false)
+    const gone = 80 - to.files.length
+    assert.ok(Number(removed) <= gone && Number(removed) >= gone - 8, `${removed} of ${gone}`) // 8 were under way
   })
 
   it('understands rates', () => {

@@ -1,4 +1,4 @@
-import { closeSync, openSync, writeSync } from 'node:fs'
+import { appendFileSync, closeSync, openSync, writeFileSync } from 'node:fs'
 import { fileFault } from './file-fault.ts'
 
 /** `--json FILE`: one JSON object a line, for programs. */
@@ -20,12 +20,17 @@ export class JsonLines {
     if (path !== undefined && path !== '-') writing(path, () => closeSync(openSync(path, 'a', 0o600)))
   }
 
+  /** One more line, after the file was closed. */
+  static append(path: string, value: object): void {
+    writing(path, () => appendFileSync(path, `${JSON.stringify(value)}\n`))
+  }
+
   write(value: object): void {
     if (this.#path === undefined) return
     const text = `${JSON.stringify(value)}\n`
     const file = this.#file
     if (file === undefined) process.stdout.write(text)
-    else writing(this.#path, () => writeSync(file, text))
+    else writing(this.#path, () => writeFileSync(file, text)) // all of it: a disk that gets full takes a part
   }
 
   close(): void {
