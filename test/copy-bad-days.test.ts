@@ -77,6 +77,30 @@ describe('a copy on a bad day', () => {
     }
   })
 
+  it('believes its state file only as far as both sides are still as they were', async () => {
+    for (const mostListed of [10_000, 1]) {
+      const from = await filled(200)
+      let left = 60
+      const inner = memoryStore('target')
+      const failing = changed(inner, store => ({
+        put: async (...args) => {
+          if (--left < 0) throw new Fault('Unavailable', 'the store is away', { retryable: false })
+          await store.put(...args)
+        },
+      }))
+      const to = makeSide({ store: failing })
+      const state = newState()
+      assert.ok((await copy(from, to, { state, mostListed })).error)
+      // Another, empty disk is there now, or somebody has removed them.
+      for (const key of await keysIn(to)) await inner.remove(key, never)
+      left = Number.POSITIVE_INFINITY
+      const { tally, complete, failures } = await copy(from, to, { state, mostListed })
+      assert.deepEqual([failures, complete], [[], true])
+      assert.deepEqual([tally.source.objects, tally.target.objects, tally.copied.objects], [200, 200, 200])
+      assert.deepEqual(await keysIn(to), await keysIn(from))
+    }
+  })
+
   it('ends when the credentials are refused, or the disk of the target is full, and not after a million lines', async () => {
     const from = await filled(300)
     for (const code of ['Denied', 'TooLarge'] as const) {

@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { after, describe, it } from 'node:test'
 import { until } from '../harness/until.ts'
 import { rateLimit } from '../src/cli/arguments.ts'
@@ -120,6 +120,7 @@ describe('copy, on the command line', { concurrency: 2 }, () => {
     writeFileSync(disk, JSON.stringify({ StorageDirectory: from.path }))
     const secret = new Folder(sealed).write(0)
     const legacy = new Folder({ StorageStructure: 'legacy' }).write(0)
+    const one = join(root, randomUUID())
     const readOnly = join(root, `${randomUUID()}.json`)
     writeFileSync(readOnly, JSON.stringify({ ReadOnly: true, DirectoryStorage: { Path: to.path } }))
     for (const [args, why, exit = 3] of [
@@ -134,9 +135,11 @@ describe('copy, on the command line', { concurrency: 2 }, () => {
       [[from.config, to.config, '--delete-extra', '--queue', 'postgres://db'], /Copy first/, 2],
       [[new Folder().config, to.config], /is not there/],
       [[from.config, readOnly], /the configuration is ReadOnly/],
+      [[from.config, to.config, '--json', secret.config], /exists, is no report, and is left as it is/],
+      [[from.config, to.config, '--json', one, '--state', `./${relative('.', one)}`], /name one file/],
     ] as const) {
-      const [one, other, ...more] = args
-      const { code, stderr, stdout } = await start('--from', one, '--to', other, ...more).ended
+      const [source, target, ...more] = args
+      const { code, stderr, stdout } = await start('--from', source, '--to', target, ...more).ended
       assert.match(stderr, why)
       assert.deepEqual([code, stdout], [exit, ''])
     }
