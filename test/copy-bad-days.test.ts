@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { sourceOf } from '../src/bytes.ts'
+import { refuseOnePlace } from '../src/copy/apart.ts'
 import { type Removed, refuseRemoval, removeExtra } from '../src/copy/extra.ts'
 import type { Side } from '../src/copy/side.ts'
 import { newTally } from '../src/copy/tally.ts'
@@ -184,6 +185,32 @@ describe('a copy on a bad day', () => {
     const { tally, failures } = await copy(from, to)
     assert.deepEqual([failures, tally.equal.bytes, tally.copied.objects], [[], 1, 0])
     assert.ok((await read(to, file)).equals(file.bytes))
+  })
+})
+
+describe('two names of one place', () => {
+  const noLeft = async (side: Side, count: number) => assert.equal((await keysIn(side)).length, count)
+
+  it('are found by a small object, which does not stay', async () => {
+    const from = await filled(2)
+    const same = makeSide({ structure: 'legacy', encryption: 'on', store: changed(from.store, () => ({})) })
+    await assert.rejects(refuseOnePlace(from, same, 'a name', never), {
+      code: 'BadRequest',
+      message: /one place under two names/,
+    })
+    await noLeft(from, 2)
+    const below = makeSide({ rootPath: 'pacs/new', store: from.store })
+    const other = makeSide()
+    for (const to of [below, other]) await refuseOnePlace(from, to, 'a name', never)
+    await noLeft(from, 2)
+    await noLeft(other, 0)
+    const silent = makeSide({
+      store: changed(from.store, () => ({
+        stat: () => Promise.reject(new Fault('Unavailable', 'away')),
+      })),
+    })
+    await assert.rejects(refuseOnePlace(silent, other, 'a name', never), { code: 'Unavailable' })
+    await noLeft(other, 0)
   })
 })
 

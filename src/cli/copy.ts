@@ -1,6 +1,8 @@
+import { randomUUID } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import type { Outcome } from '../bulk/alone.ts'
 import { identityOf } from '../config/identity.ts'
+import { refuseOnePlace } from '../copy/apart.ts'
 import { Copy } from '../copy/copy.ts'
 import { type Removed, refuseRemoval, removeExtra } from '../copy/extra.ts'
 import { planOf, refuseDecryption } from '../copy/plan.ts'
@@ -52,6 +54,8 @@ export async function copy(options: CopyArguments, open = openIndex): Promise<vo
     const plan = planOf(from, to)
     if (!decrypt) refuseDecryption(plan, from, to)
     await check(from, to, dryRun, stop)
+    if (!dryRun && from.bucket === to.bucket)
+      await refuseOnePlace(from, to, `.orthanc-cloud-storage-${randomUUID()}`, stop)
     await tellLimits(from, to)
     if (plan.needsTypes) scratch = await readTypes(options, from, to, open, stop)
     const transfer = new Transfer({ from, to, plan, budget: new Budget(BUDGET_BYTES), again: from.again })
