@@ -63,6 +63,8 @@ describe('repair of doubles in two tiers', () => {
     const busy = tiersWith({ take: async () => ({ waitsFor: other }) })
     const { refused } = await site.repair({ repairs: { doubles: 'delete' }, tiers: busy })
     assert.match(refused?.message ?? '', /process 7 on elsewhere moves files/)
+    const single = await doubled(0) // without a double, nobody waits for anybody
+    assert.equal((await single.site.repair({ repairs: { doubles: 'delete' }, tiers: busy })).refused, undefined)
     assert.equal(await countOf(disk), 3)
     const said: string[] = []
     const turns: MoveTurns = {

@@ -31,9 +31,13 @@ export async function removeDoubles(
   signal: AbortSignal,
 ): Promise<void> {
   const { tiers, yes } = context
-  const turn = yes && tiers ? await takeTurn(tiers, signal) : undefined
+  const within = { ...context, loss: { fault: undefined } }
+  let turn: MoveTurn | undefined
   try {
-    await removeAllDoubles(doubles, how, movesRun, { ...context, loss: { fault: undefined } }, signal)
+    for (const batch of batches(doubles)) {
+      if (yes && tiers) turn ??= await takeTurn(tiers, signal)
+      await removeBatch(batch, how, movesRun, within, signal)
+    }
   } finally {
     await turn?.end()
   }
@@ -47,32 +51,30 @@ async function takeTurn({ apart, turns }: TwoTiers, signal: AbortSignal): Promis
   return turn
 }
 
-async function removeAllDoubles(
-  doubles: Iterable<Finding>,
+async function removeBatch(
+  batch: readonly Finding[],
   how: Away,
   movesRun: MovesRun,
   context: DoublesContext,
   signal: AbortSignal,
 ): Promise<void> {
-  for (const batch of batches(doubles)) {
-    const now = await context.index.find(new Set(batch.map(({ uuid }) => uuid)), signal)
-    for (const some of batches(batch, BETWEEN_QUESTIONS)) {
-      if (await movesRun(signal)) throw moving()
-      const crew = new Crew(context.concurrency, context.onFailure)
-      for (const finding of some)
-        await crew.add(async () => {
-          if (context.loss.fault) return
-          const file = now.get(finding.uuid)
-          try {
-            if (file) await new Double(finding, file, context, signal).repair(how)
-            else context.onSettled(finding) // Orthanc has removed it
-          } catch (error) {
-            throw Fault.from(error, { store: finding.store, key: finding.key })
-          }
-        })
-      await crew.end()
-      if (context.loss.fault) throw context.loss.fault
-    }
+  const now = await context.index.find(new Set(batch.map(({ uuid }) => uuid)), signal)
+  for (const some of batches(batch, BETWEEN_QUESTIONS)) {
+    if (await movesRun(signal)) throw moving()
+    const crew = new Crew(context.concurrency, context.onFailure)
+    for (const finding of some)
+      await crew.add(async () => {
+        if (context.loss.fault) return
+        const file = now.get(finding.uuid)
+        try {
+          if (file) await new Double(finding, file, context, signal).repair(how)
+          else context.onSettled(finding) // Orthanc has removed it
+        } catch (error) {
+          throw Fault.from(error, { store: finding.store, key: finding.key })
+        }
+      })
+    await crew.end()
+    if (context.loss.fault) throw context.loss.fault
   }
 }
 
