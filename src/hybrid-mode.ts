@@ -21,6 +21,10 @@ export interface Hybrid {
   readonly area: HybridArea
   readonly fileSystem: Store
   readonly jobs: MoveJobs
+  /** Rejects unless both tiers are proven to be two places. */
+  apart(signal: AbortSignal): Promise<void>
+  /** Of all processes that remove one of two copies. */
+  readonly turns: MoveTurns
 }
 
 /** `raw`: without wrappers, to prove that the tiers are two places. */
@@ -65,13 +69,14 @@ export function composeHybrid(config: EngineConfig, { writesTo }: HybridConfig, 
       if (found) await disk.raw.settle(found.key, signal)
     },
   }
+  // A start does not wait for a broken network. A move does, as for everything else.
+  const surelyApart = (signal: AbortSignal) => retried(() => proveApart(signal), signal)
   const area = hybridArea({
     tiers: { 'object-storage': objectStorage.tier, 'file-system': onDisk },
     forOrthanc: { 'object-storage': objectStorage.forOrthanc, 'file-system': onDisk },
     primary: writesTo,
     digests: newDigest,
-    // A start does not wait for a broken network. A move does, as for everything else.
-    apart: signal => retried(() => proveApart(signal), signal),
+    apart: surelyApart,
     turns: disk.turns,
     warn: line => log.warn(line),
   })
@@ -82,7 +87,8 @@ export function composeHybrid(config: EngineConfig, { writesTo }: HybridConfig, 
     warn: line => log.warn(line),
     error: line => log.error(line),
   })
-  return { mode: writesTo === 'file-system' ? 'WriteToFileSystem' : 'WriteToObjectStorage', area, fileSystem, jobs }
+  const mode = writesTo === 'file-system' ? 'WriteToFileSystem' : 'WriteToObjectStorage'
+  return { mode, area, fileSystem, jobs, apart: surelyApart, turns: disk.turns }
 }
 
 /** The disk, whose check proves also that it is not the object storage. `raw`: the disk without wrappers. */

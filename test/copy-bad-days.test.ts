@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { sourceOf } from '../src/bytes.ts'
+import { refuseOnePlace } from '../src/copy/apart.ts'
 import { type Removed, refuseRemoval, removeExtra } from '../src/copy/extra.ts'
 import type { Side } from '../src/copy/side.ts'
 import { newTally } from '../src/copy/tally.ts'
@@ -74,6 +75,30 @@ describe('a copy on a bad day', () => {
       assert.equal(puts, 200 - there.length)
       assert.deepEqual(await keysIn(to), await keysIn(from))
       assert.deepEqual([second.tally.source.objects, second.tally.missing], [200, 0])
+    }
+  })
+
+  it('believes its state file only as far as both sides are still as they were', async () => {
+    for (const mostListed of [10_000, 1]) {
+      const from = await filled(200)
+      let left = 60
+      const inner = memoryStore('target')
+      const failing = changed(inner, store => ({
+        put: async (...args) => {
+          if (--left < 0) throw new Fault('Unavailable', 'the store is away', { retryable: false })
+          await store.put(...args)
+        },
+      }))
+      const to = makeSide({ store: failing })
+      const state = newState()
+      assert.ok((await copy(from, to, { state, mostListed })).error)
+      // Another, empty disk is there now, or somebody has removed them.
+      for (const key of await keysIn(to)) await inner.remove(key, never)
+      left = Number.POSITIVE_INFINITY
+      const { tally, complete, failures } = await copy(from, to, { state, mostListed })
+      assert.deepEqual([failures, complete], [[], true])
+      assert.deepEqual([tally.source.objects, tally.target.objects, tally.copied.objects], [200, 200, 200])
+      assert.deepEqual(await keysIn(to), await keysIn(from))
     }
   })
 
@@ -160,6 +185,32 @@ describe('a copy on a bad day', () => {
     const { tally, failures } = await copy(from, to)
     assert.deepEqual([failures, tally.equal.bytes, tally.copied.objects], [[], 1, 0])
     assert.ok((await read(to, file)).equals(file.bytes))
+  })
+})
+
+describe('two names of one place', () => {
+  const noLeft = async (side: Side, count: number) => assert.equal((await keysIn(side)).length, count)
+
+  it('are found by a small object, which does not stay', async () => {
+    const from = await filled(2)
+    const same = makeSide({ structure: 'legacy', encryption: 'on', store: changed(from.store, () => ({})) })
+    await assert.rejects(refuseOnePlace(from, same, 'a name', never), {
+      code: 'BadRequest',
+      message: /one place under two names/,
+    })
+    await noLeft(from, 2)
+    const below = makeSide({ rootPath: 'pacs/new', store: from.store })
+    const other = makeSide()
+    for (const to of [below, other]) await refuseOnePlace(from, to, 'a name', never)
+    await noLeft(from, 2)
+    await noLeft(other, 0)
+    const silent = makeSide({
+      store: changed(from.store, () => ({
+        stat: () => Promise.reject(new Fault('Unavailable', 'away')),
+      })),
+    })
+    await assert.rejects(refuseOnePlace(silent, other, 'a name', never), { code: 'Unavailable' })
+    await noLeft(other, 0)
   })
 })
 

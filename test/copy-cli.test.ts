@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { after, describe, it } from 'node:test'
 import { until } from '../harness/until.ts'
 import { rateLimit } from '../src/cli/arguments.ts'
@@ -120,6 +120,9 @@ describe('copy, on the command line', { concurrency: 2 }, () => {
     writeFileSync(disk, JSON.stringify({ StorageDirectory: from.path }))
     const secret = new Folder(sealed).write(0)
     const legacy = new Folder({ StorageStructure: 'legacy' }).write(0)
+    const one = join(root, randomUUID())
+    const readOnly = join(root, `${randomUUID()}.json`)
+    writeFileSync(readOnly, JSON.stringify({ ReadOnly: true, DirectoryStorage: { Path: to.path } }))
     for (const [args, why, exit = 3] of [
       [[from.config, from.config], /are one place/],
       [[from.config, new Folder({}, link).config], /are one place/],
@@ -131,9 +134,12 @@ describe('copy, on the command line', { concurrency: 2 }, () => {
       [[from.config, to.config, '--delete-extra', '--dry-run', '--yes'], /exclude each other/, 2],
       [[from.config, to.config, '--delete-extra', '--queue', 'postgres://db'], /Copy first/, 2],
       [[new Folder().config, to.config], /is not there/],
+      [[from.config, readOnly], /the configuration is ReadOnly/],
+      [[from.config, to.config, '--json', secret.config], /exists, is no report, and is left as it is/],
+      [[from.config, to.config, '--json', one, '--state', `./${relative('.', one)}`], /name one file/],
     ] as const) {
-      const [one, other, ...more] = args
-      const { code, stderr, stdout } = await start('--from', one, '--to', other, ...more).ended
+      const [source, target, ...more] = args
+      const { code, stderr, stdout } = await start('--from', source, '--to', target, ...more).ended
       assert.match(stderr, why)
       assert.deepEqual([code, stdout], [exit, ''])
     }
@@ -209,6 +215,25 @@ describe('copy, on the command line', { concurrency: 2 }, () => {
     assert.deepEqual(right.lines.at(-1), { kind: 'removed', removed: 10, kept: 0, failures: 0 })
     assert.equal(right.code, 0)
     assert.deepEqual(to.files, from.files)
+  })
+
+  it('says what it has removed after Ctrl-C, and what it has copied when the file of --json cannot be written', async () => {
+    const [from, to] = [new Folder().write(20), new Folder()]
+    const full = await run(from, to, '--json', '/dev/full')
+    assert.equal(full.code, 3)
+    assert.match(full.stdout, /^copied: 20 /m)
+    assert.match(full.stderr, /cannot write \/dev\/full: the disk is full/)
+    to.write(60)
+    const args = ['--delete-extra', '--yes', '--expect', '60', '--rate-limit', '20/s', '--json', '-'] as const
+    const { child, ended } = start('--from', from.config, '--to', to.config, ...args)
+    await until('some are removed', () => to.files.length < 75)
+    child.kill('SIGINT')
+    const { code, lines } = await ended
+    assert.equal(code, 3)
+    const { complete, removed } = lines.at(-1) ?? {}
+    assert.equal(complete, false)
+    const gone = 80 - to.files.length
+    assert.ok(Number(removed) <= gone && Number(removed) >= gone - 8, `${removed} of ${gone}`) // 8 were under way
   })
 
   it('understands rates', () => {

@@ -10,6 +10,7 @@ import { sourceOf } from '../src/bytes.ts'
 import { type Fault, isCode } from '../src/fault.ts'
 import { Import } from '../src/import/import.ts'
 import { Receiver } from '../src/import/receiver.ts'
+import { emptyTally } from '../src/import/tally.ts'
 import { a1 } from '../src/seal/a1.ts'
 import { keyring, masterKey } from '../src/seal/keyring.ts'
 import type { Store } from '../src/stores/store.ts'
@@ -230,6 +231,25 @@ describe('import', () => {
     assert.equal(reads.length, 600 - 256)
     assert.deepEqual(results, { imported: 600 - (400 - 256), present: 400 - 256 })
     assert.deepEqual([tally['objects'], back.files.size], [600, 600])
+  })
+
+  it('believes no earlier run whose files Orthanc does not have: it was emptied since then', async () => {
+    const bucket = new Bucket()
+    for (let seed = 0; seed < 300; seed++) await bucket.put(`pacs/x/${String(seed).padStart(4, '0')}`, image(seed))
+    const state = new Map<number, Json>()
+    await assert.rejects(run(bucket, new ImportOrthanc({ overwrites: false, uploads: 280 }), { state }))
+    assert.ok(state.get(0))
+    const emptied = new ImportOrthanc({ overwrites: false })
+    const { results, tally } = await run(bucket, emptied, { state })
+    assert.deepEqual([results, tally['objects'], emptied.files.size], [{ imported: 300 }, 300, 300])
+    const receiver = new Receiver(emptied)
+    const places = [{ store: bucket.store, naming: bucket.naming }]
+    const work = () => new Import({ places, keys, receiver, again: one => one(), concurrency: 4, identity: {} })
+    const done = { ...emptyTally, results: { imported: 300 } }
+    assert.ok(await work().holds(0, done, never))
+    emptied.files.clear()
+    assert.ok(!(await work().holds(0, done, never)))
+    assert.ok(await work().holds(0, { ...done, results: { present: 3 } }, never))
   })
 
   it('does not trust a position in a listing that has no order', async () => {

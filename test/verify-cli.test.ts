@@ -131,6 +131,23 @@ describe('the command verify --repair', () => {
     assert.ok(counted.lines.includes('deleted: 4'))
   })
 
+  it('says what it has done, also when the file of --json cannot be written', () => {
+    const { site } = filled()
+    for (const more of [{}, { repair: ['orphans=trash'], yes: true }] as const) {
+      const { status, stderr, lines } = site.run({ ...more, json: '/dev/full' })
+      assert.equal(status, 3)
+      assert.match(stderr, /cannot write \/dev\/full: the disk is full/)
+      assert.ok(lines.includes('orphan: 1'), lines.join('\n'))
+    }
+    for (const name of [randomUUID(), randomUUID()]) site.write(`cloud-storage-trash/${name}.dcm`, 'x')
+    // Of a folder that does not tell its time: its newest object, not the newest one in the trash.
+    const dry = site.run({ emptyTrash: true })
+    assert.match(dry.lines[0] ?? '', /^2 objects in the trash .*: old enough 2 objects \(2 bytes\)/)
+    const { status, lines } = site.run({ emptyTrash: true, yes: true, json: '/dev/full' })
+    assert.equal(status, 3)
+    assert.match(lines.join('\n'), /partial[\s\S]*^2 objects in the trash .*: removed 2 objects \(2 bytes\)$/m)
+  })
+
   it('changes nothing of a store that is ReadOnly', () => {
     const site = new Site({}, { ReadOnly: true })
     const { status, stderr } = site.run({ repair: ['orphans=delete'], yes: true })

@@ -111,6 +111,15 @@ describe('the clock of a store', () => {
     assert.ok(!clock.isOlder(now - 2 * DAY_MS, DAY_MS))
   })
 
+  it('differs from ours by what a page was late at least, but a page of the future is never late', () => {
+    const clock = new StoreClock(() => now)
+    clock.learn(at(now - 2 * DAY_MS, now - 20_000))
+    clock.learn(at(now - 2 * DAY_MS, now - 1000))
+    assert.equal(clock.skewMs, 1000)
+    clock.learn(at(now - 2 * DAY_MS, now + DAY_MS)) // one of several servers is a day ahead
+    assert.equal(clock.skewMs, DAY_MS)
+  })
+
   it('never calls an object old of which no date is known', () => {
     const clock = new StoreClock()
     clock.learn(at(Number.NaN, now))

@@ -38,23 +38,22 @@ export class Alone {
   readonly #options: AloneOptions
   /** Of the runs before this one. */
   readonly #before: ReadonlyMap<number, ShardTally>
-  #done = 0
-  #tally: Tally = { failures: 0 }
+  readonly #ended: Map<number, ShardTally>
 
   constructor(options: AloneOptions) {
     this.#options = options
     this.#before = options.state.done()
-    for (const tally of this.#before.values()) this.#count(tally)
+    this.#ended = new Map(this.#before)
   }
 
   get progress(): Progress {
     const { underWay } = this.#options.work
-    return { share: this.#done / SHARDS, tally: add(this.#tally, underWay) }
+    return { share: this.#ended.size / SHARDS, tally: add(this.#tally, underWay) }
   }
 
   get outcome(): OwnOutcome {
     const { state } = this.#options
-    const complete = this.#done === SHARDS && this.#tally['failures'] === 0
+    const complete = this.#ended.size === SHARDS && this.#tally['failures'] === 0
     return { tally: this.progress.tally, complete, lines: () => state.lines() }
   }
 
@@ -63,13 +62,13 @@ export class Alone {
     const failed = new AbortController()
     const joined = AbortSignal.any([signal, failed.signal])
     setMaxListeners(0, joined)
-    const left = Array.from({ length: SHARDS }, (_, shard) => shard).filter(shard => !this.#before.has(shard))
+    const shards = Array.from({ length: SHARDS }, (_, shard) => shard)
     const limit = pLimit(AT_ONCE)
     let first: unknown
-    const all = left.map(shard =>
+    const all = shards.map(shard =>
       limit(async () => {
         try {
-          if (!joined.aborted) await this.#shard(shard, joined)
+          if (!joined.aborted && !(await this.#isDone(shard, joined))) await this.#shard(shard, joined)
         } catch (error) {
           first ??= error
           failed.abort(new Fault('Canceled', 'another shard could not be done'))
@@ -79,6 +78,17 @@ export class Alone {
     await Promise.all(all)
     if (signal.aborted) throw Fault.ofAbort(signal)
     if (first !== undefined) throw Fault.from(first)
+  }
+
+  /** Of an earlier run. What it did may be undone: a disk that was exchanged, a bucket that was made anew. */
+  async #isDone(shard: number, signal: AbortSignal): Promise<boolean> {
+    const { work, state } = this.#options
+    const tally = this.#before.get(shard)
+    if (!tally) return false
+    if (!work.holds || (await work.holds(shard, tally, signal))) return true
+    state.finish(shard, undefined)
+    this.#ended.delete(shard)
+    return false
   }
 
   async #shard(number: number, signal: AbortSignal): Promise<void> {
@@ -92,11 +102,10 @@ export class Alone {
     }
     const tally = await work.shard(shard, signal)
     state.finish(number, tally.failures === 0 ? tally : undefined)
-    this.#count(tally)
+    this.#ended.set(number, tally)
   }
 
-  #count(tally: Tally): void {
-    this.#done++
-    this.#tally = add(this.#tally, tally)
+  get #tally(): Tally {
+    return [...this.#ended.values()].reduce<Tally>(add, { failures: 0 })
   }
 }

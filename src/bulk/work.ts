@@ -47,6 +47,11 @@ export interface BulkWork<T extends ShardTally> {
    * no harm, and count what is done already. Rejects when the rest of the shard cannot be done now.
    */
   shard(shard: Shard, signal: AbortSignal): Promise<T>
+  /**
+   * Of a shard that an earlier run has done: whether what it has counted is still so, as far as that is cheap to know.
+   * Else it is done again. Without it, the earlier run is believed.
+   */
+  holds?(shard: number, tally: T, signal: AbortSignal): Promise<boolean>
   /** What is done in this process in shards that are not at their end, for who shows how far it is. */
   readonly underWay: Tally
 }

@@ -45,6 +45,15 @@ export function failSome(failures: number): void {
 
 /** Prints the whole report. */
 export async function report(outcome: Outcome, wording: Wording, json: JsonLines, seconds: number): Promise<void> {
+  try {
+    await linesOf(outcome, wording, json, seconds)
+  } finally {
+    // Also when the file of --json cannot be written: what was done must not stay unknown.
+    if (!json.ownsOutput) summaryOf(outcome, wording, seconds)
+  }
+}
+
+async function linesOf(outcome: Outcome, wording: Wording, json: JsonLines, seconds: number): Promise<void> {
   const { tally, complete, lines } = outcome
   const shown = new Map<string, number>()
   for await (const line of lines()) {
@@ -60,6 +69,9 @@ export async function report(outcome: Outcome, wording: Wording, json: JsonLines
   json.write({ kind: 'summary', complete, ...programs.summary, seconds: Number(seconds.toFixed(1)) })
   if (json.ownsOutput) return
   for (const [kind, count] of shown) if (count > MOST_LINES) say(`${kind}: ${count - MOST_LINES} more`)
+}
+
+function summaryOf({ tally, complete }: Outcome, wording: Wording, seconds: number): void {
   if (!complete) say('This report is partial: not everything could be done.')
   for (const line of wording.summary(tally, complete)) say(line)
   say(`took ${timeOf(seconds)}`)

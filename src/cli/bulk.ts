@@ -1,11 +1,11 @@
 /** What all commands of bulk work have in common: the state file, progress, `--json`, what is printed, exit codes. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { Alone, type Outcome } from '../bulk/alone.ts'
 import { State } from '../bulk/state.ts'
 import type { BulkWork, ShardTally } from '../bulk/work.ts'
-import { Fault } from '../fault.ts'
+import { Fault, messageWithoutPath } from '../fault.ts'
 import { type BulkArguments, failSome, MOST_LINES, report, type Wording } from './bulk-report.ts'
 import { JsonLines } from './json-lines.ts'
 import { withProgress } from './progress.ts'
@@ -27,8 +27,12 @@ export async function runBulk(
 ): Promise<Outcome> {
   if (options.queue !== undefined)
     return await (await import('./bulk-queue.ts')).runQueued(work, options, wording, stop)
+  if (options.state !== undefined && options.json !== undefined && resolve(options.json) === resolve(options.state))
+    throw new Fault('BadRequest', '--json and --state name one file', {
+      remedy: 'Give each of them a file of its own.',
+    })
   const json = new JsonLines(options.json)
-  const own = options.state === undefined ? mkdtempSync(join(tmpdir(), 'orthanc-cloud-storage-')) : undefined
+  const own = options.state === undefined ? ownFolder() : undefined
   let state: State | undefined
   try {
     state = new State(options.state ?? join(own ?? '', 'state'), { command: work.name, ...work.identity })
@@ -58,6 +62,17 @@ export async function runBulk(
     state?.close()
     json.close()
     if (own !== undefined) rmSync(own, { recursive: true, force: true })
+  }
+}
+
+function ownFolder(): string {
+  try {
+    return mkdtempSync(join(tmpdir(), 'orthanc-cloud-storage-'))
+  } catch (cause) {
+    throw new Fault('BadRequest', `no state file can be made in ${tmpdir()}: ${messageWithoutPath(cause)}`, {
+      cause,
+      remedy: 'Name a file with --state, or another folder with TMPDIR.',
+    })
   }
 }
 

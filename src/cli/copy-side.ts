@@ -24,6 +24,8 @@ export interface OpenSide extends Side {
   readonly again: Again
   /** What tells the place from all others, as far as it can be known. Never a secret. */
   readonly place: string
+  /** The same for two sides that may be one place by two addresses, or two mounts. */
+  readonly bucket: string
   /** The same with what names and bytes of objects depend on. */
   readonly identity: string
 }
@@ -47,7 +49,15 @@ export function openSide(
     const { store, again } = composeDisk(disk, silent, role)
     const place = folderAt(disk.directory)
     const side = { store: withRateLimit(rateLimit)(store), naming: diskNaming, keys: keyring(undefined, []) }
-    return { ...side, envelopes: [plain], config, again, place, identity: `${place} legacy none` }
+    return {
+      ...side,
+      envelopes: [plain],
+      config,
+      again,
+      place,
+      bucket: 'a directory',
+      identity: `${place} legacy none`,
+    }
   }
   const { naming, encryption, provider } = config
   const keys = encryption ? loadKeyring(encryption, warn) : keyring(undefined, [])
@@ -65,8 +75,14 @@ export function openSide(
     config,
     again,
     place,
+    bucket: bucketOf(provider),
     identity: `${place} ${naming.structure} ${state} ${keys.current?.id} ${keys.ids.join(',')}`,
   }
+}
+
+function bucketOf(provider: EngineConfig['provider']): string {
+  if (provider.kind === 'directory') return 'a directory'
+  return `${provider.kind} ${provider.kind === 'azure' ? provider.container : provider.bucket}`
 }
 
 /** Links lead to one folder by several names. */

@@ -1,9 +1,10 @@
-import { appendFileSync } from 'node:fs'
+import { randomUUID } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import type { Outcome } from '../bulk/alone.ts'
 import { identityOf } from '../config/identity.ts'
+import { refuseOnePlace } from '../copy/apart.ts'
 import { Copy } from '../copy/copy.ts'
-import { refuseRemoval, removeExtra } from '../copy/extra.ts'
+import { type Removed, refuseRemoval, removeExtra } from '../copy/extra.ts'
 import { planOf, refuseDecryption } from '../copy/plan.ts'
 import { BUDGET_BYTES, Transfer } from '../copy/transfer.ts'
 import { typesOf } from '../copy/types.ts'
@@ -15,8 +16,10 @@ import { Scratch } from '../verify/scratch.ts'
 import { type BulkArguments, runBulk } from './bulk.ts'
 import { copyTally, copyWording, isEqual } from './copy-report.ts'
 import { NO_HTTP, type OpenSide, openSide } from './copy-side.ts'
+import { JsonLines } from './json-lines.ts'
 import { type IndexArguments, openIndex } from './orthanc-index.ts'
 import { fail, failWith, interruption, note, objects, say, warn } from './terminal.ts'
+import { refuseReadOnly } from './verify-repair.ts'
 
 export interface CopyArguments extends BulkArguments, Omit<IndexArguments, 'config'> {
   readonly from: readonly string[]
@@ -47,9 +50,12 @@ export async function copy(options: CopyArguments, open = openIndex): Promise<vo
   stop.addEventListener('abort', () => note('interrupted; the objects under way are given up'))
   try {
     refuseSamePlace(from, to)
+    if (to.config && !dryRun) refuseReadOnly(to.config)
     const plan = planOf(from, to)
     if (!decrypt) refuseDecryption(plan, from, to)
     await check(from, to, dryRun, stop)
+    if (!dryRun && from.bucket === to.bucket)
+      await refuseOnePlace(from, to, `.orthanc-cloud-storage-${randomUUID()}`, stop)
     await tellLimits(from, to)
     if (plan.needsTypes) scratch = await readTypes(options, from, to, open, stop)
     const transfer = new Transfer({ from, to, plan, budget: new Budget(BUDGET_BYTES), again: from.again })
@@ -161,8 +167,8 @@ async function deleteExtra(
   const tally = copyTally(some)
   const tell = (line: object, sentence: string) => {
     if (json === '-') say(JSON.stringify(line))
-    else if (json !== undefined) appendFileSync(json, `${JSON.stringify(line)}\n`)
-    if (json !== '-') say(sentence)
+    else say(sentence)
+    if (json !== undefined && json !== '-') JsonLines.append(json, line)
   }
   if (tally.extra === 0 && complete) {
     if (!isEqual(tally)) process.exitCode ??= 1
@@ -177,8 +183,17 @@ async function deleteExtra(
   const onFailure = (fault: Fault) => {
     if (++failures <= MOST_LINES) fail(fault)
   }
-  const done = await removeExtra({ from, to, concurrency, most: tally.extra, onFailure }, stop)
+  const done: Removed = { removed: 0, kept: 0, failures: 0 }
+  const ended = await removeExtra({ from, to, concurrency, most: tally.extra, done, onFailure }, stop).then(
+    () => undefined,
+    error => Fault.from(error),
+  )
   const kept = done.kept > 0 ? `; ${objects(done.kept)} stay, because the source has them` : ''
-  tell({ kind: 'removed', ...done }, `removed from ${to.store.name}: ${objects(done.removed)}${kept}`)
+  const partial = ended ? ', and it did not come to its end' : ''
+  tell(
+    { kind: 'removed', ...(ended && { complete: false }), ...done },
+    `removed from ${to.store.name}: ${objects(done.removed)}${kept}${partial}`,
+  )
+  if (ended) throw ended
   if (done.failures > 0 || done.kept > 0) process.exitCode = 1
 }

@@ -5,7 +5,7 @@ import type { EngineConfig } from '../config/config.ts'
 import { loadKeyring } from '../config/key-file.ts'
 import { Fault } from '../fault.ts'
 import { logTo } from '../log.ts'
-import { emptyTrash } from '../repair/trash.ts'
+import { emptyTrash, newTrashTally } from '../repair/trash.ts'
 import { keyring } from '../seal/keyring.ts'
 import { placesOf } from '../verify-places.ts'
 import { withRoomFor } from './connections.ts'
@@ -37,6 +37,7 @@ export async function emptyTrashOf(config: EngineConfig, options: EmptyTrashArgu
     'guest',
   )
   const stop = interruption()
+  stop.addEventListener('abort', () => note('interrupted; what was done so far follows'))
   const json = new JsonLines(options.json)
   const tell = json.ownsOutput ? () => {} : say
   let failures = 0
@@ -46,20 +47,26 @@ export async function emptyTrashOf(config: EngineConfig, options: EmptyTrashArgu
       const deadline = AbortSignal.any([stop, AbortSignal.timeout(CHECK_DEADLINE_MS)])
       await store.check(deadline, { purpose: 'look', writes: yes, warn })
       const kind = yes ? 'removed' : 'to be removed'
-      const tally = await emptyTrash(
+      const tally = newTrashTally()
+      const ended = await emptyTrash(
         {
-          ...{ place, olderThanMs: olderThan, yes },
+          ...{ place, olderThanMs: olderThan, yes, tally },
           onRemoved: ({ key, size }) => json.write({ kind, key, store: store.name, size }),
           onFailure: error => {
             if (++failures <= MOST_LINES) note(Fault.from(error).describe())
           },
         },
         stop,
+      ).then(
+        () => undefined,
+        error => Fault.from(error),
       )
-      json.write({ kind: 'summary', dryRun: !yes, store: store.name, ...tally })
       const { objects: all, bytes, removed, removedBytes } = tally
       const what = `${yes ? 'removed' : 'old enough'} ${objects(removed)} (${amount(removedBytes)})`
+      if (ended) tell('This report is partial: not everything could be done.')
       tell(`${objects(all)} in the trash of ${store.name} (${amount(bytes)}): ${what}`)
+      json.write({ kind: 'summary', ...(ended && { complete: false }), dryRun: !yes, store: store.name, ...tally })
+      if (ended) throw ended
     }
     if (!yes) tell('Nothing was changed. Give --yes to do it.')
     if (failures > 0) {

@@ -1,4 +1,5 @@
 import type { Repaired } from '../repair/context.ts'
+import type { Finding, Kind } from '../verify/finding.ts'
 
 /** Of each kind, so many are shown to people. */
 const MOST_SHOWN = 20
@@ -16,16 +17,27 @@ export class RepairCounts {
   failures = 0
   readonly #shown: Repaired[] = []
   readonly #counts = new Map<Repaired['how'], number>()
+  readonly #mended = new Map<Kind, number>()
 
   add(repaired: Repaired): void {
     const count = (this.#counts.get(repaired.how) ?? 0) + 1
     this.#counts.set(repaired.how, count)
+    this.#mend(repaired.finding)
     if (count <= MOST_SHOWN) this.#shown.push(repaired)
   }
 
-  /** What is not wrong any more. */
-  get mended(): number {
-    return [...this.#counts.values()].reduce((sum, count) => sum + count, this.settled)
+  settle(finding: Finding): void {
+    this.settled++
+    this.#mend(finding)
+  }
+
+  /** What is not wrong any more. More than was found, where leftovers have become old meanwhile. */
+  mended(kind: Kind): number {
+    return this.#mended.get(kind) ?? 0
+  }
+
+  #mend({ kind }: Finding): void {
+    this.#mended.set(kind, this.mended(kind) + 1)
   }
 
   summary(done: boolean): object {

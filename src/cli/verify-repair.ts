@@ -168,6 +168,7 @@ export async function repairFound(
     ...how,
     repairs,
     index: opened.index,
+    tiers: composition.hybrid,
     proveBelonging: proofOfBelonging(opened, composition),
     movesRun: movesOf(opened),
     onRepaired: report.repaired,

@@ -30,6 +30,7 @@ const MOST_SHOWN = 20
 /** What `verify` prints. Memory does not grow with the number of findings. */
 export class VerifyReport {
   found = 0
+  readonly #found = new Map<Kind, number>()
   readonly #repairs = new RepairCounts()
   readonly #options: ReportOptions
   readonly #json: JsonLines
@@ -43,6 +44,7 @@ export class VerifyReport {
 
   add(finding: Finding): void {
     this.found++
+    this.#found.set(finding.kind, (this.#found.get(finding.kind) ?? 0) + 1)
     const shown = this.#shown.get(finding.kind) ?? []
     this.#shown.set(finding.kind, shown)
     if (shown.length < MOST_SHOWN) shown.push(finding)
@@ -51,7 +53,8 @@ export class VerifyReport {
 
   /** Findings that are still so. */
   get left(): number {
-    return this.#options.yes ? this.found - this.#repairs.mended : this.found
+    if (!this.#options.yes) return this.found
+    return [...this.#found].reduce((sum, [kind, count]) => sum + Math.max(0, count - this.#repairs.mended(kind)), 0)
   }
 
   /** One thing that was repaired or, in a dry run, would be. */
@@ -64,15 +67,26 @@ export class VerifyReport {
   }
 
   /** When it was looked at again to be repaired, nothing was wrong any more. */
-  readonly settled = (): void => {
-    this.#repairs.settled++
-  }
+  readonly settled = (finding: Finding): void => this.#repairs.settle(finding)
 
   /** Gives how many could not be repaired, this one included. */
   readonly notRepaired = (): number => ++this.#repairs.failures
 
   /** Also of a run that did not come to its end. */
   end(verification: Verification, run: Run): void {
+    try {
+      this.#toPrograms(verification, run)
+    } finally {
+      // Also when the file of --json cannot be written: what was repaired must not stay unknown.
+      if (!this.#json.ownsOutput) this.#toPeople(verification, run)
+    }
+  }
+
+  close(): void {
+    this.#json.close()
+  }
+
+  #toPrograms(verification: Verification, run: Run): void {
     for (const { kind, ...finding } of verification.unproven)
       this.#json.write({ kind: 'suspect', of: kind, ...finding })
     const findings = KINDS.map(kind => [
@@ -81,11 +95,6 @@ export class VerifyReport {
     ])
     const repairs = this.#options.repair && { repairs: this.#repairs.summary(this.#options.yes ?? false) }
     this.#json.write({ ...summaryOf(verification, run), findings: Object.fromEntries(findings), ...repairs })
-    if (!this.#json.ownsOutput) this.#toPeople(verification, run)
-  }
-
-  close(): void {
-    this.#json.close()
   }
 
   #toPeople(verification: Verification, { index, seconds }: Run): void {

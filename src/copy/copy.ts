@@ -7,7 +7,7 @@ import { Crew } from '../bulk/crew.ts'
 import { prefixesOf } from '../bulk/shards.ts'
 import { add, type BulkWork, type Json, type Shard, type Tally } from '../bulk/work.ts'
 import { Comparison, type ComparisonOptions } from './compare.ts'
-import { FirstListings, MOST_LISTED } from './listing.ts'
+import { countIn, FirstListings, MOST_LISTED } from './listing.ts'
 import { type CopyTally, newTally } from './tally.ts'
 import type { Transfer } from './transfer.ts'
 import type { TypeOf } from './types.ts'
@@ -41,6 +41,18 @@ export class Copy implements BulkWork<CopyTally> {
     this.#crew = new Crew(options.concurrency, () => {})
     this.#comparison = new Comparison(options)
     this.#first = new FirstListings([options.from, options.to], options.mostListed ?? MOST_LISTED)
+  }
+
+  /** By a listing of both sides: a target that lost objects since then is not equal. */
+  async holds(shard: number, { source, target }: CopyTally, signal: AbortSignal): Promise<boolean> {
+    const { from, to } = this.#options
+    let [ofSource, ofTarget] = [0, 0]
+    for (const digits of prefixesOf(ANY_NAMING, shard)) {
+      const listed = await this.#first.of(digits, signal)
+      ofSource += listed ? listed[0].items.size : await countIn(from, digits, signal)
+      ofTarget += listed ? listed[1].items.size : await countIn(to, digits, signal)
+    }
+    return ofSource === source.objects && ofTarget === target.objects
   }
 
   get underWay(): Tally {

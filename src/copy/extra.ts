@@ -44,6 +44,8 @@ export interface RemovalOptions {
   readonly concurrency: number
   /** More are never removed: so many were counted, and allowed. */
   readonly most: number
+  /** What is counted, also where it ends before its end. */
+  readonly done?: Removed
   onFailure(fault: Fault): void
   /** Of each side, at once in memory. For tests. */
   readonly mostListed?: number
@@ -63,7 +65,7 @@ export async function removeExtra(options: RemovalOptions, signal: AbortSignal):
 }
 
 class Removal {
-  readonly done: Removed = { removed: 0, kept: 0, failures: 0 }
+  readonly done: Removed
   readonly #options: RemovalOptions
   readonly #signal: AbortSignal
   readonly #crew: Crew
@@ -71,6 +73,7 @@ class Removal {
 
   constructor(options: RemovalOptions, signal: AbortSignal) {
     this.#options = options
+    this.done = options.done ?? { removed: 0, kept: 0, failures: 0 }
     this.#signal = signal
     this.#crew = new Crew(options.concurrency, fault => {
       this.done.failures++

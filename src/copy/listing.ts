@@ -46,6 +46,14 @@ export async function listingOf(
   return { items, strangers }
 }
 
+/** How many objects of Orthanc's there are, without holding them. */
+export async function countIn(side: Side, digits: string, signal: AbortSignal): Promise<number> {
+  let count = 0
+  for await (const stat of side.store.list(keyPrefix(side.naming, digits), signal))
+    if (itemOf(side, stat)?.uuid.startsWith(digits)) count++
+  return count
+}
+
 /** Both have ended when it settles. */
 export async function listingsOf(
   sides: readonly [Side, Side],

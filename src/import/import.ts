@@ -54,6 +54,8 @@ export class Import implements BulkWork<ImportTally> {
   readonly #crew: Crew
   readonly #open = new Map<number, ImportTally>()
   #away: Fault | undefined
+  /** What Orthanc had when this run first asked. */
+  #instances: Promise<number | undefined> | undefined
 
   constructor(options: ImportOptions) {
     this.identity = options.identity
@@ -68,7 +70,8 @@ export class Import implements BulkWork<ImportTally> {
   }
 
   async shard(shard: Shard, signal: AbortSignal): Promise<ImportTally> {
-    const remembered = shard.remembered as Remembered | null | undefined
+    const before = shard.remembered as Remembered | null | undefined
+    const remembered = before && !(await this.holds(shard.number, before.tally, signal)) ? undefined : before
     try {
       return await this.#run(shard, remembered ?? undefined, remembered !== null, signal)
     } catch (error) {
@@ -79,6 +82,16 @@ export class Import implements BulkWork<ImportTally> {
     } finally {
       this.#open.delete(shard.number)
     }
+  }
+
+  /** An Orthanc that was emptied since an earlier run has not what that one imported. */
+  async holds(_shard: number, { results }: ImportTally, signal: AbortSignal): Promise<boolean> {
+    const { imported = 0 } = results
+    const { receiver } = this.#options
+    if (!receiver || imported === 0) return true
+    this.#instances ??= receiver.instances(signal)
+    const there = await this.#instances
+    return there === undefined || there >= imported
   }
 
   async #run(

@@ -57,6 +57,13 @@ export class Receiver {
     return isObject(status) && typeof status['Store'] === 'string' ? status['Store'] : undefined
   }
 
+  /** How many instances it has; undefined where it does not say that. */
+  async instances(signal: AbortSignal): Promise<number | undefined> {
+    const statistics = await this.#orthanc.get('/statistics', signal).catch(() => undefined)
+    const count = isObject(statistics) ? statistics['CountInstances'] : undefined
+    return Number.isSafeInteger(count) ? Number(count) : undefined
+  }
+
   /** What Orthanc has under this SOPInstanceUID, for any patient. */
   async heldUnder(instance: string, signal: AbortSignal): Promise<Held | undefined> {
     if (!IS_UID.test(instance)) return undefined

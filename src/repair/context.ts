@@ -1,3 +1,4 @@
+import type { MoveTurns } from '../area/turns.ts'
 import type { OrthancIndex } from '../orthanc-index/orthanc-index.ts'
 import type { Finding } from '../verify/finding.ts'
 import type { Place } from '../verify/place.ts'
@@ -10,11 +11,20 @@ export interface Repaired {
   readonly with?: string
 }
 
+/** Of a site with two places. */
+export interface TwoTiers {
+  /** Rejects unless they are proven to be two: else the double is the file itself. */
+  apart(signal: AbortSignal): Promise<void>
+  /** Of those that move, in any process. */
+  readonly turns: MoveTurns
+}
+
 /** What all repairs need. */
 export interface RepairContext {
   readonly index: OrthancIndex
   /** The one of new files first. */
   readonly places: readonly Place[]
+  readonly tiers?: TwoTiers | undefined
   /** Objects in work at once. */
   readonly concurrency: number
   /** Whether anything is changed. */

@@ -3,8 +3,9 @@
  * The others go only after all were read whole and found equal. Never while a move runs: it may be about to remove the
  * object that would be kept.
  */
+import type { Mover, MoveTurn } from '../area/turns.ts'
 import { Crew } from '../bulk/crew.ts'
-import { Fault } from '../fault.ts'
+import { Fault, isCode } from '../fault.ts'
 import type { Indexed } from '../orthanc-index/orthanc-index.ts'
 import { newDigest } from '../seal/digest.ts'
 import { plain } from '../seal/envelope.ts'
@@ -13,7 +14,7 @@ import { readOf } from '../verify/judge.ts'
 import { lookInStores } from '../verify/look.ts'
 import type { Place } from '../verify/place.ts'
 import type { Seen } from '../verify/scratch.ts'
-import { batches, placeOf, type RepairContext } from './context.ts'
+import { batches, placeOf, type RepairContext, type TwoTiers } from './context.ts'
 import { type Away, removeAll } from './orphans.ts'
 
 /** Whether a move is running or waiting. Rejects when that is not known. */
@@ -29,24 +30,57 @@ export async function removeDoubles(
   context: RepairContext,
   signal: AbortSignal,
 ): Promise<void> {
-  for (const batch of batches(doubles)) {
-    const now = await context.index.find(new Set(batch.map(({ uuid }) => uuid)), signal)
-    for (const some of batches(batch, BETWEEN_QUESTIONS)) {
-      if (await movesRun(signal)) throw moving()
-      const crew = new Crew(context.concurrency, context.onFailure)
-      for (const finding of some)
-        await crew.add(async () => {
-          const file = now.get(finding.uuid)
-          try {
-            if (file) await new Double(finding, file, context, signal).repair(how)
-            else context.onSettled(finding) // Orthanc has removed it
-          } catch (error) {
-            throw Fault.from(error, { store: finding.store, key: finding.key })
-          }
-        })
-      await crew.end()
+  const { tiers, yes } = context
+  const within = { ...context, loss: { fault: undefined } }
+  let turn: MoveTurn | undefined
+  try {
+    for (const batch of batches(doubles)) {
+      if (yes && tiers) turn ??= await takeTurn(tiers, signal)
+      await removeBatch(batch, how, movesRun, within, signal)
     }
+  } finally {
+    await turn?.end()
   }
+}
+
+/** While we have it, no process of ours moves. */
+async function takeTurn({ apart, turns }: TwoTiers, signal: AbortSignal): Promise<MoveTurn> {
+  await apart(signal)
+  const turn = await turns.take()
+  if ('waitsFor' in turn) throw notOurTurn(turn.waitsFor)
+  return turn
+}
+
+async function removeBatch(
+  batch: readonly Finding[],
+  how: Away,
+  movesRun: MovesRun,
+  context: DoublesContext,
+  signal: AbortSignal,
+): Promise<void> {
+  const now = await context.index.find(new Set(batch.map(({ uuid }) => uuid)), signal)
+  for (const some of batches(batch, BETWEEN_QUESTIONS)) {
+    if (await movesRun(signal)) throw moving()
+    const crew = new Crew(context.concurrency, context.onFailure)
+    for (const finding of some)
+      await crew.add(async () => {
+        if (context.loss.fault) return
+        const file = now.get(finding.uuid)
+        try {
+          if (file) await new Double(finding, file, context, signal).repair(how)
+          else context.onSettled(finding) // Orthanc has removed it
+        } catch (error) {
+          throw Fault.from(error, { store: finding.store, key: finding.key })
+        }
+      })
+    await crew.end()
+    if (context.loss.fault) throw context.loss.fault
+  }
+}
+
+interface DoublesContext extends RepairContext {
+  /** A removal has taken the kept object as well: then no other one may go. */
+  readonly loss: { fault: Fault | undefined }
 }
 
 interface Digests {
@@ -58,10 +92,10 @@ interface Digests {
 class Double {
   readonly #finding: Finding
   readonly #file: Indexed
-  readonly #context: RepairContext
+  readonly #context: DoublesContext
   readonly #signal: AbortSignal
 
-  constructor(finding: Finding, file: Indexed, context: RepairContext, signal: AbortSignal) {
+  constructor(finding: Finding, file: Indexed, context: DoublesContext, signal: AbortSignal) {
     this.#finding = finding
     this.#file = file
     this.#context = context
@@ -127,9 +161,19 @@ class Double {
   }
 
   async #remove(finding: Finding, how: Away, place: Place, kept: Seen): Promise<void> {
-    await this.#requireKept(kept, 'is gone; the double stays')
-    await removeAll([finding], how, place, this.#context, this.#signal)
-    await this.#requireKept(kept, 'is gone after its double was removed')
+    const { tiers, loss } = this.#context
+    const [tier, remaining] = [place.tierName, this.#placeOf(kept).tierName]
+    const remove = async () => {
+      if (loss.fault) throw loss.fault
+      await this.#requireKept(kept, 'is gone; the double stays')
+      await removeAll([finding], how, place, this.#context, this.#signal)
+    }
+    if (tiers && tier !== remaining) await tiers.turns.removing(this.#file.uuid, tier, remaining, remove)
+    else await remove()
+    await this.#requireKept(kept, 'is gone after its double was removed').catch(error => {
+      if (isCode(error, 'Corrupt')) loss.fault ??= error
+      throw error
+    })
   }
 
   async #requireKept(kept: Seen, what: string): Promise<void> {
@@ -198,5 +242,11 @@ interface Kept {
 function moving(): Fault {
   return new Fault('BadRequest', 'Orthanc moves files now, so no double is removed', {
     remedy: 'Wait until GET /jobs has no MoveStorage that runs, waits or is paused. Then run the command again.',
+  })
+}
+
+function notOurTurn({ host, pid, since }: Mover): Fault {
+  return new Fault('BadRequest', `process ${pid} on ${host} moves files since ${since}, so no double is removed`, {
+    remedy: 'It is an Orthanc that shares this disk, or another repair. Wait for its end, then run the command again.',
   })
 }

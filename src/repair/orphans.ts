@@ -1,14 +1,18 @@
 import { Crew } from '../bulk/crew.ts'
 import { Fault, isCode } from '../fault.ts'
+import type { Removals } from '../stores/store.ts'
 import type { Finding } from '../verify/finding.ts'
 import type { Place } from '../verify/place.ts'
 import { batches, placeOf, type RepairContext } from './context.ts'
 import { copyAside } from './put-aside.ts'
+import { removeTogether } from './remove-together.ts'
 
 export type Away = 'trash' | 'delete'
 
 /** Objects of one removal: as many as S3 takes in one request. */
 const TOGETHER = 1_000
+/** When a store refuses so many removals and carries out none, it refuses the next ones, too. */
+const MOST_REFUSED = 20
 
 /**
  * Removes orphans, or moves them to the trash. The caller has proven that they may go. The index is asked about each of
@@ -64,15 +68,42 @@ export async function removeAll(
     copied = done
   }
   if (copied.length === 0) return
-  const removals = await store.removeMany(
+  const removals = await removeTogether(
+    store,
     copied.map(({ key }) => key),
     signal,
-  )
+  ).catch(error => {
+    for (const finding of copied) onFailure(unknown(finding)) // some of them may be gone
+    throw error
+  })
+  let refused = 0
+  let broken: unknown
   for (const finding of copied) {
     const removal = removals.get(finding.key)
-    if (removal === 'gone') onRepaired(repairedBy(finding, how, place))
-    else onFailure(removal ?? unknown(finding))
+    if (removal !== 'gone') {
+      refused++
+      onFailure(removal ?? unknown(finding))
+      continue
+    }
+    try {
+      onRepaired(repairedBy(finding, how, place))
+    } catch (error) {
+      broken ??= error // of the report: the others must still be counted, because they are gone
+    }
   }
+  if (broken !== undefined) throw broken
+  if (refused === copied.length && refused >= MOST_REFUSED) throw noneOf(copied.length, removals, copied[0] as Finding)
+}
+
+/** Such as by a retention, or for want of a permission: without an end here, each object would go to the trash. */
+function noneOf(count: number, removals: Removals, first: Finding): Fault {
+  const removal = removals.get(first.key)
+  const cause = removal instanceof Fault ? removal : unknown(first)
+  return new Fault(cause.code, `none of ${count} objects could be removed`, {
+    cause,
+    where: { store: first.store },
+    remedy: 'Remove the cause that the lines above name (a permission, a retention), then run the command again.',
+  })
 }
 
 function repairedBy(finding: Finding, how: Away, place: Place) {

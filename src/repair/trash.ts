@@ -4,6 +4,7 @@ import type { Stat } from '../stores/store.ts'
 import type { Place } from '../verify/place.ts'
 import { StoreClock } from '../verify/store-clock.ts'
 import { batches } from './context.ts'
+import { removeTogether } from './remove-together.ts'
 import { refuseWrongClock } from './repair.ts'
 
 export interface TrashTally {
@@ -16,11 +17,15 @@ export interface TrashTally {
   failures: number
 }
 
+export const newTrashTally = (): TrashTally => ({ objects: 0, bytes: 0, removed: 0, removedBytes: 0, failures: 0 })
+
 export interface EmptyOptions {
   readonly place: Place
   readonly olderThanMs: number
   /** Whether anything is removed. */
   readonly yes: boolean
+  /** What is counted, also where it ends before its end. */
+  readonly tally: TrashTally
   onRemoved(stat: Stat): void
   onFailure(error: unknown): void
 }
@@ -28,37 +33,57 @@ export interface EmptyOptions {
 const TOGETHER = 1_000
 
 /** The age is that in the trash: the time since it was put there. */
-export async function emptyTrash(options: EmptyOptions, signal: AbortSignal): Promise<TrashTally> {
-  const { place, olderThanMs, yes, onRemoved, onFailure } = options
-  const tally: TrashTally = { objects: 0, bytes: 0, removed: 0, removedBytes: 0, failures: 0 }
+export async function emptyTrash(options: EmptyOptions, signal: AbortSignal): Promise<void> {
+  const { place, olderThanMs, yes, tally, onRemoved, onFailure } = options
   const clock = new StoreClock()
   for await (const stat of trashOf(place, signal)) {
     clock.learn(stat)
     tally.objects++
     tally.bytes += stat.size
   }
+  // Where the store tells no time, nothing in the trash is older than the newest object in it: that of the others says
+  // more.
+  if (clock.source === 'newest object' && olderThanMs > 0)
+    for await (const stat of place.store.list(place.prefix, signal)) {
+      signal.throwIfAborted()
+      clock.learn(stat)
+    }
   refuseWrongClock(clock.skewMs)
+  const notKnown = ({ key }: Stat) =>
+    new Fault('Unavailable', 'nothing is known of its removal', {
+      where: { verb: 'remove', store: place.store.name, key },
+    })
+  const removed = (some: readonly Stat[]) =>
+    removeTogether(
+      place.store,
+      some.map(({ key }) => key),
+      signal,
+    ).catch(error => {
+      tally.failures += some.length
+      for (const stat of some) onFailure(notKnown(stat)) // some of them may be gone
+      throw error
+    })
   let old: Stat[] = []
   const removeOld = async () => {
     for (const some of batches(old, TOGETHER)) {
-      const removals = yes
-        ? await place.store.removeMany(
-            some.map(({ key }) => key),
-            signal,
-          )
-        : undefined
+      let broken: unknown
+      const removals = yes ? await removed(some) : undefined
       for (const stat of some) {
         const removal = removals ? removals.get(stat.key) : 'gone'
         if (removal === 'gone') {
           tally.removed++
           tally.removedBytes += stat.size
-          onRemoved(stat)
+          try {
+            onRemoved(stat)
+          } catch (error) {
+            broken ??= error // of the report: the others must still be counted, because they are gone
+          }
         } else {
           tally.failures++
-          const where = { verb: 'remove', store: place.store.name, key: stat.key }
-          onFailure(removal ?? new Fault('Unavailable', 'nothing is known of its removal', { where }))
+          onFailure(removal ?? notKnown(stat))
         }
       }
+      if (broken !== undefined) throw broken
     }
     old = []
   }
@@ -68,7 +93,6 @@ export async function emptyTrash(options: EmptyOptions, signal: AbortSignal): Pr
     if (old.length === TOGETHER) await removeOld()
   }
   await removeOld()
-  return tally
 }
 
 async function* trashOf(place: Place, signal: AbortSignal): AsyncIterable<Stat> {

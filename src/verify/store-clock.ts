@@ -9,7 +9,8 @@ export class StoreClock {
   readonly #localNow: () => number
   #told = Number.NEGATIVE_INFINITY
   #newest = Number.NEGATIVE_INFINITY
-  #skewMs = Number.POSITIVE_INFINITY
+  #behindMs = Number.POSITIVE_INFINITY
+  #aheadMs = Number.NEGATIVE_INFINITY
 
   constructor(localNow: () => number = Date.now) {
     this.#localNow = localNow
@@ -18,8 +19,11 @@ export class StoreClock {
   learn({ asOf, modified }: Pick<Stat, 'asOf' | 'modified'>): void {
     if (asOf) {
       this.#told = Math.max(this.#told, asOf.getTime())
-      // A page of a listing is some time old when its last object is looked at, so the smallest difference counts.
-      this.#skewMs = Math.min(this.#skewMs, Math.abs(this.#localNow() - asOf.getTime()))
+      const behind = this.#localNow() - asOf.getTime()
+      // A page of a listing is some time old when its last object is looked at, so the smallest difference counts. But
+      // no page can be of a later time: one server of several that is ahead would make young objects old.
+      this.#behindMs = Math.min(this.#behindMs, behind)
+      this.#aheadMs = Math.max(this.#aheadMs, -behind)
     }
     const written = modified.getTime()
     if (written > this.#newest && written <= this.#localNow()) this.#newest = written
@@ -32,7 +36,7 @@ export class StoreClock {
 
   /** How far the store's time is from that of this machine, in milliseconds. 0 where the store tells none. */
   get skewMs(): number {
-    return Number.isFinite(this.#skewMs) ? this.#skewMs : 0
+    return Number.isFinite(this.#behindMs) ? Math.max(this.#behindMs, this.#aheadMs) : 0
   }
 
   /**

@@ -33,6 +33,7 @@ export class ImportOrthanc implements Asked {
     const { overwrites, keepsMd5 = true } = this.#behaviour
     const told = overwrites === undefined ? {} : { OverwriteInstances: overwrites }
     if (uri === '/system') return { Version: '1.12.7', DatabaseVersion: 6, ...told }
+    if (uri === '/statistics') return { CountInstances: this.files.size }
     const [, id = ''] = /^\/instances\/([^/]+)\/attachments\/dicom\/info$/.exec(uri) ?? []
     const file = [...this.files].find(([instance]) => idOf(instance) === id)?.[1]
     if (!file) return undefined
