@@ -215,8 +215,11 @@ describe('two names of one place', () => {
 })
 
 describe('what only the target has', () => {
-  const remove = (from: Side, to: Side, most: number): Promise<Removed> =>
-    removeExtra({ from, to, concurrency: 4, most, mostListed: 5, onFailure: () => {} }, never)
+  /** `ago`: the count is so old, in milliseconds. */
+  const remove = (from: Side, to: Side, most: number, ago = -1000): Promise<Removed> => {
+    const countedAt = performance.now() - ago
+    return removeExtra({ from, to, concurrency: 4, most, countedAt, mostListed: 5, onFailure: () => {} }, never)
+  }
 
   it('goes, and nothing else', async () => {
     for (const structure of ['flat', 'legacy'] as const) {
@@ -243,6 +246,21 @@ describe('what only the target has', () => {
       assert.equal(left.length, 40 + others.length + 1)
       for (const key of others) assert.ok(left.includes(key))
     }
+  })
+
+  it('stays when it was written after the count, or when it is of today and nobody has counted', async () => {
+    const [from, to] = [makeSide(), makeSide()]
+    const file = await write(from)
+    await copy(from, to, { files: [file] })
+    await write(to)
+    assert.deepEqual(await remove(from, to, 1, 60_000), { removed: 0, kept: 1, failures: 0 })
+    const { tally } = await copy(from, to, { files: [file] })
+    assert.deepEqual([tally.extra, tally.youngExtra], [1, 1])
+    const of = { ...tally, target: { ...tally.target, objects: 1000 } }
+    assert.throws(() => refuseRemoval(of, true, undefined), /1 of the 1 extra objects were written within the last day/)
+    refuseRemoval(of, true, 1)
+    refuseRemoval({ ...of, youngExtra: 0 }, true, undefined)
+    assert.deepEqual(await remove(from, to, 1), { removed: 1, kept: 0, failures: 0 })
   })
 
   it('stays when the source has it after all, cannot be asked, or when there is more of it than was counted', async () => {

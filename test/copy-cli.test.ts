@@ -10,6 +10,7 @@ import {
   readFileSync,
   rmSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -199,6 +200,8 @@ describe('copy, on the command line', { concurrency: 2 }, () => {
     const [from, to] = [new Folder().write(40), new Folder()]
     await run(from, to)
     to.write(2)
+    const twoDaysAgo = new Date(Date.now() - 2 * 86_400_000)
+    for (const name of to.files) utimesSync(join(to.path, name), twoDaysAgo, twoDaysAgo)
     const plain = await run(from, to)
     assert.match(plain.stdout, /^extra at the target: [\s\S]*and 2 objects more: see --delete-extra/)
     assert.equal(plain.code, 1)
@@ -207,7 +210,7 @@ describe('copy, on the command line', { concurrency: 2 }, () => {
     assert.deepEqual([dry.code, to.files.length], [1, 42])
     to.write(8)
     const many = await run(from, to, '--delete-extra', '--yes')
-    assert.match(many.stderr, /10 of the 50 objects.*--expect 10/)
+    assert.match(many.stderr, /8 of the 10 extra objects were written within the last day.*--expect 10/)
     assert.deepEqual([many.code, to.files.length], [3, 50])
     const wrong = await run(from, to, '--delete-extra', '--yes', '--expect', '9')
     assert.deepEqual([wrong.code, to.files.length], [3, 50])

@@ -66,8 +66,9 @@ export async function copy(options: CopyArguments, open = openIndex): Promise<vo
       typesOf: shard => (types ? typesOf(types, shard) : () => undefined),
     })
     const wording = copyWording({ from: from.store.name, to: to.store.name, dryRun })
+    const countedAt = performance.now()
     const outcome = await runBulk(work, { ...options, config: options.from }, wording, stop)
-    if (options.deleteExtra) await deleteExtra(options, from, to, outcome, stop)
+    if (options.deleteExtra) await deleteExtra(options, from, to, outcome, countedAt, stop)
     else if (!dryRun && !isEqual(copyTally(outcome.tally))) process.exitCode ??= 1
   } finally {
     scratch?.close()
@@ -161,6 +162,7 @@ async function deleteExtra(
   from: OpenSide,
   to: OpenSide,
   { tally: some, complete }: Outcome,
+  countedAt: number,
   stop: AbortSignal,
 ): Promise<void> {
   const { yes = false, expect, json, concurrency } = options
@@ -184,11 +186,12 @@ async function deleteExtra(
     if (++failures <= MOST_LINES) fail(fault)
   }
   const done: Removed = { removed: 0, kept: 0, failures: 0 }
-  const ended = await removeExtra({ from, to, concurrency, most: tally.extra, done, onFailure }, stop).then(
+  const ended = await removeExtra({ from, to, concurrency, most: tally.extra, countedAt, done, onFailure }, stop).then(
     () => undefined,
     error => Fault.from(error),
   )
-  const kept = done.kept > 0 ? `; ${objects(done.kept)} stay, because the source has them` : ''
+  const kept =
+    done.kept > 0 ? `; ${objects(done.kept)} stay: the source has them, or they were written since the count` : ''
   const partial = ended ? ', and it did not come to its end' : ''
   tell(
     { kind: 'removed', ...(ended && { complete: false }), ...done },

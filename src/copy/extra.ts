@@ -17,7 +17,7 @@ const TYPES: readonly ContentType[] = ['dicom', 'dicom-as-json', 'dicom-until-pi
 
 /** Throws unless so many objects may go: nothing is removed because a wrong place was named, or could not be read. */
 export function refuseRemoval(tally: CopyTally, complete: boolean, expect: number | undefined): void {
-  const { source, target, extra, missing } = tally
+  const { source, target, extra, youngExtra, missing } = tally
   const refuse = (why: string, remedy: string) => new Fault('BadRequest', `nothing is removed: ${why}`, { remedy })
   if (source.objects === 0)
     throw refuse('the source has no file of Orthanc', 'Look whether --from names the right place.')
@@ -31,6 +31,11 @@ export function refuseRemoval(tally: CopyTally, complete: boolean, expect: numbe
       `${extra} objects would go, not ${expect}`,
       'Look at the lines "extra" of --json, then give their number.',
     )
+  if (expect === undefined && youngExtra > 0)
+    throw refuse(
+      `${youngExtra} of the ${extra} extra objects were written within the last day: does an Orthanc write there?`,
+      `Look at the lines "extra" of --json. If all of them may go, add --expect ${extra}.`,
+    )
   if (expect === undefined && extra > MOST_SHARE * target.objects)
     throw refuse(
       `${extra} of the ${target.objects} objects of the target would go, which is more than one in twenty`,
@@ -42,6 +47,8 @@ export interface RemovalOptions {
   readonly from: Side
   readonly to: Side
   readonly concurrency: number
+  /** Of performance.now(), when they were counted. What is younger was not. */
+  readonly countedAt: number
   /** More are never removed: so many were counted, and allowed. */
   readonly most: number
   /** What is counted, also where it ends before its end. */
@@ -53,7 +60,7 @@ export interface RemovalOptions {
 
 export interface Removed {
   removed: number
-  /** The source has them after all. */
+  /** The source has them after all, or they were written after the count. */
   kept: number
   failures: number
 }
@@ -95,6 +102,10 @@ class Removal {
     try {
       for (const item of target.items.values()) {
         if (files.has(item.uuid)) continue
+        if (this.#isNew(item)) {
+          this.done.kept++
+          continue
+        }
         throwIfAborted(this.#signal)
         if (++this.#begun > this.#options.most)
           throw new Fault(
@@ -110,6 +121,11 @@ class Removal {
     } finally {
       await this.#crew.end()
     }
+  }
+
+  /** Dates of HTTP are of whole seconds, so this may be wrong by one. */
+  #isNew({ ageMs }: Item): boolean {
+    return !(ageMs > performance.now() - this.#options.countedAt)
   }
 
   async #one(item: Item): Promise<void> {

@@ -24,10 +24,12 @@ export interface Item extends Pick<Stat, 'key' | 'size' | 'md5'> {
   readonly type: ContentType | undefined
   /** Undefined where only its bytes say it. */
   readonly sealed: boolean | undefined
+  /** When it was listed, by the time of the store where it tells one. Milliseconds. */
+  readonly ageMs: number
 }
 
 /** Undefined for a key that no file of Orthanc's has. */
-export function itemOf({ naming, envelopes }: Side, { key, size, md5 }: Stat): Item | undefined {
+export function itemOf({ naming, envelopes }: Side, { key, size, md5, modified, asOf }: Stat): Item | undefined {
   const found = parseKey(naming, key)
   if (!found) return undefined
   const [first, other] = envelopes
@@ -37,6 +39,7 @@ export function itemOf({ naming, envelopes }: Side, { key, size, md5 }: Stat): I
     md5,
     uuid: found.uuid,
     type: found.type,
+    ageMs: (asOf?.getTime() ?? Date.now()) - modified.getTime(),
     sealed: found.sealed ?? (other ? undefined : isSealing(first)),
   }
 }

@@ -23,6 +23,8 @@ export interface CopyTally extends ShardTally {
   readonly missingBytes: number
   /** Objects at the target whose file the source does not have. */
   readonly extra: number
+  /** Those of them that are younger than a day: perhaps an Orthanc writes to the target. */
+  readonly youngExtra: number
   /** Objects at the target of files that the source has, under names that a copy does not write. */
   readonly otherNames: number
   /** Removed at the source while the copy ran. */
@@ -42,6 +44,7 @@ export const newTally = (): Writable<CopyTally> => ({
   missing: 0,
   missingBytes: 0,
   extra: 0,
+  youngExtra: 0,
   otherNames: 0,
   vanished: 0,
   doubles: 0,

@@ -33,6 +33,7 @@ export interface Within {
 
 /** How often what is missing is copied: the source may have new objects in each listing. */
 const MOST_ROUNDS = 3
+const DAY_MS = 86_400_000
 
 export class Window {
   readonly #options: WindowOptions
@@ -152,6 +153,7 @@ export class Window {
     tally.target.objects += target.items.size
     tally.target.strangers += strangersIn(target, digits)
     tally.extra += extra.length
+    tally.youngExtra += extra.filter(({ ageMs }) => !(ageMs >= DAY_MS)).length
     tally.otherNames += otherNames.length
     tally.doubles += doubles.length
     for (const { key, size } of extra) shard.line({ kind: 'extra', key, store: to.store.name, size })
