@@ -6,7 +6,7 @@ import { Fault } from '../fault.ts'
 import { ensureHome } from '../home.ts'
 import { noDebugger } from '../no-debugger.ts'
 import { version } from '../version.ts'
-import { CONFIG, concurrency, several } from './arguments.ts'
+import { CONFIG, concurrency, rateLimitOption, several } from './arguments.ts'
 import { check } from './check.ts'
 import { copyCommand } from './copy-command.ts'
 import { decrypt } from './decrypt.ts'
@@ -118,6 +118,7 @@ program
   .option('--from <ID>', 'only objects under this key; may be given several times', several(keyId))
   .option('--dry-run', 'change nothing, say how many objects and bytes would be re-encrypted')
   .option('--concurrency <N>', 'objects in work at once', concurrency, 8)
+  .addOption(rateLimitOption())
   .option('--state <FILE>', 'keep the progress in this file, so that a later run need not look at everything again')
   .option('--json', 'print the result as JSON')
   .addHelpText(

@@ -1,32 +1,28 @@
 import { diskNaming, type Naming } from '../area/naming.ts'
 import { amount } from '../bytes.ts'
-import { compose } from '../compose.ts'
 import type { EngineConfig } from '../config/config.ts'
 import { loadKeyring } from '../config/key-file.ts'
 import { Fault } from '../fault.ts'
-import { logTo } from '../log.ts'
 import { sealedNames } from '../rotate/names.ts'
 import { Rotation } from '../rotate/rotation.ts'
 import type { Keyring } from '../seal/keyring.ts'
 import type { Store } from '../stores/store.ts'
-import { withRoomFor } from './connections.ts'
+import { composeGuest, type GuestOptions, lookAtAll } from './compose-guest.ts'
 import { readConfig } from './orthanc-config.ts'
 import { withProgress } from './progress.ts'
 import { describeRotation, report, rotationReport } from './rotation-report.ts'
 import { readState, removeState, writeState } from './rotation-state.ts'
 import { fail, interruption, note, objects, sayJson, warn } from './terminal.ts'
 
-export interface RotateOptions {
+export interface RotateOptions extends GuestOptions {
   readonly config: readonly string[]
   readonly from?: readonly number[]
   readonly dryRun?: true
-  readonly concurrency: number
   readonly state?: string
   readonly json?: true
 }
 
 const REMEMBER_MS = 2_000
-const CHECK_DEADLINE_MS = 60_000
 
 export async function rotateKeys(options: RotateOptions): Promise<void> {
   const { dryRun = false, concurrency, state } = options
@@ -34,11 +30,7 @@ export async function rotateKeys(options: RotateOptions): Promise<void> {
   if (!config) throw new Fault('BadConfig', 'the configuration has no section of a storage provider')
   const keys = keyringOf(config)
   const from = options.from && checkedIds(options.from, keys)
-  const { store, hybrid, again } = compose(
-    withRoomFor(config, concurrency),
-    logTo(() => {}), // failures are reported below, and warnings were printed already
-    'guest',
-  )
+  const { store, hybrid, again } = composeGuest(config, options)
   const stop = interruption()
   stop.addEventListener('abort', () => note('interrupted; the objects under way are finished first'))
   const begin = (place: Store, naming: Naming, stateFile: string | undefined): Run => {
@@ -55,8 +47,10 @@ export async function rotateKeys(options: RotateOptions): Promise<void> {
   const names = hybrid ? `${store.name} and ${hybrid.fileSystem.name}` : store.name
   try {
     // All places first: "no longer used" for an empty folder that should be a mount would make people destroy keys.
-    for (const { place } of runs)
-      await place.check(AbortSignal.timeout(CHECK_DEADLINE_MS), { purpose: 'look', writes: !dryRun, warn })
+    await lookAtAll(
+      runs.map(({ place }) => place),
+      !dryRun,
+    )
     for (const run of runs) await carryOut(run, dryRun, stop)
   } finally {
     await store.close()
