@@ -68,6 +68,9 @@ export interface Composition {
   readonly callDeadlineMs: number
 }
 
+/** Around each store, over all other wrappers. */
+export type Outermost = (store: Store) => Store
+
 const SLACK_MS = 30_000
 /** A prefetch needs no more. At least half of the connections are for Orthanc. */
 const MOST_PREFETCHED = 8
@@ -87,7 +90,12 @@ const LOCAL = {
  * The object graph. This is the only file that names concrete stores. The order of the wrappers is the order of these
  * lines. `role`: what the process is to the folders in use, see stores/directory/root.ts.
  */
-export function compose(config: EngineConfig, log: Logger, role: Role = 'owner'): Composition {
+export function compose(
+  config: EngineConfig,
+  log: Logger,
+  role: Role = 'owner',
+  outermost: Outermost = store => store,
+): Composition {
   const info = (line: string) => log.info(line)
   const { provider, naming } = config
   const limits = provider.kind === 'directory' ? LOCAL : { ...provider, tooSlow: RAISE_TIMEOUT }
@@ -99,7 +107,7 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
   const bounded = withDeadline(requestTimeoutMs, tooSlow)(checked)
   const counts = newCounts()
   const counted = withMetrics(counts)(bounded)
-  const store = withLog(info)(counted)
+  const store = outermost(withLog(info)(counted))
   const { encryption } = config
   const warn = (line: string) => log.warn(line)
   const keys = encryption ? loadKeyring(encryption, warn) : keyring(undefined, [])
@@ -126,7 +134,7 @@ export function compose(config: EngineConfig, log: Logger, role: Role = 'owner')
     config.hybrid &&
     composeHybrid(config, config.hybrid, {
       objectStorage: { raw, tier: objectStorage, forOrthanc },
-      disk: diskOf(config.hybrid, log, role),
+      disk: diskOf(config.hybrid, log, role, outermost),
       sealing,
       again,
       retried: (work, signal) => attempt(work, { maxRetries }, signal, info),
@@ -213,18 +221,23 @@ function providerStore({ provider, naming, http }: EngineConfig, log: Logger, ro
   }
 }
 
-/** Orthanc's own disk where it has all files, and no object store. `role`: as of compose(). */
-export function composeDisk(disk: DiskConfig, log: Logger, role: Role): Pick<Composition, 'store' | 'again'> {
+/** Orthanc's own disk where it has all files, and no object store. `role`, `outermost`: as of compose(). */
+export function composeDisk(
+  disk: DiskConfig,
+  log: Logger,
+  role: Role,
+  outermost: Outermost,
+): Pick<Composition, 'store' | 'again'> {
   const again: Again = (work, signal) => attempt(work, { maxRetries: LOCAL.maxRetries }, signal, line => log.info(line))
-  return { store: diskOf(disk, log, role).store, again }
+  return { store: diskOf(disk, log, role, outermost).store, again }
 }
 
 /** Orthanc's own disk: without wrappers, and as files are read and written there. */
-function diskOf({ directory, sync }: DiskConfig, log: Logger, role: Role) {
+function diskOf({ directory, sync }: DiskConfig, log: Logger, role: Role, outermost: Outermost) {
   const info = (line: string) => log.info(line)
   const raw = directoryStore(directory, { sync, marked: false, role })
   const retried = withRetry({ maxRetries: LOCAL.maxRetries }, info)(raw)
   const bounded = withDeadline(LOCAL.requestTimeoutMs, LOCAL.tooSlow)(retried)
   const turns = raw.lease({ place: 'file-system', warn: line => log.warn(line) })
-  return { raw, store: withLog(info)(bounded), turns }
+  return { raw, store: outermost(withLog(info)(bounded)), turns }
 }

@@ -92,6 +92,22 @@ describe('bulk work on one machine', () => {
     )
   })
 
+  it('gives a shard with failures again what was remembered of it, to work that asks for that', async () => {
+    for (const keepsRemembered of [true, false]) {
+      const path = newPath()
+      const seen: unknown[] = []
+      const work = workOf(async ({ number, remembered, remember }) => {
+        if (number !== 9) return { done: 1, failures: 0 }
+        seen.push(remembered)
+        remember('this failed')
+        return { done: 1, failures: seen.length < 2 ? 1 : 0 }
+      })
+      for (const complete of [false, true])
+        assert.equal((await run(path, { ...work, keepsRemembered })).complete, complete)
+      assert.deepEqual(seen, [undefined, keepsRemembered ? 'this failed' : undefined])
+    }
+  })
+
   it('does a shard with failures again in the next run, and only that one', async () => {
     const path = newPath()
     const first = await run(

@@ -80,7 +80,8 @@ function run(place: string, command: string): Said {
     input: '',
   })
   const progress = /^orthanc-cloud-storage: \d+ %, .*\n/gm // a line for each ten seconds: there are some on a slow machine
-  const hide = (text: string) => text.replaceAll(place, 'PLACE').replace(progress, '').trimEnd()
+  const took = /^took .*\n/gm
+  const hide = (text: string) => text.replaceAll(place, 'PLACE').replace(progress, '').replace(took, '').trimEnd()
   return { stdout: hide(stdout), stderr: hide(stderr), exit: status ?? -1 }
 }
 

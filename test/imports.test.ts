@@ -107,11 +107,11 @@ describe('import rules', () => {
       inRoom('seal'),
     ))
 
-  it('rotate knows interfaces of stores and the names of objects, and no configuration', () =>
+  it('rotate knows bulk work, interfaces of stores and the names of objects, and no configuration', () =>
     all(
       ({ to, typeOnly }) =>
         ['src/fault.ts', 'src/bytes.ts'].includes(to) ||
-        /^src\/(rotate|seal)\/|^src\/area\/naming|^node:(crypto|events|timers)/.test(to) ||
+        /^src\/(rotate|seal|bulk)\/|^src\/area\/naming|^node:(crypto|events|timers)/.test(to) ||
         (/^src\/(stores|area)\//.test(to) && typeOnly),
       inRoom('rotate'),
     ))

@@ -2,61 +2,35 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { describe, it } from 'node:test'
-import { setImmediate as turn } from 'node:timers/promises'
 import type { ContentType } from '../src/area/area.ts'
-import { keysOf } from '../src/area/naming.ts'
-import { collect, collectSource, type Range, type Source, sourceOf } from '../src/bytes.ts'
+import { keysOf, trashKeyOf } from '../src/area/naming.ts'
+import { shardOf } from '../src/bulk/shards.ts'
+import type { Shard } from '../src/bulk/work.ts'
+import { collect, collectSource, sourceOf } from '../src/bytes.ts'
 import { Fault } from '../src/fault.ts'
 import { sealedNames } from '../src/rotate/names.ts'
-import { type Remembered, Rotation, type RotationOptions } from '../src/rotate/rotation.ts'
-import { a1, keyIdOf } from '../src/seal/a1.ts'
-import { keyring, masterKey } from '../src/seal/keyring.ts'
-import type { Store } from '../src/stores/store.ts'
+import { Rotation } from '../src/rotate/rotation.ts'
+import { emptyTally } from '../src/rotate/tally.ts'
+import { keyring } from '../src/seal/keyring.ts'
+import type { Stat, Store } from '../src/stores/store.ts'
 import { attempt, withRetry } from '../src/stores/wrappers/retry.ts'
 import { flaky } from './support/flaky.ts'
 import { memoryStore } from './support/memory-store.ts'
+import {
+  current,
+  filled,
+  idOf,
+  keyOf,
+  naming,
+  never,
+  newState,
+  old,
+  read,
+  rotate,
+  sealedBy,
+  stranger,
+} from './support/rotation.ts'
 import { noise } from './support/store.suite.ts'
-
-const never = new AbortController().signal
-const old = masterKey(1, Buffer.alloc(32, 1).toString('base64'))
-const current = masterKey(2, Buffer.alloc(32, 2).toString('base64'))
-const stranger = masterKey(3, Buffer.alloc(32, 3).toString('base64'))
-const naming = { rootPath: 'pacs', structure: 'flat', legacyUnknownFiles: false } as const
-const MB = 1024 * 1024
-
-const keyOf = (uuid = randomUUID() as string) => keysOf(naming, '.enc', { uuid, type: 'dicom' })[0]
-const sealedBy = (key: typeof old, bytes: Buffer) => a1(keyring(key, [])).seal(sourceOf(bytes))
-const read = async (store: Store, key: string) =>
-  collect(a1(keyring(current, [])).unseal(await store.get(key, undefined, never)))
-const idOf = async (store: Store, key: string) =>
-  keyIdOf(await collect(await store.get(key, { start: 0, end: 6 }, never)))
-
-/** `count` small objects under the old key, and what is in them. */
-async function filled(count: number, store = memoryStore()) {
-  const files = new Map<string, Buffer>()
-  for (let i = 0; i < count; i++) {
-    const key = keyOf()
-    files.set(key, noise(100 + i, i + 1))
-    await store.put(key, sealedBy(old, files.get(key) as Buffer), never)
-  }
-  return { store, files, sorted: [...files.keys()].sort() }
-}
-
-function rotation(store: Store, more: Partial<RotationOptions> = {}) {
-  const faults: Fault[] = []
-  const made = new Rotation({
-    store,
-    keys: keyring(current, [old]),
-    names: sealedNames(naming),
-    from: undefined,
-    dryRun: false,
-    concurrency: 3,
-    resume: undefined,
-    onFailure: fault => faults.push(fault),
-    ...more,
-  })
-  return Object.assign(made, { faults })
-}
 
 describe('rotation', () => {
   it('knows every name that a sealed object may have, and no other', () => {
@@ -74,15 +48,17 @@ describe('rotation', () => {
         const [plain] = keysOf({ ...naming, structure, rootPath }, '', { uuid, type: 'dicom' })
         assert.equal(names.mayBeSealed(plain), structure === 'legacy')
         assert.equal(names.mayBePlain, structure === 'legacy')
-        assert.equal(
-          names.shareBefore(
-            keysOf({ ...naming, structure, rootPath }, '.enc', {
-              uuid: `80${uuid.slice(2, 2)}00${uuid.slice(4)}`,
-              type: 'dicom',
-            })[0],
-          ),
-          0.5,
-        )
+        const [key] = keysOf({ ...naming, structure, rootPath }, '.enc', { uuid, type: 'dicom' })
+        for (const at of [key, trashKeyOf({ ...naming, rootPath }, key)]) {
+          const shards = Array.from({ length: 256 }, (_, shard) => shard)
+          const listed = shards.flatMap(shard =>
+            names
+              .prefixes(shard)
+              .filter(one => at.startsWith(one))
+              .map(() => shard),
+          )
+          assert.deepEqual(listed, [shardOf(uuid)])
+        }
       }
   })
 
@@ -91,19 +67,17 @@ describe('rotation', () => {
     const done = keyOf()
     await store.put(done, sealedBy(current, Buffer.from('done')), never)
     const before = await collect(await store.get(done, undefined, never))
-    const run = rotation(store)
-    await run.run(never)
+    const run = await rotate(store)
     for (const [key, bytes] of files) assert.deepEqual(await read(store, key), bytes)
     assert.deepEqual(await collect(await store.get(done, undefined, never)), before)
     assert.deepEqual(run.tally.keys, { 2: 21 })
     assert.equal(run.tally.moved, 20)
-    assert.ok(run.complete)
+    assert.deepEqual([run.tally.shards, run.error], [256, undefined])
   })
 
   it('survives a store that fails every third call', async () => {
     const { store, files } = await filled(30)
-    const run = rotation(withRetry({ maxRetries: 10, firstDelayMs: 1 }, () => {})(flaky(store)))
-    await run.run(never)
+    const run = await rotate(withRetry({ maxRetries: 10, firstDelayMs: 1 }, () => {})(flaky(store)))
     assert.deepEqual(run.faults, [])
     for (const [key, bytes] of files) assert.deepEqual(await read(store, key), bytes)
   })
@@ -113,7 +87,7 @@ describe('rotation', () => {
       const { store, sorted } = await filled(1)
       const [key = ''] = sorted
       let gets = 0
-      const run = rotation({
+      const run = await rotate({
         ...store,
         get: async (k, range, signal) => {
           if (moment === 'get' && ++gets === 2) await store.remove(k, signal)
@@ -129,99 +103,20 @@ describe('rotation', () => {
           if (moment === 'after') await store.remove(k, signal)
         },
       })
-      await run.run(never)
       assert.equal(await store.stat(key, never), undefined, moment)
       assert.equal(run.tally.vanished, 1, moment)
       assert.deepEqual(run.faults, [], moment)
     }
   })
 
-  /** Uploads as a transfer in parts does: part after part, the last one first. */
-  const inParts = (store: Store, partBytes: number, spy: (part: Range) => void = () => {}): Store => ({
-    ...store,
-    async put(key, body, signal) {
-      const parts: Buffer[] = []
-      for (let i = Math.ceil(body.size / partBytes) - 1; i >= 0; i--) {
-        const range = { start: i * partBytes, end: Math.min((i + 1) * partBytes, body.size) }
-        spy(range)
-        const part: Source = { size: range.end - range.start, open: () => body.open(range) }
-        parts.unshift(await collectSource(part))
-      }
-      await store.put(key, sourceOf(Buffer.concat(parts)), signal)
-    },
-  })
-
-  for (const size of [8 * MB, 8 * MB + 1, 12 * MB, 13 * MB + 77])
-    it(`moves a large object of ${size} bytes, whole and in parts`, async () => {
-      for (const wrap of [(store: Store) => store, (store: Store) => inParts(store, 5 * MB)]) {
-        const store = memoryStore()
-        const key = keyOf()
-        const bytes = noise(size)
-        await store.put(key, sealedBy(old, bytes), never)
-        const run = rotation(wrap(store))
-        await run.run(never)
-        assert.deepEqual(run.faults, [])
-        assert.ok((await read(store, key)).equals(bytes))
-      }
-    })
-
-  it('publishes nothing that differs from what it verified', async () => {
-    const store = memoryStore()
-    const key = keyOf()
-    const sealed = await collectSource(sealedBy(old, noise(10 * MB)))
-    await store.put(key, sourceOf(sealed), never)
-    const damaged = Buffer.from(sealed)
-    damaged[9 * MB] = (damaged[9 * MB] as number) ^ 1
-    for (const wrap of [(s: Store) => s, (s: Store) => inParts(s, 5 * MB)]) {
-      const run = rotation(
-        wrap({
-          ...store,
-          async get(k, range, signal) {
-            // The disk goes bad between the pass that verifies and the one that writes.
-            if (range && range.end > 9 * MB && range.start <= 9 * MB)
-              return { size: range.end - range.start, body: sourceOf(damaged).open(range) }
-            return store.get(k, range, signal)
-          },
-        }),
-      )
-      await run.run(never)
-      assert.match(run.faults[0]?.message ?? '', /changed after it was verified/)
-      assert.ok((await collect(await store.get(key, undefined, never))).equals(sealed))
-    }
-  })
-
-  it('goes on when the write of a run that was killed appears late, while the object is read', async () => {
-    const store = memoryStore()
-    const key = keyOf()
-    const bytes = noise(10 * MB)
-    await store.put(key, sealedBy(old, bytes), never)
-    let late = true
-    const run = rotation(
-      withRetry({ maxRetries: 2, firstDelayMs: 1 }, () => {})({
-        ...store,
-        async get(k, range, signal) {
-          if (late && range && range.start > 5 * MB) {
-            late = false
-            await store.put(key, sealedBy(current, bytes), never)
-          }
-          return store.get(k, range, signal)
-        },
-      }),
-    )
-    await run.run(never)
-    assert.deepEqual([late, run.faults], [false, []])
-    assert.ok((await read(store, key)).equals(bytes))
-  })
-
   it('says so when what was written reads back as something else', async () => {
     const { store } = await filled(1)
-    const run = rotation({
+    const run = await rotate({
       ...store,
       put: (key, _body, signal) => store.put(key, sealedBy(current, Buffer.from('something else')), signal),
     })
-    await run.run(never)
     assert.match(run.faults[0]?.message ?? '', /reads back as something else/)
-    assert.deepEqual([...run.failed.values()], [1])
+    assert.deepEqual([run.tally.failures, run.tally.keys, run.tally.unknown], [1, { 1: 1 }, 0])
   })
 
   it('goes on after a failed object, remembers it, and verifies it to its end the next time', async () => {
@@ -232,18 +127,17 @@ describe('rotation', () => {
     damaged[damaged.length - 1] = (damaged.at(-1) as number) ^ 1
     await store.put(bad, sourceOf(damaged), never)
     await store.put(foreign, sealedBy(stranger, files.get(foreign) as Buffer), never)
-    const first = rotation(store)
-    await first.run(never)
-    assert.deepEqual([...first.remembered.failed].sort(), [bad, foreign])
-    assert.equal(first.remembered.after, sorted.at(-1))
-    assert.deepEqual(first.tally.keys, { 2: 8 })
+    const state = newState()
+    const first = await rotate(store, { state })
+    assert.deepEqual(first.faults.map(({ where }) => where.key).sort(), [bad, foreign].sort())
+    assert.deepEqual([first.tally.keys, first.tally.failures], [{ 1: 1, 2: 8, 3: 1 }, 2])
 
     // Orthanc's backup brings the damaged one back; the other was written in the meantime, but badly.
     await store.put(bad, sourceOf(original), never)
     const broken = await collectSource(sealedBy(current, noise(50)))
     await store.put(foreign, sourceOf(broken.fill(0, 80, 90)), never)
     const looked = new Set<string>()
-    const second = rotation(
+    const second = await rotate(
       {
         ...store,
         get(key, range, signal) {
@@ -251,79 +145,119 @@ describe('rotation', () => {
           return store.get(key, range, signal)
         },
       },
-      { resume: first.remembered },
+      { state },
     )
-    await second.run(never)
-    assert.deepEqual([...looked].sort(), [bad, foreign])
-    assert.deepEqual(second.tally.keys, { 2: 9 })
-    assert.deepEqual([...second.failed.keys()], [foreign])
+    assert.deepEqual([...looked].sort(), [bad, foreign].sort())
+    assert.deepEqual([second.tally.keys, second.tally.moved], [{ 2: 10 }, 9])
+    assert.deepEqual(
+      second.faults.map(({ where }) => where.key),
+      [foreign],
+    )
   })
 
-  it('remembers a true state at every moment', async () => {
-    const { store, files, sorted } = await filled(40)
-    const states: Remembered[] = []
-    const run = rotation({
-      ...store,
-      async put(key, body, signal) {
-        // Some are much slower than those after them.
-        for (let i = key.charCodeAt(5) % 5; i > 0; i--) await turn()
-        await store.put(key, body, signal)
-        states.push(run.remembered)
-        for (const before of sorted.slice(0, sorted.indexOf(run.remembered.after ?? '') + 1))
-          assert.equal(await idOf(store, before), 2)
-      },
-    })
-    await run.run(never)
-    for (const state of states)
-      assert.equal(
-        Object.values(state.tally.keys).reduce((a, b) => a + b, 0),
-        sorted.indexOf(state.after ?? '') + 1,
-      )
-    assert.equal(run.tally.moved, files.size)
-  })
-
-  it('takes what it remembers for nothing when the store does not list in the order of keys', async () => {
-    const { store, files, sorted } = await filled(20)
-    const [first = '', second = ''] = sorted
-    const middle = sorted[10] ?? ''
-    /** What comes first in order comes last in the listing, behind a key that an earlier run was done with. */
-    const shuffled: Store = {
+  it('verifies to its end what failed, also where it has to look at the whole shard again', async () => {
+    const { store, sorted } = await filled(1)
+    const [key = ''] = sorted
+    const others = Array.from({ length: 40 }, () => keyOf(`${key.slice(5, 7)}${randomUUID().slice(2)}`))
+    for (const other of others) await store.put(other, sealedBy(old, noise(10)), never)
+    const damaged = await collectSource(sealedBy(current, noise(50)))
+    const state = newState()
+    const listed = (order: readonly string[]): Store => ({
       ...store,
       async *list(prefix, signal) {
-        for (const key of [...sorted.slice(2), second, first]) {
-          const stat = await store.stat(key, signal)
-          if (stat?.key.startsWith(prefix)) yield stat
-        }
+        for (const one of order) if (one.startsWith(prefix)) yield (await store.stat(one, signal)) as Stat
+      },
+    })
+    /** Ends after one object under its old key. What is written under `key` is damaged. */
+    const begun = (order: readonly string[]) => {
+      const stop = new AbortController()
+      const put: Store['put'] = async (at, body, signal) => {
+        if (at !== key) stop.abort()
+        await store.put(at, at === key ? sourceOf(damaged.fill(0, 80, 90)) : body, signal)
+      }
+      return rotate({ ...listed(order), put }, { state, stop: stop.signal, concurrency: 1 })
+    }
+    await begun([key, ...others])
+    assert.equal(await idOf(store, key), 2)
+    await begun([...others, key])
+    const second = await rotate(listed([...others, key]), { state })
+    assert.deepEqual(
+      second.faults.map(({ where }) => where.key),
+      [key],
+    )
+    assert.deepEqual([second.tally.keys, second.tally.moved], [{ 2: 41 }, 40])
+  })
+
+  it('re-encrypts what is in the trash, and counts it', async () => {
+    const { store, files } = await filled(1)
+    const aside = trashKeyOf(naming, keyOf())
+    await store.put(aside, sealedBy(old, Buffer.from('aside')), never)
+    const run = await rotate(store)
+    assert.deepEqual((await read(store, aside)).toString(), 'aside')
+    assert.deepEqual([run.tally.keys, run.tally.moved], [{ 2: files.size + 1 }, 2])
+  })
+
+  it('does all places in one work, and says which had nothing', async () => {
+    const [one, other, nothing] = [await filled(5), await filled(6), memoryStore()]
+    const places = [one.store, { ...other.store, name: 'other' }, { ...nothing, name: 'nothing' }].map(store => ({
+      ...{ store, names: sealedNames(naming) },
+    }))
+    const run = await rotate(one.store, { places })
+    for (const { store, files } of [one, other])
+      for (const [key, bytes] of files) assert.deepEqual(await read(store, key), bytes)
+    assert.deepEqual([run.tally.keys, Object.keys(run.tally.empty)], [{ 2: 11 }, ['nothing']])
+  })
+
+  it('goes on in a store that does not list in the order of keys', async () => {
+    const { store, files, sorted } = await filled(60)
+    const shuffled = [...sorted].sort((a, b) => (a.slice(-8) < b.slice(-8) ? -1 : 1))
+    const unordered: Store = {
+      ...store,
+      async *list(prefix, signal) {
+        for (const key of shuffled) if (key.startsWith(prefix)) yield (await store.stat(key, signal)) as Stat
       },
     }
-    const tally = { keys: { 2: 11 }, plain: 0, moved: 11, movedBytes: 1, vanished: 0 }
-    const run = rotation(shuffled, { resume: { after: middle, tally, failed: [] } })
-    await run.run(never)
+    const [state, stop] = [newState(), new AbortController()]
+    let puts = 0
+    const put: Store['put'] = async (key, body, signal) => {
+      if (++puts === 20) stop.abort()
+      await store.put(key, body, signal)
+    }
+    const first = await rotate({ ...unordered, put }, { state, stop: stop.signal })
+    assert.equal(first.error?.code, 'Canceled')
+    const second = await rotate(unordered, { state })
     for (const [key, bytes] of files) assert.deepEqual(await read(store, key), bytes)
-    assert.deepEqual(run.tally.keys, { 2: files.size })
-    assert.ok(run.complete)
-    assert.equal(run.remembered.after, undefined)
-    const anew = rotation(shuffled, { resume: run.remembered })
-    await anew.run(never)
-    assert.deepEqual(anew.tally.keys, { 2: files.size })
+    assert.deepEqual([second.tally.keys, second.tally.moved], [{ 2: files.size }, files.size])
+  })
+
+  it('refuses to go on with what names objects of others', async () => {
+    const { store } = await filled(1)
+    const shard: Shard = {
+      number: 0,
+      ...{ remember() {}, line() {}, failed() {} },
+      remembered: { whole: true, settled: emptyTally, failed: [{ place: 0, key: `elsewhere/${keyOf()}` }] },
+    }
+    const places = [{ store, names: sealedNames(naming) }]
+    const keys = keyring(current, [old])
+    const options = { places, keys, from: undefined, dryRun: false, concurrency: 1, identity: {} }
+    await assert.rejects(new Rotation(options).shard(shard, never), { code: 'BadConfig' })
   })
 
   it('counts an object once that a listing has twice', async () => {
     const { store, files } = await filled(3)
-    const run = rotation({
+    const run = await rotate({
       ...store,
       async *list(prefix, signal) {
         for await (const stat of store.list(prefix, signal)) yield* [stat, stat]
       },
     })
-    await run.run(never)
-    assert.deepEqual([run.tally.keys, run.listed], [{ 2: files.size }, files.size])
+    assert.deepEqual(run.tally.keys, { 2: files.size })
   })
 
   it('reads again what the way to the store has changed', async () => {
     const { store, files } = await filled(4)
     let flips = 5
-    const run = rotation(
+    const run = await rotate(
       {
         ...store,
         async get(key, range, signal) {
@@ -334,63 +268,56 @@ describe('rotation', () => {
       },
       { again: (work, signal) => attempt(work, { maxRetries: 9, firstDelayMs: 1 }, signal, () => {}) },
     )
-    await run.run(never)
     assert.deepEqual(run.faults, [])
     for (const [key, bytes] of files) assert.deepEqual(await read(store, key), bytes)
   })
 
-  it('stops taking objects when it is told to, and finishes those under way', async () => {
+  it('stops taking objects when it is told to, finishes those under way, and goes on', async () => {
     const { store, files } = await filled(40)
-    const stop = new AbortController()
+    const [state, stop] = [newState(), new AbortController()]
     let puts = 0
-    const run = rotation({
-      ...store,
-      async put(key, body, signal) {
-        if (++puts === 10) stop.abort()
-        await store.put(key, body, signal)
+    const run = await rotate(
+      {
+        ...store,
+        async put(key, body, signal) {
+          if (++puts === 10) stop.abort()
+          await store.put(key, body, signal)
+        },
       },
-    })
-    await run.run(stop.signal)
-    assert.ok(!run.complete)
+      { state, stop: stop.signal },
+    )
     assert.ok(puts >= 10 && puts <= 12, `${puts} objects were written`)
-    assert.equal(run.tally.moved, puts)
-    const rest = rotation(store, { resume: run.remembered })
-    await rest.run(never)
-    assert.equal(rest.tally.moved, files.size)
-    assert.ok(rest.complete)
+    assert.deepEqual([run.error?.code, run.tally.moved, run.faults], ['Canceled', puts, []])
+    const rest = await rotate(store, { state })
+    assert.deepEqual([rest.tally.keys, rest.tally.moved, rest.tally.shards], [{ 2: files.size }, files.size, 256])
   })
 
   it('gives up a store that fails one object after the other', async () => {
     const { store } = await filled(100)
-    const run = rotation({ ...store, put: () => Promise.reject(new Fault('Denied', 'AccessDenied: no')) })
-    await assert.rejects(
-      run.run(never),
-      (fault: Fault) => fault.code === 'Denied' && /20 objects failed/.test(fault.message),
-    )
+    const run = await rotate({ ...store, put: () => Promise.reject(new Fault('Denied', 'AccessDenied: no')) })
+    assert.equal(run.error?.code, 'Denied')
+    assert.match(run.error?.message ?? '', /20 files could not be/)
     assert.ok(run.faults.length >= 20 && run.faults.length <= 22)
-    assert.ok(!run.complete)
+    assert.ok(run.tally.shards < 256)
   })
 
   it('rejects when the store cannot be listed', async () => {
     const { store } = await filled(1)
-    const run = rotation({
-      ...store,
-      // biome-ignore lint/correctness/useYield: it fails before its first object
-      async *list() {
-        throw new Fault('Denied', 'AccessDenied')
-      },
-    })
-    await assert.rejects(run.run(never), /AccessDenied/)
+    const list: Store['list'] = async function* (prefix, signal) {
+      if (prefix !== 'pacs/') throw new Fault('Denied', 'AccessDenied')
+      yield* store.list(prefix, signal)
+    }
+    assert.equal((await rotate({ ...store, list })).error?.code, 'Denied')
   })
 
   it('does not remember without bound what failed', async () => {
     const store = memoryStore()
-    const keys = Array.from({ length: 1100 }, () => keyOf()).sort()
+    const keys = Array.from({ length: 1100 }, () => keyOf(`ab${randomUUID().slice(2)}`)).sort()
     for (const key of keys) await store.put(key, sealedBy(stranger, Buffer.alloc(0)), never)
-    const run = rotation(store)
-    await run.run(never)
-    assert.equal(run.failed.size, 1100)
-    assert.equal(run.remembered.failed.length, 1000)
-    assert.equal(run.remembered.after, keys[999])
+    const state = newState()
+    const first = await rotate(store, { state })
+    assert.deepEqual([first.tally.failures, first.tally.keys], [1100, { 3: 1100 }])
+    const second = await rotate(store, { state, keys: keyring(current, [stranger]) })
+    assert.deepEqual([second.tally.failures, second.tally.keys], [0, { 2: 1100 }])
   })
 })

@@ -101,7 +101,7 @@ export class Alone {
       failed: onFailure,
     }
     const tally = await work.shard(shard, signal)
-    state.finish(number, tally.failures === 0 ? tally : undefined)
+    state.finish(number, tally.failures === 0 ? tally : undefined, work.keepsRemembered)
     this.#ended.set(number, tally)
   }
 

@@ -60,10 +60,10 @@ export class State {
     this.#try(() => this.#run('INSERT INTO lines (shard, line) VALUES (?, ?)', shard, JSON.stringify(line)))
   }
 
-  /** `undefined`: it is to be done again in a later run, from its beginning. */
-  finish(shard: number, tally: ShardTally | undefined): void {
+  /** `undefined`: it is to be done again in a later run, from its beginning, or from what was remembered. */
+  finish(shard: number, tally: ShardTally | undefined, keepsRemembered = false): void {
     this.#together(() => {
-      this.#run('DELETE FROM shards WHERE shard = ?', shard)
+      if (tally || !keepsRemembered) this.#run('DELETE FROM shards WHERE shard = ?', shard)
       if (tally) this.#run('INSERT INTO shards (shard, tally) VALUES (?, ?)', shard, JSON.stringify(tally))
       this.#run('UPDATE lines SET kept = ? WHERE shard = ?', tally ? 1 : 0, shard)
     })

@@ -43,6 +43,11 @@ export interface BulkWork<T extends ShardTally> {
    */
   readonly identity: Readonly<Record<string, Json>>
   /**
+   * What was remembered of a shard stays where the shard has failures, for the run that does it again. Otherwise such a
+   * shard begins anew.
+   */
+  readonly keepsRemembered?: boolean
+  /**
    * Several at a time. It may run again after its process died in the middle, also on another machine: then it must do
    * no harm, and count what is done already. Rejects when the rest of the shard cannot be done now.
    */

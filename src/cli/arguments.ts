@@ -41,6 +41,10 @@ export function rateLimit(text: string, before: RateLimit = {}): RateLimit {
   return unit === '' ? { ...before, objects: rate } : { ...before, bytes: Math.round(rate) }
 }
 
+/** For a command of bulk work. */
+export const rateLimitOption = (description = 'such as 200/s (objects) or 50MB/s; may be given twice') =>
+  new Option('--rate-limit <RATE>', description).argParser(rateLimit)
+
 /** `--older-than`, `--settle`. */
 export const ageOption = (flags: string, description: string, milliseconds: number, shown: string) =>
   new Option(flags, description).argParser(age).default(milliseconds, shown)

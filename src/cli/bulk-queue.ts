@@ -49,7 +49,7 @@ async function joinRun(
       ...(heartbeatSeconds === undefined ? {} : { heartbeatSeconds }),
       pieces: tally => wording.done(tally),
       onFailure: fault => {
-        if (++failures <= MOST_LINES) fail(fault)
+        if (++failures <= MOST_LINES || wording.tellsAllFailures) fail(fault)
       },
       onNote: note,
     },

@@ -20,12 +20,16 @@ export interface BulkArguments {
 export interface Wording {
   /** Of the tally, for the line of progress: `12 objects copied (3.1 MB)`. */
   position(tally: Tally): string
+  /** Each failure is told at once, however many there are. Otherwise the rest is counted. */
+  readonly tellsAllFailures?: boolean
   /** Pieces done, for the rate. */
   done(tally: Tally): number
   /** One line of the report, for people. Undefined: it is only for programs. */
   sentence(line: Line): string | undefined
   /** What the report ends with, for people. */
   summary(tally: Tally, complete: boolean): readonly string[]
+  /** Prints one document in place of everything that would go to standard output. */
+  document?(tally: Tally): void
   /** What programs get of the tally: lines of their own, and what is in the summary. Without it, all of it is there. */
   forPrograms?(tally: Tally): { readonly lines: readonly Line[]; readonly summary: Tally }
 }
@@ -55,6 +59,7 @@ export async function report(outcome: Outcome, wording: Wording, json: JsonLines
 
 async function linesOf(outcome: Outcome, wording: Wording, json: JsonLines, seconds: number): Promise<void> {
   const { tally, complete, lines } = outcome
+  if (wording.document) return wording.document(tally)
   const shown = new Map<string, number>()
   for await (const line of lines()) {
     json.write(line)

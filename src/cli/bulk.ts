@@ -38,7 +38,7 @@ export async function runBulk(
     state = new State(options.state ?? join(own ?? '', 'state'), { command: work.name, ...work.identity })
     let failures = 0
     const onFailure = (fault: Fault) => {
-      if (++failures <= MOST_LINES) fail(fault)
+      if (++failures <= MOST_LINES || wording.tellsAllFailures) fail(fault)
     }
     const alone = new Alone({ work, state, onFailure })
     const start = performance.now()

@@ -1,5 +1,5 @@
 import { Command } from 'commander'
-import { CONFIG, concurrency, count, mustFit, rateLimit, several } from './arguments.ts'
+import { CONFIG, concurrency, count, mustFit, rateLimitOption, several } from './arguments.ts'
 import { type CopyArguments, checkCopy, copy } from './copy.ts'
 import { queueOption } from './queue-option.ts'
 
@@ -20,7 +20,7 @@ export const copyCommand = new Command('copy')
   .option('--orthanc <URL>', "read the types of files through Orthanc's REST API, where names do not say them")
   .option('--orthanc-user-file <FILE>', 'user and password for it, as USER:PASSWORD')
   .option('--concurrency <N>', 'objects in work at once', concurrency, 32)
-  .option('--rate-limit <RATE>', 'such as 200/s (objects) or 50MB/s; may be given twice', rateLimit)
+  .addOption(rateLimitOption())
   .option('--state <FILE>', 'keep the progress in this file, so that a later run need not look at everything again')
   .addOption(queueOption())
   .option('--json <FILE>', 'write one JSON object a line, then a summary; - is standard output')

@@ -3,18 +3,16 @@ import { realpathSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Again } from '../area/area.ts'
 import { diskNaming } from '../area/naming.ts'
-import { compose, composeDisk } from '../compose.ts'
+import { composeDisk } from '../compose.ts'
 import type { EngineConfig, HttpConfig } from '../config/config.ts'
 import { identityOf } from '../config/identity.ts'
 import { loadKeyring } from '../config/key-file.ts'
 import type { Side } from '../copy/side.ts'
-import { logTo } from '../log.ts'
 import { a1 } from '../seal/a1.ts'
 import { plain } from '../seal/envelope.ts'
 import { keyring } from '../seal/keyring.ts'
 import { encryptionStateOf, envelopesOf } from '../seal/policy.ts'
-import { type RateLimit, withRateLimit } from '../stores/wrappers/rate-limit.ts'
-import { withRoomFor } from './connections.ts'
+import { composeGuest, type GuestOptions, limiting, silent } from './compose-guest.ts'
 import { readConfig, readDisk } from './orthanc-config.ts'
 import { warn } from './terminal.ts'
 
@@ -30,25 +28,15 @@ export interface OpenSide extends Side {
   readonly identity: string
 }
 
-export interface SideOptions {
-  readonly concurrency: number
-  readonly rateLimit?: RateLimit
-}
-
 /** `makes`: whether the folder or container may be made. */
-export function openSide(
-  paths: readonly string[],
-  { concurrency, rateLimit = {} }: SideOptions,
-  makes: boolean,
-): OpenSide {
+export function openSide(paths: readonly string[], options: GuestOptions, makes: boolean): OpenSide {
   const config = readConfig(paths)
   const role = makes ? 'owner' : 'guest'
-  const silent = logTo(() => {}) // failures are reported by the command, and warnings were printed already
   if (!config) {
     const disk = readDisk(paths)
-    const { store, again } = composeDisk(disk, silent, role)
+    const { store, again } = composeDisk(disk, silent, role, limiting(options))
     const place = folderAt(disk.directory)
-    const side = { store: withRateLimit(rateLimit)(store), naming: diskNaming, keys: keyring(undefined, []) }
+    const side = { store, naming: diskNaming, keys: keyring(undefined, []) }
     return {
       ...side,
       envelopes: [plain],
@@ -62,13 +50,13 @@ export function openSide(
   const { naming, encryption, provider } = config
   const keys = encryption ? loadKeyring(encryption, warn) : keyring(undefined, [])
   const state = encryptionStateOf(encryption)
-  const { store, again } = compose(withRoomFor(config, concurrency), silent, role)
+  const { store, again } = composeGuest(config, options, role)
   const place =
     provider.kind === 'directory'
       ? folderAt(join(provider.path, naming.rootPath))
       : `${identityOf(config)} ${naming.rootPath}`
   return {
-    store: withRateLimit(rateLimit)(store),
+    store,
     naming,
     envelopes: envelopesOf(state, 'object-storage', a1(keys)),
     keys,

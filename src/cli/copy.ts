@@ -11,9 +11,9 @@ import { typesOf } from '../copy/types.ts'
 import { Deletions } from '../deletions/deletions.ts'
 import { Fault } from '../fault.ts'
 import { Budget } from '../seal/budget.ts'
-import type { RateLimit } from '../stores/wrappers/rate-limit.ts'
 import { Scratch } from '../verify/scratch.ts'
 import { type BulkArguments, runBulk } from './bulk.ts'
+import { type GuestOptions, soon } from './compose-guest.ts'
 import { copyTally, copyWording, isEqual } from './copy-report.ts'
 import { NO_HTTP, type OpenSide, openSide } from './copy-side.ts'
 import { JsonLines } from './json-lines.ts'
@@ -21,7 +21,7 @@ import { type IndexArguments, openIndex } from './orthanc-index.ts'
 import { fail, failWith, interruption, note, objects, say, warn } from './terminal.ts'
 import { refuseReadOnly } from './verify-repair.ts'
 
-export interface CopyArguments extends BulkArguments, Omit<IndexArguments, 'config'> {
+export interface CopyArguments extends BulkArguments, Omit<IndexArguments, 'config'>, GuestOptions {
   readonly from: readonly string[]
   readonly to: readonly string[]
   readonly dryRun?: true
@@ -30,12 +30,9 @@ export interface CopyArguments extends BulkArguments, Omit<IndexArguments, 'conf
   readonly deleteExtra?: true
   readonly yes?: true
   readonly expect?: number
-  readonly concurrency: number
-  readonly rateLimit?: RateLimit
   readonly scratch?: string
 }
 
-const CHECK_DEADLINE_MS = 60_000
 /** With more failures, the rest is counted. */
 const MOST_LINES = 20
 
@@ -96,9 +93,8 @@ function refuseSamePlace(from: OpenSide, to: OpenSide): void {
 
 /** An empty folder that should be a mount has nothing to copy, and a store that is away takes nothing. */
 async function check(from: OpenSide, to: OpenSide, dryRun: boolean, stop: AbortSignal): Promise<void> {
-  const signal = () => AbortSignal.any([stop, AbortSignal.timeout(CHECK_DEADLINE_MS)])
-  await from.store.check(signal(), { purpose: 'look', writes: false, warn })
-  await to.store.check(signal(), { purpose: dryRun ? 'look' : 'start', writes: !dryRun, warn })
+  await from.store.check(soon(stop), { purpose: 'look', writes: false, warn })
+  await to.store.check(soon(stop), { purpose: dryRun ? 'look' : 'start', writes: !dryRun, warn })
 }
 
 /** What a copy does not do, and what its target needs to be read. */

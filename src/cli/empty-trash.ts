@@ -1,41 +1,33 @@
 /** `verify --empty-trash`: the only way out of the trash that removes. */
 import { amount } from '../bytes.ts'
-import { compose } from '../compose.ts'
 import type { EngineConfig } from '../config/config.ts'
 import { loadKeyring } from '../config/key-file.ts'
 import { Fault } from '../fault.ts'
-import { logTo } from '../log.ts'
 import { emptyTrash, newTrashTally } from '../repair/trash.ts'
 import { keyring } from '../seal/keyring.ts'
 import { placesOf } from '../verify-places.ts'
-import { withRoomFor } from './connections.ts'
+import { composeGuest, type GuestOptions, soon } from './compose-guest.ts'
 import { JsonLines } from './json-lines.ts'
 import { fail, interruption, note, objects, say, warn } from './terminal.ts'
 import { refuseReadOnly } from './verify-repair.ts'
 
-export interface EmptyTrashArguments {
+export interface EmptyTrashArguments extends GuestOptions {
   /** Milliseconds. */
   readonly olderThan: number
   readonly json?: string
-  readonly concurrency: number
   /** Without it, nothing is removed. */
   readonly yes?: true
 }
 
-const CHECK_DEADLINE_MS = 60_000
 /** With more failures, the rest is counted. */
 const MOST_LINES = 20
 
 /** Exit code 1: something could not be removed. Rejects when it could not be finished. */
 export async function emptyTrashOf(config: EngineConfig, options: EmptyTrashArguments): Promise<void> {
-  const { olderThan, concurrency, yes = false } = options
+  const { olderThan, yes = false } = options
   if (yes) refuseReadOnly(config)
   const keys = config.encryption ? loadKeyring(config.encryption, warn) : keyring(undefined, [])
-  const composition = compose(
-    withRoomFor(config, concurrency),
-    logTo(() => {}), // failures are reported below, and warnings were printed already
-    'guest',
-  )
+  const composition = composeGuest(config, options)
   const stop = interruption()
   stop.addEventListener('abort', () => note('interrupted; what was done so far follows'))
   const json = new JsonLines(options.json)
@@ -44,8 +36,7 @@ export async function emptyTrashOf(config: EngineConfig, options: EmptyTrashArgu
   try {
     for (const place of placesOf(config, composition, keys)) {
       const { store } = place
-      const deadline = AbortSignal.any([stop, AbortSignal.timeout(CHECK_DEADLINE_MS)])
-      await store.check(deadline, { purpose: 'look', writes: yes, warn })
+      await store.check(soon(stop), { purpose: 'look', writes: yes, warn })
       const kind = yes ? 'removed' : 'to be removed'
       const tally = newTrashTally()
       const ended = await emptyTrash(

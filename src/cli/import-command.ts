@@ -1,6 +1,6 @@
 import { Command } from 'commander'
 import { Fault } from '../fault.ts'
-import { CONFIG, concurrency, mustFit, several } from './arguments.ts'
+import { CONFIG, concurrency, mustFit, rateLimitOption, several } from './arguments.ts'
 import { type ImportArguments, importFiles } from './import.ts'
 import { queueOption } from './queue-option.ts'
 
@@ -11,6 +11,7 @@ export const importCommand = new Command('import')
   .option('--orthanc-user-file <FILE>', 'user and password for it, as USER:PASSWORD')
   .option('--dry-run', 'read everything and send nothing: say what would be sent, and what is damaged')
   .option('--concurrency <N>', 'files that are on their way at once', concurrency, 10)
+  .addOption(rateLimitOption())
   .option('--state <FILE>', 'keep in this file what is done, so that a run that was stopped goes on')
   .addOption(queueOption())
   .option('--json <FILE>', 'write one JSON object a line: what was not imported, then a summary; - is standard output')

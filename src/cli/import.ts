@@ -1,5 +1,5 @@
 import { diskNaming } from '../area/naming.ts'
-import { type Composition, compose } from '../compose.ts'
+import type { Composition } from '../compose.ts'
 import type { EngineConfig } from '../config/config.ts'
 import { identityOf } from '../config/identity.ts'
 import { loadKeyring } from '../config/key-file.ts'
@@ -7,24 +7,20 @@ import { Fault } from '../fault.ts'
 import { Import, type ImportPlace } from '../import/import.ts'
 import { Receiver } from '../import/receiver.ts'
 import { FINDINGS } from '../import/tally.ts'
-import { logTo } from '../log.ts'
 import { keyring } from '../seal/keyring.ts'
 import { type BulkArguments, runBulk } from './bulk.ts'
-import { withRoomFor } from './connections.ts'
+import { composeGuest, type GuestOptions, lookAtAll, soon } from './compose-guest.ts'
 import { importWording } from './import-report.ts'
 import { readConfig } from './orthanc-config.ts'
 import { openOrthanc } from './orthanc-index.ts'
 import { failWith, interruption, note, warn } from './terminal.ts'
 
-export interface ImportArguments extends BulkArguments {
+export interface ImportArguments extends BulkArguments, GuestOptions {
   readonly from: readonly string[]
   readonly orthanc?: string
   readonly orthancUserFile?: string
   readonly dryRun?: true
-  readonly concurrency: number
 }
-
-const CHECK_DEADLINE_MS = 60_000
 
 export async function importFiles(options: ImportArguments): Promise<void> {
   failWith(3)
@@ -34,16 +30,16 @@ export async function importFiles(options: ImportArguments): Promise<void> {
   const keys = config.encryption ? loadKeyring(config.encryption, warn) : keyring(undefined, [])
   const orthanc = dryRun ? undefined : openOrthanc(options, config.http, concurrency)
   const receiver = orthanc && new Receiver(orthanc)
-  const composition = compose(
-    withRoomFor(config, concurrency),
-    logTo(() => {}), // failures are reported below, and warnings were printed already
-    'guest',
-  )
+  const composition = composeGuest(config, options)
   const places = placesOf(config, composition)
   const stop = interruption()
   stop.addEventListener('abort', () => note('interrupted; what was done so far follows'))
   try {
-    for (const { store } of places) await store.check(soon(stop), { purpose: 'look', writes: false, warn })
+    await lookAtAll(
+      places.map(({ store }) => store),
+      false,
+      stop,
+    )
     await receiver?.look(soon(stop))
     if ((await receiver?.storesIn(soon(stop)))?.includes(composition.store.name))
       warn(`Orthanc stores into ${composition.store.name}, too: with the same RootPath, each file will be there twice`)
@@ -60,8 +56,6 @@ export async function importFiles(options: ImportArguments): Promise<void> {
     await orthanc?.close()
   }
 }
-
-const soon = (stop: AbortSignal) => AbortSignal.any([stop, AbortSignal.timeout(CHECK_DEADLINE_MS)])
 
 function placesOf({ naming }: EngineConfig, { store, hybrid }: Composition): readonly ImportPlace[] {
   return [{ store, naming }, ...(hybrid ? [{ store: hybrid.fileSystem, naming: diskNaming }] : [])]

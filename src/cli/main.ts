@@ -6,7 +6,7 @@ import { Fault } from '../fault.ts'
 import { ensureHome } from '../home.ts'
 import { noDebugger } from '../no-debugger.ts'
 import { version } from '../version.ts'
-import { CONFIG, concurrency, several } from './arguments.ts'
+import { CONFIG, concurrency, rateLimitOption, several } from './arguments.ts'
 import { check } from './check.ts'
 import { copyCommand } from './copy-command.ts'
 import { decrypt } from './decrypt.ts'
@@ -16,6 +16,7 @@ import { importCommand } from './import-command.ts'
 import { inspect } from './inspect.ts'
 import { keyId, keyOption } from './key-option.ts'
 import { keygen } from './keygen.ts'
+import { queueOption } from './queue-option.ts'
 import { rotateKeys } from './rotate-keys.ts'
 import { runsCommand } from './runs-command.ts'
 import { fail, sayJson } from './terminal.ts'
@@ -24,7 +25,8 @@ import { verifyCommand } from './verify-command.ts'
 
 /**
  * Exit codes: 0 done, 1 it failed, 2 the command line was wrong; 78 comes from the bundle's first lines. Of `verify`,
- * `copy`, `import` and `usage`, 1 means that something was found or could not be read, and 3 that the command failed.
+ * `copy`, `import`, `usage` and `rotate-keys`, 1 means that something was found or could not be read, and 3 that the
+ * command failed.
  */
 const program = new Command('orthanc-cloud-storage')
   .description('Works on the object storage of an Orthanc server, from outside Orthanc.')
@@ -118,7 +120,9 @@ program
   .option('--from <ID>', 'only objects under this key; may be given several times', several(keyId))
   .option('--dry-run', 'change nothing, say how many objects and bytes would be re-encrypted')
   .option('--concurrency <N>', 'objects in work at once', concurrency, 8)
+  .addOption(rateLimitOption())
   .option('--state <FILE>', 'keep the progress in this file, so that a later run need not look at everything again')
+  .addOption(queueOption())
   .option('--json', 'print the result as JSON')
   .addHelpText(
     'after',
@@ -126,12 +130,15 @@ program
 Steps:
   1. Make a key ("keygen"). In Orthanc's configuration make it the MasterKey and move the old one to PreviousMasterKeys.
   2. Restart Orthanc: from now on it writes with the new key and reads both.
-  3. orthanc-cloud-storage rotate-keys --config /etc/orthanc --state rotation.json
+  3. orthanc-cloud-storage rotate-keys --config /etc/orthanc --state rotation.state
   4. When it says "key 1 is no longer used", remove that key from PreviousMasterKeys and restart Orthanc.
 
 Orthanc may work meanwhile. The run may be stopped (Ctrl-C) or killed at any moment; the same command goes on where it
 was. Each object is verified before it is written, and read back and compared after. Objects that cannot be read are
-named and left as they are. Run it on one machine at a time, with the same access to store and keys as Orthanc.`,
+named and left as they are. Run it with the same access to store and keys as Orthanc; on several machines only with
+--queue.
+
+Exit code: 0 done, 1 some objects failed, 2 the command was not understood, 3 it could not finish.`,
   )
   .action(rotateKeys)
 

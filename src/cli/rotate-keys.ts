@@ -1,125 +1,92 @@
-import { diskNaming, type Naming } from '../area/naming.ts'
-import { amount } from '../bytes.ts'
-import { compose } from '../compose.ts'
+import { closeSync, openSync, readSync } from 'node:fs'
+import { diskNaming } from '../area/naming.ts'
 import type { EngineConfig } from '../config/config.ts'
+import { identityOf } from '../config/identity.ts'
 import { loadKeyring } from '../config/key-file.ts'
 import { Fault } from '../fault.ts'
-import { logTo } from '../log.ts'
 import { sealedNames } from '../rotate/names.ts'
 import { Rotation } from '../rotate/rotation.ts'
 import type { Keyring } from '../seal/keyring.ts'
-import type { Store } from '../stores/store.ts'
-import { withRoomFor } from './connections.ts'
+import { type BulkArguments, runBulk } from './bulk.ts'
+import { composeGuest, type GuestOptions, lookAtAll } from './compose-guest.ts'
 import { readConfig } from './orthanc-config.ts'
-import { withProgress } from './progress.ts'
-import { describeRotation, report, rotationReport } from './rotation-report.ts'
-import { readState, removeState, writeState } from './rotation-state.ts'
-import { fail, interruption, note, objects, sayJson, warn } from './terminal.ts'
+import { rotationWording } from './rotation-report.ts'
+import { fail, failWith, interruption, note, sayJson, warn } from './terminal.ts'
 
-export interface RotateOptions {
+export interface RotateOptions extends Omit<BulkArguments, 'json'>, GuestOptions {
   readonly config: readonly string[]
   readonly from?: readonly number[]
   readonly dryRun?: true
-  readonly concurrency: number
-  readonly state?: string
+  /** One document, not a line for each object. */
   readonly json?: true
 }
 
-const REMEMBER_MS = 2_000
-const CHECK_DEADLINE_MS = 60_000
-
-export async function rotateKeys(options: RotateOptions): Promise<void> {
+export async function rotateKeys({ json, ...options }: RotateOptions): Promise<void> {
+  failWith(3)
   const { dryRun = false, concurrency, state } = options
   const config = readConfig(options.config)
   if (!config) throw new Fault('BadConfig', 'the configuration has no section of a storage provider')
   const keys = keyringOf(config)
   const from = options.from && checkedIds(options.from, keys)
-  const { store, hybrid, again } = compose(
-    withRoomFor(config, concurrency),
-    logTo(() => {}), // failures are reported below, and warnings were printed already
-    'guest',
-  )
+  if (state !== undefined) refuseOldState(state)
+  const { store, hybrid, again } = composeGuest(config, options)
   const stop = interruption()
   stop.addEventListener('abort', () => note('interrupted; the objects under way are finished first'))
-  const begin = (place: Store, naming: Naming, stateFile: string | undefined): Run => {
-    const work = describeRotation(place.name, config, naming, keys, from)
-    const resume = stateFile === undefined ? undefined : readState(stateFile, work)
-    const names = sealedNames(naming)
-    const how = { from, dryRun, concurrency, resume, again, onFailure: fail }
-    const rotation = new Rotation({ store: place, keys, names, ...how })
-    return { place, rotation, work, state: dryRun ? undefined : stateFile }
-  }
-  const runs = [begin(store, config.naming, state)]
   // Files on Orthanc's disk are sealed like those in the store: without them, "no longer used" would not be true.
-  if (hybrid) runs.push(begin(hybrid.fileSystem, diskNaming, state && `${state}.disk`))
-  const names = hybrid ? `${store.name} and ${hybrid.fileSystem.name}` : store.name
+  const onDisk = hybrid && { store: hybrid.fileSystem, names: sealedNames(diskNaming) }
+  const places = [{ store, names: sealedNames(config.naming) }, ...(onDisk ? [onDisk] : [])]
+  const { rootPath, structure } = config.naming
+  const identity = { store: identityOf(config), rootPath, structure, disk: config.hybrid?.directory ?? null }
+  const work = new Rotation({ places, keys, from, dryRun, concurrency, identity, again })
+  let reported = false
+  const wording = rotationWording({
+    ...{ keys, dryRun, empty: work.empty },
+    store: places.map(place => place.store.name).join(' and '),
+    onDocument:
+      json &&
+      (report => {
+        reported = true
+        sayJson(report)
+      }),
+  })
   try {
     // All places first: "no longer used" for an empty folder that should be a mount would make people destroy keys.
-    for (const { place } of runs)
-      await place.check(AbortSignal.timeout(CHECK_DEADLINE_MS), { purpose: 'look', writes: !dryRun, warn })
-    for (const run of runs) await carryOut(run, dryRun, stop)
+    const stores = places.map(place => place.store)
+    await lookAtAll(stores, !dryRun, stop)
+    await work.look(stop)
+    await runBulk(work, options, wording, stop)
+  } catch (error) {
+    const fault = endOf(Fault.from(error))
+    if (!reported) throw fault
+    fail(fault) // standard output has its document already
   } finally {
     await store.close()
   }
-  const rotations = runs.map(run => run.rotation)
-  const empty = runs.filter(({ rotation }) => rotation.listed === 0).map(({ place }) => place.name)
-  const result = rotationReport(names, rotations, keys, dryRun, empty)
-  if (options.json) sayJson(result)
-  else report(result)
-  for (const run of runs)
-    if (run.rotation.complete && run.rotation.failed.size === 0 && run.state !== undefined) removeState(run.state)
-  if (!result.complete)
-    fail(
-      new Fault('Canceled', 'the rotation was interrupted before its end', {
-        remedy: 'Nothing is lost: run the same command again to go on.',
-      }),
-    )
-  else if (result.failed > 0)
-    fail(
-      new Fault('Corrupt', `${objects(result.failed)} could not be re-encrypted, as reported above`, {
-        remedy: 'The others are done.',
-      }),
-    )
 }
 
-interface Run {
-  readonly place: Store
-  readonly rotation: Rotation
-  readonly work: string
-  /** undefined = nothing is remembered. */
-  readonly state: string | undefined
+function endOf(fault: Fault): Fault {
+  if (fault.code !== 'Canceled') return fault
+  return new Fault('Canceled', 'the rotation was interrupted before its end', {
+    cause: fault,
+    remedy: 'Nothing is lost: run the same command again to go on.',
+  })
 }
 
-async function carryOut({ rotation, work, state }: Run, dryRun: boolean, stop: AbortSignal): Promise<void> {
-  const position = () => {
-    const { moved, movedBytes } = rotation.tally
-    const verb = dryRun ? 'to re-encrypt' : 're-encrypted'
-    return {
-      share: rotation.share,
-      text: `${objects(moved)} ${verb} (${amount(movedBytes)}), ${rotation.failed.size} failed`,
-    }
-  }
-  const write = () => {
-    if (state !== undefined) writeState(state, work, rotation.remembered)
-  }
-  let warned = false
-  /** What goes wrong with the file in the middle of hours of work must not end the work. */
-  const remember = () => {
-    try {
-      write()
-    } catch (error) {
-      if (!warned) warn(Fault.from(error).describe())
-      warned = true
-    }
-  }
-  write() // if it cannot be written at all, the run ends here, before the work
-  const timer = setInterval(remember, REMEMBER_MS)
+/** Earlier versions wrote JSON. The objects themselves say what is done, so it is of no use any more. */
+function refuseOldState(file: string): void {
+  const start = Buffer.alloc(1)
   try {
-    await withProgress(position, () => rotation.run(stop))
-  } finally {
-    clearInterval(timer)
-    remember()
+    const handle = openSync(file, 'r')
+    readSync(handle, start)
+    closeSync(handle)
+  } catch {
+    return // it is not there yet, or the one who opens it says what is wrong
   }
+  if (start.toString() !== '{') return
+  throw new Fault('BadRequest', `${file} was written by an earlier version of rotate-keys`, {
+    remedy:
+      'Remove it, and in a hybrid mode the one that ends in .disk. Nothing is lost: what is done is not done again.',
+  })
 }
 
 function keyringOf({ encryption }: EngineConfig): Keyring {

@@ -1,11 +1,12 @@
-import type { Naming } from '../area/naming.ts'
+/** What `rotate-keys` did, for people and as one JSON document. */
+import { SHARDS, type Tally } from '../bulk/work.ts'
 import { amount } from '../bytes.ts'
-import type { EngineConfig } from '../config/config.ts'
-import type { Rotation } from '../rotate/rotation.ts'
+import type { RotationTally } from '../rotate/tally.ts'
 import type { Keyring } from '../seal/keyring.ts'
-import { objects, say } from './terminal.ts'
+import type { Wording } from './bulk.ts'
+import { objects } from './terminal.ts'
 
-/** What `rotate-keys --json` prints. */
+/** What `rotate-keys --json` prints. All places of the files are one store for a change of the key. */
 export interface RotationReport {
   readonly store: string
   readonly currentKey: number
@@ -24,68 +25,66 @@ export interface RotationReport {
   readonly failed: number
 }
 
-/** One report for all places of the files: for a change of the key they are one store. */
-export function rotationReport(
-  store: string,
-  rotations: readonly Rotation[],
-  keyring: Keyring,
-  dryRun: boolean,
-  emptyPlaces: readonly string[],
-): RotationReport {
-  const keys: Record<string, number> = {}
-  const add = (id: string | number, objects: number) => {
-    keys[id] = (keys[id] ?? 0) + objects
+export interface RotationWording {
+  /** Names of the places. */
+  readonly store: string
+  readonly keys: Keyring
+  readonly dryRun: boolean
+  /** Of this process. */
+  readonly empty: ReadonlySet<string>
+  /** Given the one document of `--json`, in place of the report for people. */
+  readonly onDocument: ((report: RotationReport) => void) | undefined
+}
+
+export function rotationWording({ store, keys: keyring, dryRun, empty, onDocument }: RotationWording): Wording {
+  const currentKey = keyring.current?.id ?? 0
+
+  function reportOf(counts: Tally): RotationReport {
+    const tally = counts as RotationTally
+    const { keys, moved, movedBytes, plain, vanished, failures, unknown, shards } = tally
+    const complete = shards === SHARDS
+    const emptyPlaces = [...new Set([...Object.keys(tally.empty), ...empty])]
+    const allKnown = complete && emptyPlaces.length === 0 && unknown === 0
+    const unused = keyring.ids.filter(id => id !== currentKey && !keys[id])
+    return {
+      ...{ store, currentKey, dryRun, complete, reencrypted: { objects: moved, bytes: movedBytes }, keys },
+      unusedKeys: allKnown ? unused.sort((a, b) => a - b) : [],
+      ...(complete && emptyPlaces.length > 0 && { emptyPlaces }),
+      ...{ plain, vanished, failed: failures },
+    }
   }
-  const failed = rotations.flatMap(rotation => [...rotation.failed.values()])
-  for (const { tally } of rotations) for (const [id, objects] of Object.entries(tally.keys)) add(id, objects)
-  for (const id of failed) if (id !== undefined) add(id, 1)
-  const sum = (what: 'moved' | 'movedBytes' | 'plain' | 'vanished') =>
-    rotations.reduce((total, { tally }) => total + tally[what], 0)
-  const complete = rotations.every(rotation => rotation.complete)
-  const allKnown = complete && emptyPlaces.length === 0 && failed.every(id => id !== undefined)
-  const unused = keyring.ids.filter(id => id !== keyring.current?.id && !keys[id])
+
+  function summary(tally: Tally): readonly string[] {
+    const { reencrypted, keys, unusedKeys, emptyPlaces = [], plain, vanished, failed } = reportOf(tally)
+    const verb = dryRun ? 'would be re-encrypted' : 're-encrypted'
+    const current = (id: string) => (Number(id) === currentKey ? ', the current key' : '')
+    return [
+      `${objects(reencrypted.objects)} ${verb} under key ${currentKey} (${amount(reencrypted.bytes)})`,
+      ...Object.entries(keys).map(([id, count]) => `key ${id}: ${objects(count)}${current(id)}`),
+      ...(plain > 0 ? [`not encrypted: ${objects(plain)}`] : []),
+      ...(vanished > 0 ? [`removed meanwhile: ${objects(vanished)}`] : []),
+      ...(failed > 0 ? [`failed: ${objects(failed)}`] : []),
+      ...emptyPlaces.map(
+        place =>
+          `no file of Orthanc's was found in ${place}: if that is right, no key is used there; ` +
+          'this run does not say which keys are no longer used',
+      ),
+      ...unusedKeys.map(id => `key ${id} is no longer used`),
+    ]
+  }
+
   return {
-    store,
-    currentKey: keyring.current?.id ?? 0,
-    dryRun,
-    complete,
-    reencrypted: { objects: sum('moved'), bytes: sum('movedBytes') },
-    keys,
-    unusedKeys: allKnown ? unused.sort((a, b) => a - b) : [],
-    ...(complete && emptyPlaces.length > 0 && { emptyPlaces }),
-    plain: sum('plain'),
-    vanished: sum('vanished'),
-    failed: failed.length,
+    position({ moved, movedBytes, failures }) {
+      const verb = dryRun ? 'to re-encrypt' : 're-encrypted'
+      return `${objects(Number(moved))} ${verb} (${amount(Number(movedBytes))}), ${failures} failed`
+    },
+    done(counts) {
+      const { keys, plain, vanished, unknown } = counts as RotationTally
+      return Object.values(keys).reduce((sum, count) => sum + count, plain + vanished + unknown)
+    },
+    tellsAllFailures: true,
+    sentence: () => undefined,
+    summary,
+    ...(onDocument && { document: tally => onDocument(reportOf(tally)) }),
   }
-}
-
-export function report(result: RotationReport): void {
-  const { currentKey, dryRun, reencrypted, keys, unusedKeys, emptyPlaces = [], plain, vanished, failed } = result
-  const verb = dryRun ? 'would be re-encrypted' : 're-encrypted'
-  say(`${objects(reencrypted.objects)} ${verb} under key ${currentKey} (${amount(reencrypted.bytes)})`)
-  for (const [id, count] of Object.entries(keys))
-    say(`key ${id}: ${objects(count)}${Number(id) === currentKey ? ', the current key' : ''}`)
-  if (plain > 0) say(`not encrypted: ${objects(plain)}`)
-  if (vanished > 0) say(`removed meanwhile: ${objects(vanished)}`)
-  if (failed > 0) say(`failed: ${objects(failed)}`)
-  for (const place of emptyPlaces)
-    say(
-      `no file of Orthanc's was found in ${place}: if that is right, no key is used there; ` +
-        'this run does not say which keys are no longer used',
-    )
-  for (const id of unusedKeys) say(`key ${id} is no longer used`)
-}
-
-/** What a rotation is about, for people and for comparing a state with a run. Nothing secret. */
-export function describeRotation(
-  store: string,
-  { provider }: EngineConfig,
-  { rootPath, structure }: Naming,
-  keys: Keyring,
-  from: ReadonlySet<number> | undefined,
-): string {
-  const server = 'endpoint' in provider && provider.endpoint ? ` at ${provider.endpoint}` : ''
-  const root = rootPath === '' ? '' : ` below ${rootPath}`
-  const some = from ? `, only from ${[...from].sort((a, b) => a - b).join(' and ')}` : ''
-  return `${store}${server}${root}, ${structure}, to key ${keys.current?.id}${some}`
 }

@@ -1,5 +1,5 @@
 import { Command } from 'commander'
-import { CONFIG, concurrency, several } from './arguments.ts'
+import { CONFIG, concurrency, rateLimitOption, several } from './arguments.ts'
 import { queueOption } from './queue-option.ts'
 import { type UsageArguments, usage } from './usage.ts'
 
@@ -10,6 +10,7 @@ export const usageCommand = new Command('usage')
   .option('--key-ids', 'read the first bytes of each object that may be encrypted, to count by master key')
   .option('--all', "list the whole root path once more, to count objects with keys that no file of Orthanc's has")
   .option('--concurrency <N>', 'objects that are read at once with --key-ids', concurrency, 8)
+  .addOption(rateLimitOption())
   .option('--state <FILE>', 'keep what is counted in this file, so that a run that was stopped goes on')
   .addOption(queueOption())
   .option('--json <FILE>', 'write one JSON object a line: sums, then a summary; - is standard output')

@@ -1,28 +1,24 @@
 import { readFileSync } from 'node:fs'
 import { diskNaming } from '../area/naming.ts'
-import { type Composition, compose } from '../compose.ts'
+import type { Composition } from '../compose.ts'
 import type { EngineConfig } from '../config/config.ts'
 import { identityOf } from '../config/identity.ts'
 import { type Prices, parsePrices } from '../config/prices.ts'
 import { Fault } from '../fault.ts'
-import { logTo } from '../log.ts'
 import { Usage, type UsagePlace } from '../usage/usage.ts'
 import { type BulkArguments, runBulk } from './bulk.ts'
-import { withRoomFor } from './connections.ts'
+import { composeGuest, type GuestOptions, lookAtAll } from './compose-guest.ts'
 import { fileFault } from './file-fault.ts'
 import { readConfig } from './orthanc-config.ts'
-import { failWith, interruption, note, warn } from './terminal.ts'
+import { failWith, interruption, note } from './terminal.ts'
 import { usageWording } from './usage-report.ts'
 
-export interface UsageArguments extends BulkArguments {
+export interface UsageArguments extends BulkArguments, GuestOptions {
   readonly config: readonly string[]
   readonly prices?: string
   readonly keyIds?: true
   readonly all?: true
-  readonly concurrency: number
 }
-
-const CHECK_DEADLINE_MS = 60_000
 
 export async function usage(options: UsageArguments): Promise<void> {
   failWith(3)
@@ -30,20 +26,16 @@ export async function usage(options: UsageArguments): Promise<void> {
   const prices = options.prices === undefined ? undefined : readPrices(options.prices)
   const config = readConfig(options.config)
   if (!config) throw new Fault('BadConfig', 'the configuration has no section of a storage provider')
-  const composition = compose(
-    withRoomFor(config, concurrency),
-    logTo(() => {}), // failures are reported below, and warnings were printed already
-    'guest',
-  )
+  const composition = composeGuest(config, options)
   const places = placesOf(config, composition)
   const stop = interruption()
   stop.addEventListener('abort', () => note('interrupted; what was counted so far follows'))
   try {
-    // An empty folder that should be a mount would look like a store that is empty.
-    for (const { store } of places) {
-      const deadline = AbortSignal.any([stop, AbortSignal.timeout(CHECK_DEADLINE_MS)])
-      await store.check(deadline, { purpose: 'look', writes: false, warn })
-    }
+    await lookAtAll(
+      places.map(({ store }) => store),
+      false,
+      stop,
+    )
     const identity = {
       store: identityOf(config),
       rootPath: config.naming.rootPath,

@@ -1,5 +1,5 @@
 import { Command } from 'commander'
-import { ageOption, CONFIG, concurrency, count, mustFit, several } from './arguments.ts'
+import { ageOption, CONFIG, concurrency, count, mustFit, rateLimitOption, several } from './arguments.ts'
 import { type VerifyArguments, verify } from './verify.ts'
 import { checkRepairs } from './verify-repair.ts'
 
@@ -29,6 +29,7 @@ export const verifyCommand = new Command('verify')
   .option('--json <FILE>', 'write one JSON object a line: findings, then a summary; - is standard output')
   .option('--scratch <FOLDER>', 'where the scratch file is made: some 150 bytes for each file; else TMPDIR')
   .option('--concurrency <N>', 'files that are looked at or read at once', concurrency, 8)
+  .addOption(rateLimitOption())
   .option(
     '--repair <WHAT...>',
     'orphans=trash, orphans=delete, doubles, doubles=trash, leftovers, missing=fetch-from FILE; a dry run without --yes',

@@ -1,17 +1,16 @@
 /** `verify --repair`: what was asked for, and the proofs that are needed. */
 import { prefixOf } from '../area/naming.ts'
 import type { Tier } from '../area/tier.ts'
-import { type Composition, compose } from '../compose.ts'
+import type { Composition } from '../compose.ts'
 import type { EngineConfig } from '../config/config.ts'
 import { Fault, isObject } from '../fault.ts'
-import { logTo } from '../log.ts'
 import type { MovesRun } from '../repair/doubles.ts'
 import type { Away } from '../repair/orphans.ts'
 import { repair } from '../repair/repair.ts'
 import type { Place } from '../verify/place.ts'
 import type { Scratch } from '../verify/scratch.ts'
 import type { Verification } from '../verify/verify.ts'
-import { withRoomFor } from './connections.ts'
+import { composeGuest, type GuestOptions } from './compose-guest.ts'
 import { readConfig } from './orthanc-config.ts'
 import type { OpenedIndex } from './orthanc-index.ts'
 import { note } from './terminal.ts'
@@ -120,14 +119,10 @@ export interface Replica {
   close(): Promise<void>
 }
 
-export function openReplica(file: string, concurrency: number, own: EngineConfig & { identity: string }): Replica {
+export function openReplica(file: string, options: GuestOptions, own: EngineConfig & { identity: string }): Replica {
   const config = readConfig([file])
   if (!config) throw new Fault('BadConfig', `${file} has no section of a storage provider`)
-  const composition = compose(
-    withRoomFor(config, concurrency),
-    logTo(() => {}),
-    'guest',
-  )
+  const composition = composeGuest(config, options)
   if (composition.identity === own.identity && prefixOf(config.naming) === prefixOf(own.naming)) {
     void composition.store.close()
     throw new Fault('BadRequest', `${file} names the same store as --config`, {

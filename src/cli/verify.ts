@@ -1,13 +1,11 @@
 import { tmpdir } from 'node:os'
-import { compose } from '../compose.ts'
 import { loadKeyring } from '../config/key-file.ts'
 import { Fault } from '../fault.ts'
-import { logTo } from '../log.ts'
 import { keyring } from '../seal/keyring.ts'
 import { Scratch } from '../verify/scratch.ts'
 import { Verification } from '../verify/verify.ts'
 import { placesOf, promisedIn } from '../verify-places.ts'
-import { withRoomFor } from './connections.ts'
+import { composeGuest, type GuestOptions, lookAtAll } from './compose-guest.ts'
 import { emptyTrashOf } from './empty-trash.ts'
 import { readConfig } from './orthanc-config.ts'
 import { type IndexArguments, type OpenedIndex, openIndex } from './orthanc-index.ts'
@@ -17,7 +15,7 @@ import { VerifyProgress } from './verify-progress.ts'
 import { openReplica, parseRepairs, type Replica, refuseReadOnly, repairFound } from './verify-repair.ts'
 import { VerifyReport } from './verify-report.ts'
 
-export interface VerifyArguments extends IndexArguments {
+export interface VerifyArguments extends IndexArguments, GuestOptions {
   readonly digests?: true
   readonly deep?: true
   /** Milliseconds. */
@@ -26,7 +24,6 @@ export interface VerifyArguments extends IndexArguments {
   readonly settle: number
   readonly json?: string
   readonly scratch?: string
-  readonly concurrency: number
   /** The words of `--repair`. */
   readonly repair?: readonly string[]
   /** Without it, a repair only says what it would do. */
@@ -36,7 +33,6 @@ export interface VerifyArguments extends IndexArguments {
   readonly emptyTrash?: true
 }
 
-const CHECK_DEADLINE_MS = 60_000
 /** With more failures, the rest is counted. */
 const MOST_LINES = 20
 
@@ -50,11 +46,7 @@ export async function verify(options: VerifyArguments, open = openIndex): Promis
   if (options.emptyTrash) return await emptyTrashOf(config, options)
   if (repairs && yes) refuseReadOnly(config)
   const keys = config.encryption ? loadKeyring(config.encryption, warn) : keyring(undefined, [])
-  const composition = compose(
-    withRoomFor(config, concurrency),
-    logTo(() => {}), // failures are reported below, and warnings were printed already
-    'guest',
-  )
+  const composition = composeGuest(config, options)
   const places = placesOf(config, composition, keys)
   const stop = interruption()
   stop.addEventListener('abort', () => note('interrupted; what was found so far follows'))
@@ -67,12 +59,12 @@ export async function verify(options: VerifyArguments, open = openIndex): Promis
     opened = open(options, config.http)
     scratch = new Scratch(options.scratch ?? tmpdir())
     if (repairs?.fetchFrom !== undefined)
-      replica = openReplica(repairs.fetchFrom, concurrency, { ...config, identity: composition.identity })
-    // An empty folder that should be a mount would make everything look missing.
-    for (const { store } of places) {
-      const deadline = AbortSignal.any([stop, AbortSignal.timeout(CHECK_DEADLINE_MS)])
-      await store.check(deadline, { purpose: 'look', writes: yes, warn })
-    }
+      replica = openReplica(repairs.fetchFrom, options, { ...config, identity: composition.identity })
+    await lookAtAll(
+      places.map(({ store }) => store),
+      yes,
+      stop,
+    )
     const { found, kept, index } = { found: report, kept: scratch, index: opened.index }
     const verification = new Verification({
       ...{ index, places, scratch, concurrency, digests, deep },

@@ -1,255 +1,180 @@
 /**
- * All objects of a store under the current master key.
+ * All objects of a store under the current master key, a shard at a time.
  *
  * The objects themselves are the state: an object whose first bytes name the current key is done. So a rotation may be
- * killed at any moment and started again. What is remembered only saves time. The listing is in the order of keys, and
- * several objects are in work at once. All objects up to the key `after` are settled, and a later run does not look at
- * them again. Objects that failed are remembered by key and tried again.
+ * killed at any moment and started again. What is remembered only saves time. Objects that failed are remembered by key
+ * and tried again.
  */
 import { setMaxListeners } from 'node:events'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Again } from '../area/area.ts'
+import { Crew } from '../bulk/crew.ts'
+import { add, type BulkWork, type Json, type Shard, type Tally } from '../bulk/work.ts'
 import { collect } from '../bytes.ts'
-import { Fault } from '../fault.ts'
+import { Fault, throwIfAborted } from '../fault.ts'
 import { ID_BYTES, keyIdOf, OVERHEAD_BYTES } from '../seal/a1.ts'
 import { isDicom, PEEK_BYTES } from '../seal/detect.ts'
 import { type Keyring, requireKey } from '../seal/keyring.ts'
 import type { Store } from '../stores/store.ts'
 import type { SealedNames } from './names.ts'
 import { type Resealer, resealer } from './reseal.ts'
-import { count, emptyTally, type ObjectOutcome, type RotationTally } from './tally.ts'
+import { emptyTally, type Item, type ObjectOutcome, type RotationTally, ShardProgress } from './tally.ts'
+
+export interface RotationPlace {
+  readonly store: Store
+  readonly names: SealedNames
+}
 
 export interface RotationOptions {
-  readonly store: Store
+  /** All that have objects under these keys. */
+  readonly places: readonly RotationPlace[]
   readonly keys: Keyring
-  readonly names: SealedNames
   /** Only objects under these keys are moved. undefined = under every key but the current one. */
   readonly from: ReadonlySet<number> | undefined
   readonly dryRun: boolean
+  /** Objects in work at once. */
   readonly concurrency: number
-  readonly resume: Remembered | undefined
+  /** What tells the places from all others. */
+  readonly identity: Readonly<Record<string, Json>>
   /** Repeats work after a fault that another try may mend. Bounded. Default: not at all. */
   readonly again?: Again
-  /** Called once for each object that fails, while the others go on. */
-  onFailure(fault: Fault): void
 }
 
-/** What a later run needs to know of this one. */
-export interface Remembered {
-  readonly after: string | undefined
-  readonly tally: RotationTally
-  /** Not in the tally. */
-  readonly failed: readonly string[]
+interface Place extends RotationPlace {
+  readonly resealer: Resealer
 }
 
-interface Item {
-  readonly key: string
-  /** undefined: the object failed in an earlier run, perhaps after it was written. So it is read to its end. */
-  readonly size: number | undefined
-  outcome?: ObjectOutcome
-}
-
-/** With more failed objects, nothing further is remembered: the next run looks again at everything after them. */
-const MOST_REMEMBERED = 1000
-/** The run ends when so many objects in a row fail for reasons of the store, not of the objects. */
-const MOST_IN_A_ROW = 20
-/** How many other objects may be done before one that takes long. It bounds memory. */
-const MOST_AHEAD = 100_000
-
-export class Rotation {
-  readonly tally: RotationTally
-  /** Objects of this run that failed, with the id of their master key where it is known. */
-  readonly failed = new Map<string, number | undefined>()
-  /** Whether every object of the store has been looked at, in this or the remembered runs. */
-  complete = false
-  /** Keys of ours in the listing, looked at or not. None: perhaps this is not the store of the remembered runs. */
-  listed = 0
+export class Rotation implements BulkWork<RotationTally> {
+  readonly name: string
+  readonly identity: BulkWork<RotationTally>['identity']
+  readonly keepsRemembered = true
+  /** Names of the stores in which look() found no file of ours: perhaps they are the wrong ones. */
+  readonly empty = new Set<string>()
 
   readonly #options: RotationOptions
+  readonly #places: readonly Place[]
   readonly #currentId: number
-  readonly #resealer: Resealer
+  readonly #crew: Crew
+  /** Of the work on one object, which is never given up in its middle. */
   readonly #signal = new AbortController().signal
-  /** In the order of the listing, and settled in that order. */
-  readonly #open = new Set<Item>()
-  readonly #toTryAgain: Set<string>
-  #after: string | undefined
-  #frozen: Remembered | undefined
-  #inARow = 0
-  /** The listing does not come in the order of keys, so `after` says nothing. */
-  #unordered = false
-  /** Whether the listing had keys that this run skipped, because an earlier run had looked at them. */
-  #skipped = false
-  #gaveUp: Fault | undefined
+  readonly #open = new Map<number, ShardProgress>()
 
   constructor(options: RotationOptions) {
-    const { store, keys, resume } = options
+    const { places, keys, from, dryRun, concurrency, identity } = options
     if (!keys.current) throw new Fault('Internal', 'there is no master key to re-encrypt with')
-    refuseStrangers(options)
+    this.name = dryRun ? 'rotate-keys --dry-run' : 'rotate-keys'
+    this.identity = { ...identity, to: keys.current.id, from: from ? [...from].sort((a, b) => a - b) : null }
     this.#options = options
+    this.#places = places.map(place => ({ ...place, resealer: resealer(place.store, keys) }))
     this.#currentId = keys.current.id
-    this.#resealer = resealer(store, keys)
-    this.#after = resume?.after
-    this.#toTryAgain = new Set(resume?.failed)
-    this.tally = structuredClone(resume?.tally ?? emptyTally())
-    // What a dry run would move is what is still to be moved.
-    if (options.dryRun) Object.assign(this.tally, { moved: 0, movedBytes: 0 })
+    this.#crew = new Crew(concurrency, () => {})
     setMaxListeners(0, this.#signal)
   }
 
-  /** It may be read at every moment, also in the middle of the work. */
-  get remembered(): Remembered {
-    if (this.#unordered) return { after: undefined, tally: emptyTally(), failed: [] }
-    return (
-      this.#frozen ?? {
-        after: this.#after,
-        tally: structuredClone(this.tally),
-        failed: [...this.failed.keys(), ...this.#toTryAgain],
-      }
-    )
+  get underWay(): Tally {
+    return [...this.#open.values()].map(({ tally }) => tally).reduce<Tally>(add, emptyTally)
   }
 
-  /** How much of the store has been looked at, from 0 to 1. */
-  get share(): number {
-    return this.#after === undefined ? 0 : this.#options.names.shareBefore(this.#after)
+  /** To be called before the work, in each process. */
+  async look(signal: AbortSignal): Promise<void> {
+    for (const { store, names } of this.#places) if (!(await hasOurs(store, names, signal))) this.empty.add(store.name)
   }
 
-  /** Resolves when everything is done or, once `stop` is aborted, when the objects under way are. */
-  async run(stop: AbortSignal): Promise<void> {
-    await this.#pass(stop)
-    if (this.#unordered && this.#skipped && !stop.aborted) {
-      this.#after = this.#frozen = undefined
-      this.#skipped = false
-      this.#toTryAgain.clear()
-      this.failed.clear()
-      Object.assign(this.tally, emptyTally())
-      await this.#pass(stop)
-    }
-    this.complete = !stop.aborted
-  }
-
-  async #pass(stop: AbortSignal): Promise<void> {
-    const items = this.#items()
-    const over = () => stop.aborted || this.#gaveUp !== undefined
-    const work = async () => {
-      while (!over()) {
-        if (this.#open.size > MOST_AHEAD) {
-          await sleep(100)
-          continue
-        }
-        const { value: item } = await items.next().catch(error => {
-          this.#gaveUp ??= Fault.from(error)
-          return { value: undefined }
-        })
-        if (!item) return
-        this.#open.add(item)
-        item.outcome = await this.#outcomeOf(item)
-        this.#settle()
-      }
-    }
-    await Promise.all(Array.from({ length: this.#options.concurrency }, work))
-    if (this.#gaveUp) throw this.#gaveUp
-  }
-
-  async *#items(): AsyncGenerator<Item, undefined> {
-    const { store, names } = this.#options
-    for (const key of [...this.#toTryAgain]) yield { key, size: undefined }
-    const after = this.#after === undefined ? undefined : Buffer.from(this.#after)
-    let previous: Buffer | undefined
-    for await (const { key, size } of store.list(names.prefix, this.#signal)) {
-      const name = Buffer.from(key)
-      const order = previous ? Buffer.compare(previous, name) : -1
-      previous = name
-      if (order > 0) this.#unordered = true
-      if (order === 0 || !names.mayBeSealed(key)) continue
-      this.listed++
-      if (after && Buffer.compare(name, after) <= 0) this.#skipped = true
-      else yield { key, size }
-    }
-    return undefined
-  }
-
-  async #outcomeOf(item: Item): Promise<ObjectOutcome> {
-    const { store, keys, from, dryRun, onFailure, again = work => work() } = this.#options
-    const { key } = item
-    let id: number | undefined
+  /** Once `signal` is aborted, it rejects when the objects under way are done. */
+  async shard(shard: Shard, signal: AbortSignal): Promise<RotationTally> {
+    const isOurs = ({ place, key }: Item) => this.#places[place]?.names.mayBeSealed(key) ?? false
+    const progress = new ShardProgress(shard, this.#options.dryRun, isOurs)
+    this.#open.set(shard.number, progress)
+    const group = this.#crew.group(() => {})
+    let looked = false
     try {
-      const size = item.size ?? (await store.stat(key, this.#signal))?.size
-      if (size === undefined) return { kind: 'vanished' }
-      id = await this.#keyIdOf(key, size)
-      let outcome: ObjectOutcome = id === undefined ? { kind: 'plain' } : { kind: 'sealed', id }
-      if (id === this.#currentId) {
-        const verified = () => this.#resealer.verify(key, this.#signal)
-        if (item.size === undefined && !(await again(verified, this.#signal))) outcome = { kind: 'vanished' }
-      } else if (id !== undefined && (!from || from.has(id))) {
-        requireKey(keys, id)
-        if (dryRun) outcome = { kind: 'moved', id, bytes: size }
-        else if (await again(() => this.#resealer.reseal(key, this.#signal), this.#signal))
-          outcome = { kind: 'moved', id: this.#currentId, bytes: size }
-        else outcome = { kind: 'vanished' }
-      }
-      this.#inARow = 0
-      return outcome
-    } catch (error) {
-      const fault = Fault.from(error, { verb: 're-encrypt', store: store.name, key })
-      if (fault.code === 'NotFound') return { kind: 'vanished' }
-      onFailure(fault)
-      this.#giveUpIfItIsTheStore(fault)
-      return { kind: 'failed', id }
+      for await (const { size, ...item } of this.#itemsOf(shard.number, progress, signal))
+        await group.add(async () => {
+          if (!signal.aborted) await this.#settle(item, size, progress, shard)
+        })
+      await group.end()
+      throwIfAborted(signal)
+      looked = true
+    } finally {
+      // Nothing may run on after the shard has ended.
+      if (!looked) await group.end().finally(() => progress.remember())
     }
+    progress.end(this.empty)
+    this.#open.delete(shard.number)
+    return progress.tally
+  }
+
+  async *#itemsOf(shard: number, { onlyThese }: ShardProgress, signal: AbortSignal) {
+    if (onlyThese) return yield* onlyThese.map(({ place, key }) => ({ place, key, size: undefined }))
+    for (const [place, { store, names }] of this.#places.entries())
+      for (const prefix of names.prefixes(shard)) {
+        let previous: string | undefined
+        for await (const { key, size } of store.list(prefix, signal)) {
+          if (key !== previous && names.mayBeSealed(key)) yield { place, key, size }
+          previous = key
+        }
+      }
+  }
+
+  /** Rejects when it failed for reasons of the store, not of the object. It is told then, too. */
+  async #settle(item: Item, size: number | undefined, progress: ShardProgress, shard: Shard): Promise<void> {
+    const place = this.#places[item.place] as Place
+    const found: { id?: number | undefined } = {}
+    try {
+      progress.settle(item, await this.#outcomeOf(place, item.key, size, progress.hasFailed(item), found))
+    } catch (error) {
+      const fault = Fault.from(error, { verb: 're-encrypt', store: place.store.name, key: item.key })
+      if (fault.code === 'NotFound') return progress.settle(item, { kind: 'vanished' })
+      progress.fail(item, found.id)
+      shard.failed(fault)
+      if (fault.code !== 'Corrupt' && fault.code !== 'BadConfig') throw fault
+    }
+    progress.rememberSometimes()
+  }
+
+  /** `found.id`: of the master key it was under, as soon as that is known. */
+  async #outcomeOf(
+    place: Place,
+    key: string,
+    listed: number | undefined,
+    hasFailed: boolean,
+    found: { id?: number | undefined },
+  ): Promise<ObjectOutcome> {
+    const { keys, from, dryRun, again = work => work() } = this.#options
+    const size = listed ?? (await place.store.stat(key, this.#signal))?.size
+    if (size === undefined) return { kind: 'vanished' }
+    const id = await this.#keyIdOf(place, key, size)
+    found.id = id
+    if (id === undefined) return { kind: 'plain' }
+    if (id === this.#currentId) {
+      const verified = () => place.resealer.verify(key, this.#signal)
+      return hasFailed && !(await again(verified, this.#signal)) ? { kind: 'vanished' } : { kind: 'sealed', id }
+    }
+    if (from && !from.has(id)) return { kind: 'sealed', id }
+    requireKey(keys, id)
+    if (dryRun) return { kind: 'moved', id, bytes: size }
+    return (await again(() => place.resealer.reseal(key, this.#signal), this.#signal))
+      ? { kind: 'moved', id: this.#currentId, bytes: size }
+      : { kind: 'vanished' }
   }
 
   /** The id of the master key that an object is sealed under; undefined = it is a plain file, and may be one. */
-  async #keyIdOf(key: string, size: number): Promise<number | undefined> {
-    const { keys, names } = this.#options
+  async #keyIdOf({ store, names }: Place, key: string, size: number): Promise<number | undefined> {
+    const bytes = async (end: number) => collect(await store.get(key, { start: 0, end }, this.#signal))
     if (size < OVERHEAD_BYTES) {
       if (names.mayBePlain) return undefined
       throw new Fault('Corrupt', `the object has only ${size} bytes, an empty encrypted one has ${OVERHEAD_BYTES}`)
     }
-    const id = keyIdOf(await this.#bytes(key, 0, ID_BYTES))
+    const id = keyIdOf(await bytes(ID_BYTES))
     if (id === undefined && !names.mayBePlain)
       throw new Fault('Corrupt', 'the object is not encrypted in format A1, although its name says so')
     // The preamble of a plain DICOM file may be any 128 bytes, so it may look like a sealed object under any key.
-    const mayBeDicom = id !== undefined && names.mayBePlain && !keys.find(id) && size >= PEEK_BYTES
-    if (mayBeDicom && isDicom(await this.#bytes(key, 0, PEEK_BYTES))) return undefined
+    const mayBeDicom = id !== undefined && names.mayBePlain && !this.#options.keys.find(id) && size >= PEEK_BYTES
+    if (mayBeDicom && isDicom(await bytes(PEEK_BYTES))) return undefined
     return id
-  }
-
-  async #bytes(key: string, start: number, end: number): Promise<Buffer> {
-    return collect(await this.#options.store.get(key, { start, end }, this.#signal))
-  }
-
-  #giveUpIfItIsTheStore(fault: Fault): void {
-    this.#inARow = fault.code === 'Corrupt' || fault.code === 'BadConfig' ? 0 : this.#inARow + 1
-    if (this.#inARow < MOST_IN_A_ROW) return
-    this.#gaveUp ??= new Fault(fault.code, `${MOST_IN_A_ROW} objects failed one after the other`, {
-      cause: fault,
-      remedy: 'Remove the cause that the lines above name, then run the same command again.',
-    })
-  }
-
-  #settle(): void {
-    for (const item of this.#open) {
-      if (!item.outcome) return
-      this.#open.delete(item)
-      if (item.outcome.kind !== 'failed') count(this.tally, item.outcome)
-      else {
-        if (this.failed.size + this.#toTryAgain.size >= MOST_REMEMBERED) this.#frozen ??= this.remembered
-        this.failed.set(item.key, item.outcome.id)
-      }
-      if (item.size === undefined) this.#toTryAgain.delete(item.key)
-      else this.#after = item.key
-    }
   }
 }
 
-/**
- * What is remembered came from a file. With a key in it that is not ours, this run could rewrite an object of somebody
- * else, or skip objects of ours.
- */
-function refuseStrangers({ resume, names }: RotationOptions): void {
-  const remembered = [...(resume?.after === undefined ? [] : [resume.after]), ...(resume?.failed ?? [])]
-  if (remembered.every(key => names.mayBeSealed(key))) return
-  throw new Fault('BadConfig', 'what is remembered of an earlier run names objects that cannot be ours', {
-    remedy: 'Remove the file that --state names. Then the same command looks at all objects.',
-  })
+async function hasOurs(store: Store, names: SealedNames, signal: AbortSignal): Promise<boolean> {
+  for await (const { key } of store.list(names.prefix, signal)) if (names.mayBeSealed(key)) return true
+  return false
 }

@@ -7,13 +7,14 @@ import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { shardOf } from '../../src/bulk/shards.ts'
+import type { Json } from '../../src/bulk/work.ts'
 import { collect, collectSource, sourceOf } from '../../src/bytes.ts'
 import { readConfig } from '../../src/cli/orthanc-config.ts'
-import { readState, writeState } from '../../src/cli/rotation-state.ts'
 import { loadMasterKey } from '../../src/config/key-file.ts'
 import { Fault } from '../../src/fault.ts'
 import { sealedNames } from '../../src/rotate/names.ts'
-import { type Remembered, Rotation } from '../../src/rotate/rotation.ts'
+import { Rotation } from '../../src/rotate/rotation.ts'
 import { a1, keyIdOf } from '../../src/seal/a1.ts'
 import { keyring, masterKey } from '../../src/seal/keyring.ts'
 import { memoryStore } from '../support/memory-store.ts'
@@ -23,28 +24,26 @@ import { never } from '../support/tiers.ts'
 import type { Claims } from './claim.ts'
 import { edited, edits, oddJson, replaced } from './odd-json.ts'
 
-const WORK = 'this work'
 const uuid = (n: number) => `${n}a1b2c3d-4e5f-4a6b-8c7d-000000000001`
 const ours = [0, 4, 9].map(n => `pacs/${uuid(n)}.dcm.enc`)
 /** Sealed as ours are, and somebody else's. */
 const others = [`other/${uuid(4)}.dcm.enc`, `pacs/deep/${uuid(4)}.dcm.enc`, `${uuid(4)}.dcm.enc`, 'pacs/report.enc']
 
-const tally = { keys: { '1': 1 }, plain: 0, moved: 1, movedBytes: 100, vanished: 0 }
-const state = { format: 1, work: WORK, after: ours[0], failed: [ours[1]], tally }
-const stateJson = oddJson(
-  ['format', 'work', 'after', 'failed', 'tally', 'keys', 'plain', '1', '-1', 'x'],
-  [1, WORK, null, ours[1], 'pacs/', 'zzz', [ours[2]], ...others, others, tally],
+const settled = { keys: { '1': 1 }, plain: 0, moved: 1, movedBytes: 100, vanished: 0 }
+const remembered = { whole: true, settled, failed: [{ place: 0, key: ours[1] }] }
+const rememberedJson = oddJson(
+  ['whole', 'settled', 'failed', 'place', 'key', 'keys', 'plain', '1', '-1', 'x'],
+  [0, 1, true, null, ours[1], 'pacs/', [ours[2]], ...others, { place: 0, key: others[0] }, settled],
 )
-const changes = fc.array(fc.tuple(fc.nat(), stateJson), { maxLength: 3 })
-const anyKey = fc.constantFrom(...ours, ...ours, ...others, '', 'zzz')
+const changes = fc.array(fc.tuple(fc.nat(), rememberedJson), { maxLength: 3 })
+const item = fc.record({ place: fc.constantFrom(0, 0, 1, -1), key: fc.constantFrom(...ours, ...others, '') })
 const named = fc
-  .record({ after: fc.option(anyKey), failed: fc.array(anyKey, { maxLength: 2 }) })
-  .map(names => JSON.stringify({ ...state, ...names }))
-const stateText = fc.oneof(
+  .record({ whole: fc.boolean(), failed: fc.array(item, { maxLength: 2 }) })
+  .map(names => JSON.stringify({ ...remembered, ...names }))
+const rememberedText = fc.oneof(
   named,
-  stateJson,
-  changes.map(list => replaced(state, list)),
-  edits.map(list => edited(JSON.stringify(state), list)),
+  rememberedJson,
+  changes.map(list => replaced(remembered, list)),
 )
 
 const old = masterKey(1, Buffer.alloc(32, 1).toString('base64'))
@@ -128,42 +127,24 @@ const anyFile = fc
   .tuple(sealedStart, fc.uint8Array({ maxLength: 200 }))
   .map(([start, rest]) => Buffer.concat([Buffer.from(start, 'latin1'), rest]))
 
-export const claims: Claims = {
-  'a state of rotate-keys is what was written, or refused': {
-    property: fc.property(stateText, text =>
-      withFile(text, (file, folder) => {
-        const remembered = attempted(() => readState(file, WORK))
-        if (remembered === undefined || remembered instanceof Fault) return assert.ok(remembered, 'it is there')
-        const again = join(folder, 'again')
-        writeState(again, WORK, remembered)
-        assert.equal(JSON.stringify(readState(again, WORK)), JSON.stringify(remembered))
-      }),
-    ),
-    runs: 200,
-  },
+const parsed = (text: string) => attempted(() => JSON.parse(text)) as Json
+const isWhole = (text: string) => (parsed(text) as { whole?: boolean } | null)?.whole === true
 
-  "a rotation that goes on from any state leaves others' objects alone, and none of its own behind": {
-    property: fc.asyncProperty(stateText, async text => {
-      const resume = withFile(text, file => attempted(() => readState(file, WORK))) as Remembered | Fault
-      if (resume instanceof Fault) return
+export const claims: Claims = {
+  "a rotation that goes on from anything leaves others' objects alone, and none of its own behind": {
+    property: fc.asyncProperty(rememberedText, async text => {
       const { store, idOf } = await shared()
+      const names = sealedNames({ rootPath: 'pacs', structure: 'flat', legacyUnknownFiles: false })
       const keys = keyring(current, [old])
-      const options = {
-        store,
-        keys,
-        names: sealedNames({ rootPath: 'pacs', structure: 'flat', legacyUnknownFiles: false }),
-      }
-      const rotation = attempted(
-        () => new Rotation({ ...options, from: undefined, dryRun: false, concurrency: 2, resume, onFailure() {} }),
-      )
-      if (!(rotation instanceof Fault)) {
-        await rotation.run(never)
-        const passed = ours.filter(
-          key => resume.after !== undefined && key <= resume.after && !resume.failed.includes(key),
-        )
-        for (const key of ours) if (!passed.includes(key)) assert.equal(await idOf(key), 2, key)
-      }
-      for (const key of others) assert.equal(await idOf(key), 1, key)
+      const options = { places: [{ store, names }], keys, from: undefined, dryRun: false, concurrency: 2, identity: {} }
+      const key = ours[1] ?? ''
+      const shard = { number: shardOf(key.slice('pacs/'.length)), remember() {}, line() {}, failed() {} }
+      const going = await new Rotation(options)
+        .shard({ ...shard, remembered: parsed(text) }, never)
+        .catch(error => Fault.from(error))
+      if (going instanceof Fault) assert.equal(going.code, 'BadConfig')
+      else if (!isWhole(text) || text.includes(key)) assert.equal(await idOf(key), 2)
+      for (const other of others) assert.equal(await idOf(other), 1, other)
     }),
     runs: 200,
   },

@@ -275,7 +275,7 @@ for (const { name, make, wrong } of kinds)
         [['encrypt', '--master-key', `1:${hex}`, plain, `${sealed}.hex`], 1],
         [['check', json('right')], 0],
         [['check', '--json', json('tls')]],
-        [['rotate-keys', '--config', json('wrong'), '--state', `${state}.wrong`], 1],
+        [['rotate-keys', '--config', json('wrong'), '--state', `${state}.wrong`], 3],
         [['rotate-keys', '--json', '--dry-run', '--config', json('far')]],
       ]
       for (const [words, exit] of LONG ? [...runs, ...more] : runs) await run(words, exit)
