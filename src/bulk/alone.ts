@@ -3,7 +3,7 @@ import { setMaxListeners } from 'node:events'
 import pLimit from 'p-limit'
 import { Fault } from '../fault.ts'
 import type { State } from './state.ts'
-import { add, type BulkWork, type Line, SHARDS, type Shard, type ShardTally, type Tally } from './work.ts'
+import { AFTER, add, BEFORE, type BulkWork, isShard, type Line, SHARDS, type ShardTally, type Tally } from './work.ts'
 
 /** A shard of a small store has few files: several of them keep the connections busy. */
 const AT_ONCE = 16
@@ -39,12 +39,13 @@ export class Alone {
   /** Of the runs before this one. */
   readonly #before: ReadonlyMap<number, ShardTally>
   #done = 0
+  #isOver = false
   #tally: Tally = { failures: 0 }
 
   constructor(options: AloneOptions) {
     this.#options = options
     this.#before = options.state.done()
-    for (const tally of this.#before.values()) this.#count(tally)
+    for (const [number, tally] of this.#before) this.#count(number, tally)
   }
 
   get progress(): Progress {
@@ -54,12 +55,52 @@ export class Alone {
 
   get outcome(): OwnOutcome {
     const { state } = this.#options
-    const complete = this.#done === SHARDS && this.#tally['failures'] === 0
+    const complete = this.#isOver && this.#tally['failures'] === 0
     return { tally: this.progress.tally, complete, lines: () => state.lines() }
   }
 
   /** Rejects when a shard could not be done, or `signal` is aborted. All others have ended then. */
   async run(signal: AbortSignal): Promise<void> {
+    try {
+      if (!this.#before.has(BEFORE)) await this.#first(signal)
+      await this.#shards(signal)
+      if (!this.#before.has(AFTER)) await this.#last(signal)
+    } catch (error) {
+      throw signal.aborted ? Fault.ofAbort(signal) : Fault.from(error)
+    }
+    this.#isOver = true
+  }
+
+  async #first(signal: AbortSignal): Promise<void> {
+    const { work, state } = this.#options
+    if (!work.before) return
+    state.begin(BEFORE)
+    const tally = await work.before({ give: async parts => state.give(parts) }, signal)
+    state.finish(BEFORE, tally)
+    this.#count(BEFORE, tally)
+  }
+
+  async #last(signal: AbortSignal): Promise<void> {
+    const { work, state, onFailure } = this.#options
+    if (!work.after) return
+    state.begin(AFTER)
+    const tally = await work.after(
+      {
+        line: line => state.line(AFTER, line),
+        failed: onFailure,
+        tally: async () => this.#tally,
+        async *lines() {
+          yield* state.linesOfShards()
+        },
+      },
+      signal,
+    )
+    this.#count(AFTER, tally)
+    // When shards have failed, they are done again, and this with them.
+    state.finish(AFTER, this.#tally['failures'] === 0 ? tally : undefined)
+  }
+
+  async #shards(signal: AbortSignal): Promise<void> {
     const failed = new AbortController()
     const joined = AbortSignal.any([signal, failed.signal])
     setMaxListeners(0, joined)
@@ -78,25 +119,31 @@ export class Alone {
     )
     await Promise.all(all)
     if (signal.aborted) throw Fault.ofAbort(signal)
-    if (first !== undefined) throw Fault.from(first)
+    if (first !== undefined) throw first
   }
 
   async #shard(number: number, signal: AbortSignal): Promise<void> {
     const { work, state, onFailure } = this.#options
-    const shard: Shard = {
-      number,
-      remembered: state.begin(number),
-      remember: value => state.remember(number, value),
-      line: line => state.line(number, line),
-      failed: onFailure,
-    }
-    const tally = await work.shard(shard, signal)
+    const remembered = state.begin(number)
+    const tally = await work.shard(
+      {
+        number,
+        remembered,
+        remember: value => state.remember(number, value),
+        line: line => state.line(number, line),
+        failed: onFailure,
+        async *given() {
+          yield* state.given(number)
+        },
+      },
+      signal,
+    )
     state.finish(number, tally.failures === 0 ? tally : undefined)
-    this.#count(tally)
+    this.#count(number, tally)
   }
 
-  #count(tally: Tally): void {
-    this.#done++
+  #count(number: number, tally: Tally): void {
+    if (isShard(number)) this.#done++
     this.#tally = add(this.#tally, tally)
   }
 }

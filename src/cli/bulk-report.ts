@@ -16,8 +16,16 @@ export interface BulkArguments {
   readonly json?: string
 }
 
+export interface OwnReport {
+  print(outcome: Outcome, json: JsonLines, seconds: number): Promise<void>
+  /** Single things failed. */
+  failed(failures: number): void
+}
+
 /** What a command says of its own work. */
 export interface Wording {
+  /** A report of its own, in place of the one that is common to bulk work. */
+  readonly own?: OwnReport
   /** Of the tally, for the line of progress: `12 objects copied (3.1 MB)`. */
   position(tally: Tally): string
   /** Pieces done, for the rate. */
@@ -34,7 +42,11 @@ export interface Wording {
 export const MOST_LINES = 20
 
 /** The end of a run in which single things failed. */
-export function failSome(failures: number): void {
+export function failSome(failures: number, { own }: Wording): void {
+  if (own) {
+    own.failed(failures)
+    return
+  }
   fail(
     new Fault('Unavailable', `${failures} of them could not be done`, {
       remedy: 'Remove the cause that the lines above name, then run the same command again.',
@@ -45,6 +57,7 @@ export function failSome(failures: number): void {
 
 /** Prints the whole report. */
 export async function report(outcome: Outcome, wording: Wording, json: JsonLines, seconds: number): Promise<void> {
+  if (wording.own) return await wording.own.print(outcome, json, seconds)
   const { tally, complete, lines } = outcome
   const shown = new Map<string, number>()
   for await (const line of lines()) {

@@ -1,8 +1,7 @@
 import { amount } from '../bytes.ts'
 import type { Repaired } from '../repair/context.ts'
 import { type Finding, KINDS, type Kind } from '../verify/finding.ts'
-import type { PlaceTally } from '../verify/tally.ts'
-import type { Verification } from '../verify/verify.ts'
+import { isStrange, type PlaceTally, type VerifyTally } from '../verify/tally.ts'
 import { JsonLines } from './json-lines.ts'
 import { RepairCounts } from './repair-counts.ts'
 import { objects, say } from './terminal.ts'
@@ -15,6 +14,20 @@ export interface ReportOptions {
   readonly deep?: true
   readonly repair?: readonly string[]
   readonly yes?: true
+}
+
+/** A verification at its end, or as far as it came. */
+export interface Verified {
+  readonly tally: Omit<VerifyTally, 'places'> & { readonly places: readonly PlaceCounts[] }
+  readonly complete: boolean
+  /** How much was compared, from 0 to 1. */
+  readonly share: number
+}
+
+/** null = nobody has counted them. */
+type PlaceCounts = Omit<PlaceTally, 'strangers' | 'trash'> & {
+  readonly strangers: number | null
+  readonly trash: number | null
 }
 
 interface Run {
@@ -33,11 +46,12 @@ export class VerifyReport {
   readonly #options: ReportOptions
   readonly #json: JsonLines
   readonly #shown = new Map<Kind, Finding[]>()
+  readonly #unproven: Finding[] = []
 
   /** Throws when the file cannot be written. */
-  constructor(options: ReportOptions) {
+  constructor(options: ReportOptions, json = new JsonLines(options.json)) {
     this.#options = options
-    this.#json = new JsonLines(options.json)
+    this.#json = json
   }
 
   add(finding: Finding): void {
@@ -46,6 +60,13 @@ export class VerifyReport {
     this.#shown.set(finding.kind, shown)
     if (shown.length < MOST_SHOWN) shown.push(finding)
     this.#json.write(finding)
+  }
+
+  /** What the reading of bytes has shown, and nobody has looked at again. */
+  notLookedAtAgain(finding: Finding): void {
+    const { kind, ...rest } = finding
+    this.#json.write({ kind: 'suspect', of: kind, ...rest })
+    if (this.#unproven.length < MOST_SHOWN) this.#unproven.push(finding)
   }
 
   /** Findings that are still so. */
@@ -71,9 +92,7 @@ export class VerifyReport {
   readonly notRepaired = (): number => ++this.#repairs.failures
 
   /** Also of a run that did not come to its end. */
-  end(verification: Verification, run: Run): void {
-    for (const { kind, ...finding } of verification.unproven)
-      this.#json.write({ kind: 'suspect', of: kind, ...finding })
+  end(verification: Verified, run: Run): void {
     const findings = KINDS.map(kind => [
       kind,
       this.#looksFor(kind, verification) ? verification.tally.findings[kind] : null,
@@ -88,28 +107,28 @@ export class VerifyReport {
   }
 
   /** A 0 must not stand for what nobody looked at. */
-  #looksFor(kind: Kind, { tally }: Verification): boolean {
+  #looksFor(kind: Kind, { tally }: Verified): boolean {
     const { deep = false, digests = false } = this.#options
     if (kind === 'leftover') return tally.places.some(({ leftovers }) => leftovers.notLookedFor === undefined)
     if (kind === 'unknown key') return deep
     return kind === 'corrupt' ? deep || digests : true
   }
 
-  #toPeople(verification: Verification, { index, seconds }: Run): void {
+  #toPeople(verification: Verified, { index, seconds }: Run): void {
     const { tally, complete, share } = verification
     if (!complete) say('This report is partial: not everything could be looked at.')
-    if (share === 1 && verification.strange) say(strangeness(verification, index))
+    if (share === 1 && isStrange(tally)) say(strangeness(verification, index))
     for (const kind of KINDS) {
       for (const finding of this.#shown.get(kind) ?? []) say(sentence(finding))
       const more = tally.findings[kind] - MOST_SHOWN
       if (more > 0) say(`${kind}: ${more} more`)
     }
-    for (const finding of verification.unproven.slice(0, MOST_SHOWN)) say(`not looked at again: ${sentence(finding)}`)
+    for (const finding of this.#unproven) say(`not looked at again: ${sentence(finding)}`)
     say(`${files(tally.indexed)} in ${index}`)
     for (const { store, objects: count, bytes, strangers, trash, clock } of tally.places) {
-      const others = strangers > 0 ? `; left alone: ${objects(strangers)} with a key that no file of Orthanc's has` : ''
+      const others = strangers ? `; left alone: ${objects(strangers)} with a key that no file of Orthanc's has` : ''
       const byWhat = clock === 'newest object' ? '; ages by its newest object, because it does not tell its time' : ''
-      const aside = trash > 0 ? `; ${objects(trash)} in the trash` : ''
+      const aside = trash ? `; ${objects(trash)} in the trash` : ''
       say(`${objects(count)} in ${store} (${amount(bytes)})${aside}${others}${byWhat}`)
     }
     if (this.#options.deep || tally.read.files > 0)
@@ -125,9 +144,11 @@ export class VerifyReport {
     for (const kind of KINDS)
       if (this.#looksFor(kind, verification)) say(`${kind}: ${tally.findings[kind]}`)
       else if (kind !== 'leftover') say(`${kind}: not looked for, that needs --deep`)
+    if (tally.places.some(({ trash }) => trash === null))
+      say("not counted in shards: the trash, and keys that no file of Orthanc's has")
     for (const place of tally.places) for (const line of leftoverLines(place)) say(line)
     if (this.#options.repair) for (const line of this.#repairs.lines(this.#options.yes ?? false)) say(line)
-    const all = tally.places.reduce((sum, place) => sum + place.objects + place.strangers, tally.indexed)
+    const all = tally.places.reduce((sum, place) => sum + place.objects + (place.strangers ?? 0), tally.indexed)
     say(`took ${timeOf(seconds)}, ${rate(all, seconds)}`)
   }
 }
@@ -140,7 +161,7 @@ function sentence({ kind, key, store, type, uuid, expected, found }: Finding): s
 }
 
 /** What the count of leftovers does not say. */
-function leftoverLines({ store, leftovers }: PlaceTally): readonly string[] {
+function leftoverLines({ store, leftovers }: PlaceCounts): readonly string[] {
   const { notLookedFor, young, undated, strangers } = leftovers
   const count = (some: number) => (some === 1 ? '1 unfinished write' : `${some} unfinished writes`)
   return [
@@ -151,18 +172,18 @@ function leftoverLines({ store, leftovers }: PlaceTally): readonly string[] {
   ]
 }
 
-function strangeness({ tally }: Verification, index: string): string {
+function strangeness({ tally }: Verified, index: string): string {
   const stores = tally.places.map(({ store }) => store).join(' and ')
   const why = tally.indexed === 0 ? 'the index is empty' : 'nothing that the index has is there'
   return `The index (${index}) and ${stores} probably do not belong together: ${why}. Do not remove anything.`
 }
 
-function summaryOf(verification: Verification, { index, seconds }: Run): object {
-  const { tally, complete, share, strange } = verification
+function summaryOf(verification: Verified, { index, seconds }: Run): object {
+  const { tally, complete, share } = verification
   return {
     kind: 'summary',
     complete,
-    belongTogether: share === 1 ? !strange : null,
+    belongTogether: share === 1 ? !isStrange(tally) : null,
     index,
     ...tally,
     seconds: Number(seconds.toFixed(1)),

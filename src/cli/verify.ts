@@ -1,12 +1,13 @@
 import { tmpdir } from 'node:os'
-import { compose } from '../compose.ts'
+import { type Composition, compose } from '../compose.ts'
 import type { EngineConfig } from '../config/config.ts'
 import { identityOf } from '../config/identity.ts'
 import { loadKeyring } from '../config/key-file.ts'
 import { Deletions } from '../deletions/deletions.ts'
 import { Fault } from '../fault.ts'
 import { logTo } from '../log.ts'
-import { keyring } from '../seal/keyring.ts'
+import { type Keyring, keyring } from '../seal/keyring.ts'
+import { encryptionStateOf } from '../seal/policy.ts'
 import type { Store } from '../stores/store.ts'
 import type { Finding } from '../verify/finding.ts'
 import { Scratch } from '../verify/scratch.ts'
@@ -21,6 +22,7 @@ import { fail, failWith, interruption, note, warn } from './terminal.ts'
 import { VerifyProgress } from './verify-progress.ts'
 import { openReplica, parseRepairs, type Replica, refuseReadOnly, repairFound } from './verify-repair.ts'
 import { VerifyReport } from './verify-report.ts'
+import { failLooks, verifyShared } from './verify-shared.ts'
 
 export interface VerifyArguments extends IndexArguments {
   readonly digests?: true
@@ -30,6 +32,10 @@ export interface VerifyArguments extends IndexArguments {
   /** Milliseconds. */
   readonly settle: number
   readonly json?: string
+  /** Keeps what is done, so that a later run goes on. */
+  readonly state?: string
+  /** Many processes share the work. */
+  readonly queue?: string
   readonly scratch?: string
   readonly concurrency: number
   /** The words of `--repair`. */
@@ -62,15 +68,16 @@ export async function verify(options: VerifyArguments, open = openIndex): Promis
   )
   const places = placesOf(config, composition, keys)
   const stop = interruption()
-  stop.addEventListener('abort', () => note('interrupted; what was found so far follows'))
+  const isShared = options.queue !== undefined || options.state !== undefined
+  if (!isShared) stop.addEventListener('abort', () => note('interrupted; what was found so far follows'))
   let opened: OpenedIndex | undefined
   let scratch: Scratch | undefined
   let report: VerifyReport | undefined
   let replica: Replica | undefined
   try {
-    report = new VerifyReport(options)
+    if (!isShared) report = new VerifyReport(options)
     opened = open(options, config.http)
-    scratch = new Scratch(options.scratch ?? tmpdir())
+    if (!isShared) scratch = new Scratch(options.scratch ?? tmpdir())
     if (repairs?.fetchFrom !== undefined)
       replica = openReplica(repairs.fetchFrom, concurrency, { ...config, identity: composition.identity })
     // An empty folder that should be a mount would make everything look missing.
@@ -78,13 +85,24 @@ export async function verify(options: VerifyArguments, open = openIndex): Promis
       const deadline = AbortSignal.any([stop, AbortSignal.timeout(CHECK_DEADLINE_MS)])
       await store.check(deadline, { purpose: 'look', writes: yes, warn })
     }
-    const { found, kept, index } = { found: report, kept: scratch, index: opened.index }
-    const verification = new Verification({
-      ...{ index, places, scratch, concurrency, digests, deep },
+    const { index } = opened
+    const how = {
+      ...{ index, places, concurrency, digests, deep },
       olderThanMs: olderThan,
       settleMs: options.settle,
       promised: () => promisedIn(config, composition.store),
       keyIds: new Set(keys.ids),
+    }
+    if (!report || !scratch)
+      return await verifyShared(
+        { ...how, identity: identityIn(config, composition, keys, options, index.name) },
+        options,
+        stop,
+      )
+    const { found, kept } = { found: report, kept: scratch }
+    const verification = new Verification({
+      ...how,
+      scratch,
       onFinding: finding => {
         found.add(finding)
         if (repairs) kept.addFinding(finding)
@@ -101,21 +119,17 @@ export async function verify(options: VerifyArguments, open = openIndex): Promis
         () => verification.run(stop),
       )
       if (repairs) {
-        const how = { ...repairs, replica: replica?.tiers, yes, expect, concurrency, places }
-        await repairFound(how, verification, scratch, opened, composition, found, stop)
+        const mend = { ...repairs, replica: replica?.tiers, yes, expect, concurrency, places }
+        await repairFound(mend, verification, scratch, opened, composition, found, stop)
       }
     } catch (error) {
       ended = Fault.from(error)
     }
+    for (const finding of verification.unproven) found.notLookedAtAgain(finding)
     found.end(verification, { index: index.name, seconds: progress.seconds })
     if (ended) throw ended
     const { failures } = verification.tally
-    if (failures > 0)
-      fail(
-        new Fault('Unavailable', `${failures} of the looks at files failed, so nothing is known of these`, {
-          remedy: 'Remove the cause that the lines above name, then run the same command again.',
-        }),
-      )
+    if (failures > 0) failLooks(failures)
     else if (found.left > 0 || verification.strange) process.exitCode ??= 1
   } finally {
     report?.close()
@@ -123,6 +137,31 @@ export async function verify(options: VerifyArguments, open = openIndex): Promis
     await opened?.index.close()
     await replica?.close()
     await composition.store.close()
+  }
+}
+
+/** What two runs must have in common to be parts of the same one: stores, and what changes the findings. */
+function identityIn(
+  config: EngineConfig,
+  { identity, rootPath }: Composition,
+  keys: Keyring,
+  options: VerifyArguments,
+  index: string,
+) {
+  const { olderThan, digests = false, deep = false } = options
+  const encryption = `${encryptionStateOf(config.encryption)} ${keys.ids.join(',')}`
+  const { structure, legacyUnknownFiles } = config.naming
+  const disk = config.hybrid ? `${config.hybrid.directory}, ${config.hybrid.writesTo}` : null
+  return {
+    store: `${identity} ${rootPath}`,
+    structure,
+    legacyUnknownFiles,
+    encryption,
+    disk,
+    index,
+    olderThan,
+    digests,
+    deep,
   }
 }
 

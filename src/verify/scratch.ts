@@ -55,6 +55,8 @@ interface Row {
 }
 
 const nameOf = (folder: string): DatabaseName => ({ what: `the scratch file in ${folder}`, option: '--scratch' })
+/** Also of what is no UUID. */
+export const shardOfAny = (uuid: string) => Number.parseInt(uuid.slice(0, 2), 16) || 0
 const hex = (shard: number) => shard.toString(16).padStart(2, '0')
 /** UUIDs as Orthanc writes them take 16 bytes. Others, such as those with capital letters, stay texts. */
 const USUAL = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
@@ -65,8 +67,11 @@ export class Scratch {
   readonly #inserts: readonly StatementSync[]
   #rows = 0
 
-  /** `mostPages`: of 4096 bytes, for tests. Throws a `Fault` when the file cannot be made. */
-  constructor(folder: string, mostPages?: number) {
+  /**
+   * `mostPages`: of 4096 bytes, for tests. `only`: it is for this shard, and only that is added and read. Throws a
+   * `Fault` when the file cannot be made.
+   */
+  constructor(folder: string, mostPages?: number, only?: number) {
     this.#folder = folder
     // For what SQLite sorts beside the file. It is read once, when SQLite begins.
     process.env['SQLITE_TMPDIR'] ??= folder
@@ -80,7 +85,7 @@ export class Scratch {
         `PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE;
          PRAGMA cache_size = -${CACHE_KIB}`,
       )
-      const all = Array.from({ length: SHARDS }, (_, shard) => hex(shard))
+      const all = only === undefined ? Array.from({ length: SHARDS }, (_, shard) => hex(shard)) : [hex(only)]
       const columns = 'uuid BLOB, place INTEGER, name INTEGER, size INTEGER, modified INTEGER, md5 BLOB'
       this.#database.exec(`BEGIN; ${all.map(name => `CREATE TABLE s${name} (${columns});`).join('')} COMMIT`)
       if (mostPages !== undefined) this.#database.exec(`PRAGMA max_page_count = ${mostPages}`)
@@ -148,7 +153,7 @@ export class Scratch {
   }
 
   #add(uuid: string, place: number, name: number, size: number, modified: number | null, md5: string | null): void {
-    const insert = this.#inserts[Number.parseInt(uuid.slice(0, 2), 16) || 0] as StatementSync
+    const insert = this.#inserts[this.#inserts.length === 1 ? 0 : shardOfAny(uuid)] as StatementSync
     this.#insert(() => insert.run(USUAL.test(uuid) ? uuid : null, uuid, place, name, size, modified, md5))
   }
 
