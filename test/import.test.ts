@@ -74,6 +74,7 @@ async function run(
       remember: (value: Json) => void more.state?.set(number, value),
       line: (line: Line) => void lines.push(line),
       failed: (fault: Fault) => void failures.push(fault),
+      async *given() {},
     }
     tally = add(tally, await work.shard(shard, never))
   }

@@ -156,7 +156,7 @@ describe('import rules', () => {
     all(
       ({ to, typeOnly }) =>
         ['src/fault.ts', 'src/bytes.ts'].includes(to) ||
-        /^src\/(verify|bulk|seal)\/|^src\/area\/naming|^node:(events|fs|path|timers|sqlite)/.test(to) ||
+        /^src\/(verify|bulk|seal)\/|^src\/area\/naming|^node:(events|fs|path|timers|sqlite|zlib)/.test(to) ||
         (/^src\/(stores|area|orthanc-index)\//.test(to) && typeOnly),
       inRoom('verify'),
     )

@@ -234,7 +234,7 @@ describe('rotation', () => {
     const { store } = await filled(1)
     const shard: Shard = {
       number: 0,
-      ...{ remember() {}, line() {}, failed() {} },
+      ...{ remember() {}, line() {}, failed() {}, async *given() {} },
       remembered: { whole: true, settled: emptyTally, failed: [{ place: 0, key: `elsewhere/${keyOf()}` }] },
     }
     const places = [{ store, names: sealedNames(naming) }]

@@ -39,7 +39,10 @@ async function countAll(places: UsageOptions['places'], more: Partial<UsageOptio
   let tally: Tally = { failures: 0 }
   for (let number = 0; number < SHARDS; number++) {
     const failed = (fault: Fault) => failures.push(fault)
-    tally = add(tally, await work.shard({ number, remembered: undefined, remember() {}, line() {}, failed }, never))
+    tally = add(
+      tally,
+      await work.shard({ number, remembered: undefined, remember() {}, line() {}, failed, async *given() {} }, never),
+    )
   }
   assert.deepEqual(work.underWay, { objects: 0, bytes: 0, cells: {} })
   return { tally, failures, cells: cellsOf(tally['cells'] as Tally) }

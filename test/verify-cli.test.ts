@@ -1,76 +1,22 @@
 /** `verify` as people run it, on a directory store: what it prints, what it writes, how it ends. */
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
 import type { VerifyArguments } from '../src/cli/verify.ts'
 import { rate, timeOf, VerifyProgress } from '../src/cli/verify-progress.ts'
-import type { Indexed } from '../src/orthanc-index/orthanc-index.ts'
 import { emptyTally } from '../src/verify/tally.ts'
 import type { Verification } from '../src/verify/verify.ts'
-import type { IndexFile } from './support/verify-run.ts'
-import { md5Of } from './support/verify-stage.ts'
+import { linesOf, VerifySite } from './support/verify-site.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'ocs-verify-'))
 after(() => rmSync(root, { recursive: true, force: true }))
 
-class Site {
-  readonly folder = mkdtempSync(join(root, 'site-'))
-  readonly config = join(this.folder, 'orthanc.json')
-  readonly files: Indexed[] = []
-
-  constructor(more: object = {}, orthanc: object = {}) {
-    for (const name of ['objects', 'disk', 'scratch']) mkdirSync(join(this.folder, name))
-    const text = { ...orthanc, DirectoryStorage: { Path: join(this.folder, 'objects'), ...more } }
-    writeFileSync(this.config, JSON.stringify(text))
-  }
-
-  /** A file of two days ago, unless it is `fresh`. */
-  write(key: string, text: string, { where = 'objects', fresh = false } = {}): void {
-    const path = join(this.folder, where, key)
-    mkdirSync(dirname(path), { recursive: true })
-    writeFileSync(path, text)
-    const old = new Date(Date.now() - 2 * 24 * 3600 * 1000)
-    if (!fresh) utimesSync(path, old, old)
-  }
-
-  add({ lost = false, where = 'objects', text = 'a file' } = {}): Indexed {
-    const uuid = randomUUID()
-    const file = { uuid, type: 'dicom', size: text.length, md5: md5Of(Buffer.from(text)) } as const
-    this.files.push(file)
-    const key = where === 'disk' ? `${uuid.slice(0, 2)}/${uuid.slice(2, 4)}/${uuid}` : `${uuid}.dcm`
-    if (!lost) this.write(key, text, { where })
-    return file
-  }
-
-  run(more: Partial<VerifyArguments> = {}, index: Omit<IndexFile, 'files'> = {}) {
-    const options: VerifyArguments = {
-      config: [this.config],
-      olderThan: 24 * 3600 * 1000,
-      settle: 0,
-      concurrency: 4,
-      scratch: join(this.folder, 'scratch'),
-      ...more,
-    }
-    const script = join(import.meta.dirname, 'support', 'verify-run.ts')
-    const args = [script, JSON.stringify(options), JSON.stringify({ files: this.files, ...index })]
-    const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' })
-    return { status, lines: stdout.trimEnd().split('\n'), stderr }
-  }
-}
-
-const linesOf = (file: string) =>
-  readFileSync(file, 'utf8')
-    .trimEnd()
-    .split('\n')
-    .map(line => JSON.parse(line))
-
 describe('the command verify --repair', () => {
   const filled = () => {
-    const site = new Site()
+    const site = new VerifySite()
     for (let i = 0; i < 40; i++) site.add()
     const key = `${randomUUID()}.dcm`
     site.write(key, 'an orphan')
@@ -149,7 +95,7 @@ describe('the command verify --repair', () => {
   })
 
   it('changes nothing of a store that is ReadOnly', () => {
-    const site = new Site({}, { ReadOnly: true })
+    const site = new VerifySite({}, { ReadOnly: true })
     const { status, stderr } = site.run({ repair: ['orphans=delete'], yes: true })
     assert.equal(status, 3)
     assert.match(stderr, /the configuration is ReadOnly/)
@@ -158,7 +104,7 @@ describe('the command verify --repair', () => {
 
 describe('the command verify', () => {
   it('says what it looked at, and ends with 0 when it found nothing', () => {
-    const site = new Site()
+    const site = new VerifySite()
     for (let i = 0; i < 3; i++) site.add()
     site.write('readme.txt', 'somebody else’s', { fresh: true })
     const { status, lines, stderr } = site.run({ deep: true })
@@ -181,7 +127,7 @@ describe('the command verify', () => {
   })
 
   it('shows 20 findings of each kind, writes all of them to a file, and ends with 1', () => {
-    const site = new Site()
+    const site = new VerifySite()
     site.add()
     const lost = Array.from({ length: 23 }, () => site.add({ lost: true }))
     const orphan = `${randomUUID()}.json`
@@ -236,7 +182,7 @@ describe('the command verify', () => {
   })
 
   it('prints nothing but JSON to standard output where that is asked for', () => {
-    const site = new Site()
+    const site = new VerifySite()
     site.add({ lost: true })
     const { status, lines } = site.run({ json: '-' })
     assert.deepEqual(
@@ -247,7 +193,7 @@ describe('the command verify', () => {
   })
 
   it('compares the disk of a hybrid mode, too', () => {
-    const site = new Site({ HybridMode: 'WriteToFileSystem' }, { StorageDirectory: 'disk' })
+    const site = new VerifySite({ HybridMode: 'WriteToFileSystem' }, { StorageDirectory: 'disk' })
     site.add()
     site.add({ where: 'disk' })
     const double = site.add({ where: 'disk', text: 'twice' })
@@ -271,7 +217,7 @@ describe('the command verify', () => {
   })
 
   it('begins with a warning when index and store do not belong together', () => {
-    const site = new Site()
+    const site = new VerifySite()
     site.write(`${randomUUID()}.dcm`, 'x', { fresh: true })
     const { status, lines } = site.run()
     assert.match(lines[0] ?? '', /^The index \(an index in a file\) and directory:.* probably do not belong together: /)
@@ -279,21 +225,21 @@ describe('the command verify', () => {
   })
 
   it('ends with 3 when it was interrupted, or the index could not be read, with a report that says so', () => {
-    for (const then of ['fails', 'is interrupted'] as const) {
-      const site = new Site()
+    for (const event of ['fails', 'is interrupted'] as const) {
+      const site = new VerifySite()
       for (let i = 0; i < 4; i++) site.add()
       const json = join(site.folder, 'report.jsonl')
-      const { status, lines, stderr } = site.run({ json }, { then })
+      const { status, lines, stderr } = site.run({ json }, { event })
       assert.equal(status, 3)
       assert.equal(lines[0], 'This report is partial: not everything could be looked at.')
-      assert.match(stderr, then === 'fails' ? /: the index is away/ : /: interrupted by SIGINT/)
+      assert.match(stderr, event === 'fails' ? /: the index is away/ : /: interrupted by SIGINT/)
       const [summary, ...more] = linesOf(json)
       assert.deepEqual([summary.complete, summary.belongTogether, more], [false, null, []])
     }
   })
 
   it('ends with 3 and one line where it cannot begin', () => {
-    const site = new Site()
+    const site = new VerifySite()
     const empty = join(site.folder, 'empty.json')
     writeFileSync(empty, '{}')
     const cases: readonly [Partial<VerifyArguments>, RegExp][] = [

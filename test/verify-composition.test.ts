@@ -12,7 +12,7 @@ import { temporaryFolder, until } from './support/deletions.ts'
 import { IndexedOrthanc } from './support/indexed-orthanc.ts'
 import { md5Of, never } from './support/verify-stage.ts'
 
-const none = { missing: 0, 'wrong size': 0, corrupt: null, 'unknown key': null, orphan: 0, double: 0 }
+const none = { missing: 0, 'wrong size': 0, corrupt: null, 'unknown key': null, orphan: 0, double: 0, leftover: 0 }
 const BYTES = Buffer.from('ten bytes!')
 
 /** A site with one file: its Orthanc, and the composition of a configuration. */

@@ -6,11 +6,12 @@ import { closeSync, openSync, rmSync } from 'node:fs'
 import type { DatabaseSync } from 'node:sqlite'
 import { Fault, messageWithoutPath } from '../fault.ts'
 import { databaseFault, openDatabase } from './sqlite.ts'
-import type { Json, Line, ShardTally } from './work.ts'
+import { AFTER, BEFORE, type Json, type Line, type ShardTally } from './work.ts'
 
 /** So that a file of some other program is not taken for ours. */
 const APPLICATION_ID = 0x6f63_7331
 const OPTION = '--state'
+const LINES_AT_ONCE = 1_000
 
 export class State {
   readonly #path: string
@@ -38,11 +39,12 @@ export class State {
     return new Map(rows.map(({ shard, tally }) => [Number(shard), JSON.parse(String(tally)) as ShardTally]))
   }
 
-  /** What was remembered of a shard. What it wrote after that is dropped. */
+  /** What was remembered of a shard. What it wrote or gave after that is dropped. */
   begin(shard: number): Json | undefined {
     return this.#try(() => {
       const [row] = this.#rows('SELECT remembered FROM shards WHERE shard = ?', shard)
       this.#run('DELETE FROM lines WHERE shard = ? AND NOT kept', shard)
+      if (shard === BEFORE) this.#run('DELETE FROM given')
       return row?.['remembered'] == null ? undefined : (JSON.parse(String(row['remembered'])) as Json)
     })
   }
@@ -66,7 +68,37 @@ export class State {
       if (tally || !keepsRemembered) this.#run('DELETE FROM shards WHERE shard = ?', shard)
       if (tally) this.#run('INSERT INTO shards (shard, tally) VALUES (?, ?)', shard, JSON.stringify(tally))
       this.#run('UPDATE lines SET kept = ? WHERE shard = ?', tally ? 1 : 0, shard)
+      if (tally) this.#run('DELETE FROM given WHERE shard = ?', shard)
     })
+  }
+
+  /** See Before. */
+  give(parts: ReadonlyMap<number, Uint8Array>): void {
+    this.#together(() => {
+      const insert = this.#database.prepare('INSERT INTO given (shard, part) VALUES (?, ?)')
+      for (const [shard, part] of parts) insert.run(shard, part)
+    })
+  }
+
+  *given(shard: number): Iterable<Uint8Array> {
+    const next = 'SELECT rowid AS place, part FROM given WHERE shard = ? AND rowid > ? ORDER BY rowid LIMIT 1'
+    for (let last = 0; ; ) {
+      const [row] = this.#try(() => this.#rows(next, shard, last))
+      if (!row) return
+      yield row['part'] as Uint8Array
+      last = Number(row['place'])
+    }
+  }
+
+  /** Those of the shards, in the order in which they came. Others may be written meanwhile. */
+  *linesOfShards(): Iterable<Line> {
+    const next = `SELECT rowid AS place, line FROM lines WHERE rowid > ? AND shard < ${AFTER} ORDER BY rowid LIMIT ${LINES_AT_ONCE}`
+    for (let last = 0; ; ) {
+      const rows = this.#try(() => this.#rows(next, last))
+      for (const { line } of rows) yield JSON.parse(String(line)) as Line
+      if (rows.length === 0) return
+      last = Number(rows.at(-1)?.['place'])
+    }
   }
 
   /** All that were written, in the order of the shards. Nothing may be written meanwhile. */
@@ -104,6 +136,10 @@ export class State {
          CREATE TABLE lines (shard INTEGER NOT NULL, kept INTEGER NOT NULL DEFAULT 0, line TEXT NOT NULL)`,
       )
     else if (version?.['application_id'] !== APPLICATION_ID) throw notOurs(this.#path)
+    this.#database.exec(
+      `CREATE TABLE IF NOT EXISTS given (shard INTEGER NOT NULL, part BLOB NOT NULL);
+       CREATE INDEX IF NOT EXISTS given_shard ON given (shard)`,
+    )
     if (isNew) this.#run('INSERT INTO work VALUES (?)', work)
     const [row] = this.#rows('SELECT work FROM work')
     if (row?.['work'] !== work)

@@ -5,6 +5,11 @@
 import type { Fault } from '../fault.ts'
 
 export const SHARDS = 256
+/** The steps beside the shards have numbers, too: they are kept, taken and tried again as shards are. */
+export const BEFORE = -1
+export const AFTER = SHARDS
+
+export const isShard = (number: number) => number >= 0 && number < SHARDS
 
 /** Counts, and groups of counts. What two shards have counted is added name by name. */
 export interface Tally {
@@ -32,6 +37,25 @@ export interface Shard {
   line(line: Line): void
   /** Something could not be done. The others go on. It is told at once; the work counts it in its tally. */
   failed(fault: Fault): void
+  /** What `before` has given to this shard; once more in each attempt. */
+  given(): AsyncIterable<Uint8Array>
+}
+
+/** What the step before all shards gets. */
+export interface Before {
+  /**
+   * Puts parts aside for shards, by their numbers. Resolves when they are kept. What an attempt has given that did not
+   * come to its end is dropped.
+   */
+  give(parts: ReadonlyMap<number, Uint8Array>): Promise<void>
+}
+
+/** What the step after all shards gets. */
+export interface After extends Pick<Shard, 'line' | 'failed'> {
+  /** What the shards have counted. */
+  tally(): Promise<Tally>
+  /** What the shards have written. */
+  lines(): AsyncIterable<Line>
 }
 
 export interface BulkWork<T extends ShardTally> {
@@ -57,6 +81,10 @@ export interface BulkWork<T extends ShardTally> {
    * Else it is done again. Without it, the earlier run is believed.
    */
   holds?(shard: number, tally: T, signal: AbortSignal): Promise<boolean>
+  /** Done before all shards, by one process for all. It may run again, as a shard. */
+  before?(step: Before, signal: AbortSignal): Promise<T>
+  /** Done when all shards are at their end, by one process for all. It may run again, as a shard. */
+  after?(step: After, signal: AbortSignal): Promise<T>
   /** What is done in this process in shards that are not at their end, for who shows how far it is. */
   readonly underWay: Tally
 }

@@ -85,7 +85,7 @@ async function shareRun(many: Many, { json }: QueuedArguments, wording: Wording,
   }
   if (ended) throw ended
   const failures = Number(outcome.tally['failures'] ?? 0)
-  if (failures > 0) failSome(failures)
+  if (failures > 0) failSome(failures, wording)
   return outcome
 }
 

@@ -16,8 +16,16 @@ export interface BulkArguments {
   readonly json?: string
 }
 
+export interface OwnReport {
+  print(outcome: Outcome, json: JsonLines, seconds: number): Promise<void>
+  /** Single things failed. */
+  failed(failures: number): void
+}
+
 /** What a command says of its own work. */
 export interface Wording {
+  /** A report of its own, in place of the one that is common to bulk work. */
+  readonly own?: OwnReport
   /** Of the tally, for the line of progress: `12 objects copied (3.1 MB)`. */
   position(tally: Tally): string
   /** Each failure is told at once, however many there are. Otherwise the rest is counted. */
@@ -38,7 +46,11 @@ export interface Wording {
 export const MOST_LINES = 20
 
 /** The end of a run in which single things failed. */
-export function failSome(failures: number): void {
+export function failSome(failures: number, { own }: Wording): void {
+  if (own) {
+    own.failed(failures)
+    return
+  }
   fail(
     new Fault('Unavailable', `${failures} of them could not be done`, {
       remedy: 'Remove the cause that the lines above name, then run the same command again.',
@@ -49,6 +61,7 @@ export function failSome(failures: number): void {
 
 /** Prints the whole report. */
 export async function report(outcome: Outcome, wording: Wording, json: JsonLines, seconds: number): Promise<void> {
+  if (wording.own) return await wording.own.print(outcome, json, seconds)
   try {
     await linesOf(outcome, wording, json, seconds)
   } finally {

@@ -55,7 +55,7 @@ export async function runBulk(
       if (options.state !== undefined) note(`the same command goes on where it was, because of --state`)
       throw ended
     }
-    if (failures > 0) failSome(failures)
+    if (failures > 0) failSome(failures, wording)
     else if (options.state !== undefined) state.remove()
     return outcome
   } finally {

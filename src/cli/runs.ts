@@ -1,7 +1,7 @@
 import { SHARDS } from '../bulk/work.ts'
 import { Fault, oneLine } from '../fault.ts'
 import { RunList, type RunOverview } from '../queue/list.ts'
-import { nameOf, shareOf } from '../queue/status.ts'
+import { nameOf, shareOf, titleOf } from '../queue/status.ts'
 import { queueSettings } from './queue-option.ts'
 import { interruption, say, sayJson } from './terminal.ts'
 import { timeOf } from './verify-progress.ts'
@@ -65,7 +65,7 @@ function described({ id, command, identity, begun, ended, status, alive }: RunOv
       worker =>
         `  process ${worker.pid} on ${worker.host}: ${worker.done} shards done, ${Math.round(worker.rate)} a second, heard of ${timeOf(worker.seen)} ago`,
     ),
-    ...status.failed.slice(0, MOST_FAULTS).map(({ shard, fault }) => `  shard ${nameOf(shard)} failed: ${fault}`),
+    ...status.failed.slice(0, MOST_FAULTS).map(({ shard, fault }) => `  ${titleOf(shard)} failed: ${fault}`),
     ...(failed > MOST_FAULTS ? [`  and ${failed - MOST_FAULTS} more`] : []),
   ]
 }

@@ -1,7 +1,9 @@
 import { Command } from 'commander'
 import { ageOption, CONFIG, concurrency, count, mustFit, rateLimitOption, several } from './arguments.ts'
+import { queueOption } from './queue-option.ts'
 import { type VerifyArguments, verify } from './verify.ts'
 import { checkRepairs } from './verify-repair.ts'
+import { checkShared } from './verify-shared.ts'
 
 export const verifyCommand = new Command('verify')
   .description("Compare Orthanc's index with the store: what is missing, wrong or too much.")
@@ -26,6 +28,8 @@ export const verifyCommand = new Command('verify')
       '1m',
     ),
   )
+  .option('--state <FILE>', 'keep what is done in this file: after its end in the middle, the same command goes on')
+  .addOption(queueOption())
   .option('--json <FILE>', 'write one JSON object a line: findings, then a summary; - is standard output')
   .option('--scratch <FOLDER>', 'where the scratch file is made: some 150 bytes for each file; else TMPDIR')
   .option('--concurrency <N>', 'files that are looked at or read at once', concurrency, 8)
@@ -46,6 +50,9 @@ Orthanc may work meanwhile. What looks wrong is looked at again, in the index an
 In a hybrid mode Orthanc's disk is compared, too: run the command there, as the user that runs Orthanc.`,
   )
   .action(async (options: VerifyArguments, command: Command) => {
-    mustFit(command, () => checkRepairs(options))
+    mustFit(command, () => {
+      checkRepairs(options)
+      checkShared(options)
+    })
     await verify(options)
   })

@@ -2,8 +2,7 @@ import { amount } from '../bytes.ts'
 import type { Repaired } from '../repair/context.ts'
 import { type Finding, KINDS, type Kind } from '../verify/finding.ts'
 import { sentence, strangeness } from '../verify/sentences.ts'
-import { isLookedFor, type PlaceTally } from '../verify/tally.ts'
-import type { Verification } from '../verify/verify.ts'
+import { isLookedFor, isStrange, type PlaceTally, type VerifyTally } from '../verify/tally.ts'
 import { JsonLines } from './json-lines.ts'
 import { RepairCounts } from './repair-counts.ts'
 import { objects, say } from './terminal.ts'
@@ -16,6 +15,20 @@ export interface ReportOptions {
   readonly deep?: true
   readonly repair?: readonly string[]
   readonly yes?: true
+}
+
+/** A verification at its end, or as far as it came. */
+export interface Verified {
+  readonly tally: Omit<VerifyTally, 'places'> & { readonly places: readonly PlaceCounts[] }
+  readonly complete: boolean
+  /** How much was compared, from 0 to 1. */
+  readonly share: number
+}
+
+/** null = nobody has counted them. */
+type PlaceCounts = Omit<PlaceTally, 'strangers' | 'trash'> & {
+  readonly strangers: number | null
+  readonly trash: number | null
 }
 
 interface Run {
@@ -35,11 +48,12 @@ export class VerifyReport {
   readonly #options: ReportOptions
   readonly #json: JsonLines
   readonly #shown = new Map<Kind, Finding[]>()
+  readonly #unproven: Finding[] = []
 
   /** Throws when the file cannot be written. */
-  constructor(options: ReportOptions) {
+  constructor(options: ReportOptions, json = new JsonLines(options.json)) {
     this.#options = options
-    this.#json = new JsonLines(options.json)
+    this.#json = json
   }
 
   add(finding: Finding): void {
@@ -49,6 +63,13 @@ export class VerifyReport {
     this.#shown.set(finding.kind, shown)
     if (shown.length < MOST_SHOWN) shown.push(finding)
     this.#json.write(finding)
+  }
+
+  /** What the reading of bytes has shown, and nobody has looked at again. */
+  notLookedAtAgain(finding: Finding): void {
+    const { kind, ...rest } = finding
+    this.#json.write({ kind: 'suspect', of: kind, ...rest })
+    if (this.#unproven.length < MOST_SHOWN) this.#unproven.push(finding)
   }
 
   /** Findings that are still so. */
@@ -73,7 +94,7 @@ export class VerifyReport {
   readonly notRepaired = (): number => ++this.#repairs.failures
 
   /** Also of a run that did not come to its end. */
-  end(verification: Verification, run: Run): void {
+  end(verification: Verified, run: Run): void {
     try {
       this.#toPrograms(verification, run)
     } finally {
@@ -86,9 +107,7 @@ export class VerifyReport {
     this.#json.close()
   }
 
-  #toPrograms(verification: Verification, run: Run): void {
-    for (const { kind, ...finding } of verification.unproven)
-      this.#json.write({ kind: 'suspect', of: kind, ...finding })
+  #toPrograms(verification: Verified, run: Run): void {
     const findings = KINDS.map(kind => [
       kind,
       isLookedFor(kind, this.#options, verification.tally) ? verification.tally.findings[kind] : null,
@@ -97,21 +116,21 @@ export class VerifyReport {
     this.#json.write({ ...summaryOf(verification, run), findings: Object.fromEntries(findings), ...repairs })
   }
 
-  #toPeople(verification: Verification, { index, seconds }: Run): void {
+  #toPeople(verification: Verified, { index, seconds }: Run): void {
     const { tally, complete, share } = verification
     if (!complete) say('This report is partial: not everything could be looked at.')
-    if (share === 1 && verification.strange) say(strangeness(verification, index))
+    if (share === 1 && isStrange(tally)) say(strangeness(verification, index))
     for (const kind of KINDS) {
       for (const finding of this.#shown.get(kind) ?? []) say(sentence(finding))
       const more = tally.findings[kind] - MOST_SHOWN
       if (more > 0) say(`${kind}: ${more} more`)
     }
-    for (const finding of verification.unproven.slice(0, MOST_SHOWN)) say(`not looked at again: ${sentence(finding)}`)
+    for (const finding of this.#unproven) say(`not looked at again: ${sentence(finding)}`)
     say(`${files(tally.indexed)} in ${index}`)
     for (const { store, objects: count, bytes, strangers, trash, clock } of tally.places) {
-      const others = strangers > 0 ? `; left alone: ${objects(strangers)} with a key that no file of Orthanc's has` : ''
+      const others = strangers ? `; left alone: ${objects(strangers)} with a key that no file of Orthanc's has` : ''
       const byWhat = clock === 'newest object' ? '; ages by its newest object, because it does not tell its time' : ''
-      const aside = trash > 0 ? `; ${objects(trash)} in the trash` : ''
+      const aside = trash ? `; ${objects(trash)} in the trash` : ''
       say(`${objects(count)} in ${store} (${amount(bytes)})${aside}${others}${byWhat}`)
     }
     if (this.#options.deep || tally.read.files > 0)
@@ -127,9 +146,11 @@ export class VerifyReport {
     for (const kind of KINDS)
       if (isLookedFor(kind, this.#options, tally)) say(`${kind}: ${tally.findings[kind]}`)
       else if (kind !== 'leftover') say(`${kind}: not looked for, that needs --deep`)
+    if (tally.places.some(({ trash }) => trash === null))
+      say("not counted in shards: the trash, and keys that no file of Orthanc's has")
     for (const place of tally.places) for (const line of leftoverLines(place)) say(line)
     if (this.#options.repair) for (const line of this.#repairs.lines(this.#options.yes ?? false)) say(line)
-    const all = tally.places.reduce((sum, place) => sum + place.objects + place.strangers, tally.indexed)
+    const all = tally.places.reduce((sum, place) => sum + place.objects + (place.strangers ?? 0), tally.indexed)
     say(`took ${timeOf(seconds)}, ${rate(all, seconds)}`)
   }
 }
@@ -137,7 +158,7 @@ export class VerifyReport {
 const files = (count: number) => (count === 1 ? '1 file' : `${count} files`)
 
 /** What the count of leftovers does not say. */
-function leftoverLines({ store, leftovers }: PlaceTally): readonly string[] {
+function leftoverLines({ store, leftovers }: PlaceCounts): readonly string[] {
   const { notLookedFor, young, undated, strangers } = leftovers
   const count = (some: number) => (some === 1 ? '1 unfinished write' : `${some} unfinished writes`)
   return [
@@ -148,12 +169,12 @@ function leftoverLines({ store, leftovers }: PlaceTally): readonly string[] {
   ]
 }
 
-function summaryOf(verification: Verification, { index, seconds }: Run): object {
-  const { tally, complete, share, strange } = verification
+function summaryOf(verification: Verified, { index, seconds }: Run): object {
+  const { tally, complete, share } = verification
   return {
     kind: 'summary',
     complete,
-    belongTogether: share === 1 ? !strange : null,
+    belongTogether: share === 1 ? !isStrange(tally) : null,
     index,
     ...tally,
     seconds: Number(seconds.toFixed(1)),

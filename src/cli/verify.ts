@@ -1,7 +1,10 @@
 import { tmpdir } from 'node:os'
+import type { Composition } from '../compose.ts'
+import type { EngineConfig } from '../config/config.ts'
 import { loadKeyring } from '../config/key-file.ts'
 import { Fault } from '../fault.ts'
-import { keyring } from '../seal/keyring.ts'
+import { type Keyring, keyring } from '../seal/keyring.ts'
+import { encryptionStateOf } from '../seal/policy.ts'
 import { Scratch } from '../verify/scratch.ts'
 import { Verification } from '../verify/verify.ts'
 import { placesOf, promisedIn } from '../verify-places.ts'
@@ -14,6 +17,7 @@ import { fail, failWith, interruption, note, warn } from './terminal.ts'
 import { VerifyProgress } from './verify-progress.ts'
 import { openReplica, parseRepairs, type Replica, refuseReadOnly, repairFound } from './verify-repair.ts'
 import { VerifyReport } from './verify-report.ts'
+import { failLooks, verifyShared } from './verify-shared.ts'
 
 export interface VerifyArguments extends IndexArguments, GuestOptions {
   readonly digests?: true
@@ -23,6 +27,10 @@ export interface VerifyArguments extends IndexArguments, GuestOptions {
   /** Milliseconds. */
   readonly settle: number
   readonly json?: string
+  /** Keeps what is done, so that a later run goes on. */
+  readonly state?: string
+  /** Many processes share the work. */
+  readonly queue?: string
   readonly scratch?: string
   /** The words of `--repair`. */
   readonly repair?: readonly string[]
@@ -49,15 +57,16 @@ export async function verify(options: VerifyArguments, open = openIndex): Promis
   const composition = composeGuest(config, options)
   const places = placesOf(config, composition, keys)
   const stop = interruption()
-  stop.addEventListener('abort', () => note('interrupted; what was found so far follows'))
+  const isShared = options.queue !== undefined || options.state !== undefined
+  if (!isShared) stop.addEventListener('abort', () => note('interrupted; what was found so far follows'))
   let opened: OpenedIndex | undefined
   let scratch: Scratch | undefined
   let report: VerifyReport | undefined
   let replica: Replica | undefined
   try {
-    report = new VerifyReport(options)
+    if (!isShared) report = new VerifyReport(options)
     opened = open(options, config.http)
-    scratch = new Scratch(options.scratch ?? tmpdir())
+    if (!isShared) scratch = new Scratch(options.scratch ?? tmpdir())
     if (repairs?.fetchFrom !== undefined)
       replica = openReplica(repairs.fetchFrom, options, { ...config, identity: composition.identity })
     await lookAtAll(
@@ -65,13 +74,24 @@ export async function verify(options: VerifyArguments, open = openIndex): Promis
       yes,
       stop,
     )
-    const { found, kept, index } = { found: report, kept: scratch, index: opened.index }
-    const verification = new Verification({
-      ...{ index, places, scratch, concurrency, digests, deep },
+    const { index } = opened
+    const how = {
+      ...{ index, places, concurrency, digests, deep },
       olderThanMs: olderThan,
       settleMs: options.settle,
       promised: () => promisedIn(config, composition.store.name, warn),
       keyIds: new Set(keys.ids),
+    }
+    if (!report || !scratch)
+      return await verifyShared(
+        { ...how, identity: identityIn(config, composition, keys, options, index.name) },
+        options,
+        stop,
+      )
+    const { found, kept } = { found: report, kept: scratch }
+    const verification = new Verification({
+      ...how,
+      scratch,
       onFinding: finding => {
         found.add(finding)
         if (repairs) kept.addFinding(finding)
@@ -88,21 +108,17 @@ export async function verify(options: VerifyArguments, open = openIndex): Promis
         () => verification.run(stop),
       )
       if (repairs) {
-        const how = { ...repairs, replica: replica?.tiers, yes, expect, concurrency, places }
-        await repairFound(how, verification, scratch, opened, composition, found, stop)
+        const mend = { ...repairs, replica: replica?.tiers, yes, expect, concurrency, places }
+        await repairFound(mend, verification, scratch, opened, composition, found, stop)
       }
     } catch (error) {
       ended = Fault.from(error)
     }
+    for (const finding of verification.unproven) found.notLookedAtAgain(finding)
     found.end(verification, { index: index.name, seconds: progress.seconds })
     if (ended) throw ended
     const { failures } = verification.tally
-    if (failures > 0)
-      fail(
-        new Fault('Unavailable', `${failures} of the looks at files failed, so nothing is known of these`, {
-          remedy: 'Remove the cause that the lines above name, then run the same command again.',
-        }),
-      )
+    if (failures > 0) failLooks(failures)
     else if (found.left > 0 || verification.strange) process.exitCode ??= 1
   } finally {
     report?.close()
@@ -110,5 +126,30 @@ export async function verify(options: VerifyArguments, open = openIndex): Promis
     await opened?.index.close()
     await replica?.close()
     await composition.store.close()
+  }
+}
+
+/** What two runs must have in common to be parts of the same one: stores, and what changes the findings. */
+function identityIn(
+  config: EngineConfig,
+  { identity, rootPath }: Composition,
+  keys: Keyring,
+  options: VerifyArguments,
+  index: string,
+) {
+  const { olderThan, digests = false, deep = false } = options
+  const encryption = `${encryptionStateOf(config.encryption)} ${keys.ids.join(',')}`
+  const { structure, legacyUnknownFiles } = config.naming
+  const disk = config.hybrid ? `${config.hybrid.directory}, ${config.hybrid.writesTo}` : null
+  return {
+    store: `${identity} ${rootPath}`,
+    structure,
+    legacyUnknownFiles,
+    encryption,
+    disk,
+    index,
+    olderThan,
+    digests,
+    deep,
   }
 }

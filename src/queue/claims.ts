@@ -4,11 +4,12 @@
  * A transaction may run again after its commit, whose answer was lost: each finds what it has done itself.
  */
 import { randomUUID } from 'node:crypto'
-import type { Json, ShardTally } from '../bulk/work.ts'
+import { AFTER, type Json, type Line, type ShardTally } from '../bulk/work.ts'
 import { Fault } from '../fault.ts'
 import type { Database, Transaction } from './database.ts'
 import type { Jobs, TakenJob } from './jobs.ts'
-import { type Beat, endRun, type Status, statusOf } from './status.ts'
+import { type Beat, endRun, linesOf, type Status, statusOf } from './status.ts'
+import { afterEnd, beginAfter, give, givenTo } from './steps.ts'
 import { SCHEMA } from './tables.ts'
 
 export interface Claim {
@@ -30,8 +31,11 @@ export class Claims {
   readonly #jobs: Jobs
   readonly run: string
   readonly worker: string
+  readonly #hasAfter: boolean
 
-  constructor(database: Database, jobs: Jobs, run: string, worker: string) {
+  /** `hasAfter`: whether the work has a step after all shards. */
+  constructor(database: Database, jobs: Jobs, run: string, worker: string, hasAfter = false) {
+    this.#hasAfter = hasAfter
     this.#database = database
     this.#jobs = jobs
     this.run = run
@@ -119,10 +123,25 @@ export class Claims {
       }
       await this.#write(shard, part, transaction)
       if (!(await this.#jobs.complete(this.run, job, db))) return undefined
-      await endRun(this.run, this.worker, transaction)
+      await afterEnd(this.run, { shard, token }, this.#jobs, transaction)
+      await this.#end(transaction)
       return true
     })
     return kept === true
+  }
+
+  /** For shards, by the first step. False: lost. */
+  async give(claim: Claim, parts: ReadonlyMap<number, Uint8Array>): Promise<boolean> {
+    return await give(this.run, claim, parts, this.#database)
+  }
+
+  given(shard: number): AsyncIterable<Uint8Array> {
+    return givenTo(this.run, shard, this.#database)
+  }
+
+  /** Of the shards. */
+  lines(): AsyncIterable<Line> {
+    return linesOf(this.#database, this.run, AFTER)
   }
 
   /** It is tried again after a pause, here or elsewhere, unless it was tried too often. */
@@ -136,7 +155,7 @@ export class Claims {
         [this.run, shard, token, forGood ? 'failed' : 'waiting', fault.describe()],
       )
       if (!row || !(await this.#jobs.fail(this.run, job, fault.describe(), db))) return undefined
-      if (forGood) await endRun(this.run, this.worker, transaction)
+      if (forGood) await this.#end(transaction)
       return true
     })
     if (!kept) return 'lost'
@@ -226,9 +245,14 @@ export class Claims {
          WHERE run = $1 AND shard = ANY($2::int[]) AND state IN ('waiting', 'taken')`,
         [this.run, failed.map(({ shard }) => shard)],
       )
-      await endRun(this.run, this.worker, transaction)
+      await this.#end(transaction)
       return true
     })
+  }
+
+  async #end(transaction: Transaction): Promise<void> {
+    if (this.#hasAfter && (await beginAfter(this.run, this.#jobs, transaction))) return
+    await endRun(this.run, this.worker, transaction)
   }
 
   async #write(shard: number, part: Part, { rows }: Transaction): Promise<void> {

@@ -1,6 +1,6 @@
 /** A shard while this process has it: its lines and what it remembers are on their way to the database. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Shard, ShardTally } from '../bulk/work.ts'
+import { AFTER, BEFORE, type BulkWork, type Shard, type ShardTally } from '../bulk/work.ts'
 import { Fault } from '../fault.ts'
 import type { Claim, Claims, Part } from './claims.ts'
 import { Spool } from './spool.ts'
@@ -55,6 +55,16 @@ export class Held {
     return this.#abort.signal
   }
 
+  /** Rejects as the work does. */
+  async do(work: BulkWork<ShardTally>): Promise<ShardTally> {
+    const { shard } = this.claim
+    if (shard === BEFORE && work.before) return await work.before({ give: parts => this.#give(parts) }, this.signal)
+    if (shard !== AFTER || !work.after) return await work.shard(this.shard, this.signal)
+    const { line, failed } = this.shard
+    const tally = async () => (await this.#claims.status()).tally
+    return await work.after({ line, failed, tally, lines: () => this.#claims.lines() }, this.signal)
+  }
+
   get shard(): Shard {
     return {
       number: this.claim.shard,
@@ -68,6 +78,7 @@ export class Held {
         if (this.#failures.length < MOST_FAILURES) this.#failures.push(fault.describe())
         this.#onFailure(fault)
       },
+      given: () => this.#claims.given(this.claim.shard),
     }
   }
 
@@ -97,6 +108,11 @@ export class Held {
   /** To be called when nothing of it runs any more. */
   close(): void {
     this.#spool.remove()
+  }
+
+  async #give(parts: ReadonlyMap<number, Uint8Array>): Promise<void> {
+    if (!(await this.#claims.give(this.claim, parts))) this.lose()
+    if (this.signal.aborted) throw Fault.ofAbort(this.signal)
   }
 
   async #writeAll(): Promise<void> {

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Outcome, Progress } from '../bulk/alone.ts'
-import { add, type BulkWork, type ShardTally, type Tally } from '../bulk/work.ts'
+import { add, type BulkWork, isShard, type ShardTally, type Tally } from '../bulk/work.ts'
 import { Fault } from '../fault.ts'
 import type { Settings } from '../orthanc-index/postgresql-session.ts'
 import { Beats } from './beats.ts'
@@ -12,7 +12,7 @@ import { Claims } from './claims.ts'
 import { Database, type Patience } from './database.ts'
 import { Jobs } from './jobs.ts'
 import { type Joined, Runs } from './runs.ts'
-import { failuresOf, linesOf, nameOf, type Status, shareOf, type Worker } from './status.ts'
+import { failuresOf, linesOf, nameOf, type Status, shareOf, titleOf, type Worker } from './status.ts'
 import { ensureTables } from './tables.ts'
 import { Taking } from './taking.ts'
 
@@ -80,7 +80,7 @@ export class Many {
       const runs = new Runs(database, jobs)
       const joined = await runs.join(work, heartbeatSeconds)
       if (joined.how === 'new') await runs.clean(joined.id)
-      const claims = new Claims(database, jobs, joined.id, randomUUID())
+      const claims = new Claims(database, jobs, joined.id, randomUUID(), work.after !== undefined)
       const beats = new Beats(claims, heartbeatSeconds, { host: hostname(), pid: process.pid })
       const many = new Many(options, database, jobs, joined, claims, beats)
       await beats.once(many.#state)
@@ -181,9 +181,16 @@ export class Many {
 
 function incomplete(failed: Status['failed']): Fault {
   const [first] = failed
+  const isStep = first && !isShard(first.shard)
   const shards = failed.length === 1 ? '1 shard' : `${failed.length} shards`
-  return new Fault('Unavailable', `${shards} could not be done; ${first && nameOf(first.shard)}: ${first?.fault}`, {
-    retryable: false,
-    remedy: 'Remove the cause, then run the same command again: it does what is left.',
-  })
+  return new Fault(
+    'Unavailable',
+    isStep
+      ? `${titleOf(first.shard)} could not be done: ${first.fault}`
+      : `${shards} could not be done; ${first && nameOf(first.shard)}: ${first?.fault}`,
+    {
+      retryable: false,
+      remedy: 'Remove the cause, then run the same command again: it does what is left.',
+    },
+  )
 }

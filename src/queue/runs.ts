@@ -1,9 +1,10 @@
 /** The runs in the database of a queue: which one the same command belongs to, and what becomes of old ones. */
 import { createHash, randomUUID } from 'node:crypto'
-import { type BulkWork, type Json, SHARDS, type ShardTally } from '../bulk/work.ts'
+import { BEFORE, type BulkWork, type Json, type ShardTally } from '../bulk/work.ts'
 import { Fault } from '../fault.ts'
 import type { Database, Transaction } from './database.ts'
 import type { Jobs } from './jobs.ts'
+import { addShards } from './steps.ts'
 import { SCHEMA } from './tables.ts'
 
 /** Of runs that nobody works on. */
@@ -110,19 +111,14 @@ export class Runs {
   async #begin(hash: string, work: BulkWork<ShardTally>, heartbeatSeconds: number): Promise<Joined> {
     const run = randomUUID()
     await this.#jobs.makeQueue(run, heartbeatSeconds) // pg-boss makes it in a transaction of its own
-    const begun = await this.#database.transaction(async ({ rows, db }) => {
-      const [row] = await rows(
+    const begun = await this.#database.transaction(async transaction => {
+      const [row] = await transaction.rows(
         `INSERT INTO ${SCHEMA}.runs (id, work, command, identity) VALUES ($1, $2, $3, $4)
          ON CONFLICT (work) WHERE open DO NOTHING RETURNING 1`,
         [run, hash, work.name, JSON.stringify(work.identity)],
       )
       if (!row) return undefined
-      await rows(
-        `INSERT INTO ${SCHEMA}.shards (run, shard) SELECT $1, number FROM generate_series(0, ${SHARDS - 1}) AS number`,
-        [run],
-      )
-      const shards = Array.from({ length: SHARDS }, (_, shard) => shard)
-      await this.#jobs.add(run, shards, db)
+      await addShards(run, this.#jobs, transaction, work.before ? [BEFORE] : undefined)
       return true
     })
     if (begun) return { id: run, how: 'new' }

@@ -1,5 +1,5 @@
 /** How far a run is, and who works on it. */
-import { add, type Line, SHARDS, type Tally } from '../bulk/work.ts'
+import { add, BEFORE, isShard, type Line, SHARDS, type Tally } from '../bulk/work.ts'
 import type { Database, Row, Transaction } from './database.ts'
 import { SCHEMA } from './tables.ts'
 
@@ -56,14 +56,15 @@ export async function statusOf(database: Database, run: string): Promise<Status 
      FROM ${SCHEMA}.workers WHERE run = $1 ORDER BY begun, id`,
     [run],
   )
-  const count = (state: string) => shards.filter(shard => shard['state'] === state).length
+  const count = (wanted: string) =>
+    shards.filter(({ shard, state }) => state === wanted && isShard(Number(shard))).length
   const done = shards.filter(({ state }) => state === 'done')
   return {
     state: row['state'] as Status['state'],
     reporter: row['reporter'] === null ? undefined : String(row['reporter']),
     reported: row['reported'] === true,
     seconds: Number(row['seconds']),
-    shards: { waiting: count('waiting'), taken: count('taken'), done: done.length, failed: count('failed') },
+    shards: { waiting: count('waiting'), taken: count('taken'), done: count('done'), failed: count('failed') },
     tally: done.reduce<Tally>((sum, { tally }) => add(sum, JSON.parse(String(tally)) as Tally), { failures: 0 }),
     workers: workers.map(worker => workerOf(worker, done)),
     failed: shards
@@ -81,12 +82,18 @@ function workerOf({ id, host, pid, seen, ended, rate, under_way }: Row, done: re
     ended: ended === true,
     rate: Number(rate),
     underWay: JSON.parse(String(under_way)) as Tally,
-    done: done.filter(({ worker }) => worker === id).length,
+    done: done.filter(({ worker, shard }) => worker === id && isShard(Number(shard))).length,
   }
 }
 
 /** Its UUIDs begin with it. */
 export const nameOf = (shard: number) => shard.toString(16).padStart(2, '0')
+
+/** For people, also of the steps before and after the shards. */
+export function titleOf(shard: number): string {
+  if (isShard(shard)) return `shard ${nameOf(shard)}`
+  return shard === BEFORE ? 'the first step' : 'the last step'
+}
 
 /** From 0 to 1. */
 export const shareOf = ({ shards }: Pick<Status, 'shards'>) => shards.done / SHARDS
@@ -110,13 +117,13 @@ export async function endRun(run: string, worker: string, { rows }: Transaction)
 
 const LINES_AT_ONCE = 1_000
 
-/** In the order of the shards. */
-export async function* linesOf(database: Database, run: string): AsyncGenerator<Line> {
+/** In the order of the shards. `below`: only those of shards below this one. */
+export async function* linesOf(database: Database, run: string, below = SHARDS + 1): AsyncGenerator<Line> {
   for (let shard = 0, id = '0'; ; ) {
     const rows = await database.rows(
       `SELECT shard, id::text AS place, line FROM ${SCHEMA}.lines
-       WHERE run = $1 AND (shard, id) > ($2::smallint, $3::bigint) ORDER BY shard, id LIMIT ${LINES_AT_ONCE}`,
-      [run, shard, id],
+       WHERE run = $1 AND shard < $4 AND (shard, id) > ($2::smallint, $3::bigint) ORDER BY shard, id LIMIT ${LINES_AT_ONCE}`,
+      [run, shard, id, below],
     )
     for (const { line } of rows) yield JSON.parse(String(line)) as Line
     const last = rows.at(-1)

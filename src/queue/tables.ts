@@ -6,7 +6,7 @@ export const SCHEMA = 'orthanc_cloud_storage'
 /** Of pg-boss, which makes its own tables there. */
 export const JOBS_SCHEMA = 'orthanc_cloud_queue'
 
-const VERSION = 1
+const VERSION = 2
 
 /**
  * What works have said is kept as text: JSON of PostgreSQL cannot hold every string. A run is `open` until its report
@@ -49,6 +49,14 @@ const TABLES = `
     shard smallint NOT NULL,
     id bigint GENERATED ALWAYS AS IDENTITY,
     line text NOT NULL,
+    PRIMARY KEY (run, shard, id)
+  );
+  CREATE TABLE ${SCHEMA}.given (
+    run uuid NOT NULL REFERENCES ${SCHEMA}.runs ON DELETE CASCADE,
+    shard smallint NOT NULL,
+    id bigint GENERATED ALWAYS AS IDENTITY,
+    token uuid NOT NULL,
+    part bytea NOT NULL,
     PRIMARY KEY (run, shard, id)
   );
   CREATE TABLE ${SCHEMA}.workers (

@@ -1,11 +1,11 @@
 /** Takes shards of a run while there are any, and does them, several at a time. */
 import { join } from 'node:path'
-import { add, type BulkWork, type ShardTally, type Tally } from '../bulk/work.ts'
+import { add, type BulkWork, isShard, type ShardTally, type Tally } from '../bulk/work.ts'
 import { Fault } from '../fault.ts'
 import type { Beats } from './beats.ts'
 import type { Claim, Claims } from './claims.ts'
 import { Held } from './held.ts'
-import { nameOf, type Status } from './status.ts'
+import { type Status, titleOf } from './status.ts'
 
 /** As on one machine: several keep the connections busy. */
 const AT_ONCE = 16
@@ -142,12 +142,12 @@ export class Taking {
   async #work(held: Held): Promise<void> {
     let tally: ShardTally
     try {
-      tally = await this.#options.work.shard(held.shard, held.signal)
+      tally = await held.do(this.#options.work)
     } catch (error) {
       return await this.#notDone(held, Fault.from(error))
     }
     if (!(await held.finish(tally))) return this.#sayLost(held)
-    this.#shards++
+    if (isShard(held.claim.shard)) this.#shards++
     this.#tally = add(this.#tally, tally)
     this.#failed.clear()
   }
@@ -160,7 +160,7 @@ export class Taking {
     const how = await this.#options.claims.fail(held.claim, fault)
     if (how === 'lost') return this.#sayLost(held)
     const what = how === 'again' ? 'failed and is tried again' : 'failed for good'
-    this.#options.onNote(`shard ${nameOf(held.claim.shard)} ${what}: ${fault.describe()}`)
+    this.#options.onNote(`${titleOf(held.claim.shard)} ${what}: ${fault.describe()}`)
     this.#failed.add(held.claim.shard)
     if (this.#failed.size < MOST_FAILED) return
     this.end(
@@ -173,6 +173,6 @@ export class Taking {
   }
 
   #sayLost({ claim }: Held): void {
-    this.#options.onNote(`shard ${nameOf(claim.shard)} was taken from this process, which was silent for too long`)
+    this.#options.onNote(`${titleOf(claim.shard)} was taken from this process, which was silent for too long`)
   }
 }

@@ -33,9 +33,14 @@ export interface Listed {
 }
 
 /** The order of the listing does not matter. */
-export async function fillFromStore(listed: Listed, scratch: Scratch, signal: AbortSignal): Promise<void> {
+export async function fillFromStore(
+  listed: Listed,
+  scratch: Pick<Scratch, 'addSeen'>,
+  signal: AbortSignal,
+  prefix = listed.place.prefix,
+): Promise<void> {
   const { place, index, tally, clock } = listed
-  for await (const stat of place.store.list(place.prefix, signal)) {
+  for await (const stat of place.store.list(prefix, signal)) {
     const found = place.parse(stat.key)
     if (!found && place.isInTrash(stat.key)) {
       tally.trash++

@@ -19,9 +19,14 @@ export class ListedDigests<T> {
   #areMd5 = false
   #held: T[] = []
 
-  /** How many differ and prove nothing, because none was right yet. */
-  get held(): number {
-    return this.#held.length
+  /** Those that differ and prove nothing, because none was right yet. */
+  get held(): readonly T[] {
+    return this.#held
+  }
+
+  /** Whether one was right. */
+  get areMd5(): boolean {
+    return this.#areMd5
   }
 
   compare(file: Indexed, read: Read, item: T): Compared<T> {

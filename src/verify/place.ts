@@ -37,7 +37,7 @@ export class Place {
   readonly store: Store
   readonly prefix: string
   readonly tier: PlaceOptions['tier']
-  readonly #naming: Naming
+  readonly naming: Naming
   readonly #readable: ReadonlyMap<ContentType, readonly Readable[]>
 
   constructor({ tierName, store, naming, envelopes, tier }: PlaceOptions) {
@@ -45,33 +45,33 @@ export class Place {
     this.store = store
     this.tier = tier
     this.prefix = prefixOf(naming)
-    this.#naming = naming
+    this.naming = naming
     this.#readable = new Map(TYPES.map(type => [type, this.#readableOf(type, envelopes)]))
   }
 
   /** Undefined for a key that no file of Orthanc's has. */
   parse(key: string): { readonly uuid: string; readonly name: number } | undefined {
-    const found = parseKey(this.#naming, key)
+    const found = parseKey(this.naming, key)
     return found && { uuid: found.uuid, name: nameOf(found.type, found.sealed === true) }
   }
 
   get trashPrefix(): string {
-    return trashPrefixOf(this.#naming)
+    return trashPrefixOf(this.naming)
   }
 
   /** Where an object of ours goes that is put aside. */
   trashKeyOf(key: string): string {
-    return trashKeyOf(this.#naming, key)
+    return trashKeyOf(this.naming, key)
   }
 
   /** Whether the key is that of a file of ours that was put aside. */
   isInTrash(key: string): boolean {
-    return keyFromTrash(this.#naming, key) !== undefined
+    return keyFromTrash(this.naming, key) !== undefined
   }
 
   keyOf(uuid: string, name: number): string {
     const type = this.typeOf(name) ?? 'unknown'
-    return keysOf({ ...this.#naming, legacyUnknownFiles: false }, SUFFIXES[name % 2] ?? '', { uuid, type })[0]
+    return keysOf({ ...this.naming, legacyUnknownFiles: false }, SUFFIXES[name % 2] ?? '', { uuid, type })[0]
   }
 
   /** Undefined where the name does not say it. */
@@ -93,7 +93,7 @@ export class Place {
     const attachment: Attachment = { uuid: ANY_UUID, type }
     const found = new Map<number, Envelope[]>()
     for (const envelope of envelopes)
-      for (const key of keysOf(this.#naming, envelope.suffix, attachment)) {
+      for (const key of keysOf(this.naming, envelope.suffix, attachment)) {
         const { name = LEGACY } = this.parse(key) ?? {}
         found.set(name, [...(found.get(name) ?? []), envelope])
       }

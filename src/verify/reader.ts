@@ -1,6 +1,6 @@
 /** Reads files to their end as Orthanc does, and compares them with the index. */
 
-import { Crew } from '../bulk/crew.ts'
+import type { Crew } from '../bulk/crew.ts'
 import { discard } from '../bytes.ts'
 import { Fault, isCode } from '../fault.ts'
 import type { Indexed } from '../orthanc-index/orthanc-index.ts'
@@ -14,9 +14,8 @@ export interface ReaderOptions {
   readonly places: readonly Place[]
   /** The ids of the configured master keys. */
   readonly keyIds: ReadonlySet<number>
-  readonly concurrency: number
+  readonly crew: Pick<Crew, 'add' | 'end'>
   readonly tally: VerifyTally
-  onFailure(error: unknown): void
 }
 
 /** One file in one place. */
@@ -36,20 +35,18 @@ type Outcome = 'right' | 'gone' | Wrong
 
 export class Reader {
   readonly #options: ReaderOptions
-  readonly #crew: Crew
 
   constructor(options: ReaderOptions) {
     this.#options = options
-    this.#crew = new Crew(options.concurrency, options.onFailure)
   }
 
   /** Resolves when the work has begun. */
   add(toRead: ToRead, signal: AbortSignal): Promise<void> {
-    return this.#crew.add(() => this.#verify(toRead, signal))
+    return this.#options.crew.add(() => this.#verify(toRead, signal))
   }
 
   end(): Promise<void> {
-    return this.#crew.end()
+    return this.#options.crew.end()
   }
 
   async #verify(toRead: ToRead, signal: AbortSignal): Promise<void> {

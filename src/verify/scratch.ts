@@ -41,6 +41,8 @@ export interface Group {
 export interface ScratchOptions {
   /** How a person names another folder. Default: `--scratch`. */
   readonly option?: string
+  /** It is for this shard: only that is added and read. */
+  readonly only?: number
   /** Of 4096 bytes, for tests. */
   readonly mostPages?: number
 }
@@ -61,6 +63,8 @@ interface Row {
   readonly md5: string | null
 }
 
+/** Also of what is no UUID. */
+export const shardOfAny = (uuid: string) => Number.parseInt(uuid.slice(0, 2), 16) || 0
 const hex = (shard: number) => shard.toString(16).padStart(2, '0')
 /** UUIDs as Orthanc writes them take 16 bytes. Others, such as those with capital letters, stay texts. */
 const USUAL = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
@@ -72,7 +76,7 @@ export class Scratch {
   #rows = 0
 
   /** Throws a `Fault` when the file cannot be made. */
-  constructor(folder: string, { mostPages, option = '--scratch' }: ScratchOptions = {}) {
+  constructor(folder: string, { mostPages, only, option = '--scratch' }: ScratchOptions = {}) {
     this.#name = { what: `the scratch file in ${folder}`, option }
     // For what SQLite sorts beside the file. It is read once, when SQLite begins.
     process.env['SQLITE_TMPDIR'] ??= folder
@@ -86,7 +90,7 @@ export class Scratch {
         `PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE;
          PRAGMA cache_size = -${CACHE_KIB}`,
       )
-      const all = Array.from({ length: SHARDS }, (_, shard) => hex(shard))
+      const all = only === undefined ? Array.from({ length: SHARDS }, (_, shard) => hex(shard)) : [hex(only)]
       const columns = 'uuid BLOB, place INTEGER, name INTEGER, size INTEGER, modified INTEGER, md5 BLOB'
       this.#database.exec(`BEGIN; ${all.map(name => `CREATE TABLE s${name} (${columns});`).join('')} COMMIT`)
       if (mostPages !== undefined) this.#database.exec(`PRAGMA max_page_count = ${mostPages}`)
@@ -154,7 +158,7 @@ export class Scratch {
   }
 
   #add(uuid: string, place: number, name: number, size: number, modified: number | null, md5: string | null): void {
-    const insert = this.#inserts[Number.parseInt(uuid.slice(0, 2), 16) || 0] as StatementSync
+    const insert = this.#inserts[this.#inserts.length === 1 ? 0 : shardOfAny(uuid)] as StatementSync
     this.#insert(() => insert.run(USUAL.test(uuid) ? uuid : null, uuid, place, name, size, modified, md5))
   }
 

@@ -29,6 +29,12 @@ export class StoreClock {
     if (written > this.#newest && written <= this.#localNow()) this.#newest = written
   }
 
+  /** What was learnt, in milliseconds since 1970, for the clock of another process; null = nothing. */
+  get learnt(): { readonly told: number | null; readonly newest: number | null } {
+    const known = (time: number) => (Number.isFinite(time) ? time : null)
+    return { told: known(this.#told), newest: known(this.#newest) }
+  }
+
   get source(): 'store' | 'newest object' | undefined {
     if (Number.isFinite(this.#told)) return 'store'
     return Number.isFinite(this.#newest) ? 'newest object' : undefined

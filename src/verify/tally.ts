@@ -58,6 +58,19 @@ export interface LeftoverTally {
   strangers: number
 }
 
+interface Presence extends Pick<VerifyTally, 'indexed' | 'present'> {
+  readonly places: readonly Pick<PlaceTally, 'objects'>[]
+}
+
+/**
+ * Whether index and stores probably do not belong together: one of them is empty, or nothing of the index is in a
+ * store. It means something only when everything was looked at.
+ */
+export function isStrange({ indexed, present, places }: Presence): boolean {
+  const objects = places.reduce((sum, place) => sum + place.objects, 0)
+  return present === 0 && (indexed > 0 || objects > 0)
+}
+
 const unseen = (): LeftoverTally => ({ notLookedFor: 'the run ended before', young: 0, undated: 0, strangers: 0 })
 
 export const emptyTally = (stores: readonly string[]): VerifyTally => ({
@@ -82,7 +95,7 @@ export const emptyTally = (stores: readonly string[]): VerifyTally => ({
 export function isLookedFor(
   kind: Kind,
   { deep = false, digests = false },
-  { places }: Pick<VerifyTally, 'places'>,
+  { places }: { readonly places: readonly { readonly leftovers: Pick<LeftoverTally, 'notLookedFor'> }[] },
 ): boolean {
   if (kind === 'leftover') return places.some(({ leftovers }) => leftovers.notLookedFor === undefined)
   if (kind === 'unknown key') return deep

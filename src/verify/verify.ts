@@ -6,20 +6,21 @@
  */
 import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
+import { Crew } from '../bulk/crew.ts'
 import { SHARDS } from '../bulk/work.ts'
 import { Fault } from '../fault.ts'
 import type { OrthancIndex } from '../orthanc-index/orthanc-index.ts'
+import { Bytes } from './bytes.ts'
 import { fillFromIndex, fillFromStore, type Listed } from './fill.ts'
 import type { Finding } from './finding.ts'
-import { hasRightSize, judge, type Read, type Rules, readOf } from './judge.ts'
+import { judge, type Rules } from './judge.ts'
 import { findLeftovers } from './leftovers.ts'
-import { ListedDigests } from './listed-digests.ts'
 import type { Place } from './place.ts'
-import { Reader, type ToRead } from './reader.ts'
-import type { Group, Scratch, Seen } from './scratch.ts'
+import { Reader } from './reader.ts'
+import type { Scratch, Seen } from './scratch.ts'
 import { SecondLook } from './second-look.ts'
 import { StoreClock } from './store-clock.ts'
-import { emptyTally, type PlaceTally, type VerifyTally } from './tally.ts'
+import { emptyTally, isStrange, type VerifyTally } from './tally.ts'
 
 export interface VerifyOptions {
   readonly index: OrthancIndex
@@ -54,7 +55,7 @@ export interface VerifyOptions {
 const TURN = 500
 
 /** What may be a removal or a move that is under way. */
-const isPassing = ({ kind }: Finding) => kind === 'orphan' || kind === 'double'
+export const isPassing = ({ kind }: Finding) => kind === 'orphan' || kind === 'double'
 
 /** In days since 1970. */
 export const dayOf = (milliseconds: number) => Math.floor(milliseconds / 86_400_000)
@@ -78,7 +79,7 @@ export class Verification {
   readonly #rules: Rules
   readonly #secondLook: SecondLook
   readonly #reader: Reader
-  readonly #digests: readonly ListedDigests<ToRead>[]
+  readonly #bytes: Bytes
   /** Shards in which something looks wrong. */
   readonly #suspicious = new Set<number>()
   /** Whether some of it may be a removal or a move that is under way. */
@@ -105,18 +106,19 @@ export class Verification {
     }
     const reports = { onFinding: (finding: Finding) => this.#found(finding), onFailure, onLookedAt }
     this.#secondLook = new SecondLook({ index, rules: this.#rules, concurrency, ...reports })
-    this.#reader = new Reader({ places, keyIds, concurrency, tally: this.tally, onFailure })
-    this.#digests = places.map(() => new ListedDigests())
+    this.#reader = new Reader({ places, keyIds, tally: this.tally, crew: new Crew(concurrency, onFailure) })
+    this.#bytes = new Bytes({
+      ...{ ...options, rules: this.#rules, reader: this.#reader, tally: this.tally },
+      suspect: (group, findings, signal) => {
+        this.tally.suspects++
+        return this.#secondLook.add({ group, findings }, signal)
+      },
+    })
   }
 
-  /**
-   * Whether index and stores probably do not belong together: one of them is empty, or nothing of the index is in a
-   * store. It means something only when everything was looked at.
-   */
+  /** See isStrange(). */
   get strange(): boolean {
-    const { indexed, present, places } = this.tally
-    const objects = places.reduce((sum, place) => sum + place.objects, 0)
-    return present === 0 && (indexed > 0 || objects > 0)
+    return isStrange(this.tally)
   }
 
   get olderThanMs(): number {
@@ -153,7 +155,7 @@ export class Verification {
       }
       await this.#reader.end()
       await this.#lookAgain(joined)
-      for (const { held } of this.#digests) this.tally.digests.unclear += held
+      for (const { held } of this.#bytes.digests) this.tally.digests.unclear += held.length
     } catch (error) {
       failed.abort(new Fault('Canceled', 'the verification has ended'))
       await this.#reader.end().catch(() => {}) // the first failure is the one to report
@@ -195,7 +197,9 @@ export class Verification {
         this.#suspicious.add(shard)
         this.#passing ||= findings.some(isPassing)
       }
-      if (group.file) await this.#readIfNeeded(group, readOf(group.file, group.seen, this.#rules.places), signal)
+      if (!group.file) continue
+      for (const { place, modified } of group.seen) this.knownDays[place]?.add(dayOf(modified))
+      await this.#bytes.look(group, signal)
     }
   }
 
@@ -226,43 +230,5 @@ export class Verification {
   async #turn(signal: AbortSignal): Promise<void> {
     if (++this.#groups % TURN === 0) await turn()
     signal.throwIfAborted()
-  }
-
-  async #readIfNeeded(group: Group, all: readonly Read[], signal: AbortSignal): Promise<void> {
-    const { file } = group
-    this.tally.indexed++
-    if (all.length > 0) this.tally.present++
-    for (const { place, modified } of group.seen) {
-      const tally = this.tally.places[place] as PlaceTally
-      tally.known++
-      this.knownDays[place]?.add(dayOf(modified))
-    }
-    const { deep, digests } = this.#options
-    if (!file || !(deep || digests)) return
-    for (const [i, read] of all.entries()) {
-      const { place } = read.seen
-      // A place is read as Orthanc reads it, which is the first of its names. A wrong size is a finding already.
-      if (all.findIndex(other => other.seen.place === place) !== i || !hasRightSize(file, read)) continue
-      const suspect = (findings: readonly Finding[]) => {
-        this.tally.suspects++
-        return this.#secondLook.add({ group, findings }, signal)
-      }
-      const toRead = (doubted: boolean): ToRead => ({
-        ...{ file, read, doubted },
-        onWrong: finding => suspect([finding]),
-        // It was removed or moved. Else it is missing.
-        onGone: () => suspect(judge({ ...group, seen: [] }, this.#rules)),
-      })
-      if (deep) await this.#reader.add(toRead(false), signal)
-      else await this.#compareDigest(toRead(true), signal)
-    }
-  }
-
-  async #compareDigest(toRead: ToRead, signal: AbortSignal): Promise<void> {
-    const { file, read } = toRead
-    const compared = (this.#digests[read.seen.place] as ListedDigests<ToRead>).compare(file, read, toRead)
-    if (compared.verdict === 'same') this.tally.digests.same++
-    if (compared.verdict === 'unclear') this.tally.digests.unclear++
-    for (const doubtful of compared.doubtful) await this.#reader.add(doubtful, signal)
   }
 }

@@ -138,7 +138,13 @@ export const claims: Claims = {
       const keys = keyring(current, [old])
       const options = { places: [{ store, names }], keys, from: undefined, dryRun: false, concurrency: 2, identity: {} }
       const key = ours[1] ?? ''
-      const shard = { number: shardOf(key.slice('pacs/'.length)), remember() {}, line() {}, failed() {} }
+      const shard = {
+        number: shardOf(key.slice('pacs/'.length)),
+        remember() {},
+        line() {},
+        failed() {},
+        async *given() {},
+      }
       const going = await new Rotation(options)
         .shard({ ...shard, remembered: parsed(text) }, never)
         .catch(error => Fault.from(error))

@@ -7,6 +7,7 @@ import { Fault, isCode } from '../../src/fault.ts'
 import type { Many } from '../../src/queue/many.ts'
 import { unlessAborted } from '../../src/stores/unless-aborted.ts'
 import { Counting } from '../support/counting.ts'
+import { Stepping } from '../support/stepping.ts'
 import { linesOf, member, never, objectsFolder, proxyTo, sharedDatabase, skip } from './support/queue.ts'
 
 const forever = (signal: AbortSignal) => unlessAborted(new Promise<void>(() => {}), signal)
@@ -200,5 +201,38 @@ describe('a run on a queue', { skip }, () => {
     const found = keysIn(await linesOf(two.many))
     assert.equal(new Set(found).size, found.length)
     assert.ok(found.every(key => keys.includes(String(key))))
+  })
+
+  it('does a step before all shards and one after them once, also when they fail at first', async () => {
+    const { url, sql } = await sharedDatabase()
+    let failures = 2
+    const failOnce = () => {
+      if (--failures >= 0) throw new Fault('Unavailable', 'it is away')
+    }
+    const all = await Promise.all(
+      [1, 2].map(() => member(url, new Stepping({ beforeGiven: failOnce, afterLine: failOnce }))),
+    )
+    const run = all[0]?.many.joined.id
+    await Promise.all(
+      all.map(async ({ many }) => {
+        await many.run(never)
+        if (many.reporter === 'me') await many.reported()
+      }),
+    )
+    const [reporter, ...twice] = all.filter(({ many }) => many.reporter === 'me')
+    assert.ok(reporter && twice.length === 0)
+    const { tally, complete } = reporter.many.outcome
+    assert.deepEqual(tally, { failures: 0, before: 1, shards: SHARDS, after: 1, given: 2 * SHARDS })
+    assert.ok(complete)
+    const lines = await linesOf(reporter.many)
+    assert.deepEqual(lines.at(-1), { kind: 'end', lines: SHARDS, shards: SHARDS })
+    assert.equal(lines.length, 2 * SHARDS + 1)
+    assert.equal(
+      all.reduce((sum, { many }) => sum + many.own.shards, 0),
+      SHARDS,
+    )
+    assert.deepEqual(await sql('SELECT 1 FROM orthanc_cloud_storage.given WHERE run = $1', [run]), [])
+    const notes = all.flatMap(({ notes: said }) => said.map(note => note.replace(/:.*/, '')))
+    assert.ok(notes.includes('the first step failed and is tried again'), `${notes}`)
   })
 })

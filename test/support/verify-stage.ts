@@ -6,6 +6,8 @@ import { diskNaming, keysOf, type Naming } from '../../src/area/naming.ts'
 import { objectTier } from '../../src/area/object-tier.ts'
 import type { Tier } from '../../src/area/tier.ts'
 import { VerifiedCache } from '../../src/area/verified-cache.ts'
+import { Alone } from '../../src/bulk/alone.ts'
+import { State } from '../../src/bulk/state.ts'
 import { sourceOf } from '../../src/bytes.ts'
 import type { Fault } from '../../src/fault.ts'
 import type { Indexed, OrthancIndex } from '../../src/orthanc-index/orthanc-index.ts'
@@ -19,6 +21,8 @@ import type { Store } from '../../src/stores/store.ts'
 import type { Finding } from '../../src/verify/finding.ts'
 import { Place } from '../../src/verify/place.ts'
 import { Scratch } from '../../src/verify/scratch.ts'
+import { SharedVerification } from '../../src/verify/shared.ts'
+import { fromLine, tallyOf } from '../../src/verify/shared-lines.ts'
 import { Verification, type VerifyOptions } from '../../src/verify/verify.ts'
 import { memoryStore } from './memory-store.ts'
 
@@ -50,6 +54,8 @@ export interface Site {
   /** The bytes of an object, sealed under the site's key, under one that it does not have, or not at all. */
   put(store: OldStore, key: string, bytes: Buffer, by?: 'key' | 'stranger' | 'nobody'): Promise<void>
   verify(more?: Partial<VerifyOptions> & { onStart?(run: Verification): void }, signal?: AbortSignal): Promise<Outcome>
+  /** The same in shards, as with `--state`: `state` is that file. */
+  shared(state: string, more?: Partial<Omit<VerifyOptions, 'scratch'>>, signal?: AbortSignal): Promise<SharedRun>
   /** Verifies, and then repairs. */
   repair(more: Partial<RepairOptions>, olderThanMs?: number): Promise<RepairOutcome>
   /** What Orthanc reads, by its own way. */
@@ -65,6 +71,15 @@ export interface RepairOutcome extends Outcome {
   readonly notRepaired: readonly Fault[]
   /** Why a repair was refused, or could not be finished. */
   readonly refused: Fault | undefined
+}
+
+export interface SharedRun {
+  readonly findings: readonly Finding[]
+  readonly failures: readonly Fault[]
+  /** Why it has ended before its end. */
+  readonly ended: Fault | undefined
+  readonly complete: boolean
+  readonly tally: ReturnType<typeof tallyOf>
 }
 
 export interface Outcome {
@@ -169,6 +184,26 @@ export function makeSite(options: StageOptions = {}): Site {
         return await verifyInto(scratch, more, signal)
       } finally {
         scratch.close()
+      }
+    },
+    async shared(path, more = {}, signal = never) {
+      const work = new SharedVerification({
+        ...{ index, places, scratch: tmpdir(), identity: {}, concurrency: 4 },
+        ...{ olderThanMs: DAY_MS, digests: false, deep: false, settleMs: 0, keyIds: new Set(keys.ids), ...more },
+      })
+      const failures: Fault[] = []
+      const state = new State(path, { command: work.name })
+      try {
+        const alone = new Alone({ work, state, onFailure: fault => failures.push(fault) })
+        const ended = await alone.run(signal).then(
+          () => undefined,
+          error => error as Fault,
+        )
+        const { complete, lines, tally } = alone.outcome
+        const findings = [...lines()].map(fromLine).flatMap(line => (line.kind === 'found' ? [line.finding] : []))
+        return { findings, failures, ended, complete, tally: tallyOf(tally, work.stores) }
+      } finally {
+        state.close()
       }
     },
     async repair(more, olderThanMs = DAY_MS) {
