@@ -1,7 +1,7 @@
 /**
  * `verify` as a process, with an index that is read from a file instead of Orthanc's. Arguments: the options and the
- * index, both as JSON, or `@` and the name of a file. `event`: what happens when half of the index has been read; `dies`
- * and `hangs last`: when it is asked again.
+ * index, both as JSON, or `@` and the name of a file. `event`: what happens when half of the index has been read. Of
+ * `dies` and `hangs last`: when it is asked again.
  */
 import { readFileSync } from 'node:fs'
 import { fail } from '../../src/cli/terminal.ts'
