@@ -204,6 +204,21 @@ describe('shards', () => {
 })
 
 describe('a crew', () => {
+  it('ends only the group that was canceled', async () => {
+    const crew = new Crew(2, () => {})
+    const [lost, kept] = [crew.group(() => {}), crew.group(() => {})]
+    await lost.add(() => Promise.reject(new Fault('Canceled', 'another process has the shard')))
+    await assert.rejects(lost.end(), { code: 'Canceled' })
+    await assert.rejects(
+      lost.add(async () => assert.fail('it is lost')),
+      { code: 'Canceled' },
+    )
+    let done = 0
+    for (let i = 0; i < 5; i++) await kept.add(async () => void done++)
+    await kept.end()
+    assert.equal(done, 5)
+  })
+
   it('has groups that end by themselves, and shares its places between them', async () => {
     const crew = new Crew(2, () => {})
     let release = () => {}

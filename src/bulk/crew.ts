@@ -7,69 +7,78 @@ const OF_ONE_FILE: readonly FaultCode[] = ['Archived', 'Corrupt', 'TooLarge']
 
 type OnFailure = (fault: Fault) => void
 
+/** Pieces of work that end together. */
+interface Members {
+  readonly onFailure: OnFailure
+  readonly running: Set<Promise<void>>
+  /** One of them was canceled, so no other one begins. */
+  canceled: Fault | undefined
+}
+
+const members = (onFailure: OnFailure): Members => ({ onFailure, running: new Set(), canceled: undefined })
+
 /** A bounded number of pieces of work at a time. What fails is told, and the others go on, unless all of them fail. */
 export class Crew {
   readonly #most: number
-  readonly #onFailure: OnFailure
   readonly #running = new Set<Promise<void>>()
+  readonly #own: Members
   #inARow = 0
   #gaveUp: Fault | undefined
 
   constructor(most: number, onFailure: OnFailure) {
     this.#most = most
-    this.#onFailure = onFailure
+    this.#own = members(onFailure)
   }
 
-  /** Resolves when the work has begun. Rejects when the crew has given up. */
-  async add(work: () => Promise<void>): Promise<void> {
-    await this.#begin(work, this.#onFailure, undefined)
+  /** Resolves when the work has begun. Rejects when it was canceled, or the crew has given up. */
+  add(work: () => Promise<void>): Promise<void> {
+    return this.#begin(work, this.#own)
   }
 
   /** Resolves when nothing of it runs any more. */
-  async end(): Promise<void> {
-    await Promise.all(this.#running)
-    if (this.#gaveUp) throw this.#gaveUp
+  end(): Promise<void> {
+    return this.#end(this.#own)
   }
 
-  /** Work with an end of its own, by the same crew. */
+  /**
+   * Work with an end of its own, by the same crew. What cancels it cancels no other group: a shard that was lost to
+   * another process ends alone.
+   */
   group(onFailure: OnFailure): Pick<Crew, 'add' | 'end'> {
-    const own = new Set<Promise<void>>()
-    return {
-      add: work => this.#begin(work, onFailure, own),
-      end: async () => {
-        await Promise.all(own)
-        if (this.#gaveUp) throw this.#gaveUp
-      },
-    }
+    const group = members(onFailure)
+    return { add: work => this.#begin(work, group), end: () => this.#end(group) }
   }
 
-  async #begin(work: () => Promise<void>, onFailure: OnFailure, own: Set<Promise<void>> | undefined): Promise<void> {
+  async #end(of: Members): Promise<void> {
+    await Promise.all(of.running)
+    const ended = of.canceled ?? this.#gaveUp
+    if (ended) throw ended
+  }
+
+  async #begin(work: () => Promise<void>, of: Members): Promise<void> {
     while (this.#running.size >= this.#most) await Promise.race(this.#running)
-    if (this.#gaveUp) {
-      await Promise.all(own ?? this.#running)
-      throw this.#gaveUp
-    }
+    if (of.canceled ?? this.#gaveUp) return await this.#end(of)
     const piece: Promise<void> = work()
       .then(
         () => {
           this.#inARow = 0
         },
-        error => this.#failed(Fault.from(error), onFailure),
+        error => this.#failed(Fault.from(error), of),
       )
       .finally(() => {
         this.#running.delete(piece)
-        own?.delete(piece)
+        of.running.delete(piece)
       })
     this.#running.add(piece)
-    own?.add(piece)
+    of.running.add(piece)
   }
 
-  #failed(fault: Fault, onFailure: OnFailure): void {
+  #failed(fault: Fault, of: Members): void {
     if (fault.code === 'Canceled') {
-      this.#gaveUp ??= fault
+      of.canceled ??= fault
       return
     }
-    onFailure(fault)
+    of.onFailure(fault)
     if (OF_ONE_FILE.includes(fault.code)) return
     if (++this.#inARow < MOST_IN_A_ROW) return
     this.#gaveUp ??= new Fault(fault.code, `${MOST_IN_A_ROW} files could not be looked at, one after the other`, {
