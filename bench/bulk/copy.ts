@@ -1,19 +1,19 @@
 /**
- * `copy` from bucket to bucket, each a round trip of 20 ms away: node bench/copy.ts [FILES]. Beside it the same command
- * with one object at a time, and a plain loop of get and put over the same S3 client, which knows the keys already and
- * compares nothing. Both stores are one MinIO on this machine, which works for all of them alike.
+ * node bench/bulk/copy.ts [FILES]: `copy` from bucket to bucket, each a round trip of 20 ms away. Beside it the same
+ * command with one object at a time, and a plain loop of get and put over the same S3 client, which knows the keys
+ * already and compares nothing. Both stores are one MinIO on this machine, which works for all of them alike.
  */
 import { execFileSync } from 'node:child_process'
 import { randomBytes, randomUUID } from 'node:crypto'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { startMinio } from '../harness/minio.ts'
-import { makeS3Bucket } from '../harness/s3.ts'
-import { collect, sourceOf } from '../src/bytes.ts'
-import { compose } from '../src/compose.ts'
-import { parseConfig } from '../src/config/config.ts'
-import { logTo } from '../src/log.ts'
-import { delayed, temporaryFolder } from './subjects.ts'
+import { startMinio } from '../../harness/minio.ts'
+import { makeS3Bucket } from '../../harness/s3.ts'
+import { collect, sourceOf } from '../../src/bytes.ts'
+import { compose } from '../../src/compose.ts'
+import { parseConfig } from '../../src/config/config.ts'
+import { logTo } from '../../src/log.ts'
+import { delayed, temporaryFolder } from '../subjects.ts'
 
 const BYTES = 220_000
 const ROUND_TRIP_MS = 20
@@ -58,7 +58,7 @@ async function command(from: object, to: object, ...more: readonly string[]): Pr
     writeFileSync(file, JSON.stringify(config), { mode: 0o600 })
     return file
   }) as [string, string]
-  const script = join(import.meta.dirname, '..', 'dist', 'cli.mjs')
+  const script = join(import.meta.dirname, '..', '..', 'dist', 'cli.mjs')
   const args = [script, 'copy', '--from', one, '--to', other, ...more]
   const began = performance.now()
   execFileSync(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] })

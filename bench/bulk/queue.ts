@@ -1,18 +1,18 @@
 /**
  * How much faster three processes on a queue are than one, behind a round trip of 20 ms, with one connection each:
- * node bench/queue.ts. It needs PostgreSQL. With arguments it is one of the processes: queue.ts URL PORT.
+ * node bench/bulk/queue.ts. It needs PostgreSQL. With arguments it is one of the processes: queue.ts URL PORT.
  */
 import { fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { Agent, createServer, get } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { startPostgresql } from '../harness/postgresql.ts'
-import type { BulkWork, Shard, ShardTally } from '../src/bulk/work.ts'
-import { runBulk } from '../src/cli/bulk.ts'
-import { Fault } from '../src/fault.ts'
-import { settingsOfUri } from '../src/orthanc-index/postgresql-session.ts'
-import { RunList } from '../src/queue/list.ts'
+import { startPostgresql } from '../../harness/postgresql.ts'
+import type { BulkWork, Shard, ShardTally } from '../../src/bulk/work.ts'
+import { runBulk } from '../../src/cli/bulk.ts'
+import { Fault } from '../../src/fault.ts'
+import { settingsOfUri } from '../../src/orthanc-index/postgresql-session.ts'
+import { RunList } from '../../src/queue/list.ts'
 
 const PROCESSES = 3
 const OBJECTS_IN_A_SHARD = 20
@@ -60,7 +60,7 @@ async function measure(): Promise<void> {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
-  const proxy = fork(join(import.meta.dirname, 'delay-proxy.ts'), [String(port), String(ROUND_TRIP_MS)], {
+  const proxy = fork(join(import.meta.dirname, '..', 'delay-proxy.ts'), [String(port), String(ROUND_TRIP_MS)], {
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
   })
   const [far] = await once(proxy.stdout ?? process.stdin, 'data')

@@ -1,19 +1,20 @@
 /**
- * `import` beside ten REST clients that upload the same files, each into a new Orthanc. `node bench/import.ts [FILES]`
+ * node bench/bulk/import.ts [FILES]: `import` beside ten REST clients that upload the same files, each into a new
+ * Orthanc.
  */
 import { execFile } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { makeImage } from '../harness/dicom.ts'
-import { type OrthancProcess, startOrthanc } from '../harness/orthanc.ts'
+import { makeImage } from '../../harness/dicom.ts'
+import { type OrthancProcess, startOrthanc } from '../../harness/orthanc.ts'
 
 const CLIENTS = 10
 const FILES = Number(process.argv[2] ?? 1000)
 const run = promisify(execFile)
 const folder = mkdtempSync(join(tmpdir(), 'ocs-bench-import-'))
-const cli = new URL('../dist/cli.mjs', import.meta.url).pathname
+const cli = new URL('../../dist/cli.mjs', import.meta.url).pathname
 
 async function timed(work: (orthanc: OrthancProcess) => Promise<void>): Promise<number> {
   const dir = mkdtempSync(join(folder, 'orthanc-'))
