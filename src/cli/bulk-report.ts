@@ -62,6 +62,7 @@ export function failSome(failures: number, { own }: Wording): void {
 /** Prints the whole report. */
 export async function report(outcome: Outcome, wording: Wording, json: JsonLines, seconds: number): Promise<void> {
   if (wording.own) return await wording.own.print(outcome, json, seconds)
+  if (wording.document) return wording.document(outcome.tally)
   try {
     await linesOf(outcome, wording, json, seconds)
   } finally {
@@ -72,7 +73,6 @@ export async function report(outcome: Outcome, wording: Wording, json: JsonLines
 
 async function linesOf(outcome: Outcome, wording: Wording, json: JsonLines, seconds: number): Promise<void> {
   const { tally, complete, lines } = outcome
-  if (wording.document) return wording.document(tally)
   const shown = new Map<string, number>()
   for await (const line of lines()) {
     json.write(line)
