@@ -11,6 +11,7 @@ import { instanceUid, makeImage, PATIENT_NAME } from '../../harness/dicom.ts'
 import { type OrthancOptions, type OrthancProcess, startOrthanc } from '../../harness/orthanc.ts'
 import { until } from '../../harness/until.ts'
 import { collect, sourceOf } from '../../src/bytes.ts'
+import { LONG } from '../support/long.ts'
 import { directoryPlace, type Place, s3Place } from './support/places.ts'
 import { s3Server } from './support/servers.ts'
 
@@ -31,8 +32,8 @@ const two = { MasterKey: keyFile(2), PreviousMasterKeys: [keyFile(1)] }
 const kinds: { name: string; make(): Promise<Place> }[] = [{ name: 'a directory', make: () => directoryPlace() }]
 if (s3Server())
   kinds.push(
-    { name: 'S3', make: () => s3Place() },
     { name: 'S3 with the transfer manager', make: () => s3Place({ UseTransferManager: true }) },
+    ...(LONG ? [{ name: 'S3', make: () => s3Place() }] : []),
   )
 
 const onKind = ({ name, make }: (typeof kinds)[number]) =>

@@ -85,8 +85,12 @@ const kinds: { name: string; extension: string; make(): Promise<Place> }[] = [
 ]
 if (s3Server())
   kinds.push(
-    { name: 'S3', extension: '.dcm.enc', make: () => s3Place({ RootPath: 'orthanc/files' }) },
-    { name: 'S3 with the transfer manager', extension: '.dcm.enc', make: () => s3Place({ UseTransferManager: true }) },
+    {
+      name: 'S3 with the transfer manager',
+      extension: '.dcm.enc',
+      make: () => s3Place({ UseTransferManager: true, RootPath: 'orthanc/files' }),
+    },
+    ...(LONG ? [{ name: 'S3', extension: '.dcm.enc', make: () => s3Place() }] : []),
   )
 
 const onKind = ({ name, extension, make }: (typeof kinds)[number]) =>
@@ -256,5 +260,5 @@ const besideOrthanc = ({ name, make }: (typeof kinds)[number]) =>
 // They mostly wait for programs to start and for servers to answer.
 describe('on every kind of store', { concurrency: 3 }, () => {
   kinds.forEach(onKind)
-  kinds.forEach(besideOrthanc)
+  kinds.slice(LONG ? 0 : -1).forEach(besideOrthanc)
 })
