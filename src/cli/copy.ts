@@ -13,6 +13,7 @@ import { Fault } from '../fault.ts'
 import { Budget } from '../seal/budget.ts'
 import { Scratch } from '../verify/scratch.ts'
 import { type BulkArguments, runBulk } from './bulk.ts'
+import { MOST_LINES } from './bulk-report.ts'
 import { type GuestOptions, soon } from './compose-guest.ts'
 import { copyTally, copyWording, isEqual } from './copy-report.ts'
 import { NO_HTTP, type OpenSide, openSide } from './copy-side.ts'
@@ -32,9 +33,6 @@ export interface CopyArguments extends BulkArguments, Omit<IndexArguments, 'conf
   readonly expect?: number
   readonly scratch?: string
 }
-
-/** With more failures, the rest is counted. */
-const MOST_LINES = 20
 
 /** `open`: for tests. */
 export async function copy(options: CopyArguments, open = openIndex): Promise<void> {

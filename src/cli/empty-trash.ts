@@ -1,4 +1,5 @@
 /** `verify --empty-trash`: the only way out of the trash that removes. */
+
 import { amount } from '../bytes.ts'
 import type { EngineConfig } from '../config/config.ts'
 import { loadKeyring } from '../config/key-file.ts'
@@ -6,6 +7,7 @@ import { Fault } from '../fault.ts'
 import { emptyTrash, newTrashTally } from '../repair/trash.ts'
 import { keyring } from '../seal/keyring.ts'
 import { placesOf } from '../verify-places.ts'
+import { MOST_LINES } from './bulk-report.ts'
 import { composeGuest, type GuestOptions, soon } from './compose-guest.ts'
 import { JsonLines } from './json-lines.ts'
 import { fail, interruption, note, objects, say, warn } from './terminal.ts'
@@ -18,9 +20,6 @@ export interface EmptyTrashArguments extends GuestOptions {
   /** Without it, nothing is removed. */
   readonly yes?: true
 }
-
-/** With more failures, the rest is counted. */
-const MOST_LINES = 20
 
 /** Exit code 1: something could not be removed. Rejects when it could not be finished. */
 export async function emptyTrashOf(config: EngineConfig, options: EmptyTrashArguments): Promise<void> {

@@ -1,4 +1,5 @@
 /** `verify --repair`: what was asked for, and the proofs that are needed. */
+
 import { prefixOf } from '../area/naming.ts'
 import type { Tier } from '../area/tier.ts'
 import type { Composition } from '../compose.ts'
@@ -10,6 +11,7 @@ import { repair } from '../repair/repair.ts'
 import type { Place } from '../verify/place.ts'
 import type { Scratch } from '../verify/scratch.ts'
 import type { Verification } from '../verify/verify.ts'
+import { MOST_LINES } from './bulk-report.ts'
 import { composeGuest, type GuestOptions } from './compose-guest.ts'
 import { readConfig } from './orthanc-config.ts'
 import type { OpenedIndex } from './orthanc-index.ts'
@@ -139,9 +141,6 @@ export interface HowToRepair extends Pick<AskedRepairs, 'orphans' | 'doubles' | 
   readonly concurrency: number
   readonly places: readonly Place[]
 }
-
-/** With more failures, the rest is counted. */
-const MOST_LINES = 20
 
 /** Rejects when a repair may not be made, or could not be finished. What fails alone is told. */
 export async function repairFound(

@@ -8,6 +8,7 @@ import { encryptionStateOf } from '../seal/policy.ts'
 import { Scratch } from '../verify/scratch.ts'
 import { Verification } from '../verify/verify.ts'
 import { placesOf, promisedIn } from '../verify-places.ts'
+import { MOST_LINES } from './bulk-report.ts'
 import { composeGuest, type GuestOptions, lookAtAll } from './compose-guest.ts'
 import { emptyTrashOf } from './empty-trash.ts'
 import { readConfig } from './orthanc-config.ts'
@@ -40,9 +41,6 @@ export interface VerifyArguments extends IndexArguments, GuestOptions {
   readonly expect?: number
   readonly emptyTrash?: true
 }
-
-/** With more failures, the rest is counted. */
-const MOST_LINES = 20
 
 /** `open`: for tests. */
 export async function verify(options: VerifyArguments, open = openIndex): Promise<void> {

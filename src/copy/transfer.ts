@@ -17,7 +17,7 @@ import {
 } from '../bytes.ts'
 import { isCode } from '../fault.ts'
 import type { Budget } from '../seal/budget.ts'
-import { newDigest } from '../seal/digest.ts'
+import { md5Of, newDigest } from '../seal/digest.ts'
 import type { Envelope } from '../seal/envelope.ts'
 import { plain } from '../seal/envelope.ts'
 import type { Plan } from './plan.ts'
@@ -166,10 +166,4 @@ async function* seeing(body: Bytes, see: (chunk: Uint8Array) => void): Bytes {
     see(chunk)
     yield chunk
   }
-}
-
-function md5Of(bytes: Uint8Array): string {
-  const md5 = newDigest('md5')
-  md5.update(bytes)
-  return md5.hex()
 }

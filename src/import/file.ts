@@ -2,7 +2,7 @@
 import type { Again } from '../area/area.ts'
 import { type Bytes, type Content, collect, discard, type Source, sourceOf } from '../bytes.ts'
 import { Fault, isCode } from '../fault.ts'
-import { newDigest } from '../seal/digest.ts'
+import { md5Of, newDigest } from '../seal/digest.ts'
 import type { Keyring } from '../seal/keyring.ts'
 import type { Store } from '../stores/store.ts'
 import { type DicomFile, type Named, openDicom } from './open.ts'
@@ -208,12 +208,6 @@ export class FileImport {
 }
 
 const BEGINNING = 'it describes pixels and has none, like the beginning of an image that Orthanc keeps beside it'
-
-function md5Of(bytes: Uint8Array): string {
-  const md5 = newDigest('md5')
-  md5.update(bytes)
-  return md5.hex()
-}
 
 async function untilInstance(file: DicomFile, walk: DicomWalk): Promise<void> {
   let seen = 0
