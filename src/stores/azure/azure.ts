@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { XMLBuilder, XMLParser } from 'fast-xml-parser'
+import XMLBuilder from 'fast-xml-builder'
+import { isObject } from '../../fault.ts'
 import type { Digests } from '../digest.ts'
 import { otherBytes } from '../http/answer.ts'
 import {
@@ -49,12 +50,7 @@ export function azureStore(options: AzureOptions, environment: Environment, log:
   return httpStore({ ...azureDialect(options, environment.probeKey), authorize }, http)
 }
 
-const parser = new XMLParser({
-  parseTagValue: false,
-  ignoreAttributes: false,
-  trimValues: false,
-  isArray: name => name === 'Blob',
-})
+const LISTING = { lists: ['Blob'], spaces: true, mark: 'Encoded' }
 const builder = new XMLBuilder({})
 
 interface Blob {
@@ -208,7 +204,7 @@ function own(answer: HttpAnswer): HttpAnswer {
 }
 
 function listingOf(answer: HttpAnswer) {
-  const result = Object(elementOf(parser, answer, 'EnumerationResults'))
+  const result = Object(elementOf(answer, 'EnumerationResults', LISTING))
   if (result.Blobs === undefined && result.NextMarker === undefined) throw notTheStores(answer, 'no complete listing')
   return result as { readonly Blobs?: { readonly Blob?: readonly Blob[] }; readonly NextMarker?: unknown }
 }
@@ -225,9 +221,7 @@ function uncommittedIn({ Blobs }: ReturnType<typeof listingOf>, answer: HttpAnsw
 
 /** A name that XML cannot hold is encoded, and has an attribute that says so. */
 function nameOf(name: unknown, answer: HttpAnswer): unknown {
-  if (typeof name !== 'object' || name === null) return name
-  const { '#text': text, '@_Encoded': encoded } = name as { '#text'?: unknown; '@_Encoded'?: unknown }
-  return encoded ? decodedKey(text, answer) : text
+  return isObject(name) ? decodedKey(name['Encoded'], answer) : name
 }
 
 /** All block ids of an object must be equally long. */

@@ -1,6 +1,6 @@
 /** S3's DeleteObjects: many keys in one request, and an answer that names each of them. */
 import { createHash } from 'node:crypto'
-import { XMLBuilder, XMLParser } from 'fast-xml-parser'
+import XMLBuilder from 'fast-xml-builder'
 import type { Fault } from '../../fault.ts'
 import type { BatchDialect, HttpAnswer } from '../http/dialect.ts'
 import { elementOf, xmlError } from '../http/xml.ts'
@@ -9,12 +9,7 @@ import type { Removal } from '../store.ts'
 const builder = new XMLBuilder({ ignoreAttributes: false })
 const NAMESPACE = 'http://s3.amazonaws.com/doc/2006-03-01/'
 /** Keys come back as they were sent: with their spaces, and with the numbers that some servers write for characters. */
-const parser = new XMLParser({
-  parseTagValue: false,
-  trimValues: false,
-  htmlEntities: true,
-  isArray: name => name === 'Deleted' || name === 'Error',
-})
+const SHAPE = { lists: ['Deleted', 'Error'], spaces: true }
 
 export function s3Batch(bucketPath: string, faultOf: (answer: HttpAnswer) => Fault): BatchDialect {
   return {
@@ -34,7 +29,7 @@ export function s3Batch(bucketPath: string, faultOf: (answer: HttpAnswer) => Fau
     removals(_keys, answer) {
       const error = xmlError(answer.text)
       if (error) throw faultOf(answer) // also with HTTP 200
-      const { Deleted = [], Error: refused = [] } = Object(elementOf(parser, answer, 'DeleteResult')) as Result
+      const { Deleted = [], Error: refused = [] } = Object(elementOf(answer, 'DeleteResult', SHAPE)) as Result
       const removals = new Map<string, Removal>()
       for (const { Key } of Deleted) if (typeof Key === 'string') removals.set(Key, 'gone')
       for (const { Key, Code, Message } of refused)

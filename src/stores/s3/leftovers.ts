@@ -1,5 +1,4 @@
 /** S3's ListMultipartUploads and AbortMultipartUpload, and what other servers make of them. */
-import { XMLParser } from 'fast-xml-parser'
 import { Fault, isCode } from '../../fault.ts'
 import type { Draft, HttpAnswer, LeftoverDialect } from '../http/dialect.ts'
 import { notTheStores } from '../http/stranger.ts'
@@ -22,12 +21,7 @@ interface Page {
  * Keys come as they are, with their spaces, and with numbers for characters. They are not asked for with
  * `encoding-type`: Ceph encodes them then, but does not say so, and does not encode the marker.
  */
-const parser = new XMLParser({
-  parseTagValue: false,
-  trimValues: false,
-  htmlEntities: true,
-  isArray: name => name === 'Upload',
-})
+const SHAPE = { lists: ['Upload'], spaces: true }
 /** Characters that servers replace by others, or that a parser reads as others. */
 const UNCLEAR = /[\p{Cc}\ufffd-\uffff]/u
 
@@ -104,7 +98,7 @@ interface Listing {
 }
 
 function readPage(answer: HttpAnswer): Page {
-  const listing = Object(elementOf(parser, answer, 'ListMultipartUploadsResult')) as Listing
+  const listing = Object(elementOf(answer, 'ListMultipartUploadsResult', SHAPE)) as Listing
   const { IsTruncated: more, NextKeyMarker: nextKey, NextUploadIdMarker: nextId } = listing
   if (more !== 'true' && more !== 'false')
     throw notTheStores(answer, 'a listing of uploads that does not say whether it goes on')

@@ -1,4 +1,4 @@
-import { XMLBuilder, XMLParser } from 'fast-xml-parser'
+import XMLBuilder from 'fast-xml-builder'
 import { Fault } from '../../fault.ts'
 import { otherBytes } from '../http/answer.ts'
 import { probeObject } from '../http/check.ts'
@@ -75,7 +75,6 @@ interface Learnt {
   readonly log?: (line: string) => void
 }
 
-const parser = new XMLParser({ parseTagValue: false, isArray: name => name === 'Contents' })
 const builder = new XMLBuilder({})
 
 /** Long, because a dialect has many verbs. It is a table: each row can be read by itself. */
@@ -176,8 +175,7 @@ export function s3Dialect(
           key: encoded && typeof Key === 'string' ? decodedKey(Key.replaceAll('+', ' '), answer) : Key,
           size: Size,
           modified: LastModified,
-          // MinIO writes its quotes as numbers, which the parser leaves as they are.
-          md5: etags.md5Of({ etag: String(ETag).replaceAll(/&#(?:34|x22);/gi, '"') }),
+          md5: etags.md5Of({ etag: String(ETag) }),
           storageClass: StorageClass,
         }),
       )
@@ -293,6 +291,6 @@ interface Listing {
 
 /** The root element that only the answer to this request has. */
 function resultOf<T extends object>(answer: HttpAnswer, name: string): Partial<T> {
-  const result = elementOf(parser, answer, name)
+  const result = elementOf(answer, name, { lists: ['Contents'] })
   return typeof result === 'object' && result !== null ? result : {} // an empty element is a text
 }
