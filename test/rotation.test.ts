@@ -49,16 +49,11 @@ describe('rotation', () => {
         assert.equal(names.mayBeSealed(plain), structure === 'legacy')
         assert.equal(names.mayBePlain, structure === 'legacy')
         const [key] = keysOf({ ...naming, structure, rootPath }, '.enc', { uuid, type: 'dicom' })
-        for (const at of [key, trashKeyOf({ ...naming, rootPath }, key)]) {
-          const shards = Array.from({ length: 256 }, (_, shard) => shard)
-          const listed = shards.flatMap(shard =>
-            names
-              .prefixes(shard)
-              .filter(one => at.startsWith(one))
-              .map(() => shard),
-          )
-          assert.deepEqual(listed, [shardOf(uuid)])
-        }
+        const aside = trashKeyOf({ ...naming, rootPath }, key)
+        const shards = Array.from({ length: 256 }, (_, shard) => shard)
+        const listing = (at: string) => shards.filter(shard => names.prefixes(shard).some(one => at.startsWith(one)))
+        assert.deepEqual([listing(key), key.startsWith(names.trash)], [[shardOf(uuid)], false])
+        assert.deepEqual([listing(aside), aside.startsWith(names.trash)], [[], true])
       }
   })
 
@@ -195,6 +190,27 @@ describe('rotation', () => {
     const run = await rotate(store)
     assert.deepEqual((await read(store, aside)).toString(), 'aside')
     assert.deepEqual([run.tally.keys, run.tally.moved], [{ 2: files.size + 1 }, 2])
+  })
+
+  it('re-encrypts what is put aside while it works', async () => {
+    const { store, sorted } = await filled(20)
+    const [first, last] = [sorted.at(0) as string, sorted.at(-1) as string]
+    const aside = trashKeyOf(naming, last)
+    let moved = false
+    const moving: Store = {
+      ...store,
+      async get(key, range, signal) {
+        if (key === first && !moved) {
+          moved = true
+          await store.put(aside, sealedBy(old, Buffer.from('aside')), never)
+          await store.remove(last, never)
+        }
+        return await store.get(key, range, signal)
+      },
+    }
+    const run = await rotate(moving, { concurrency: 1 })
+    assert.equal((await read(store, aside)).toString(), 'aside')
+    assert.deepEqual([run.tally.vanished, run.tally.failures], [1, 0])
   })
 
   it('does all places in one work, and says which had nothing', async () => {

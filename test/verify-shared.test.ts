@@ -182,12 +182,13 @@ describe('verify in shards', () => {
           return await get(...words)
         },
         list(...words: Parameters<typeof list>) {
-          listed.add(shardIn(words[0]))
+          const shard = shardIn(words[0])
+          if (shard.length === 2) listed.add(shard)
           if (++listings === at * 2) stop.abort(new Fault('Canceled', 'killed'))
           return list(...words)
         },
       })
-      const first = await site.shared(state, { deep: true }, stop.signal)
+      const first = await site.shared(state, { deep: true, mostListed: 0 }, stop.signal)
       assert.equal(first.ended?.message, 'killed')
       assert.ok(!first.complete)
       const done = first.tally.shared.compared
@@ -198,7 +199,7 @@ describe('verify in shards', () => {
         indexReads++
         return site.index.all(signal)
       }
-      const second = await site.shared(state, { deep: true, index: { ...site.index, all } })
+      const second = await site.shared(state, { deep: true, mostListed: 0, index: { ...site.index, all } })
       assert.equal(indexReads, 0)
       assert.equal(second.ended, undefined)
       assert.deepEqual(sorted(second.findings), sorted(whole.findings))

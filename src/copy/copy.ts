@@ -3,11 +3,14 @@
  * the target does not have is copied, and both sides are listed again: what the second listing shows is the proof.
  * What is at the target is never overwritten, and nothing is removed (extra.ts does that).
  */
+import { prefixOf } from '../area/naming.ts'
 import { Crew } from '../bulk/crew.ts'
+import { Listings } from '../bulk/listings.ts'
 import { prefixesOf } from '../bulk/shards.ts'
 import { add, type BulkWork, type Json, type Shard, type Tally } from '../bulk/work.ts'
 import { Comparison, type ComparisonOptions } from './compare.ts'
-import { countIn, FirstListings, MOST_LISTED } from './listing.ts'
+import { countIn, type Lists } from './listing.ts'
+import type { Side } from './side.ts'
 import { type CopyTally, newTally } from './tally.ts'
 import type { Transfer } from './transfer.ts'
 import type { TypeOf } from './types.ts'
@@ -31,7 +34,8 @@ export class Copy implements BulkWork<CopyTally> {
   readonly #options: CopyOptions
   readonly #crew: Crew
   readonly #comparison: Comparison
-  readonly #first: FirstListings
+  /** Both sides as shards list them first. */
+  readonly #first: readonly [Lists, Lists]
   readonly #active = new Set<Tally>()
 
   constructor(options: CopyOptions) {
@@ -40,17 +44,19 @@ export class Copy implements BulkWork<CopyTally> {
     this.identity = options.identity
     this.#crew = new Crew(options.concurrency, () => {})
     this.#comparison = new Comparison(options)
-    this.#first = new FirstListings([options.from, options.to], options.mostListed ?? MOST_LISTED)
+    const first = ({ naming, envelopes, store }: Side) => {
+      return { naming, envelopes, store: new Listings(store, prefixOf(naming), options.mostListed) }
+    }
+    this.#first = [first(options.from), first(options.to)]
   }
 
   /** By a listing of both sides: a target that lost objects since then is not equal. */
   async holds(shard: number, { source, target }: CopyTally, signal: AbortSignal): Promise<boolean> {
-    const { from, to } = this.#options
+    const [from, to] = this.#first
     let [ofSource, ofTarget] = [0, 0]
     for (const digits of prefixesOf(ANY_NAMING, shard)) {
-      const listed = await this.#first.of(digits, signal)
-      ofSource += listed ? listed[0].items.size : await countIn(from, digits, signal)
-      ofTarget += listed ? listed[1].items.size : await countIn(to, digits, signal)
+      ofSource += await countIn(from, digits, signal)
+      ofTarget += await countIn(to, digits, signal)
     }
     return ofSource === source.objects && ofTarget === target.objects
   }

@@ -29,7 +29,10 @@ export interface Item extends Pick<Stat, 'key' | 'size' | 'md5'> {
 }
 
 /** Undefined for a key that no file of Orthanc's has. */
-export function itemOf({ naming, envelopes }: Side, { key, size, md5, modified, asOf }: Stat): Item | undefined {
+export function itemOf(
+  { naming, envelopes }: Pick<Side, 'naming' | 'envelopes'>,
+  { key, size, md5, modified, asOf }: Stat,
+): Item | undefined {
   const found = parseKey(naming, key)
   if (!found) return undefined
   const [first, other] = envelopes

@@ -3,7 +3,7 @@ import type { Crew } from '../bulk/crew.ts'
 import type { Shard } from '../bulk/work.ts'
 import { Fault, throwIfAborted } from '../fault.ts'
 import type { Comparison, Likeness } from './compare.ts'
-import { DIGITS, type FirstListings, type Listings, listingsOf, MOST_LISTED, strangersIn } from './listing.ts'
+import { DIGITS, type Listings, type Lists, listingsOf, MOST_LISTED, strangersIn } from './listing.ts'
 import { type Pair, type Pairs, pairsOf, type Unplaced } from './pairs.ts'
 import type { Plan } from './plan.ts'
 import type { Item, Side } from './side.ts'
@@ -28,7 +28,8 @@ export interface Within {
   readonly shard: Pick<Shard, 'line' | 'failed'>
   readonly tally: Writable<CopyTally>
   readonly typeOf: TypeOf
-  readonly first: FirstListings
+  /** Both sides as shards list them first. */
+  readonly first: readonly [Lists, Lists]
 }
 
 /** How often what is missing is copied: the source may have new objects in each listing. */
@@ -51,8 +52,8 @@ export class Window {
     const { dryRun, from, to, plan, mostListed = MOST_LISTED } = this.#options
     const { typeOf, first } = this.#within
     for (let round = 1; ; round++) {
-      const known = round === 1 && digits.length === 2 ? await first.of(digits, signal) : undefined
-      const listings = known ?? (await listingsOf([from, to], digits, mostListed, signal))
+      const sides = round === 1 && digits.length === 2 ? first : ([from, to] as const)
+      const listings = await listingsOf(sides, digits, mostListed, signal)
       if (!listings) {
         for (const digit of DIGITS) await new Window(this.#options, this.#within).run(digits + digit, signal)
         return

@@ -5,6 +5,7 @@
  */
 import { type Naming, parseKey, prefixOf, trashPrefixOf } from '../area/naming.ts'
 import { Crew } from '../bulk/crew.ts'
+import { Listings } from '../bulk/listings.ts'
 import { prefixesOf } from '../bulk/shards.ts'
 import { add, type BulkWork, type Json, type Shard, type Tally } from '../bulk/work.ts'
 import { Fault, type FaultCode } from '../fault.ts'
@@ -24,9 +25,13 @@ export interface ImportOptions extends Omit<FileOptions, 'store'> {
   readonly identity: Readonly<Record<string, Json>>
 }
 
+interface Place extends ImportPlace {
+  readonly listings: Listings
+}
+
 /** One listing. */
 interface Part {
-  readonly place: ImportPlace
+  readonly place: Place
   readonly prefix: string
   /** Keys of Orthanc's, or all others. */
   readonly ours: boolean
@@ -51,6 +56,7 @@ export class Import implements BulkWork<ImportTally> {
   readonly name = 'import'
   readonly identity: BulkWork<ImportTally>['identity']
   readonly #options: ImportOptions
+  readonly #places: readonly Place[]
   readonly #crew: Crew
   readonly #open = new Map<number, ImportTally>()
   #away: Fault | undefined
@@ -60,6 +66,10 @@ export class Import implements BulkWork<ImportTally> {
   constructor(options: ImportOptions) {
     this.identity = options.identity
     this.#options = options
+    this.#places = options.places.map(place => ({
+      ...place,
+      listings: new Listings(place.store, prefixOf(place.naming)),
+    }))
     this.#crew = new Crew(options.concurrency, () => {})
   }
 
@@ -106,7 +116,9 @@ export class Import implements BulkWork<ImportTally> {
     const parts = this.#partsOf(shard.number)
     for (const [index, part] of [...parts.entries()].slice(first)) {
       const after = index === first ? remembered?.after : undefined
-      for await (const window of windows(inOrder(part.place.store.list(part.prefix, signal), after, remembers))) {
+      const { store, listings } = part.place
+      const listed = part.ours ? listings.list(part.prefix, signal) : store.list(part.prefix, signal)
+      for await (const window of windows(inOrder(listed, after, remembers))) {
         const settled = await this.#window(window, part, shard, signal)
         for (const outcome of settled) {
           tally = counted(tally, outcome)
@@ -171,12 +183,11 @@ export class Import implements BulkWork<ImportTally> {
   }
 
   #partsOf(shard: number): readonly Part[] {
-    const { places } = this.#options
-    const own = places.flatMap(place =>
+    const own = this.#places.flatMap(place =>
       prefixesOf(place.naming, shard).map((prefix): Part => ({ place, prefix, ours: true })),
     )
     if (shard !== FOR_THE_REST) return own
-    return [...own, ...places.map((place): Part => ({ place, prefix: prefixOf(place.naming), ours: false }))]
+    return [...own, ...this.#places.map((place): Part => ({ place, prefix: prefixOf(place.naming), ours: false }))]
   }
 }
 

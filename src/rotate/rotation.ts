@@ -8,13 +8,14 @@
 import { setMaxListeners } from 'node:events'
 import type { Again } from '../area/area.ts'
 import { Crew } from '../bulk/crew.ts'
-import { add, type BulkWork, type Json, type Shard, type Tally } from '../bulk/work.ts'
+import { Listings } from '../bulk/listings.ts'
+import { AFTER, type After, add, type BulkWork, type Json, type Shard, type Tally } from '../bulk/work.ts'
 import { collect } from '../bytes.ts'
 import { Fault, throwIfAborted } from '../fault.ts'
 import { ID_BYTES, keyIdOf, OVERHEAD_BYTES } from '../seal/a1.ts'
 import { isDicom, PEEK_BYTES } from '../seal/detect.ts'
 import { type Keyring, requireKey } from '../seal/keyring.ts'
-import type { Store } from '../stores/store.ts'
+import type { Stat, Store } from '../stores/store.ts'
 import type { SealedNames } from './names.ts'
 import { type Resealer, resealer } from './reseal.ts'
 import { emptyTally, type Item, type ObjectOutcome, type RotationTally, ShardProgress } from './tally.ts'
@@ -40,8 +41,12 @@ export interface RotationOptions {
 }
 
 interface Place extends RotationPlace {
+  readonly listings: Listings
   readonly resealer: Resealer
 }
+
+/** `size`: bytes; undefined = not known. */
+type Listed = Item & Partial<Pick<Stat, 'size'>>
 
 export class Rotation implements BulkWork<RotationTally> {
   readonly name: string
@@ -64,7 +69,11 @@ export class Rotation implements BulkWork<RotationTally> {
     this.name = dryRun ? 'rotate-keys --dry-run' : 'rotate-keys'
     this.identity = { ...identity, to: keys.current.id, from: from ? [...from].sort((a, b) => a - b) : null }
     this.#options = options
-    this.#places = places.map(place => ({ ...place, resealer: resealer(place.store, keys) }))
+    this.#places = places.map(place => ({
+      ...place,
+      listings: new Listings(place.store, place.names.prefix),
+      resealer: resealer(place.store, keys),
+    }))
     this.#currentId = keys.current.id
     this.#crew = new Crew(concurrency, () => {})
     setMaxListeners(0, this.#signal)
@@ -81,15 +90,46 @@ export class Rotation implements BulkWork<RotationTally> {
 
   /** Once `signal` is aborted, it rejects when the objects under way are done. */
   async shard(shard: Shard, signal: AbortSignal): Promise<RotationTally> {
+    const progress = this.#begin(shard.number, shard)
+    const { onlyThese } = progress
+    const items = onlyThese ? onlyThese.values() : this.#itemsOf(shard.number, signal)
+    await this.#settleAll(items, progress, shard, signal)
+    progress.end(this.empty)
+    this.#open.delete(shard.number)
+    return progress.tally
+  }
+
+  /**
+   * What is in the trash. It comes last: what was put aside while the shards were done was seen under its old name, or
+   * is seen here.
+   */
+  async after(step: After, signal: AbortSignal): Promise<RotationTally> {
+    const progress = this.#begin(AFTER, { remembered: undefined, remember: () => {} })
+    const list = ({ store, names }: Place) => store.list(names.trash, signal)
+    await this.#settleAll(this.#listed(list), progress, step, signal)
+    this.#open.delete(AFTER)
+    return progress.tally
+  }
+
+  #begin(number: number, memory: Pick<Shard, 'remembered' | 'remember'>): ShardProgress {
     const isOurs = ({ place, key }: Item) => this.#places[place]?.names.mayBeSealed(key) ?? false
-    const progress = new ShardProgress(shard, this.#options.dryRun, isOurs)
-    this.#open.set(shard.number, progress)
+    const progress = new ShardProgress(memory, this.#options.dryRun, isOurs)
+    this.#open.set(number, progress)
+    return progress
+  }
+
+  async #settleAll(
+    items: Iterable<Listed> | AsyncIterable<Listed>,
+    progress: ShardProgress,
+    step: Pick<Shard, 'failed'>,
+    signal: AbortSignal,
+  ): Promise<void> {
     const group = this.#crew.group(() => {})
     let looked = false
     try {
-      for await (const { size, ...item } of this.#itemsOf(shard.number, progress, signal))
+      for await (const { size, ...item } of items)
         await group.add(async () => {
-          if (!signal.aborted) await this.#settle(item, size, progress, shard)
+          if (!signal.aborted) await this.#settle(item, size, progress, step)
         })
       await group.end()
       throwIfAborted(signal)
@@ -98,25 +138,31 @@ export class Rotation implements BulkWork<RotationTally> {
       // Nothing may run on after the shard has ended.
       if (!looked) await group.end().finally(() => progress.remember())
     }
-    progress.end(this.empty)
-    this.#open.delete(shard.number)
-    return progress.tally
   }
 
-  async *#itemsOf(shard: number, { onlyThese }: ShardProgress, signal: AbortSignal) {
-    if (onlyThese) return yield* onlyThese.map(({ place, key }) => ({ place, key, size: undefined }))
-    for (const [place, { store, names }] of this.#places.entries())
-      for (const prefix of names.prefixes(shard)) {
-        let previous: string | undefined
-        for await (const { key, size } of store.list(prefix, signal)) {
-          if (key !== previous && names.mayBeSealed(key)) yield { place, key, size }
-          previous = key
-        }
+  #itemsOf(shard: number, signal: AbortSignal): AsyncIterable<Listed> {
+    return this.#listed(async function* ({ names, listings }) {
+      for (const prefix of names.prefixes(shard)) yield* listings.list(prefix, signal)
+    })
+  }
+
+  async *#listed(list: (place: Place) => AsyncIterable<Stat>): AsyncIterable<Listed> {
+    for (const [place, one] of this.#places.entries()) {
+      let previous: string | undefined
+      for await (const { key, size } of list(one)) {
+        if (key !== previous && one.names.mayBeSealed(key)) yield { place, key, size }
+        previous = key
       }
+    }
   }
 
   /** Rejects when it failed for reasons of the store, not of the object. It is told then, too. */
-  async #settle(item: Item, size: number | undefined, progress: ShardProgress, shard: Shard): Promise<void> {
+  async #settle(
+    item: Item,
+    size: number | undefined,
+    progress: ShardProgress,
+    step: Pick<Shard, 'failed'>,
+  ): Promise<void> {
     const place = this.#places[item.place] as Place
     const found: { id?: number | undefined } = {}
     try {
@@ -125,7 +171,7 @@ export class Rotation implements BulkWork<RotationTally> {
       const fault = Fault.from(error, { verb: 're-encrypt', store: place.store.name, key: item.key })
       if (fault.code === 'NotFound') return progress.settle(item, { kind: 'vanished' })
       progress.fail(item, found.id)
-      shard.failed(fault)
+      step.failed(fault)
       if (fault.code !== 'Corrupt' && fault.code !== 'BadConfig') throw fault
     }
     progress.rememberSometimes()

@@ -55,9 +55,11 @@ const MOVED = 100
 
 const nameOf = ({ place, key }: Item) => `${place} ${key}`
 
+type Memory = Pick<Shard, 'remembered' | 'remember'>
+
 /** One shard on its way. */
 export class ShardProgress {
-  readonly #shard: Shard
+  readonly #shard: Memory
   readonly #before: Remembered | undefined
   /** Perhaps they were written all the same. So they are read to their ends. */
   readonly #toTryAgain: Map<string, Item>
@@ -68,7 +70,7 @@ export class ShardProgress {
   #movedSince = 0
 
   /** `isOurs`: whether a key may be remembered. */
-  constructor(shard: Shard, dryRun: boolean, isOurs: (item: Item) => boolean) {
+  constructor(shard: Memory, dryRun: boolean, isOurs: (item: Item) => boolean) {
     this.#shard = shard
     this.#before = parseRemembered(shard.remembered, isOurs)
     const { whole = false, settled = nothing, failed = [] } = this.#before ?? {}

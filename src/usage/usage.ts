@@ -2,6 +2,7 @@
 import type { TierName } from '../area/area.ts'
 import { keyFromTrash, type Naming, type ParsedKey, parseKey, prefixOf, trashPrefixOf } from '../area/naming.ts'
 import { Crew } from '../bulk/crew.ts'
+import { Listings } from '../bulk/listings.ts'
 import { prefixesOf } from '../bulk/shards.ts'
 import { add, type BulkWork, type Json, type Shard, type ShardTally, type Tally } from '../bulk/work.ts'
 import { collect } from '../bytes.ts'
@@ -15,6 +16,10 @@ export interface UsagePlace {
   readonly tier: TierName
   readonly store: Store
   readonly naming: Naming
+}
+
+interface Place extends UsagePlace {
+  readonly listings: Listings
 }
 
 export interface UsageOptions {
@@ -43,6 +48,7 @@ export class Usage implements BulkWork<UsageTally> {
   readonly identity: BulkWork<UsageTally>['identity']
   readonly #options: UsageOptions
   readonly #crew: Crew
+  readonly #places: readonly Place[]
   readonly #open = new Set<Cells>()
 
   constructor(options: UsageOptions) {
@@ -50,6 +56,10 @@ export class Usage implements BulkWork<UsageTally> {
     this.identity = { ...options.identity, keyIds, all }
     this.#options = options
     this.#crew = new Crew(options.concurrency, () => {})
+    this.#places = options.places.map(place => ({
+      ...place,
+      listings: new Listings(place.store, prefixOf(place.naming)),
+    }))
   }
 
   get underWay(): Tally {
@@ -66,7 +76,7 @@ export class Usage implements BulkWork<UsageTally> {
     })
     this.#open.add(cells)
     try {
-      for (const place of this.#options.places)
+      for (const place of this.#places)
         for await (const found of this.#found(place, shard.number, signal)) {
           const looks = this.#options.keyIds && found.of !== 'strangers'
           if (looks && found.sealed !== false && found.stat.size >= ID_BYTES)
@@ -80,10 +90,9 @@ export class Usage implements BulkWork<UsageTally> {
     return { failures, ...tallyOf(cells) }
   }
 
-  async *#found(place: UsagePlace, shard: number, signal: AbortSignal): AsyncIterable<Found> {
-    const { store, naming } = place
+  async *#found({ store, naming, listings }: Place, shard: number, signal: AbortSignal): AsyncIterable<Found> {
     for (const prefix of prefixesOf(naming, shard))
-      for await (const stat of store.list(prefix, signal)) {
+      for await (const stat of listings.list(prefix, signal)) {
         const parsed = parseKey(naming, stat.key)
         if (parsed) yield { of: 'files', stat, ...parsed }
       }

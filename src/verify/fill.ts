@@ -32,15 +32,15 @@ export interface Listed {
   readonly clock: StoreClock
 }
 
-/** The order of the listing does not matter. */
+/** Default: everything in the place. The order of the listing does not matter. */
 export async function fillFromStore(
   listed: Listed,
   scratch: Pick<Scratch, 'addSeen'>,
   signal: AbortSignal,
-  prefix = listed.place.prefix,
+  listing: AsyncIterable<Stat> = listed.place.store.list(listed.place.prefix, signal),
 ): Promise<void> {
   const { place, index, tally, clock } = listed
-  for await (const stat of place.store.list(prefix, signal)) {
+  for await (const stat of listing) {
     const found = place.parse(stat.key)
     if (!found && place.isInTrash(stat.key)) {
       tally.trash++

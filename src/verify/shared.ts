@@ -4,6 +4,7 @@
  * read. What looks wrong is looked at again when all shards are at their end: shared-end.ts.
  */
 import { Crew } from '../bulk/crew.ts'
+import { Listings } from '../bulk/listings.ts'
 import { prefixesOf } from '../bulk/shards.ts'
 import { type After, add, type Before, type BulkWork, type Json, type Shard, type Tally } from '../bulk/work.ts'
 import { Fault } from '../fault.ts'
@@ -24,6 +25,8 @@ export interface SharedOptions extends Omit<VerifyOptions, 'scratch' | 'onFindin
   readonly identity: Readonly<Record<string, Json>>
   /** Folder of the scratch files. */
   readonly scratch: string
+  /** See Listings; for tests. */
+  readonly mostListed?: number
 }
 
 type Counted = ReturnType<typeof countsOf>
@@ -39,12 +42,14 @@ export class SharedVerification implements BulkWork<Counted> {
   readonly identity: SharedOptions['identity']
   readonly #options: SharedOptions
   readonly #crew: Crew
+  readonly #listings: readonly Listings[]
   readonly #active = new Set<Active>()
 
   constructor(options: SharedOptions) {
     this.#options = options
     this.identity = options.identity
     this.#crew = new Crew(options.concurrency, () => {})
+    this.#listings = options.places.map(({ store, prefix }) => new Listings(store, prefix, options.mostListed))
   }
 
   get stores(): readonly string[] {
@@ -112,7 +117,8 @@ export class SharedVerification implements BulkWork<Counted> {
         clock: new StoreClock(),
       }
       clocks.push(listed.clock)
-      for (const prefix of prefixesOf(place.naming, number)) await fillFromStore(listed, scratch, signal, prefix)
+      for (const prefix of prefixesOf(place.naming, number))
+        await fillFromStore(listed, scratch, signal, this.#listings[index]?.list(prefix, signal))
     }
     return clocks
   }

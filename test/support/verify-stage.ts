@@ -21,7 +21,7 @@ import type { Store } from '../../src/stores/store.ts'
 import type { Finding } from '../../src/verify/finding.ts'
 import { Place } from '../../src/verify/place.ts'
 import { Scratch } from '../../src/verify/scratch.ts'
-import { SharedVerification } from '../../src/verify/shared.ts'
+import { type SharedOptions, SharedVerification } from '../../src/verify/shared.ts'
 import { fromLine, tallyOf } from '../../src/verify/shared-lines.ts'
 import { Verification, type VerifyOptions } from '../../src/verify/verify.ts'
 import { memoryStore } from './memory-store.ts'
@@ -55,7 +55,7 @@ export interface Site {
   put(store: OldStore, key: string, bytes: Buffer, by?: 'key' | 'stranger' | 'nobody'): Promise<void>
   verify(more?: Partial<VerifyOptions> & { onStart?(run: Verification): void }, signal?: AbortSignal): Promise<Outcome>
   /** The same in shards, as with `--state`: `state` is that file. */
-  shared(state: string, more?: Partial<Omit<VerifyOptions, 'scratch'>>, signal?: AbortSignal): Promise<SharedRun>
+  shared(state: string, more?: Partial<Omit<SharedOptions, 'scratch'>>, signal?: AbortSignal): Promise<SharedRun>
   /** Verifies, and then repairs. */
   repair(more: Partial<RepairOptions>, olderThanMs?: number): Promise<RepairOutcome>
   /** What Orthanc reads, by its own way. */
