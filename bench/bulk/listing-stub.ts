@@ -13,6 +13,10 @@ const server = createServer((request, response) => {
   request.resume()
   response.setHeader('x-amz-request-id', 'stub') // a mark that all S3 servers give
   const { searchParams } = new URL(request.url ?? '', 'http://stub')
+  if (searchParams.has('uploads'))
+    return response.end(
+      '<ListMultipartUploadsResult><Bucket>b</Bucket><IsTruncated>false</IsTruncated></ListMultipartUploadsResult>',
+    )
   if (!searchParams.has('list-type')) return response.writeHead(404).end('<Error><Code>NoSuchKey</Code></Error>')
   const from = Number(searchParams.get('continuation-token') ?? 0)
   const to = Math.min(from + Number(searchParams.get('max-keys') ?? PAGE), count)
