@@ -10,7 +10,7 @@ import { loadKeyring } from '../config/key-file.ts'
 import type { Side } from '../copy/side.ts'
 import { a1 } from '../seal/a1.ts'
 import { plain } from '../seal/envelope.ts'
-import { keyring } from '../seal/keyring.ts'
+import { type Keyring, keyring } from '../seal/keyring.ts'
 import { encryptionStateOf, envelopesOf } from '../seal/policy.ts'
 import { composeGuest, type GuestOptions, limiting, silent } from './compose-guest.ts'
 import { readConfig, readDisk } from './orthanc-config.ts'
@@ -64,8 +64,13 @@ export function openSide(paths: readonly string[], options: GuestOptions, makes:
     again,
     place,
     bucket: bucketOf(provider),
-    identity: `${place} ${naming.structure} ${state} ${keys.current?.id} ${keys.ids.join(',')}`,
+    identity: [place, naming.structure, state, ...(state === 'none' ? [] : [`keys ${idsOf(keys)}`])].join(' '),
   }
+}
+
+/** The current one first, if there is one. */
+function idsOf({ current, ids }: Keyring): string {
+  return [...new Set([...(current ? [current.id] : []), ...ids])].join(' ')
 }
 
 function bucketOf(provider: EngineConfig['provider']): string {

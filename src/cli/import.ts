@@ -1,15 +1,11 @@
-import { diskNaming } from '../area/naming.ts'
-import type { Composition } from '../compose.ts'
-import type { EngineConfig } from '../config/config.ts'
-import { identityOf } from '../config/identity.ts'
 import { loadKeyring } from '../config/key-file.ts'
 import { Fault } from '../fault.ts'
-import { Import, type ImportPlace } from '../import/import.ts'
+import { Import } from '../import/import.ts'
 import { Receiver } from '../import/receiver.ts'
 import { FINDINGS } from '../import/tally.ts'
 import { keyring } from '../seal/keyring.ts'
 import { type BulkArguments, runBulk } from './bulk.ts'
-import { composeGuest, type GuestOptions, lookAtAll, soon } from './compose-guest.ts'
+import { composeGuest, filePlaces, type GuestOptions, lookAtAll, placesIdentity, soon } from './compose-guest.ts'
 import { importWording } from './import-report.ts'
 import { readConfig } from './orthanc-config.ts'
 import { openOrthanc } from './orthanc-index.ts'
@@ -31,7 +27,7 @@ export async function importFiles(options: ImportArguments): Promise<void> {
   const orthanc = dryRun ? undefined : openOrthanc(options, config.http, concurrency)
   const receiver = orthanc && new Receiver(orthanc)
   const composition = composeGuest(config, options)
-  const places = placesOf(config, composition)
+  const places = filePlaces(config, composition)
   const stop = interruption()
   stop.addEventListener('abort', () => note('interrupted; what was done so far follows'))
   try {
@@ -43,9 +39,7 @@ export async function importFiles(options: ImportArguments): Promise<void> {
     await receiver?.look(soon(stop))
     if ((await receiver?.storesIn(soon(stop)))?.includes(composition.store.name))
       warn(`Orthanc stores into ${composition.store.name}, too: with the same RootPath, each file will be there twice`)
-    const { rootPath, structure } = config.naming
-    const disk = config.hybrid?.directory ?? null
-    const identity = { store: identityOf(config), rootPath, structure, disk, into: receiver?.name ?? null }
+    const identity = { ...placesIdentity(config), into: receiver?.name ?? null }
     const { again } = composition
     const work = new Import({ places, keys, receiver, again, concurrency, identity })
     const { tally } = await runBulk(work, { ...options, config: options.from }, importWording(dryRun), stop)
@@ -55,8 +49,4 @@ export async function importFiles(options: ImportArguments): Promise<void> {
     await composition.store.close()
     await orthanc?.close()
   }
-}
-
-function placesOf({ naming }: EngineConfig, { store, hybrid }: Composition): readonly ImportPlace[] {
-  return [{ store, naming }, ...(hybrid ? [{ store: hybrid.fileSystem, naming: diskNaming }] : [])]
 }

@@ -1,14 +1,12 @@
 import { closeSync, openSync, readSync } from 'node:fs'
-import { diskNaming } from '../area/naming.ts'
 import type { EngineConfig } from '../config/config.ts'
-import { identityOf } from '../config/identity.ts'
 import { loadKeyring } from '../config/key-file.ts'
 import { Fault } from '../fault.ts'
 import { sealedNames } from '../rotate/names.ts'
 import { Rotation } from '../rotate/rotation.ts'
 import type { Keyring } from '../seal/keyring.ts'
 import { type BulkArguments, runBulk } from './bulk.ts'
-import { composeGuest, type GuestOptions, lookAtAll } from './compose-guest.ts'
+import { composeGuest, filePlaces, type GuestOptions, lookAtAll, placesIdentity } from './compose-guest.ts'
 import { readConfig } from './orthanc-config.ts'
 import { rotationWording } from './rotation-report.ts'
 import { fail, failWith, interruption, note, sayJson, warn } from './terminal.ts'
@@ -29,15 +27,13 @@ export async function rotateKeys({ json, ...options }: RotateOptions): Promise<v
   const keys = keyringOf(config)
   const from = options.from && checkedIds(options.from, keys)
   if (state !== undefined) refuseOldState(state)
-  const { store, hybrid, again } = composeGuest(config, options)
+  const composition = composeGuest(config, options)
   const stop = interruption()
   stop.addEventListener('abort', () => note('interrupted; the objects under way are finished first'))
   // Files on Orthanc's disk are sealed like those in the store: without them, "no longer used" would not be true.
-  const onDisk = hybrid && { store: hybrid.fileSystem, names: sealedNames(diskNaming) }
-  const places = [{ store, names: sealedNames(config.naming) }, ...(onDisk ? [onDisk] : [])]
-  const { rootPath, structure } = config.naming
-  const identity = { store: identityOf(config), rootPath, structure, disk: config.hybrid?.directory ?? null }
-  const work = new Rotation({ places, keys, from, dryRun, concurrency, identity, again })
+  const places = filePlaces(config, composition).map(place => ({ ...place, names: sealedNames(place.naming) }))
+  const identity = placesIdentity(config)
+  const work = new Rotation({ places, keys, from, dryRun, concurrency, identity, again: composition.again })
   let reported = false
   const wording = rotationWording({
     ...{ keys, dryRun, empty: work.empty },
@@ -60,7 +56,7 @@ export async function rotateKeys({ json, ...options }: RotateOptions): Promise<v
     if (!reported) throw fault
     fail(fault) // standard output has its document already
   } finally {
-    await store.close()
+    await composition.store.close()
   }
 }
 

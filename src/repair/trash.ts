@@ -3,7 +3,6 @@ import { Fault } from '../fault.ts'
 import type { Stat } from '../stores/store.ts'
 import type { Place } from '../verify/place.ts'
 import { StoreClock } from '../verify/store-clock.ts'
-import { batches } from './context.ts'
 import { removeTogether } from './remove-together.ts'
 import { refuseWrongClock } from './repair.ts'
 
@@ -65,27 +64,26 @@ export async function emptyTrash(options: EmptyOptions, signal: AbortSignal): Pr
     })
   let old: Stat[] = []
   const removeOld = async () => {
-    for (const some of batches(old, TOGETHER)) {
-      let broken: unknown
-      const removals = yes ? await removed(some) : undefined
-      for (const stat of some) {
-        const removal = removals ? removals.get(stat.key) : 'gone'
-        if (removal === 'gone') {
-          tally.removed++
-          tally.removedBytes += stat.size
-          try {
-            onRemoved(stat)
-          } catch (error) {
-            broken ??= error // of the report: the others must still be counted, because they are gone
-          }
-        } else {
-          tally.failures++
-          onFailure(removal ?? notKnown(stat))
-        }
-      }
-      if (broken !== undefined) throw broken
-    }
+    const some = old
     old = []
+    let broken: unknown
+    const removals = yes && some.length > 0 ? await removed(some) : undefined
+    for (const stat of some) {
+      const removal = yes ? removals?.get(stat.key) : 'gone'
+      if (removal === 'gone') {
+        tally.removed++
+        tally.removedBytes += stat.size
+        try {
+          onRemoved(stat)
+        } catch (error) {
+          broken ??= error // of the report: the others must still be counted, because they are gone
+        }
+      } else {
+        tally.failures++
+        onFailure(removal ?? notKnown(stat))
+      }
+    }
+    if (broken !== undefined) throw broken
   }
   for await (const stat of trashOf(place, signal)) {
     if (!clock.isOlder(stat.modified.getTime(), olderThanMs)) continue

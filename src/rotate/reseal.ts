@@ -11,8 +11,8 @@ import { type Bytes, Fingerprint, orDiscard, type Source } from '../bytes.ts'
 import { Fault, isCode } from '../fault.ts'
 import { a1 } from '../seal/a1.ts'
 import { type Keyring, keyring } from '../seal/keyring.ts'
+import { newSha256, type VerifiedPlaintext, verifiedPlaintext } from '../seal/verified.ts'
 import type { Store } from '../stores/store.ts'
-import { newSha256, type VerifiedPlaintext, verifiedPlaintext } from './verified.ts'
 
 export type Resealer = ReturnType<typeof resealer>
 
@@ -32,7 +32,7 @@ export function resealer(store: Store, keys: Keyring) {
     /** Seals the object again under the current key. False: the object was removed before the write ended. */
     reseal: (key: string, signal: AbortSignal) =>
       unlessVanished(async () => {
-        const plaintext = await verifiedPlaintext(store, envelope, key, signal)
+        const plaintext = await verifiedPlaintext(envelope, range => store.get(key, range, signal))
         const stillThere = async () => {
           if (!(await store.stat(key, signal))) throw new Fault('NotFound', 'the object was removed during its write')
         }
