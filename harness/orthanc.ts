@@ -1,6 +1,7 @@
 /** A real Orthanc for tests, benchmarks and the demonstration: starts it, watches it, talks to it, stops it. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { Agent, type Dispatcher } from 'undici'
 import { freePort } from './child.ts'
@@ -215,6 +216,11 @@ export class OrthancProcess {
     }
   }
 
+  #knock(): void {
+    const socket = connect(Number(new URL(this.url).port), '127.0.0.1', () => socket.destroy())
+    socket.on('error', () => {}) // it listens no more
+  }
+
   /** Rejects when Orthanc did not end by itself, or ended in a crash. */
   async stop(): Promise<void> {
     let forced = false
@@ -223,7 +229,10 @@ export class OrthancProcess {
       this.kill('SIGKILL')
     }, GIVE_UP_MS)
     this.kill('SIGTERM')
+    // Its HTTP server looks every two seconds whether it shall stop, and when somebody connects.
+    const knock = setInterval(() => this.#knock(), 100)
     await this.#exited
+    clearInterval(knock)
     clearTimeout(force)
     await this.#agent.destroy()
     const { signalCode } = this.#child
