@@ -22,7 +22,7 @@ export class Listings {
   #whole: Promise<Listing> | undefined
   readonly #byDigit = new Map<string, Promise<Listing>>()
 
-  /** `root`: with what all keys of the shards begin. */
+  /** `root`: with what all keys of the shards begin. `most`: 0 = each shard is listed for itself. */
   constructor(store: Pick<Store, 'list'>, root: string, most = MOST_LISTED) {
     this.#store = store
     this.#root = root
@@ -31,7 +31,8 @@ export class Listings {
 
   /** As Store.list(). `prefix`: the root, and two digits. */
   async *list(prefix: string, signal: AbortSignal): AsyncIterable<Stat> {
-    const known = (await this.#ofAll(signal)) ?? (await this.#ofDigit(prefix.slice(0, this.#root.length + 1), signal))
+    const digit = prefix.slice(0, this.#root.length + 1)
+    const known = this.#most > 0 ? ((await this.#ofAll(signal)) ?? (await this.#ofDigit(digit, signal))) : undefined
     if (!known) return yield* this.#store.list(prefix, signal)
     for (const stat of known) {
       if (signal.aborted) throw Fault.ofAbort(signal)
