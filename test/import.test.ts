@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { describe, it } from 'node:test'
 import { deflateSync } from 'node:zlib'
 import { instanceUid, makeImage, makeReport } from '../harness/dicom.ts'
-import { keysOf, type Naming, trashKeyOf } from '../src/area/naming.ts'
+import { diskNaming, keysOf, type Naming, trashKeyOf } from '../src/area/naming.ts'
 import { add, type Json, type Line, SHARDS, type Tally } from '../src/bulk/work.ts'
 import { sourceOf } from '../src/bytes.ts'
 import { type Fault, isCode } from '../src/fault.ts'
@@ -57,11 +57,14 @@ class Bucket {
 async function run(
   bucket: Bucket,
   orthanc: ImportOrthanc | undefined,
-  more: { store?: Store; state?: Map<number, Json> } = {},
+  more: { store?: Store; state?: Map<number, Json>; disk?: Store } = {},
 ) {
   const receiver = orthanc && new Receiver(orthanc)
   await receiver?.look(never)
-  const places = [{ store: more.store ?? bucket.store, naming: bucket.naming }]
+  const places = [
+    { store: more.store ?? bucket.store, naming: bucket.naming },
+    ...(more.disk ? [{ store: more.disk, naming: diskNaming }] : []),
+  ]
   const again = <T>(work: () => Promise<T>) => work()
   const work = new Import({ places, keys, receiver, again, concurrency: 4, identity: {} })
   const lines: Line[] = []
@@ -232,6 +235,25 @@ describe('import', () => {
     assert.equal(reads.length, 600 - 256)
     assert.deepEqual(results, { imported: 600 - (400 - 256), present: 400 - 256 })
     assert.deepEqual([tally['objects'], back.files.size], [600, 600])
+  })
+
+  it('counts what was removed since the listing as gone, but not what Orthanc may have moved to the other tier', async () => {
+    const bucket = new Bucket()
+    for (let seed = 0; seed < 3; seed++) await bucket.add(image(seed))
+    const moved = await bucket.add(image(3))
+    const moving: Store = {
+      ...bucket.store,
+      async get(key, range, signal) {
+        await bucket.store.remove(moved, signal)
+        return await bucket.store.get(key, range, signal)
+      },
+    }
+    const alone = await run(bucket, new ImportOrthanc(), { store: moving })
+    assert.deepEqual([alone.results, alone.failures], [{ imported: 3 }, []])
+    await bucket.put(moved, image(3))
+    const { results, tally, failures } = await run(bucket, new ImportOrthanc(), { store: moving, disk: memoryStore() })
+    assert.deepEqual([results, tally['failures']], [{ imported: 3 }, 1])
+    assert.match(failures[0]?.describe() ?? '', /removed since it was listed, or Orthanc has moved it.*again/)
   })
 
   it('believes no earlier run whose files Orthanc does not have: it was emptied since then', async () => {

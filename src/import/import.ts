@@ -175,7 +175,14 @@ export class Import implements BulkWork<ImportTally> {
     } catch (error) {
       const fault = Fault.from(error, { store: store.name, key: file.key })
       const isOrthancs = fault.where.verb === 'import'
-      if (!isOrthancs && fault.code === 'NotFound') return 'vanished'
+      if (!isOrthancs && fault.code === 'NotFound') {
+        if (this.#places.length === 1) return 'vanished'
+        throw new Fault('NotFound', 'it was removed since it was listed, or Orthanc has moved it', {
+          cause: fault,
+          where: { verb: 'read', ...fault.where },
+          remedy: 'Run the same command again.',
+        })
+      }
       if (!isOrthancs || !AWAY.includes(fault.code)) throw fault
       this.#away ??= fault
       return undefined
