@@ -26,9 +26,8 @@ export interface Verified {
 }
 
 /** null = nobody has counted them. */
-type PlaceCounts = Omit<PlaceTally, 'strangers' | 'trash'> & {
+type PlaceCounts = Omit<PlaceTally, 'strangers'> & {
   readonly strangers: number | null
-  readonly trash: number | null
 }
 
 interface Run {
@@ -146,8 +145,8 @@ export class VerifyReport {
     for (const kind of KINDS)
       if (isLookedFor(kind, this.#options, tally)) say(`${kind}: ${tally.findings[kind]}`)
       else if (kind !== 'leftover') say(`${kind}: not looked for, that needs --deep`)
-    if (tally.places.some(({ trash }) => trash === null))
-      say("not counted in shards: the trash, and keys that no file of Orthanc's has")
+    if (tally.places.some(({ strangers }) => strangers === null))
+      say("not counted in shards: keys that no file of Orthanc's has")
     for (const place of tally.places) for (const line of leftoverLines(place)) say(line)
     if (this.#options.repair) for (const line of this.#repairs.lines(this.#options.yes ?? false)) say(line)
     const all = tally.places.reduce((sum, place) => sum + place.objects + (place.strangers ?? 0), tally.indexed)

@@ -88,7 +88,7 @@ async function printReport(
     }
   }
   // Listings of shards do not show all of them.
-  const places = tally.places.map(place => ({ ...place, strangers: null, trash: null }))
+  const places = tally.places.map(place => ({ ...place, strangers: null }))
   report.end({ tally: { ...tally, places }, complete, share: shared.compared / SHARDS }, run)
 }
 

@@ -59,6 +59,7 @@ export class SharedEnd {
   async run(signal: AbortSignal): Promise<void> {
     const begun = performance.now()
     await this.#learn(signal)
+    await this.#countTrash(signal)
     await this.#findLeftovers(signal)
     try {
       if (this.#options.digests && !this.#options.deep) await this.#readDoubtful(signal)
@@ -89,6 +90,15 @@ export class SharedEnd {
       this.#listed[place]?.clock.learn({ ...asOf, modified: new Date(newest ?? Number.NaN) })
       this.#areMd5[place] ||= areMd5
     }
+  }
+
+  /** It is in no shard. */
+  async #countTrash(signal: AbortSignal): Promise<void> {
+    for (const { place, tally } of this.#listed)
+      for await (const { key } of place.store.list(place.trashPrefix, signal)) {
+        if (signal.aborted) throw Fault.ofAbort(signal)
+        if (place.isInTrash(key)) tally.trash++
+      }
   }
 
   async #findLeftovers(signal: AbortSignal): Promise<void> {

@@ -71,7 +71,7 @@ const takesPart = ({ said }: Run) =>
 function known(file: string) {
   const lines = linesOf(file)
   const { seconds: _, places, ...summary } = lines.pop()
-  const counts = places.map(({ strangers: __, trash: ___, ...place }: Record<string, unknown>) => place)
+  const counts = places.map(({ strangers: __, ...place }: Record<string, unknown>) => place)
   return { lines: lines.map(line => JSON.stringify(line)).sort(), summary, counts }
 }
 
