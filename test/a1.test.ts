@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs'
 import { describe, it } from 'node:test'
 import { type Bytes, checkedContent, collect, collectSource, type Source, sourceOf } from '../src/bytes.ts'
 import { a1, OVERHEAD_BYTES, type Randomness } from '../src/seal/a1.ts'
+import { peek } from '../src/seal/detect.ts'
 import { gcmCounterMode } from '../src/seal/gcm-ranges.ts'
 import { type Keyring, keyring, masterKey } from '../src/seal/keyring.ts'
 import { fc } from './support/property.ts'
@@ -210,6 +211,15 @@ describe('what must fail', () => {
     }
     return 'nothing failed'
   }
+
+  it('a changed byte: another reading helps only where the way here may be to blame', async () => {
+    const object = await seal(plain)
+    object.writeUInt8(255 - object.readUInt8(100), 100)
+    for (const verified of [true, false]) {
+      const found = await peek({ ...checkedContent(object.byteLength, sourceOf(object).open()), verified })
+      await assert.rejects(collect(a1(keys).unseal(found.content)), { code: 'Corrupt', retryable: !verified })
+    }
+  })
 
   it('each byte of header, ciphertext and tag, changed', async () => {
     const object = await seal(plain)

@@ -33,26 +33,6 @@ describe('attempt', () => {
     assert.equal(work.calls, 4)
   })
 
-  it('takes what is damaged five times in a row for damaged, and only that', async () => {
-    for (const [codes, calls, ends] of [
-      [['Corrupt', 'Corrupt', 'Corrupt', 'Corrupt', 'Corrupt', 'Corrupt'], 5, /after 5 attempts/],
-      [['Corrupt', 'Corrupt', 'Corrupt', 'Corrupt', 'Unavailable', 'Corrupt', 'Corrupt'], 8, undefined],
-    ] as const) {
-      const left: ('Corrupt' | 'Unavailable')[] = [...codes]
-      let called = 0
-      const work = async () => {
-        called++
-        const code = left.shift()
-        if (code) throw new Fault(code, 'wrong', { retryable: true })
-        return 'right'
-      }
-      const ended = attempt(work, { maxRetries: 20, firstDelayMs: 1 }, never, silent)
-      if (ends) await assert.rejects(ended, { code: 'Corrupt', retryable: false, message: ends })
-      else assert.equal(await ended, 'right')
-      assert.equal(called, calls)
-    }
-  })
-
   it('does not repeat what cannot get better', async () => {
     const work = failing(1, { retryable: false })
     await assert.rejects(attempt(work, policy, never, silent), { message: 'down' })

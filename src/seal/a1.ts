@@ -196,7 +196,7 @@ function sealed(source: Source, key: MasterKey, random: Randomness): Source {
   return { size, open: range => (range ? part(range) : whole()) }
 }
 
-async function* opened({ size, body }: Content, keys: Keyring): Bytes {
+async function* opened({ size, body, verified = false }: Content, keys: Keyring): Bytes {
   const tagAt = size - TAG_BYTES
   const header = Buffer.alloc(HEADER_BYTES)
   const tag = Buffer.alloc(TAG_BYTES)
@@ -220,7 +220,7 @@ async function* opened({ size, body }: Content, keys: Keyring): Bytes {
   } catch (cause) {
     throw new Fault('Corrupt', 'the object is not what was encrypted: its tag does not match its bytes', {
       cause,
-      retryable: true, // the way to it may be to blame
+      retryable: !verified, // the way to it may be to blame, unless these are the bytes that the store has
       remedy:
         'It was damaged or changed in the store, or a key file holds another key than the one it was encrypted with.',
     })

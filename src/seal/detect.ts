@@ -53,7 +53,7 @@ async function verifies({ body }: Content): Promise<boolean> {
 }
 
 /** The first bytes of a content, and the content as if nothing had been taken from it. */
-export async function peek({ size, body }: Content): Promise<{ start: Buffer; content: Content }> {
+export async function peek({ size, body, verified }: Content): Promise<{ start: Buffer; content: Content }> {
   const chunks = body[Symbol.asyncIterator]()
   let start: Buffer = Buffer.alloc(0)
   while (start.byteLength < Math.min(PEEK_BYTES, size)) {
@@ -70,5 +70,6 @@ export async function peek({ size, body }: Content): Promise<{ start: Buffer; co
       await chunks.return?.()
     }
   }
-  return { start: start.subarray(0, PEEK_BYTES), content: checkedContent(size, again()) }
+  const content = checkedContent(size, again())
+  return { start: start.subarray(0, PEEK_BYTES), content: verified ? { ...content, verified } : content }
 }

@@ -13,8 +13,6 @@ export interface RetryPolicy {
 
 const LONGEST_DELAY_MS = 5_000
 const LONGEST_RETRY_AFTER_MS = 30_000
-/** What is damaged so often in a row is damaged in the store. Somebody waits for the answer. */
-const MOST_DAMAGED = 5
 
 const another = ({ retryable, startOver }: Fault) => retryable || startOver
 
@@ -31,20 +29,15 @@ export async function attempt<T>(
   mayHelp: (fault: Fault) => boolean = another,
 ): Promise<T> {
   let done: { readonly result: T } | undefined
-  let [attempts, damaged] = [0, 0]
-  const mayRepeat = (fault: Fault) => mayHelp(fault) && damaged < MOST_DAMAGED
   try {
     return await pRetry(
       async () => {
         try {
-          attempts++
           const result = await work()
           done = { result }
           return result
         } catch (error) {
-          const fault = Fault.from(error)
-          damaged = fault.code === 'Corrupt' ? damaged + 1 : 0
-          throw fault
+          throw Fault.from(error)
         }
       },
       {
@@ -54,9 +47,9 @@ export async function attempt<T>(
         factor: 2,
         randomize: true,
         signal,
-        shouldRetry: ({ error }) => error instanceof Fault && mayRepeat(error),
+        shouldRetry: ({ error }) => error instanceof Fault && mayHelp(error),
         onFailedAttempt: async ({ error, attemptNumber, retriesLeft }) => {
-          if (!(error instanceof Fault) || !mayRepeat(error) || retriesLeft === 0) return
+          if (!(error instanceof Fault) || !mayHelp(error) || retriesLeft === 0) return
           log(`attempt ${attemptNumber} failed and is repeated: ${error.describe()}`)
           if (error.retryAfterMs)
             await sleep(Math.min(error.retryAfterMs, LONGEST_RETRY_AFTER_MS), undefined, { signal })
@@ -70,7 +63,7 @@ export async function attempt<T>(
     const fault = Fault.from(error)
     if (!mayHelp(fault) || policy.maxRetries === 0) throw fault
     const final = { cause: fault, retryable: false, startOver: false }
-    throw fault.with(final, `${fault.message} (after ${attempts} attempts)`)
+    throw fault.with(final, `${fault.message} (after ${policy.maxRetries + 1} attempts)`)
   }
 }
 
