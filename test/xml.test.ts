@@ -60,6 +60,8 @@ describe('XML', () => {
     ['an element without its end', '<Result><A>1</Result>'],
     ['elements that overlap', '<Result><A><B>1</A></B></Result>'],
     ['elements without an end, deep in each other', `<Result>${'<A>'.repeat(1_000_000)}`],
+    ['more after the root', '<Result><A>1</A></Result><p'],
+    ['a root that has no end of its own', '<Result/>'],
     ['the root within another', '<html><Result></Result></html>'],
   ] as const)
     it(`proves nothing: ${what}`, () => assert.throws(() => read(text), isUnproven))

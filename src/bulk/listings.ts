@@ -4,6 +4,7 @@
  *
  * So a shard may work with a listing that was made when the first shard began.
  */
+import { type Naming, prefixOf } from '../area/naming.ts'
 import { Fault, isCode } from '../fault.ts'
 import type { Stat, Store } from '../stores/store.ts'
 
@@ -14,6 +15,15 @@ const MOST_KEPT = 4
 
 /** Undefined: there is more than `MOST_LISTED`. */
 type Listing = readonly Stat[] | undefined
+
+export type Listed<T> = T & { readonly listings: Listings }
+
+/** A place with the listings of its shards. */
+export function withListings<T extends { readonly store: Pick<Store, 'list'>; readonly naming: Naming }>(
+  place: T,
+): Listed<T> {
+  return { ...place, listings: new Listings(place.store, prefixOf(place.naming)) }
+}
 
 export class Listings {
   readonly #store: Pick<Store, 'list'>

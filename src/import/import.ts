@@ -5,7 +5,7 @@
  */
 import { type Naming, parseKey, prefixOf, trashPrefixOf } from '../area/naming.ts'
 import { Crew } from '../bulk/crew.ts'
-import { Listings } from '../bulk/listings.ts'
+import { type Listed, withListings } from '../bulk/listings.ts'
 import { prefixesOf } from '../bulk/shards.ts'
 import { add, type BulkWork, type Json, type Shard, type Tally } from '../bulk/work.ts'
 import { Fault, type FaultCode } from '../fault.ts'
@@ -25,13 +25,9 @@ export interface ImportOptions extends Omit<FileOptions, 'store'> {
   readonly identity: Readonly<Record<string, Json>>
 }
 
-interface Place extends ImportPlace {
-  readonly listings: Listings
-}
-
 /** One listing. */
 interface Part {
-  readonly place: Place
+  readonly place: Listed<ImportPlace>
   readonly prefix: string
   /** Keys of Orthanc's, or all others. */
   readonly ours: boolean
@@ -56,7 +52,7 @@ export class Import implements BulkWork<ImportTally> {
   readonly name = 'import'
   readonly identity: BulkWork<ImportTally>['identity']
   readonly #options: ImportOptions
-  readonly #places: readonly Place[]
+  readonly #places: readonly Listed<ImportPlace>[]
   readonly #crew: Crew
   readonly #open = new Map<number, ImportTally>()
   #away: Fault | undefined
@@ -66,10 +62,7 @@ export class Import implements BulkWork<ImportTally> {
   constructor(options: ImportOptions) {
     this.identity = options.identity
     this.#options = options
-    this.#places = options.places.map(place => ({
-      ...place,
-      listings: new Listings(place.store, prefixOf(place.naming)),
-    }))
+    this.#places = options.places.map(withListings)
     this.#crew = new Crew(options.concurrency, () => {})
   }
 

@@ -2,7 +2,7 @@
 import type { TierName } from '../area/area.ts'
 import { keyFromTrash, type Naming, type ParsedKey, parseKey, prefixOf, trashPrefixOf } from '../area/naming.ts'
 import { Crew } from '../bulk/crew.ts'
-import { Listings } from '../bulk/listings.ts'
+import { type Listed, withListings } from '../bulk/listings.ts'
 import { prefixesOf } from '../bulk/shards.ts'
 import { add, type BulkWork, type Json, type Shard, type ShardTally, type Tally } from '../bulk/work.ts'
 import { collect } from '../bytes.ts'
@@ -16,10 +16,6 @@ export interface UsagePlace {
   readonly tier: TierName
   readonly store: Store
   readonly naming: Naming
-}
-
-interface Place extends UsagePlace {
-  readonly listings: Listings
 }
 
 export interface UsageOptions {
@@ -48,7 +44,7 @@ export class Usage implements BulkWork<UsageTally> {
   readonly identity: BulkWork<UsageTally>['identity']
   readonly #options: UsageOptions
   readonly #crew: Crew
-  readonly #places: readonly Place[]
+  readonly #places: readonly Listed<UsagePlace>[]
   readonly #open = new Set<Cells>()
 
   constructor(options: UsageOptions) {
@@ -56,10 +52,7 @@ export class Usage implements BulkWork<UsageTally> {
     this.identity = { ...options.identity, keyIds, all }
     this.#options = options
     this.#crew = new Crew(options.concurrency, () => {})
-    this.#places = options.places.map(place => ({
-      ...place,
-      listings: new Listings(place.store, prefixOf(place.naming)),
-    }))
+    this.#places = options.places.map(withListings)
   }
 
   get underWay(): Tally {
@@ -90,7 +83,11 @@ export class Usage implements BulkWork<UsageTally> {
     return { failures, ...tallyOf(cells) }
   }
 
-  async *#found({ store, naming, listings }: Place, shard: number, signal: AbortSignal): AsyncIterable<Found> {
+  async *#found(
+    { store, naming, listings }: Listed<UsagePlace>,
+    shard: number,
+    signal: AbortSignal,
+  ): AsyncIterable<Found> {
     for (const prefix of prefixesOf(naming, shard))
       for await (const stat of listings.list(prefix, signal)) {
         const parsed = parseKey(naming, stat.key)

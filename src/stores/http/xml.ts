@@ -21,10 +21,10 @@ export function xmlError(text: string): { readonly code: string; readonly messag
   return { code: typeof code === 'string' ? code : '', message: typeof message === 'string' ? message : '' }
 }
 
-/** The root element that only the answer to this request has, with its end. */
+/** The root element that only the answer to this request has, with its end: nothing may come after it. */
 export function elementOf(answer: HttpAnswer, name: string, shape?: XmlShape): unknown {
   const element = parsed(answer.text, shape)?.[name]
-  if (element !== undefined) return element
+  if (element !== undefined && answer.text.trimEnd().endsWith(`</${name}>`)) return element
   throw notTheStores(answer, `no complete ${name}`)
 }
 
